@@ -1,0 +1,2 @@
+export { getConnInfo } from './conn-info.ts'
+export { type Bindings, type Mongrel2Variables, mongrel2 } from './middleware.ts'

@@ -1,0 +1,23 @@
+/** A promise and the functions that settle it (`Promise.withResolvers`, which Node 20 lacks). */
+export interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(reason: unknown): void
+}
+
+/** Makes a deferred; its rejection is never reported as unhandled, since not everybody waits for it. */
+export function deferred<T = void>(): Deferred<T> {
+  let settle: Omit<Deferred<T>, 'promise'> | undefined
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  promise.catch(() => {})
+  return { promise, ...(settle as Omit<Deferred<T>, 'promise'>) }
+}
+
+/** Resolves after so many milliseconds; does not keep the process alive. */
+export function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds).unref()
+  })
+}

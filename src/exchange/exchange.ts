@@ -1,0 +1,140 @@
+import { type Deferred, deferred } from '../deferred.ts'
+import { describeError, type Logger } from '../log.ts'
+import type { Connection } from './connection.ts'
+import type { RequestFacts } from './facts.ts'
+import { type BodyReader, type ResponseSink, sendResponse } from './response.ts'
+
+/** One request and its response on a connection. */
+export class Exchange implements ResponseSink {
+  #facts: RequestFacts
+  readonly #connection: Connection
+  readonly #logger: Logger
+  readonly #finished: () => void
+  #whenEnded: Deferred<void> | undefined
+  #response: Response | undefined
+  #begun = false
+  #ended = false
+  #aborted = false
+  #signalReason: DOMException | undefined
+  #controller: AbortController | undefined
+  #reader: BodyReader | undefined
+
+  /** @param finished Called once, when the response was handed over in full or given up. */
+  constructor(connection: Connection, facts: RequestFacts, logger: Logger, finished: () => void) {
+    this.#connection = connection
+    this.#facts = facts
+    this.#logger = logger
+    this.#finished = finished
+    connection.open(this)
+  }
+
+  get facts(): RequestFacts {
+    return this.#facts
+  }
+
+  /** The request's signal, made when it is first asked for; aborted when the client leaves before the response is complete. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#signalReason !== undefined) this.#controller.abort(this.#signalReason)
+    }
+    return this.#controller.signal
+  }
+
+  /** Whether nobody waits for the response any more. */
+  get aborted(): boolean {
+    return this.#aborted
+  }
+
+  /** Resolves when the response was handed over in full or given up. */
+  get ended(): Promise<void> {
+    this.#whenEnded ??= deferred()
+    if (this.#ended) this.#whenEnded.resolve()
+    return this.#whenEnded.promise
+  }
+
+  /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
+  answer(response: Response): void {
+    if (this.#response !== undefined || this.#aborted) {
+      discard(response, this.#signalReason)
+      return
+    }
+    this.#response = response
+    this.#connection.advance()
+  }
+
+  /** Gives it its last response: the connection is closed after it, and not listened to from now on. */
+  refuse(response: Response): void {
+    this.#facts = { ...this.#facts, persistent: false }
+    this.#connection.deaf = true
+    this.answer(response)
+  }
+
+  /** It is its turn: sends the response once it is there. */
+  begin(): void {
+    if (this.#response === undefined || this.#begun) return
+    this.#begun = true
+    void this.#send(this.#response)
+  }
+
+  /** Nobody waits for the response any more. */
+  abort(reason: DOMException): void {
+    if (this.#aborted || this.#ended) return
+    this.#aborted = true
+    this.abortSignal(reason)
+    if (this.#reader !== undefined)
+      this.#reader.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
+    else if (this.#response !== undefined && !this.#begun) discard(this.#response, reason)
+    if (!this.#begun) this.#end()
+  }
+
+  /** Tells the handler that there is no sense in going on. */
+  abortSignal(reason: DOMException): void {
+    this.#signalReason ??= reason
+    this.#controller?.abort(reason)
+  }
+
+  write(bytes: Uint8Array): void {
+    if (!this.#aborted) this.#connection.write(bytes)
+  }
+
+  writable(): Promise<void> | undefined {
+    return this.#connection.writable()
+  }
+
+  async #send(response: Response): Promise<void> {
+    const { reusable, fault } = await this.#sendOr500(response)
+    if (fault !== undefined && !this.#aborted) {
+      this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
+    }
+    this.#end()
+    this.#connection.finish(this, reusable && !this.#aborted)
+  }
+
+  async #sendOr500(response: Response) {
+    const reading = (reader: BodyReader) => {
+      this.#reader = reader
+    }
+    try {
+      return await sendResponse(response, this.#facts, this, reading)
+    } catch (error) {
+      if (!this.#aborted)
+        this.#logger.error?.(
+          `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
+        )
+      discard(response, error)
+      return await sendResponse(new Response('Internal Server Error', { status: 500 }), this.#facts, this, reading)
+    }
+  }
+
+  #end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#whenEnded?.resolve()
+    this.#finished()
+  }
+}
+
+function discard(response: Response, reason: unknown): void {
+  if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // as above: nobody is left to tell
+}

@@ -1,0 +1,38 @@
+import type { Message } from '../wire/message.ts'
+
+/** What a request says about the answer it wants. */
+export interface RequestFacts {
+  readonly method: string
+  /** Whether the client speaks HTTP/1.0: it knows no chunks. */
+  readonly http10: boolean
+  /** Whether the client keeps the connection for another request (RFC 9112, section 9.3). */
+  readonly persistent: boolean
+}
+
+/** Reads a request's facts. */
+export function factsOf(message: Message): RequestFacts {
+  const http10 = message.own.get('VERSION') !== 'HTTP/1.1'
+  const options = connectionOptions(message)
+  return {
+    method: message.own.get('METHOD') ?? '',
+    http10,
+    persistent: http10 ? options.includes('keep-alive') && !options.includes('close') : !options.includes('close'),
+  }
+}
+
+function connectionOptions(message: Message): string[] {
+  const options: string[] = []
+  for (const [name, value] of message.fields) {
+    if (name === 'connection') options.push(...listItems(value))
+  }
+  return options
+}
+
+/** The items of a comma-separated list (RFC 9110, section 5.6.1), in lower case. */
+export function listItems(value: string): string[] {
+  return value
+    .toLowerCase()
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}

@@ -1,0 +1,48 @@
+/**
+ * What users write: a fetch handler as the Fetch standard's Request and Response make it, called with what Mongrel2 says
+ * about the request and a context, as Hono, itty-router and the WinterTC runtimes do.
+ */
+export type FetchHandler = (request: Request, env: Mongrel2Env, ctx: Mongrel2Context) => Response | Promise<Response>
+
+/** The handler's second argument. */
+export interface Mongrel2Env {
+  readonly mongrel2: MessageInfo
+}
+
+/** What Mongrel2 says about a request. Nothing in here but what a proxy is trusted for (`trustProxy`) was written by the client. */
+export interface MessageInfo {
+  /** The Handler's `send_ident`. */
+  readonly sender: string
+  /** Mongrel2's number for the client's connection, unique while that Mongrel2 runs. */
+  readonly connectionId: number
+  /** The route that matched, such as `/api/`. */
+  readonly pattern: string
+  /** The client's address: the peer's, or with `trustProxy` the one that the outermost trusted proxy saw. */
+  readonly remoteAddress: string
+  /** `http` or `https`: the listening socket's, or with `trustProxy` what the outermost trusted proxy was asked by. */
+  readonly scheme: string
+  /** The client's HTTP version, such as `HTTP/1.1`. */
+  readonly version: string
+  /** Mongrel2's upper-case headers as they came: METHOD, PATH, URI, QUERY, PATTERN, VERSION, URL_SCHEME, REMOTE_ADDR and others. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The file that Mongrel2 stored the body in; there only for bodies that it did. */
+  readonly upload?: UploadInfo
+}
+
+/** A body that Mongrel2 has stored in a file (`upload.temp_store`). */
+export interface UploadInfo {
+  /** Where the file lies as seen from this process: deleted once the response is finished, unless `uploads.keep` is set. */
+  readonly path: string
+  /** Its length in bytes. */
+  readonly size: number
+}
+
+/** The handler's third argument. */
+export interface Mongrel2Context {
+  /** Lets `close()` wait for work that goes on after the response; a rejection is logged. */
+  waitUntil(promise: Promise<unknown>): void
+  /** There for handlers written for runtimes that have an origin server to pass to. Here is none: it has no effect. */
+  passThroughOnException(): void
+  /** There for handlers written for runtimes that pass something; empty. */
+  readonly props: Record<string, never>
+}

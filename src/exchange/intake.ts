@@ -1,0 +1,236 @@
+import { Mongrel2Error } from '../errors.ts'
+import { describeError, type Logger, ThrottledWarning } from '../log.ts'
+import type { Message } from '../wire/message.ts'
+import type { Application } from './application.ts'
+import type { Connection } from './connection.ts'
+import { Exchange } from './exchange.ts'
+import { factsOf } from './facts.ts'
+import { agrees, type Framing, framingOf } from './framing.ts'
+import type { Mongrel2Env, UploadInfo } from './handler.ts'
+import { type Origin, originOf, type TrustProxy } from './origin.ts'
+import { createRequest, urlOf } from './request.ts'
+import { deleteUpload, fitsTempStore, openUpload, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
+
+/** Looks at a request whose body is being stored; a Response ends it. */
+export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
+
+/** What the user said about requests, checked. */
+export interface IntakeSettings {
+  /** The authority for HTTP/1.0 requests without Host. */
+  readonly host: string
+  readonly trustProxy: TrustProxy
+  /** Bytes a request's body may have. */
+  readonly maxBodySize: number
+  readonly uploads: UploadPlace
+  readonly onUploadStart: UploadStartHook | undefined
+  readonly logger: Logger
+}
+
+/** An upload that Mongrel2 has begun to store: its exchange is open, its handler not called. */
+export interface PendingUpload {
+  readonly path: string
+  readonly exchange: Exchange
+  readonly target: Target
+  /** Whether `onUploadStart` lets it go on. */
+  readonly accepted: Promise<boolean>
+}
+
+/** What the headers of a request were found to say. */
+interface Target {
+  readonly framing: Framing
+  readonly origin: Origin
+  readonly url: string
+}
+
+/** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
+export class Intake {
+  readonly #settings: IntakeSettings
+  readonly #application: Application
+  readonly #warning: ThrottledWarning
+
+  constructor(settings: IntakeSettings, application: Application) {
+    this.#settings = settings
+    this.#application = application
+    this.#warning = new ThrottledWarning(settings.logger)
+  }
+
+  /** Takes a request's message, be it the whole of it, an upload's start or its end. */
+  accept(message: Message, connection: Connection): void {
+    const pending = connection.upload
+    if (pending !== undefined) {
+      this.#application.inBackground(this.#complete(pending, message, connection))
+      return
+    }
+    const exchange = this.open(message, connection)
+    const target = this.#targetOf(message, exchange.facts.http10)
+    if (typeof target === 'string') return this.refuse(exchange, 400, target)
+
+    const { framing } = target
+    const stored = message.body.length === 0 && (framing.chunked || (framing.length ?? 0) > 0)
+    const upload = uploadHeadersOf(message, stored)
+    switch (upload.stage) {
+      case 'start':
+        return this.#begin(message, upload.path, exchange, target, connection)
+      case 'forged':
+        return this.#refuseForged(message, exchange, upload.reason)
+      case 'done':
+        return this.#refuseForged(
+          message,
+          exchange,
+          'its start did not come here (does another process pull from this send_spec?)',
+        )
+    }
+    if (!agrees(framing, message.body.length)) return this.refuse(exchange, 400, 'Body and length disagree')
+    if (message.body.length > this.#settings.maxBodySize) return this.#refuseLarge(exchange)
+    this.#run(
+      message,
+      exchange,
+      target,
+      message.body.length === 0 && framing.length === undefined ? null : message.body,
+    )
+  }
+
+  /** Opens an exchange for a message. */
+  open(message: Message, connection: Connection): Exchange {
+    return new Exchange(connection, factsOf(message), this.#settings.logger, this.#application.opened())
+  }
+
+  /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
+  refuse(exchange: Exchange, status: number, reason: string): void {
+    this.#application.counters.rejected++
+    exchange.refuse(
+      new Response(`${reason}\n`, {
+        status,
+        headers: { 'content-type': 'text/plain; charset=utf-8', connection: 'close' },
+      }),
+    )
+  }
+
+  /** Deletes the file of an upload that was completed though its connection is being closed. */
+  discard(path: string): void {
+    this.#application.inBackground(deleteUpload(path, this.#settings.uploads))
+  }
+
+  #targetOf(message: Message, http10: boolean): Target | string {
+    const framing = framingOf(message)
+    if (typeof framing === 'string') return framing
+    const origin = originOf(message, http10, this.#settings.host, this.#settings.trustProxy)
+    if (typeof origin === 'string') return origin
+    const uri = message.own.get('URI')
+    if (uri?.startsWith('/') !== true) return 'The target is no path'
+    const url = urlOf(origin.scheme, origin.authority, uri)
+    return URL.canParse(url) ? { framing, origin, url } : 'The target is no path of a URL'
+  }
+
+  #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
+    const release = upload === undefined ? undefined : () => upload.release()
+    const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
+    if (request !== undefined)
+      this.#application.run(exchange, request, envOf(message, target.origin, upload?.info), release)
+    else if (release !== undefined) this.#application.inBackground(release())
+  }
+
+  /** The platform's constructors have the last word on what a request may hold: one that they refuse is refused. */
+  #requestOf(
+    message: Message,
+    exchange: Exchange,
+    target: Target,
+    body: Buffer | ReadableStream<Uint8Array> | null,
+    uploaded: boolean,
+  ): Request | undefined {
+    try {
+      return createRequest(message, exchange.facts.method, target.url, body, uploaded, exchange)
+    } catch (error) {
+      this.refuse(exchange, 400, error instanceof Error ? error.message : 'The request cannot be represented')
+      return undefined
+    }
+  }
+
+  #begin(message: Message, path: string, exchange: Exchange, target: Target, connection: Connection): void {
+    const { uploads, maxBodySize, onUploadStart } = this.#settings
+    if (!fitsTempStore(path, uploads.tempStore)) {
+      this.#warning.say(
+        () =>
+          `mongrel2-fetch answered 500: Mongrel2 stores an upload as ${JSON.stringify(path)}, but the option uploads.tempStore ` +
+          `is ${JSON.stringify(uploads.tempStore)}; it has to be the value of Mongrel2's setting upload.temp_store`,
+      )
+      return this.refuse(exchange, 500, 'The upload cannot be read')
+    }
+    if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
+    let accepted = Promise.resolve(true)
+    if (onUploadStart !== undefined) {
+      const request = this.#requestOf(message, exchange, target, null, false)
+      if (request === undefined) return
+      accepted = this.#ask(onUploadStart, request, exchange)
+    }
+    connection.upload = { path, exchange, target, accepted }
+  }
+
+  async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {
+    const response = await this.#application.ask(hook, request)
+    if (response !== undefined) exchange.refuse(response)
+    return response === undefined
+  }
+
+  async #complete(pending: PendingUpload, message: Message, connection: Connection): Promise<void> {
+    const { exchange, target, path } = pending
+    const headers = uploadHeadersOf(message, message.body.length === 0)
+    if (headers.stage !== 'done' || headers.path !== path) {
+      return this.#refuseForged(message, exchange, `expected the end of ${path}`)
+    }
+    connection.upload = undefined
+    if (!(await pending.accepted) || exchange.aborted) return this.discard(path)
+    const upload = await this.#open(path, exchange)
+    if (upload === undefined) return
+    const { size } = upload.info
+    if (exchange.aborted) return await upload.release()
+    if (size > this.#settings.maxBodySize) this.#refuseLarge(exchange)
+    else if (size !== (target.framing.length ?? size)) this.refuse(exchange, 400, 'Body and length disagree')
+    else return this.#run(message, exchange, target, null, upload)
+    await upload.release()
+  }
+
+  /** Opens a stored body, or answers for it. */
+  async #open(path: string, exchange: Exchange): Promise<Upload | undefined> {
+    try {
+      const upload = await openUpload(path, this.#settings.uploads)
+      if (typeof upload !== 'string') return upload
+      this.#warning.say(() => `mongrel2-fetch refused an upload: ${upload}`)
+      this.refuse(exchange, 400, 'The upload is no file')
+    } catch (error) {
+      this.#warning.say(
+        () => `mongrel2-fetch answered 500: ${error instanceof Mongrel2Error ? error.message : describeError(error)}`,
+      )
+      this.refuse(exchange, 500, 'The upload cannot be read')
+    }
+    return undefined
+  }
+
+  #refuseForged(message: Message, exchange: Exchange, reason: string): void {
+    this.#warning.say(
+      () =>
+        `mongrel2-fetch refused forged upload headers from ${message.own.get('REMOTE_ADDR')} for ${message.path}: ${reason}`,
+    )
+    this.refuse(exchange, 400, 'Upload headers are not for clients to send')
+  }
+
+  #refuseLarge(exchange: Exchange): void {
+    this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
+  }
+}
+
+function envOf(message: Message, origin: Origin, upload: UploadInfo | undefined): Mongrel2Env {
+  const { own } = message
+  return {
+    mongrel2: {
+      sender: message.sender,
+      connectionId: message.connectionId,
+      pattern: own.get('PATTERN') ?? '',
+      remoteAddress: origin.remoteAddress,
+      scheme: origin.scheme,
+      version: own.get('VERSION') ?? '',
+      headers: Object.fromEntries(own),
+      ...(upload === undefined ? {} : { upload }),
+    },
+  }
+}

@@ -1,0 +1,67 @@
+import type { Message } from '../wire/message.ts'
+import { listItems } from './facts.ts'
+
+/** Which proxies in front are believed: none, so many counted from Mongrel2 outwards, or all of them. */
+export type TrustProxy = boolean | number
+
+/** Where a request came from and what it was asked of. */
+export interface Origin {
+  readonly remoteAddress: string
+  readonly scheme: string
+  /** `host[:port]`, valid for a URL. */
+  readonly authority: string
+}
+
+/** A host and perhaps a port (RFC 9110, section 7.2), no user information, nothing that begins a path, query or fragment. */
+const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?$/
+
+/** Whether a text is `host[:port]` and a URL can be made with it. */
+export function isAuthority(text: string): boolean {
+  return AUTHORITY.test(text) && URL.canParse(`http://${text}/`)
+}
+
+/**
+ * Finds a request's origin.
+ *
+ * @param host The authority where HTTP/1.0 named none.
+ * @returns The origin, or a sentence that says what is wrong.
+ */
+export function originOf(message: Message, http10: boolean, host: string, trustProxy: TrustProxy): Origin | string {
+  const hosts = valuesOf(message, 'host')
+  if (hosts.length > 1) return 'Host came twice'
+  const own = hosts[0]?.trim()
+  if (own === undefined && !http10) return 'Host is missing'
+  if (own !== undefined && !isAuthority(own)) return 'Host is no host and port'
+
+  const scheme = message.own.get('URL_SCHEME') ?? 'http'
+  const remoteAddress = message.own.get('REMOTE_ADDR') ?? ''
+  const direct: Origin = { remoteAddress, scheme, authority: own ?? host }
+  return trustProxy === false || trustProxy === 0 ? direct : forwarded(message, direct, trustProxy)
+}
+
+/**
+ * What the outermost trusted proxy saw. Each proxy appends to the lists, so they are read from the right: what stands
+ * further left than there are trusted proxies was written by the client.
+ */
+function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin {
+  const hops = trustProxy === true ? Number.POSITIVE_INFINITY : trustProxy
+  const address = fromRight(message, 'x-forwarded-for', hops)
+  const scheme = fromRight(message, 'x-forwarded-proto', hops)
+  const authority = fromRight(message, 'x-forwarded-host', hops)
+  return {
+    remoteAddress: address ?? direct.remoteAddress,
+    scheme: scheme === 'http' || scheme === 'https' ? scheme : direct.scheme,
+    authority: authority !== undefined && isAuthority(authority) ? authority : direct.authority,
+  }
+}
+
+function fromRight(message: Message, name: string, hops: number): string | undefined {
+  const items = valuesOf(message, name).flatMap(listItems)
+  return items[Math.max(0, items.length - hops)]
+}
+
+function valuesOf(message: Message, name: string): string[] {
+  const values: string[] = []
+  for (const field of message.fields) if (field[0] === name) values.push(field[1])
+  return values
+}

@@ -1,0 +1,299 @@
+import { STATUS_CODES } from 'node:http'
+import { Mongrel2Error } from '../errors.ts'
+import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
+import type { HeaderField } from '../wire/message.ts'
+import { listItems, type RequestFacts } from './facts.ts'
+
+/** Where a response's bytes go. */
+export interface ResponseSink {
+  write(bytes: Uint8Array): void
+  /** Resolves when more may be written; undefined when it may be at once. */
+  writable(): Promise<void> | undefined
+  /** Whether the response was given up: it must not look complete. */
+  readonly aborted: boolean
+}
+
+/** Headers that speak of one hop only (RFC 9110, section 7.6.1): they are ours to say. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/**
+ * Returns what a handler returned, if it can be sent.
+ *
+ * @throws Mongrel2Error `invalid_response` when it is no Response, says 1xx or `Response.error()`, or its body was read already.
+ */
+export function checkResponse(value: unknown): Response {
+  if (!isResponse(value)) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      `expected the handler to return a Response, got ${describeValue(value)}`,
+    )
+  }
+  const { status } = value
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      status === 0
+        ? 'expected a Response that can be sent, got Response.error()'
+        : `expected a Response with a status from 200 to 599, got ${status}`,
+    )
+  }
+  if (value.bodyUsed || value.body?.locked === true) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      'expected a Response whose body was not read yet: return it, or a clone made before',
+    )
+  }
+  return value
+}
+
+/** A Response of another package or realm counts too: what it can do decides. */
+function isResponse(value: unknown): value is Response {
+  if (value instanceof Response) return true
+  if (typeof value !== 'object' || value === null) return false
+  const candidate = value as Partial<Response>
+  return typeof candidate.status === 'number' && typeof candidate.headers?.forEach === 'function' && 'body' in candidate
+}
+
+function describeValue(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value)
+  return `an object of ${value.constructor?.name ?? 'no class'}`
+}
+
+/** How a response was sent. */
+export interface Sent {
+  /** Whether the connection can take another response. */
+  readonly reusable: boolean
+  /** What went wrong after the head was out; the client finds out by the connection's end. */
+  readonly fault?: Error
+}
+
+/** The body of a response, which can be given up from outside. */
+export type BodyReader = ReadableStreamDefaultReader<Uint8Array>
+
+/**
+ * Sends a response: status line, headers, and the body framed by its length where that is known when the head has to go,
+ * by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
+ *
+ * @param response One that `checkResponse` let through.
+ * @param reading Told the body's reader, so that it can be cancelled when the client leaves.
+ * @throws What the body's stream fails with before the head was sent; then nothing was.
+ */
+export async function sendResponse(
+  response: Response,
+  facts: RequestFacts,
+  sink: ResponseSink,
+  reading: (reader: BodyReader) => void,
+): Promise<Sent> {
+  const { fields, length: givenLength, close } = readHeaders(response)
+  const { status, statusText } = response
+  const persistent = facts.persistent && !close
+  const writeHead = (framing: readonly HeaderField[], reusable: boolean): Sent => {
+    const reason = statusText || (STATUS_CODES[status] ?? '')
+    sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(facts, reusable)]))
+    return { reusable }
+  }
+
+  if (status === 204 || status === 304) {
+    await response.body?.cancel()
+    return writeHead(status === 304 ? lengthField(givenLength) : [], persistent)
+  }
+  if (response.body === null) {
+    if (facts.method === 'HEAD') return writeHead(lengthField(givenLength), persistent)
+    writeHead(lengthField(givenLength ?? 0), persistent && !givenLength)
+    return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : { reusable: persistent }
+  }
+
+  const reader = response.body.getReader() as BodyReader
+  reading(reader)
+  const body = new BodyChunks(reader)
+  const length = givenLength ?? (await body.peekLength())
+  if (facts.method === 'HEAD') {
+    await reader.cancel()
+    return writeHead(lengthField(length), persistent)
+  }
+  if (length !== undefined) {
+    writeHead(lengthField(length), persistent)
+    return await finished(sendCounted(body, length, sink), persistent)
+  }
+  if (facts.http10) {
+    writeHead([], false)
+    return await finished(sendPlain(body, sink), false)
+  }
+  writeHead([['transfer-encoding', 'chunked']], persistent)
+  return await finished(sendChunked(body, sink), persistent)
+}
+
+/** The handler's headers as they go out, less those that are ours to say. */
+interface ResponseHeaders {
+  readonly fields: HeaderField[]
+  readonly length: number | undefined
+  readonly close: boolean
+}
+
+function readHeaders(response: Response): ResponseHeaders {
+  const fields: HeaderField[] = []
+  let length: number | undefined
+  let dated = false
+  const options = listItems(response.headers.get('connection') ?? '')
+  response.headers.forEach((value, name) => {
+    if (HOP_BY_HOP.has(name) || options.includes(name)) return
+    if (name === 'content-length') {
+      length = parseLength(value)
+      return
+    }
+    if (name === 'date') dated = true
+    fields.push([name, value])
+  })
+  if (!dated) fields.push(['date', httpDate()])
+  return { fields, length, close: options.includes('close') }
+}
+
+function parseLength(value: string): number {
+  if (!/^\d+$/.test(value)) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      `expected a number as the response's content-length, got ${JSON.stringify(value)}`,
+    )
+  }
+  return Number(value)
+}
+
+let dateText = ''
+let dateSecond = 0
+
+/** The time as HTTP writes it (RFC 9110, section 5.6.7), made once a second. */
+function httpDate(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== dateSecond) {
+    dateSecond = second
+    dateText = new Date(second * 1000).toUTCString()
+  }
+  return dateText
+}
+
+function connectionField(facts: RequestFacts, reusable: boolean): HeaderField[] {
+  if (!reusable) return [['connection', 'close']]
+  return facts.http10 ? [['connection', 'keep-alive']] : []
+}
+
+function lengthField(length: number | undefined): HeaderField[] {
+  return length === undefined ? [] : [['content-length', String(length)]]
+}
+
+function lengthFault(announced: number, came: number): Mongrel2Error {
+  return new Mongrel2Error(
+    'invalid_response',
+    `expected ${announced} bytes of body, as the response's content-length says, got ${came > announced ? 'more' : came}`,
+  )
+}
+
+/** Waits for a body to be sent; a failure now can only be shown by closing the connection. */
+async function finished(sending: Promise<void>, persistent: boolean): Promise<Sent> {
+  try {
+    await sending
+    return { reusable: persistent }
+  } catch (error) {
+    return { reusable: false, fault: error instanceof Error ? error : new Error(String(error)) }
+  }
+}
+
+async function sendCounted(body: BodyChunks, length: number, sink: ResponseSink): Promise<void> {
+  let came = 0
+  for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
+    came += chunk.length
+    if (came > length) {
+      const fault = lengthFault(length, came)
+      sink.write(chunk.subarray(0, chunk.length - (came - length)))
+      await body.cancel(fault)
+      throw fault
+    }
+    sink.write(chunk)
+    await sink.writable()
+  }
+  if (came < length && !sink.aborted) throw lengthFault(length, came)
+}
+
+async function sendPlain(body: BodyChunks, sink: ResponseSink): Promise<void> {
+  for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
+    sink.write(chunk)
+    await sink.writable()
+  }
+}
+
+async function sendChunked(body: BodyChunks, sink: ResponseSink): Promise<void> {
+  for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
+    if (chunk.length === 0) continue // a chunk of no bytes would end the body
+    sink.write(renderChunkSize(chunk.length))
+    sink.write(chunk)
+    sink.write(CHUNK_END)
+    await sink.writable()
+  }
+  sink.write(LAST_CHUNK)
+}
+
+/** A body's chunks, of which the first may be looked at before the head goes out. */
+class BodyChunks {
+  readonly #reader: BodyReader
+  readonly #peeked: Uint8Array[] = []
+  #pending: Promise<Uint8Array | undefined> | undefined
+
+  constructor(reader: BodyReader) {
+    this.#reader = reader
+  }
+
+  /** The body's length, if it ends with its first chunk in this turn of the event loop, as a string's or a buffer's does. */
+  async peekLength(): Promise<number | undefined> {
+    const first = await this.#read()
+    if (first === undefined) {
+      this.#pending = Promise.resolve(undefined)
+      return 0
+    }
+    this.#peeked.push(first)
+    this.#pending = this.#read()
+    this.#pending.catch(() => {}) // thrown when it is asked for
+    const second = await Promise.race([this.#pending, turnEnd()])
+    return second === undefined ? first.length : undefined
+  }
+
+  /** The next chunk; undefined at the end. */
+  next(): Promise<Uint8Array | undefined> {
+    const peeked = this.#peeked.shift()
+    if (peeked !== undefined) return Promise.resolve(peeked)
+    const pending = this.#pending ?? this.#read()
+    this.#pending = undefined
+    return pending
+  }
+
+  async cancel(reason: Error): Promise<void> {
+    await this.#reader.cancel(reason)
+  }
+
+  async #read(): Promise<Uint8Array | undefined> {
+    const { done, value } = await this.#reader.read()
+    if (done) return undefined
+    if (!(value instanceof Uint8Array)) {
+      const error = new Mongrel2Error(
+        'invalid_response',
+        `expected the body's chunks to be Uint8Array, got ${describeValue(value)}`,
+      )
+      await this.#reader.cancel(error)
+      throw error
+    }
+    return value
+  }
+}
+
+/** Resolves when the turn is over: what was ready to be read has been. */
+function turnEnd(): Promise<'turn end'> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, 'turn end')
+  })
+}

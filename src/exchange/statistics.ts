@@ -1,0 +1,27 @@
+/** What a server has counted since it was made. */
+export interface Mongrel2Statistics {
+  /** Messages that Mongrel2 sent, notices and malformed ones included. */
+  messages: number
+  /** Requests that the handler was called for. */
+  requests: number
+  /** Replies published; one may carry several responses of a connection, and a response may take several. */
+  replies: number
+  /** Bytes for clients in those replies, heads and framing included. */
+  bytesOut: number
+  /** Messages dropped because they were none. */
+  malformed: number
+  /** Requests that were refused (400, 413, 501, 503) and messages dropped because their connection is being closed. */
+  rejected: number
+  /** Handlers that have not returned yet. */
+  inFlight: number
+  /** Connections that state is kept for, at most what is open. */
+  connections: number
+}
+
+/** The counters of it that only grow. */
+export type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections'>
+
+/** All at zero. */
+export function createCounters(): Counters {
+  return { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0 }
+}

@@ -1,0 +1,7 @@
+/** One Mongrel2 Handler, by its own names: what it sends on, we pull from; what it receives on, we publish to. */
+export interface Endpoint {
+  /** The Handler's `send_spec`, such as `tcp://127.0.0.1:9999` or `ipc:///srv/m2/run/send`. */
+  readonly sendSpec: string
+  /** The Handler's `recv_spec`. */
+  readonly recvSpec: string
+}

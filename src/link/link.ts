@@ -1,0 +1,160 @@
+import { delay } from '../deferred.ts'
+import { Mongrel2Error } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Endpoint } from './endpoint.ts'
+import { ZeromqPublisher } from './zeromq/publisher.ts'
+import { ZeromqSource } from './zeromq/source.ts'
+
+/** Where replies go. */
+export interface Publisher {
+  /** Whether more waits than is good. */
+  readonly full: boolean
+  /** Resolves when nothing waits any more, or the connection is gone. */
+  drained(): Promise<void>
+  /** Publishes replies in their order, together. Those for a Mongrel2 that is gone are dropped. */
+  publish(replies: Buffer[]): void
+}
+
+/** One life of a Mongrel2 as its link sees it. */
+export interface LinkEpoch {
+  /** A message came. Must not throw. */
+  receive(message: Buffer): void
+  /** That Mongrel2 is gone, and with it every connection it had. */
+  lost(): void
+}
+
+/**
+ * Begins an epoch, before its first message.
+ *
+ * @param prefix What Mongrel2 subscribed to, its `recv_ident`: no reply arrives whose SENDER begins otherwise.
+ */
+export type BeginEpoch = (publisher: Publisher, prefix: string) => LinkEpoch
+
+/** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
+const RETRY_FIRST = 50
+const RETRY_LONGEST = 1000
+/** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve. */
+const ATTEMPT_TIMEOUT = 10_000
+/** When the log says that nobody is there, in milliseconds. */
+const PATIENCE = 2000
+/** How long libzmq may go on delivering replies after `close`, in milliseconds. */
+const LINGER = 5000
+
+/**
+ * A link: the pulling and the publishing socket to one Mongrel2 Handler, made anew for each of its lives.
+ * It promises that nothing is pulled before replies can be delivered, that none is dropped while that Mongrel2 lives, and that
+ * none meant for one life reaches the next.
+ */
+export class Link {
+  readonly #endpoint: Endpoint
+  readonly #identity: string
+  readonly #logger: Logger
+  readonly #begin: BeginEpoch
+  #publisher: ZeromqPublisher | undefined
+  #source: ZeromqSource | undefined
+  #stopping = false
+  #endPause: (() => void) | undefined
+
+  constructor(endpoint: Endpoint, identity: string, logger: Logger, begin: BeginEpoch) {
+    this.#endpoint = endpoint
+    this.#identity = identity
+    this.#logger = logger
+    this.#begin = begin
+  }
+
+  /**
+   * Connects, and again whenever Mongrel2 comes back, until the link is stopped.
+   *
+   * @param ready Called once, when messages can come for the first time.
+   */
+  async run(ready: () => void): Promise<void> {
+    const impatient = setTimeout(() => this.#logger.warn?.(this.#nobodyThere()), PATIENCE).unref()
+    let wait = RETRY_FIRST
+    const found = () => {
+      clearTimeout(impatient)
+      wait = RETRY_FIRST
+      ready()
+    }
+    while (!this.#stopping) {
+      await this.#live(found)
+      if (this.#stopping) break
+      await this.#pause(wait)
+      wait = Math.min(wait * 2, RETRY_LONGEST)
+    }
+    clearTimeout(impatient)
+  }
+
+  /** Reads what has arrived and disconnects from new messages; replies can still be published. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    this.#endPause?.()
+    if (this.#source === undefined) this.#publisher?.close()
+    else await this.#source.stop()
+  }
+
+  /** Delivers what was published and closes. */
+  async close(): Promise<void> {
+    await this.#publisher?.drained()
+    this.#publisher?.close(LINGER)
+    this.#source?.close()
+  }
+
+  /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
+  async #live(found: () => void): Promise<void> {
+    const publisher = new ZeromqPublisher(this.#endpoint.recvSpec, this.#identity)
+    this.#publisher = publisher
+    let epoch: LinkEpoch | undefined
+    try {
+      const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
+      const begun = this.#begin(publisher, prefix)
+      epoch = begun
+      const source = new ZeromqSource(this.#endpoint.sendSpec, this.#identity, (message) => begun.receive(message))
+      this.#source = source
+      await within(source.opened, ATTEMPT_TIMEOUT)
+      found()
+      await Promise.race([publisher.closed, source.closed])
+      if (this.#stopping) await publisher.closed
+      else
+        this.#logger.warn?.(
+          `mongrel2-fetch lost Mongrel2 at ${this.#specs}: its requests are aborted, waiting for the next`,
+        )
+    } catch (error) {
+      this.#logger.debug?.(`mongrel2-fetch found no Mongrel2 at ${this.#specs}: ${error}`)
+    } finally {
+      this.#source?.close()
+      this.#source = undefined
+      publisher.close()
+      epoch?.lost()
+    }
+  }
+
+  /** Keeps the process alive, as an open socket does: who waits for Mongrel2 is no less at work. */
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#endPause = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  get #specs(): string {
+    return `${this.#endpoint.sendSpec},${this.#endpoint.recvSpec}`
+  }
+
+  #nobodyThere(): string {
+    return (
+      `mongrel2-fetch waits for Mongrel2 at ${this.#specs}: ` +
+      'is it running, and are these the send_spec and the recv_spec of its Handler, in this order?'
+    )
+  }
+}
+
+/** Rejects when a promise has not settled after so many milliseconds. */
+async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
+  const late = delay(milliseconds).then(() => {
+    throw new Mongrel2Error('timeout', `no answer within ${milliseconds} ms`)
+  })
+  return await Promise.race([promise, late])
+}

@@ -1,0 +1,42 @@
+import type { Observer } from 'zeromq'
+import { type Deferred, deferred } from '../../deferred.ts'
+import { Mongrel2Error } from '../../errors.ts'
+
+/**
+ * Options of both halves of a link. `reconnectInterval: -1` is what a link rests on: a socket speaks to one life of
+ * a Mongrel2 and never to the next, so nothing queued for connections of the old one can reach the new one's, whose
+ * numbers begin again at 1.
+ */
+export const SOCKET_OPTIONS = {
+  reconnectInterval: -1,
+  linger: 0,
+  handshakeInterval: 5000,
+  // Finds a peer whose machine or network went away without a word.
+  heartbeatInterval: 10_000,
+  heartbeatTimeout: 30_000,
+} as const
+
+/** `ZMQ_ROUTING_ID`: zeromq.js offers it for other socket types only. */
+export const ZMQ_ROUTING_ID = 5
+
+/** The life of a socket's one connection. */
+export interface SocketConnection {
+  /** Settles when the ZMTP handshake is done; rejects when it never will be. */
+  readonly opened: Deferred<void>
+  /** Resolves when the connection is gone or the socket closed. */
+  readonly closed: Promise<void>
+}
+
+/** Follows the connection of a socket that connects once, by libzmq's monitor (`zmq_socket_monitor`). */
+export function watchConnection(events: Observer): SocketConnection {
+  const opened = deferred()
+  const closed = (async () => {
+    for await (const event of events) {
+      if (event.type === 'handshake') opened.resolve()
+      if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
+    }
+  })()
+    .catch(() => {}) // the observer fails only because its socket was closed
+    .then(() => opened.reject(new Mongrel2Error('closed', 'the connection ended')))
+  return { opened, closed }
+}

@@ -1,0 +1,106 @@
+import { XPublisher } from 'zeromq'
+import { type Deferred, deferred } from '../../deferred.ts'
+import { SOCKET_OPTIONS, type SocketConnection, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+
+/** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
+const SEND_HIGH_WATER_MARK = 64
+/** Bytes that may wait in the publisher until `full` asks those who can to wait. */
+const FULL_AT = 4 * 1024 * 1024
+/** First byte of the message that XPUB receives for a new subscription; 0 stands for its end. */
+const SUBSCRIBE = 1
+
+/**
+ * The publishing half of a link: one connection to a Handler's `recv_spec`, in one life of that Mongrel2.
+ *
+ * XPUB and not PUB, since PUB drops without a word what is sent before Mongrel2's subscription has arrived or while its
+ * queue is full; XPUB shows the subscription as a message and with `noDrop` waits for room.
+ */
+export class ZeromqPublisher {
+  /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when they never will. */
+  readonly opened: Promise<string>
+  /** Resolves when the connection is gone; what was not delivered by then is lost. */
+  readonly closed: Promise<void>
+  readonly #socket: XPubSocket
+  readonly #connection: SocketConnection
+  #waiting: Buffer[] = []
+  #waitingBytes = 0
+  #sending = false
+  #room: Deferred<void> | undefined
+  #open = true
+
+  /**
+   * @param spec The Handler's `recv_spec`.
+   * @param identity The socket's identity.
+   */
+  constructor(spec: string, identity: string) {
+    this.#socket = new XPubSocket(identity)
+    this.#connection = watchConnection(this.#socket.events)
+    this.closed = this.#connection.closed.then(() => this.close())
+    const subscribed = deferred<string>()
+    this.opened = subscribed.promise
+    this.#connection.closed.then(() => this.#connection.opened.promise).catch(subscribed.reject)
+    this.#socket.connect(spec)
+    this.#readSubscriptions(subscribed).catch(subscribed.reject)
+  }
+
+  /** Whether more waits than is good; small answers need not care, streams do. */
+  get full(): boolean {
+    return this.#waitingBytes > FULL_AT
+  }
+
+  /** Resolves when nothing waits in the publisher any more, or the connection is gone. */
+  async drained(): Promise<void> {
+    if (!this.#sending) return
+    this.#room ??= deferred()
+    await this.#room.promise
+  }
+
+  /** Publishes replies, in one multipart send with those that wait already: Mongrel2 takes each part for a reply. */
+  publish(replies: Buffer[]): void {
+    if (!this.#open) return
+    for (const reply of replies) {
+      this.#waiting.push(reply)
+      this.#waitingBytes += reply.length
+    }
+    if (!this.#sending) this.#send().catch(() => this.close()) // a send fails when the socket is closed under it
+  }
+
+  /** @param linger Milliseconds that libzmq may go on delivering what it has. */
+  close(linger = 0): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#socket.linger = linger
+    this.#socket.close()
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#room?.resolve()
+  }
+
+  /** zeromq.js takes one send at a time: what is published meanwhile goes with the next. */
+  async #send(): Promise<void> {
+    this.#sending = true
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      this.#waitingBytes = 0
+      await this.#socket.send(batch)
+    }
+    this.#sending = false
+    this.#room?.resolve()
+    this.#room = undefined
+  }
+
+  async #readSubscriptions(subscribed: Deferred<string>): Promise<void> {
+    for (;;) {
+      const [message] = await this.#socket.receive()
+      if (message?.[0] === SUBSCRIBE) subscribed.resolve(message.toString('latin1', 1))
+    }
+  }
+}
+
+class XPubSocket extends XPublisher {
+  constructor(identity: string) {
+    super({ ...SOCKET_OPTIONS, noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK })
+    this.setStringOption(ZMQ_ROUTING_ID, identity)
+  }
+}

@@ -1,0 +1,301 @@
+import { resolve } from 'node:path'
+import { v4, validate } from 'uuid'
+import { Mongrel2Error } from './errors.ts'
+import type { FetchHandler } from './exchange/handler.ts'
+import { isAuthority, type TrustProxy } from './exchange/origin.ts'
+import type { UploadPlace } from './exchange/upload.ts'
+import type { Endpoint } from './link/endpoint.ts'
+import { consoleLogger, type Logger } from './log.ts'
+
+/** A fetch handler, or an object with one, as `export default app` gives. */
+export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
+
+/** Where Mongrel2 stores large bodies, and what becomes of them. */
+export interface UploadOptions {
+  /** The value of Mongrel2's setting `upload.temp_store`. Default: `tmp/mongrel2.upload.XXXXXX`. */
+  tempStore?: string
+  /** Whether files stay when the response is finished. Default: false, they are deleted. */
+  keep?: boolean
+}
+
+/** One Handler of a Mongrel2, by the names of its configuration, with what may differ from the other endpoints. */
+export interface EndpointOptions {
+  /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`. */
+  sendSpec: string
+  /** The Handler's `recv_spec`. */
+  recvSpec: string
+  /** As `chroot` of all endpoints. */
+  chroot?: string
+  /** As `uploads` of all endpoints. */
+  uploads?: UploadOptions
+  /** As `flowControl` of all endpoints. */
+  flowControl?: boolean
+}
+
+/** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC`. */
+export type EndpointInput = string | EndpointOptions
+
+/** Options of `serveMongrel2`. Times are in milliseconds, sizes in bytes. */
+export interface Mongrel2Options {
+  /** One or several Handlers to serve: `'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'`, or an object, or a list of them. */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /** The sockets' identity, a UUID. Default: a new one each start. */
+  identity?: string
+  /** Mongrel2's chroot as seen from this process. Default: the working directory. */
+  chroot?: string
+  /** Where Mongrel2 stores large bodies. */
+  uploads?: UploadOptions
+  /**
+   * Whether Mongrel2 runs with `download.flow_control`. It says so in each connection's first request; set this where that
+   * request may have gone to another process. Default: false, found out.
+   */
+  flowControl?: boolean
+  /** Handlers that run at once; open streams do not count. Default: 1024. */
+  maxInFlight?: number
+  /** Requests that wait for a place when so many run; those beyond get a 503. Default: 1024. */
+  maxQueued?: number
+  /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
+  host?: string
+  /**
+   * Whether X-Forwarded-For, -Proto and -Host are believed: false, the number of proxies in front of Mongrel2, or true for
+   * whatever they say. Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
+   */
+  trustProxy?: TrustProxy
+  /** Milliseconds that a handler may take to return its Response; then the client gets a 504. Default: 0, no limit. */
+  requestTimeout?: number
+  /** Bytes that a request's body may have; more is a 413. Default: no limit but Mongrel2's. */
+  maxBodySize?: number
+  /** Makes the response when the handler throws or rejects; undefined, or a failure of its own, gives a bare 500. */
+  onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
+  /**
+   * Looks at a request whose body Mongrel2 has begun to store. A Response is sent at once and the connection closed; undefined
+   * lets it go on. The request has no body yet.
+   */
+  onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
+  /** Aborted, it closes the server as `close()` does. */
+  signal?: AbortSignal
+}
+
+/** A link's part of the options, checked. */
+export interface EndpointSettings extends Endpoint {
+  readonly uploads: UploadPlace
+  readonly flowControl: boolean
+}
+
+/** The options, checked and with their defaults. */
+export interface Settings {
+  readonly fetch: FetchHandler
+  readonly endpoints: readonly EndpointSettings[]
+  readonly identity: string
+  readonly maxInFlight: number
+  readonly maxQueued: number
+  readonly host: string
+  readonly trustProxy: TrustProxy
+  readonly requestTimeout: number
+  readonly maxBodySize: number
+  readonly onError: Mongrel2Options['onError'] | undefined
+  readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
+  readonly logger: Logger
+  readonly signal: AbortSignal | undefined
+}
+
+const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
+/** The longest timer there is. */
+const MAX_DELAY = 2_147_483_647
+
+/**
+ * Checks what a user gave to `serveMongrel2`.
+ *
+ * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
+ */
+export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options): Settings {
+  if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.has(name))
+      throw new Mongrel2Error('invalid_option', `there is no option ${name}; there are ${[...OPTIONS].join(', ')}`)
+  }
+  return {
+    fetch: fetchOf(handler),
+    endpoints: endpointsOf(options),
+    identity: identityOf(options.identity),
+    maxInFlight: integer('maxInFlight', options.maxInFlight, 1, Number.MAX_SAFE_INTEGER, 1024),
+    maxQueued: integer('maxQueued', options.maxQueued, 0, Number.MAX_SAFE_INTEGER, 1024),
+    host: hostOf(options.host),
+    trustProxy: trustProxyOf(options.trustProxy),
+    requestTimeout: integer('requestTimeout', options.requestTimeout, 0, MAX_DELAY, 0),
+    maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+    onError: optionalFunction('onError', options.onError),
+    onUploadStart: optionalFunction('onUploadStart', options.onUploadStart),
+    logger: loggerOf(options.logger),
+    signal: signalOf(options.signal),
+  }
+}
+
+/** Checks a limit of time for `close`. */
+export function checkTimeout(timeout: unknown): number {
+  return integer('timeout', timeout, 0, MAX_DELAY, 10_000)
+}
+
+const OPTIONS: ReadonlySet<string> = new Set<keyof Mongrel2Options>([
+  'zeromq',
+  'identity',
+  'chroot',
+  'uploads',
+  'flowControl',
+  'maxInFlight',
+  'maxQueued',
+  'host',
+  'trustProxy',
+  'requestTimeout',
+  'maxBodySize',
+  'onError',
+  'onUploadStart',
+  'logger',
+  'signal',
+])
+
+function fetchOf(handler: unknown): FetchHandler {
+  if (typeof handler === 'function') return handler as FetchHandler
+  if (isObject(handler) && typeof handler.fetch === 'function') {
+    const app = handler as { fetch: FetchHandler }
+    return (request, env, ctx) => app.fetch(request, env, ctx)
+  }
+  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
+}
+
+function endpointsOf(options: Mongrel2Options): EndpointSettings[] {
+  const inputs: readonly unknown[] = Array.isArray(options.zeromq) ? options.zeromq : [options.zeromq]
+  if (inputs.length === 0) throw invalid('zeromq', 'at least one endpoint', options.zeromq)
+  const endpoints = inputs.map((input) => endpointOf(input, options))
+  const pulled = endpoints.map((endpoint) => endpoint.sendSpec)
+  const twice = pulled.find((spec, at) => pulled.indexOf(spec) !== at)
+  if (twice !== undefined)
+    throw new Mongrel2Error('invalid_option', `zeromq: expected each Handler once, got ${twice} twice`)
+  return endpoints
+}
+
+function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings {
+  const form = "'SEND_SPEC,RECV_SPEC' or { sendSpec, recvSpec }"
+  if (typeof input === 'string') {
+    const [sendSpec, recvSpec, ...more] = input.split(',')
+    if (recvSpec === undefined || more.length > 0) throw invalid('zeromq', form, input)
+    return endpointOf({ sendSpec: sendSpec?.trim(), recvSpec: recvSpec.trim() }, options)
+  }
+  if (!isObject(input)) throw invalid('zeromq', form, input)
+  return {
+    sendSpec: specOf('sendSpec', input.sendSpec),
+    recvSpec: specOf('recvSpec', input.recvSpec),
+    uploads: uploadsOf(input.chroot ?? options.chroot, {
+      ...checkUploads(options.uploads),
+      ...checkUploads(input.uploads),
+    }),
+    flowControl: boolean('flowControl', input.flowControl ?? options.flowControl, false),
+  }
+}
+
+/** Host names as libzmq takes them, or an IPv6 address in brackets. */
+const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})$/
+/** `sun_path` of Linux holds 108 bytes, the last of them zero. */
+const IPC_LONGEST = 107
+
+function specOf(name: string, spec: unknown): string {
+  if (typeof spec !== 'string') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
+  const port = TCP.exec(spec)?.[1]
+  if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return spec
+  const path = spec.startsWith('ipc://') ? spec.slice('ipc://'.length) : ''
+  if (path === '') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
+  if (Buffer.byteLength(path) > IPC_LONGEST) throw invalid(name, `an ipc path of at most ${IPC_LONGEST} bytes`, spec)
+  return spec
+}
+
+function checkUploads(uploads: unknown): UploadOptions {
+  if (uploads === undefined) return {}
+  if (!isObject(uploads)) throw invalid('uploads', '{ tempStore, keep }', uploads)
+  return uploads
+}
+
+function uploadsOf(chroot: unknown, uploads: UploadOptions): UploadPlace {
+  if (chroot !== undefined && (typeof chroot !== 'string' || chroot === '')) throw invalid('chroot', 'a path', chroot)
+  const tempStore: unknown = uploads.tempStore ?? DEFAULT_TEMP_STORE
+  if (typeof tempStore !== 'string' || !tempStore.endsWith('XXXXXX') || tempStore.split('/').includes('..')) {
+    throw invalid(
+      'uploads.tempStore',
+      "Mongrel2's upload.temp_store, a path that ends in XXXXXX and has no '..'",
+      tempStore,
+    )
+  }
+  return {
+    chroot: resolve(chroot ?? process.cwd()),
+    tempStore,
+    keep: boolean('uploads.keep', uploads.keep, false),
+  }
+}
+
+function identityOf(identity: unknown): string {
+  if (identity === undefined) return v4()
+  if (typeof identity !== 'string' || !validate(identity)) throw invalid('identity', 'a UUID', identity)
+  return identity
+}
+
+function hostOf(host: unknown): string {
+  if (host === undefined) return 'localhost'
+  if (typeof host !== 'string' || !isAuthority(host))
+    throw invalid('host', 'a host, with a port perhaps, such as example.org:8080', host)
+  return host
+}
+
+function trustProxyOf(trustProxy: unknown): TrustProxy {
+  if (trustProxy === undefined) return false
+  if (typeof trustProxy === 'boolean') return trustProxy
+  if (typeof trustProxy === 'number' && Number.isInteger(trustProxy) && trustProxy >= 0) return trustProxy
+  throw invalid('trustProxy', 'true, false or a number of proxies', trustProxy)
+}
+
+function loggerOf(logger: unknown): Logger {
+  if (logger === undefined) return consoleLogger
+  if (!isObject(logger)) throw invalid('logger', 'an object with the methods debug, info, warn and error', logger)
+  for (const name of ['debug', 'info', 'warn', 'error']) optionalFunction(`logger.${name}`, logger[name])
+  return logger as Logger
+}
+
+function signalOf(signal: unknown): AbortSignal | undefined {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', signal)
+  return signal
+}
+
+function integer(name: string, value: unknown, least: number, most: number, otherwise: number): number {
+  if (value === undefined) return otherwise
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
+  throw invalid(
+    name,
+    most === Number.MAX_SAFE_INTEGER ? `an integer from ${least}` : `an integer from ${least} to ${most}`,
+    value,
+  )
+}
+
+function boolean(name: string, value: unknown, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise
+  if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
+  return value
+}
+
+function optionalFunction<T>(name: string, value: T): T {
+  if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
+  return value
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
+  const shown =
+    typeof got === 'string'
+      ? JSON.stringify(got)
+      : isObject(got)
+        ? `an object (${Object.keys(got).join(', ')})`
+        : String(got)
+  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${shown}`)
+}

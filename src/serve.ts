@@ -1,0 +1,131 @@
+import { type Deferred, deferred, delay } from './deferred.ts'
+import { Mongrel2Error } from './errors.ts'
+import { Application } from './exchange/application.ts'
+import { Epoch } from './exchange/epoch.ts'
+import { Intake } from './exchange/intake.ts'
+import type { Mongrel2Statistics } from './exchange/statistics.ts'
+import { Link } from './link/link.ts'
+import { describeError } from './log.ts'
+import {
+  checkOptions,
+  checkTimeout,
+  type EndpointSettings,
+  type Mongrel2Handler,
+  type Mongrel2Options,
+  type Settings,
+} from './options.ts'
+
+/** A fetch handler at work behind Mongrel2. */
+export interface Mongrel2Server extends AsyncDisposable {
+  /**
+   * Resolves when every endpoint is served: Mongrel2 has subscribed to our replies and sends us its messages. Waits for a Mongrel2
+   * that is not up yet. Rejects with a `Mongrel2Error` `closed` when the server is closed before.
+   */
+  readonly ready: Promise<void>
+  /**
+   * Stops: reads what Mongrel2 has sent already, takes no more, answers all of it, waits for what handlers gave `waitUntil`,
+   * then closes the sockets. A second call returns the first one's promise.
+   *
+   * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
+   */
+  close(options?: { timeout?: number }): Promise<void>
+  /** What has been counted since the start. */
+  stats(): Mongrel2Statistics
+}
+
+/**
+ * Serves a fetch handler behind Mongrel2.
+ *
+ * @param handler `(request, env, ctx) => Response | Promise<Response>`, or an object with such a `fetch`.
+ * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ *
+ * @example
+ * ```ts
+ * import { Hono } from 'hono'
+ * import { serveMongrel2 } from 'mongrel2-fetch'
+ *
+ * const app = new Hono().get('/', (c) => c.text('Hello'))
+ * const server = serveMongrel2(app, { zeromq: 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
+ * await server.ready
+ * ```
+ */
+export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
+  return new Server(checkOptions(handler, options))
+}
+
+class Server implements Mongrel2Server {
+  readonly ready: Promise<void>
+  readonly #application: Application
+  readonly #links: Link[] = []
+  readonly #epochs = new Map<Link, Epoch>()
+  readonly #ready: Deferred<void> = deferred()
+  #closed: Promise<void> | undefined
+
+  constructor(settings: Settings) {
+    this.ready = this.#ready.promise
+    this.#application = new Application(settings)
+    let missing = settings.endpoints.length
+    for (const endpoint of settings.endpoints) {
+      let counted = false
+      this.#serve(endpoint, settings, () => {
+        if (counted) return
+        counted = true
+        if (--missing === 0) this.#ready.resolve()
+      })
+    }
+    this.#followSignal(settings)
+  }
+
+  close(options: { timeout?: number } = {}): Promise<void> {
+    const timeout = checkTimeout(options.timeout)
+    this.#closed ??= this.#close(timeout)
+    return this.#closed
+  }
+
+  stats(): Mongrel2Statistics {
+    let connections = 0
+    for (const epoch of this.#epochs.values()) connections += epoch.connections
+    return { ...this.#application.counters, inFlight: this.#application.inFlight, connections }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
+    const { logger, identity } = settings
+    const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
+    const link: Link = new Link(endpoint, identity, logger, (publisher, prefix) => {
+      const epoch = new Epoch(publisher, prefix, endpoint.flowControl, intake, this.#application, logger)
+      this.#epochs.set(link, epoch)
+      return epoch
+    })
+    this.#links.push(link)
+    link.run(found).catch((error: unknown) => {
+      logger.error?.(
+        `mongrel2-fetch stopped serving ${endpoint.sendSpec},${endpoint.recvSpec}: ${describeError(error)}`,
+      )
+      this.#ready.reject(error)
+    })
+  }
+
+  #followSignal({ signal, logger }: Settings): void {
+    if (signal === undefined) return
+    const close = () => {
+      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
+    }
+    if (signal.aborted) close()
+    else signal.addEventListener('abort', close, { once: true })
+  }
+
+  async #close(timeout: number): Promise<void> {
+    const late = delay(timeout)
+    this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
+    await Promise.all(this.#links.map((link) => link.stop()))
+    for (const epoch of this.#epochs.values()) epoch.refuseUploads()
+    await Promise.race([this.#application.settled(), late])
+    for (const epoch of this.#epochs.values()) epoch.closeBusy()
+    for (const epoch of this.#epochs.values()) epoch.flush()
+    await Promise.all(this.#links.map((link) => link.close()))
+  }
+}

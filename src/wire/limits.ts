@@ -1,0 +1,15 @@
+/**
+ * Mongrel2 1.12's own limits, each with the name it has there. What a setting can change is the default.
+ */
+
+/** `DELIVER_OUTSTANDING_MSGS`: messages that may wait for one connection; one more and Mongrel2 ends it. */
+export const DELIVER_OUTSTANDING_MSGS = 16
+
+/** Bytes that may wait for one connection under `download.flow_control`; one more and Mongrel2 ends it. */
+export const FLOW_CONTROL_WINDOW = 102_400
+
+/** `limits.handler_targets`: connections that one reply can name. */
+export const HANDLER_TARGETS = 128
+
+/** The largest Content-Length that Mongrel2 reads a body for: it keeps the length in a C `int`. */
+export const MAX_CONTENT_LENGTH = 2_147_483_647

@@ -1,0 +1,154 @@
+import { MalformedError } from './malformed.ts'
+
+/**
+ * A tagged netstring's value (https://tnetstrings.info). Strings hold bytes, one per character (Latin-1): the format knows
+ * no character set. Dictionaries are Maps, so that no key of a stranger's meets an object's prototype.
+ */
+export type Tnetstring = string | number | boolean | null | Tnetstring[] | Map<string, Tnetstring>
+
+/** Lists and dictionaries nest in Mongrel2's messages twice; what nests deeper than this was made to exhaust the stack. */
+const MAX_DEPTH = 16
+
+const COLON = 58
+const ZERO = 48
+/** Digits that a length may have: 9 keep it below 2^30, more than one ZeroMQ frame from Mongrel2 ever holds. */
+const MAX_LENGTH_DIGITS = 9
+
+/** Where a netstring's payload stands, and the byte behind it that tells its type. */
+export interface Span {
+  readonly start: number
+  readonly end: number
+  /** The type's character code: 44 is `,` (a string), 125 is `}` (a dictionary). */
+  readonly type: number
+}
+
+/**
+ * Finds the payload of the netstring at `offset` without looking inside.
+ * Its next neighbour begins at `end + 1`.
+ *
+ * @throws MalformedError when the length is missing, is no plain number, or goes beyond `limit`.
+ */
+export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
+  let length = 0
+  let at = offset
+  for (; at < limit; at++) {
+    const digit = (bytes[at] as number) - ZERO
+    if (digit < 0 || digit > 9) break
+    if (at - offset >= MAX_LENGTH_DIGITS) {
+      throw new MalformedError(`a netstring's length has more than ${MAX_LENGTH_DIGITS} digits`)
+    }
+    length = length * 10 + digit
+  }
+  if (at === offset || at >= limit || bytes[at] !== COLON) {
+    throw new MalformedError(`expected a netstring's length and ':' at byte ${offset}`)
+  }
+  if (bytes[offset] === ZERO && at - offset > 1) {
+    throw new MalformedError(`a netstring's length has a leading zero at byte ${offset}`)
+  }
+  const start = at + 1
+  const end = start + length
+  if (end >= limit) {
+    throw new MalformedError(`a netstring of ${length} bytes does not fit into the ${limit - start} that are left`)
+  }
+  return { start, end, type: bytes[end] as number }
+}
+
+/**
+ * Parses the one value that `bytes` holds from its first byte to its last.
+ *
+ * @throws MalformedError when it is none, nests deeper than 16 levels or has bytes behind it.
+ */
+export function parseTnetstring(bytes: Buffer): Tnetstring {
+  const span = spanAt(bytes, 0, bytes.length)
+  if (span.end + 1 !== bytes.length) {
+    throw new MalformedError(`${bytes.length - span.end - 1} bytes follow the value`)
+  }
+  return parseSpan(bytes, span, 0)
+}
+
+/** Parses the value in a span that `spanAt` found. */
+export function parseSpan(bytes: Buffer, span: Span, depth = 0): Tnetstring {
+  if (depth > MAX_DEPTH) throw new MalformedError(`values nest deeper than ${MAX_DEPTH} levels`)
+  switch (span.type) {
+    case 0x2c: // ,
+      return bytes.toString('latin1', span.start, span.end)
+    case 0x23: // #
+      return numberIn(bytes, span, /^-?\d+$/)
+    case 0x5e: // ^
+      return numberIn(bytes, span, /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i)
+    case 0x21: // !
+      return booleanIn(bytes, span)
+    case 0x7e: // ~
+      if (span.end !== span.start) throw new MalformedError('a null has a payload')
+      return null
+    case 0x5d: // ]
+      return listIn(bytes, span, depth)
+    case 0x7d: // }
+      return dictionaryIn(bytes, span, depth)
+    default:
+      throw new MalformedError(`unknown type ${JSON.stringify(String.fromCharCode(span.type))} at byte ${span.end}`)
+  }
+}
+
+function numberIn(bytes: Buffer, span: Span, form: RegExp): number {
+  const text = bytes.toString('latin1', span.start, span.end)
+  if (!form.test(text)) throw new MalformedError(`expected a number, got ${JSON.stringify(text.slice(0, 40))}`)
+  return Number(text)
+}
+
+function booleanIn(bytes: Buffer, span: Span): boolean {
+  const text = bytes.toString('latin1', span.start, span.end)
+  if (text !== 'true' && text !== 'false') {
+    throw new MalformedError(`expected true or false, got ${JSON.stringify(text.slice(0, 40))}`)
+  }
+  return text === 'true'
+}
+
+function listIn(bytes: Buffer, span: Span, depth: number): Tnetstring[] {
+  const list: Tnetstring[] = []
+  for (let at = span.start; at < span.end; ) {
+    const item = spanAt(bytes, at, span.end)
+    list.push(parseSpan(bytes, item, depth + 1))
+    at = item.end + 1
+  }
+  return list
+}
+
+function dictionaryIn(bytes: Buffer, span: Span, depth: number): Map<string, Tnetstring> {
+  const dictionary = new Map<string, Tnetstring>()
+  for (let at = span.start; at < span.end; ) {
+    const key = spanAt(bytes, at, span.end)
+    if (key.type !== 0x2c) throw new MalformedError(`a dictionary's key at byte ${at} is no string`)
+    const value = spanAt(bytes, key.end + 1, span.end)
+    dictionary.set(bytes.toString('latin1', key.start, key.end), parseSpan(bytes, value, depth + 1))
+    at = value.end + 1
+  }
+  return dictionary
+}
+
+/**
+ * Renders a value. Numbers must be integers below 2^53: Mongrel2 crashes on a float in a reply.
+ *
+ * @throws RangeError for any other number.
+ */
+export function renderTnetstring(value: Tnetstring): Buffer {
+  return Buffer.from(render(value), 'latin1')
+}
+
+function render(value: Tnetstring): string {
+  if (value === null) return '0:~'
+  if (typeof value === 'string') return tagged(value, ',')
+  if (typeof value === 'boolean') return tagged(String(value), '!')
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`expected an integer below 2^53, got ${value}`)
+    return tagged(String(value), '#')
+  }
+  if (Array.isArray(value)) return tagged(value.map(render).join(''), ']')
+  let pairs = ''
+  for (const [key, item] of value) pairs += tagged(key, ',') + render(item)
+  return tagged(pairs, '}')
+}
+
+function tagged(payload: string, type: string): string {
+  return `${payload.length}:${payload}${type}`
+}
