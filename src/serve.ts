@@ -122,10 +122,11 @@ class Server implements Mongrel2Server {
     const late = delay(timeout)
     this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
     await Promise.all(this.#links.map((link) => link.stop()))
-    for (const epoch of this.#epochs.values()) epoch.refuseUploads()
-    await Promise.race([this.#application.settled(), late])
-    for (const epoch of this.#epochs.values()) epoch.closeBusy()
-    for (const epoch of this.#epochs.values()) epoch.flush()
+    const epochs = [...this.#epochs.values()]
+    for (const epoch of epochs) epoch.refuseUploads()
+    const answered = this.#application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
+    await Promise.race([answered, late])
+    for (const epoch of epochs) epoch.cutBusy()
     await Promise.all(this.#links.map((link) => link.close()))
   }
 }

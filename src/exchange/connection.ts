@@ -1,8 +1,8 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
+import type { Message } from '../wire/message.ts'
 import { CLOSE, renderReply } from '../wire/reply.ts'
-import type { Exchange } from './exchange.ts'
-import type { PendingUpload } from './intake.ts'
+import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
 
 /** What a connection asks of its epoch. */
@@ -12,6 +12,25 @@ export interface ConnectionOwner {
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
   readonly publisher: Publisher
+}
+
+/** A request that has not been answered in full, as its connection sees it. */
+export interface OpenExchange {
+  readonly facts: RequestFacts
+  /** It is its turn to be answered. */
+  begin(): void
+  /** It will not be answered any more. */
+  abort(reason: DOMException): void
+}
+
+/** A body that Mongrel2 is storing in a file, as its connection sees it. */
+export interface StoringUpload {
+  /** The file's path within Mongrel2's chroot. */
+  readonly path: string
+  /** The connection's next message came, which has to be the upload's end. */
+  finish(message: Message): Promise<void>
+  /** Answers without waiting for the end. */
+  refuse(status: number, reason: string): void
 }
 
 /**
@@ -27,10 +46,10 @@ export class Connection {
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
   /** The upload that Mongrel2 is storing for it. */
-  upload: PendingUpload | undefined
+  upload: StoringUpload | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
-  readonly #exchanges: Exchange[] = []
+  readonly #exchanges: OpenExchange[] = []
   #outbox: Uint8Array[] = []
   #waiting = 0
   #closing = false
@@ -48,16 +67,16 @@ export class Connection {
 
   /** Whether nothing has to be remembered of it. */
   isIdle(now: number): boolean {
-    return this.#exchanges.length === 0 && this.#waiting === 0 && !this.#closing && this.pacing.settled(now)
+    return !this.busy && this.pacing.settled(now)
   }
 
-  /** Whether a request of it has not been answered in full. */
+  /** Whether a request of it has not been answered in full, or its close not been said. */
   get busy(): boolean {
-    return this.#exchanges.length > 0
+    return this.#exchanges.length > 0 || this.#waiting > 0 || (this.#closing && !this.gone)
   }
 
   /** A request came: its answer goes out after those of the ones before it. */
-  open(exchange: Exchange): void {
+  open(exchange: OpenExchange): void {
     if (this.#exchanges.length > 0) this.#pipelining = true
     else if (this.#waiting === 0 && !this.#pipelining) this.pacing.asked()
     this.#exchanges.push(exchange)
@@ -70,7 +89,7 @@ export class Connection {
   }
 
   /** The answer of the first exchange was handed over in full, or as far as it came. */
-  finish(exchange: Exchange, reusable: boolean): void {
+  finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
     if (reusable) this.advance()
@@ -102,6 +121,13 @@ export class Connection {
     this.#closing = true
     this.#abortAll(new DOMException('the connection was closed before this request was answered', 'AbortError'))
     this.#touch()
+  }
+
+  /** Closes the connection though not everything has gone out; the client finds its response cut short. */
+  cut(): void {
+    this.#outbox = []
+    this.#waiting = 0
+    this.close()
   }
 
   /** Mongrel2 has written so many bytes. */

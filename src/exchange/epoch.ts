@@ -1,3 +1,4 @@
+import { type Deferred, deferred } from '../deferred.ts'
 import type { LinkEpoch, Publisher } from '../link/link.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
@@ -32,6 +33,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
   #sweeper: NodeJS.Timeout | undefined
+  #quiet: Deferred<void> | undefined
   #flowControl: boolean
   #lost = false
 
@@ -81,18 +83,28 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const reason = new DOMException('Mongrel2 went away before the response was complete', 'AbortError')
     for (const connection of this.#connections.values()) connection.lose(reason)
     this.#connections.clear()
+    this.#quiet?.resolve()
   }
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
   refuseUploads(): void {
     for (const { upload } of this.#connections.values()) {
-      if (upload !== undefined) this.#intake.refuse(upload.exchange, 503, 'The server is stopping')
+      upload?.refuse(503, 'The server is stopping')
     }
   }
 
-  /** Closes the connections that still wait for an answer. */
-  closeBusy(): void {
-    for (const connection of this.#connections.values()) if (connection.busy) connection.close()
+  /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
+  async drained(): Promise<void> {
+    this.flush()
+    if (!this.#lost && this.#isBusy()) {
+      this.#quiet ??= deferred()
+      await this.#quiet.promise
+    }
+  }
+
+  /** Closes the connections that still wait for an answer or the rest of one. */
+  cutBusy(): void {
+    for (const connection of this.#connections.values()) if (connection.busy) connection.cut()
     this.flush()
   }
 
@@ -119,6 +131,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     for (const connection of touched) counters.bytesOut += connection.take(replies, now)
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
+    if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
+  }
+
+  #isBusy(): boolean {
+    for (const connection of this.#connections.values()) if (connection.busy) return true
+    return false
   }
 
   #deal(message: Message): void {

@@ -2,7 +2,7 @@ import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
 import type { RequestFacts } from './facts.ts'
-import { type BodyReader, type ResponseSink, sendResponse } from './response.ts'
+import { type BodyReader, cancelReader, discardBody, type ResponseSink, sendResponse } from './response.ts'
 
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink {
@@ -56,7 +56,7 @@ export class Exchange implements ResponseSink {
   /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
   answer(response: Response): void {
     if (this.#response !== undefined || this.#aborted) {
-      discard(response, this.#signalReason)
+      discardBody(response, this.#signalReason)
       return
     }
     this.#response = response
@@ -82,9 +82,8 @@ export class Exchange implements ResponseSink {
     if (this.#aborted || this.#ended) return
     this.#aborted = true
     this.abortSignal(reason)
-    if (this.#reader !== undefined)
-      this.#reader.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
-    else if (this.#response !== undefined && !this.#begun) discard(this.#response, reason)
+    if (this.#reader !== undefined) cancelReader(this.#reader, reason)
+    else if (this.#response !== undefined && !this.#begun) discardBody(this.#response, reason)
     if (!this.#begun) this.#end()
   }
 
@@ -122,7 +121,7 @@ export class Exchange implements ResponseSink {
         this.#logger.error?.(
           `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
         )
-      discard(response, error)
+      discardBody(response, error)
       return await sendResponse(new Response('Internal Server Error', { status: 500 }), this.#facts, this, reading)
     }
   }
@@ -133,8 +132,4 @@ export class Exchange implements ResponseSink {
     this.#whenEnded?.resolve()
     this.#finished()
   }
-}
-
-function discard(response: Response, reason: unknown): void {
-  if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // as above: nobody is left to tell
 }

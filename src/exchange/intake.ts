@@ -1,5 +1,4 @@
-import { Mongrel2Error } from '../errors.ts'
-import { describeError, type Logger, ThrottledWarning } from '../log.ts'
+import { type Logger, ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
 import type { Connection } from './connection.ts'
@@ -8,8 +7,9 @@ import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf } from './framing.ts'
 import type { Mongrel2Env, UploadInfo } from './handler.ts'
 import { type Origin, originOf, type TrustProxy } from './origin.ts'
+import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
 import { createRequest, urlOf } from './request.ts'
-import { deleteUpload, fitsTempStore, openUpload, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
+import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 
 /** Looks at a request whose body is being stored; a Response ends it. */
 export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
@@ -24,15 +24,6 @@ export interface IntakeSettings {
   readonly uploads: UploadPlace
   readonly onUploadStart: UploadStartHook | undefined
   readonly logger: Logger
-}
-
-/** An upload that Mongrel2 has begun to store: its exchange is open, its handler not called. */
-export interface PendingUpload {
-  readonly path: string
-  readonly exchange: Exchange
-  readonly target: Target
-  /** Whether `onUploadStart` lets it go on. */
-  readonly accepted: Promise<boolean>
 }
 
 /** What the headers of a request were found to say. */
@@ -56,9 +47,10 @@ export class Intake {
 
   /** Takes a request's message, be it the whole of it, an upload's start or its end. */
   accept(message: Message, connection: Connection): void {
-    const pending = connection.upload
-    if (pending !== undefined) {
-      this.#application.inBackground(this.#complete(pending, message, connection))
+    const { upload } = connection
+    if (upload !== undefined) {
+      connection.upload = undefined
+      this.#application.inBackground(upload.finish(message))
       return
     }
     const exchange = this.open(message, connection)
@@ -67,12 +59,12 @@ export class Intake {
 
     const { framing } = target
     const stored = message.body.length === 0 && (framing.chunked || (framing.length ?? 0) > 0)
-    const upload = uploadHeadersOf(message, stored)
-    switch (upload.stage) {
+    const headers = uploadHeadersOf(message, stored)
+    switch (headers.stage) {
       case 'start':
-        return this.#begin(message, upload.path, exchange, target, connection)
+        return this.#begin(message, headers.path, exchange, target, connection)
       case 'forged':
-        return this.#refuseForged(message, exchange, upload.reason)
+        return this.#refuseForged(message, exchange, headers.reason)
       case 'done':
         return this.#refuseForged(
           message,
@@ -118,8 +110,7 @@ export class Intake {
     if (typeof origin === 'string') return origin
     const uri = message.own.get('URI')
     if (uri?.startsWith('/') !== true) return 'The target is no path'
-    const url = urlOf(origin.scheme, origin.authority, uri)
-    return URL.canParse(url) ? { framing, origin, url } : 'The target is no path of a URL'
+    return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
   }
 
   #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
@@ -163,7 +154,12 @@ export class Intake {
       if (request === undefined) return
       accepted = this.#ask(onUploadStart, request, exchange)
     }
-    connection.upload = { path, exchange, target, accepted }
+    const outcome: UploadOutcome = {
+      complete: (done, upload) => this.#complete(done, exchange, target, upload),
+      refuse: (status, reason) => this.refuse(exchange, status, reason),
+      refuseForged: (done, reason) => this.#refuseForged(done, exchange, reason),
+    }
+    connection.upload = new PendingUpload(path, exchange, accepted, uploads, outcome, this.#warning)
   }
 
   async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {
@@ -172,38 +168,12 @@ export class Intake {
     return response === undefined
   }
 
-  async #complete(pending: PendingUpload, message: Message, connection: Connection): Promise<void> {
-    const { exchange, target, path } = pending
-    const headers = uploadHeadersOf(message, message.body.length === 0)
-    if (headers.stage !== 'done' || headers.path !== path) {
-      return this.#refuseForged(message, exchange, `expected the end of ${path}`)
-    }
-    connection.upload = undefined
-    if (!(await pending.accepted) || exchange.aborted) return this.discard(path)
-    const upload = await this.#open(path, exchange)
-    if (upload === undefined) return
+  #complete(message: Message, exchange: Exchange, target: Target, upload: Upload): void {
     const { size } = upload.info
-    if (exchange.aborted) return await upload.release()
     if (size > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (size !== (target.framing.length ?? size)) this.refuse(exchange, 400, 'Body and length disagree')
     else return this.#run(message, exchange, target, null, upload)
-    await upload.release()
-  }
-
-  /** Opens a stored body, or answers for it. */
-  async #open(path: string, exchange: Exchange): Promise<Upload | undefined> {
-    try {
-      const upload = await openUpload(path, this.#settings.uploads)
-      if (typeof upload !== 'string') return upload
-      this.#warning.say(() => `mongrel2-fetch refused an upload: ${upload}`)
-      this.refuse(exchange, 400, 'The upload is no file')
-    } catch (error) {
-      this.#warning.say(
-        () => `mongrel2-fetch answered 500: ${error instanceof Mongrel2Error ? error.message : describeError(error)}`,
-      )
-      this.refuse(exchange, 500, 'The upload cannot be read')
-    }
-    return undefined
+    this.#application.inBackground(upload.release())
   }
 
   #refuseForged(message: Message, exchange: Exchange, reason: string): void {

@@ -31,7 +31,7 @@ export function originOf(message: Message, http10: boolean, host: string, trustP
   if (hosts.length > 1) return 'Host came twice'
   const own = hosts[0]?.trim()
   if (own === undefined && !http10) return 'Host is missing'
-  if (own !== undefined && !isAuthority(own)) return 'Host is no host and port'
+  if (own !== undefined && !AUTHORITY.test(own)) return 'Host is no host and port'
 
   const scheme = message.own.get('URL_SCHEME') ?? 'http'
   const remoteAddress = message.own.get('REMOTE_ADDR') ?? ''

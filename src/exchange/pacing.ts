@@ -56,6 +56,8 @@ export class CreditPacing implements Pacing {
 
 /** What a client has to read at least, in bytes a millisecond (16 KiB/s), for its messages to be taken as delivered in time. */
 const MIN_CLIENT_RATE = 16.384
+/** How long Mongrel2 may take to hand a message to the client's socket when it is busy, in milliseconds, however small it is. */
+const DELIVERY_TIME = 200
 /** Bytes that the sockets of both ends hold at the very least, so that they do not wait in Mongrel2. */
 const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
@@ -85,8 +87,7 @@ export class EstimatePacing implements Pacing {
 
   published(bytes: number, now: number): void {
     this.#idleAt = Math.max(this.#idleAt, now) + bytes / MIN_CLIENT_RATE
-    const delivered = this.#idleAt - SOCKET_BUFFERS / MIN_CLIENT_RATE
-    if (delivered > now) this.#delivered.push(delivered)
+    this.#delivered.push(Math.max(now + DELIVERY_TIME, this.#idleAt - SOCKET_BUFFERS / MIN_CLIENT_RATE))
   }
 
   credited(): void {}

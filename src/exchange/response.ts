@@ -30,7 +30,8 @@ const HOP_BY_HOP = new Set([
  * @throws Mongrel2Error `invalid_response` when it is no Response, says 1xx or `Response.error()`, or its body was read already.
  */
 export function checkResponse(value: unknown): Response {
-  if (!isResponse(value)) {
+  if (!(value instanceof Response)) {
+    if (isResponseLike(value)) return checkResponse(new Response(value.body, value)) // its values pass the platform's checks
     throw new Mongrel2Error(
       'invalid_response',
       `expected the handler to return a Response, got ${describeValue(value)}`,
@@ -55,8 +56,7 @@ export function checkResponse(value: unknown): Response {
 }
 
 /** A Response of another package or realm counts too: what it can do decides. */
-function isResponse(value: unknown): value is Response {
-  if (value instanceof Response) return true
+function isResponseLike(value: unknown): value is Response {
   if (typeof value !== 'object' || value === null) return false
   const candidate = value as Partial<Response>
   return typeof candidate.status === 'number' && typeof candidate.headers?.forEach === 'function' && 'body' in candidate
@@ -102,7 +102,7 @@ export async function sendResponse(
   }
 
   if (status === 204 || status === 304) {
-    await response.body?.cancel()
+    discardBody(response)
     return writeHead(status === 304 ? lengthField(givenLength) : [], persistent)
   }
   if (response.body === null) {
@@ -116,7 +116,7 @@ export async function sendResponse(
   const body = new BodyChunks(reader)
   const length = givenLength ?? (await body.peekLength())
   if (facts.method === 'HEAD') {
-    await reader.cancel()
+    cancelReader(reader)
     return writeHead(lengthField(length), persistent)
   }
   if (length !== undefined) {
@@ -212,7 +212,7 @@ async function sendCounted(body: BodyChunks, length: number, sink: ResponseSink)
     if (came > length) {
       const fault = lengthFault(length, came)
       sink.write(chunk.subarray(0, chunk.length - (came - length)))
-      await body.cancel(fault)
+      body.cancel(fault)
       throw fault
     }
     sink.write(chunk)
@@ -272,8 +272,8 @@ class BodyChunks {
     return pending
   }
 
-  async cancel(reason: Error): Promise<void> {
-    await this.#reader.cancel(reason)
+  cancel(reason: Error): void {
+    cancelReader(this.#reader, reason)
   }
 
   async #read(): Promise<Uint8Array | undefined> {
@@ -284,11 +284,21 @@ class BodyChunks {
         'invalid_response',
         `expected the body's chunks to be Uint8Array, got ${describeValue(value)}`,
       )
-      await this.#reader.cancel(error)
+      this.cancel(error)
       throw error
     }
     return value
   }
+}
+
+/** Gives up the body of a response that is not sent. */
+export function discardBody(response: Response, reason?: unknown): void {
+  if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nobody is left to be told
+}
+
+/** Gives up a body that is being read; not awaited, since its source decides when it is done with it. */
+export function cancelReader(reader: BodyReader, reason?: unknown): void {
+  reader.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
 }
 
 /** Resolves when the turn is over: what was ready to be read has been. */

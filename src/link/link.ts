@@ -1,6 +1,6 @@
 import { delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import { describeError, type Logger } from '../log.ts'
 import type { Endpoint } from './endpoint.ts'
 import { ZeromqPublisher } from './zeromq/publisher.ts'
 import { ZeromqSource } from './zeromq/source.ts'
@@ -55,6 +55,10 @@ export class Link {
   #stopping = false
   #endPause: (() => void) | undefined
 
+  readonly #report = (error: unknown): void => {
+    this.#logger.error?.(`mongrel2-fetch: a socket to ${this.#specs} failed: ${describeError(error)}`)
+  }
+
   constructor(endpoint: Endpoint, identity: string, logger: Logger, begin: BeginEpoch) {
     this.#endpoint = endpoint
     this.#identity = identity
@@ -101,14 +105,19 @@ export class Link {
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
   async #live(found: () => void): Promise<void> {
-    const publisher = new ZeromqPublisher(this.#endpoint.recvSpec, this.#identity)
+    const publisher = new ZeromqPublisher(this.#endpoint.recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
     try {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
       const begun = this.#begin(publisher, prefix)
       epoch = begun
-      const source = new ZeromqSource(this.#endpoint.sendSpec, this.#identity, (message) => begun.receive(message))
+      const source = new ZeromqSource(
+        this.#endpoint.sendSpec,
+        this.#identity,
+        (message) => begun.receive(message),
+        this.#report,
+      )
       this.#source = source
       await within(source.opened, ATTEMPT_TIMEOUT)
       found()

@@ -1,9 +1,11 @@
 import { XPublisher } from 'zeromq'
-import { type Deferred, deferred } from '../../deferred.ts'
+import { type Deferred, deferred, delay } from '../../deferred.ts'
 import { SOCKET_OPTIONS, type SocketConnection, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
-const SEND_HIGH_WATER_MARK = 64
+const SEND_HIGH_WATER_MARK = 256
+/** How long to wait for room in libzmq, in milliseconds: XPUB calls itself writable at any time, so there is no event. */
+const RETRY_TIME = 1
 /** Bytes that may wait in the publisher until `full` asks those who can to wait. */
 const FULL_AT = 4 * 1024 * 1024
 /** First byte of the message that XPUB receives for a new subscription; 0 stands for its end. */
@@ -27,12 +29,15 @@ export class ZeromqPublisher {
   #sending = false
   #room: Deferred<void> | undefined
   #open = true
+  readonly #report: (error: unknown) => void
 
   /**
    * @param spec The Handler's `recv_spec`.
    * @param identity The socket's identity.
+   * @param report Told why it was closed, if that was neither our will nor Mongrel2's.
    */
-  constructor(spec: string, identity: string) {
+  constructor(spec: string, identity: string, report: (error: unknown) => void) {
+    this.#report = report
     this.#socket = new XPubSocket(identity)
     this.#connection = watchConnection(this.#socket.events)
     this.closed = this.#connection.closed.then(() => this.close())
@@ -62,7 +67,7 @@ export class ZeromqPublisher {
       this.#waiting.push(reply)
       this.#waitingBytes += reply.length
     }
-    if (!this.#sending) this.#send().catch(() => this.close()) // a send fails when the socket is closed under it
+    if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }
 
   /** @param linger Milliseconds that libzmq may go on delivering what it has. */
@@ -76,6 +81,11 @@ export class ZeromqPublisher {
     this.#room?.resolve()
   }
 
+  #fail(error: unknown): void {
+    if (this.#open) this.#report(error)
+    this.close()
+  }
+
   /** zeromq.js takes one send at a time: what is published meanwhile goes with the next. */
   async #send(): Promise<void> {
     this.#sending = true
@@ -83,11 +93,22 @@ export class ZeromqPublisher {
       const batch = this.#waiting
       this.#waiting = []
       this.#waitingBytes = 0
-      await this.#socket.send(batch)
+      while (!(await this.#taken(batch))) await delay(RETRY_TIME)
     }
     this.#sending = false
     this.#room?.resolve()
     this.#room = undefined
+  }
+
+  /** Whether libzmq had room: with `noDrop` XPUB takes all parts of a message or none. */
+  async #taken(batch: Buffer[]): Promise<boolean> {
+    try {
+      await this.#socket.send(batch)
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || this.#socket.closed) throw error
+      return false
+    }
   }
 
   async #readSubscriptions(subscribed: Deferred<string>): Promise<void> {

@@ -2,10 +2,8 @@ import { Pull } from 'zeromq'
 import { delay } from '../../deferred.ts'
 import { SOCKET_OPTIONS, type SocketConnection, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
-/** How long libzmq may take to finish a disconnect, in milliseconds; then the socket is closed all the same. */
-const DISCONNECT_TIMEOUT = 1000
-/** How long an empty queue is waited upon before it is left, in milliseconds. */
-const QUIET_TIME = 20
+/** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
+const DISCONNECT_TIME = 25
 
 /** The pulling half of a link: one connection to a Handler's `send_spec`, in one life of that Mongrel2. */
 export class ZeromqSource {
@@ -14,18 +12,23 @@ export class ZeromqSource {
   readonly #connection: SocketConnection
   #arrived = 0
   #stopped: Promise<void> | undefined
+  #disconnected = false
 
   /**
    * @param spec The Handler's `send_spec`.
    * @param identity The socket's identity.
    * @param receive Called for each message in the order of arrival; must not throw.
+   * @param report Told why it was closed, if that was neither our will nor Mongrel2's.
    */
-  constructor(spec: string, identity: string, receive: (message: Buffer) => void) {
+  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: (error: unknown) => void) {
     this.#spec = spec
     this.#socket = new PullSocket(identity)
     this.#connection = watchConnection(this.#socket.events)
     this.#socket.connect(spec)
-    this.#read(receive).catch(() => this.#socket.close()) // a read fails when the socket is closed, by us or by libzmq
+    this.#read(receive).catch((error: unknown) => {
+      if (!this.#socket.closed) report(error)
+      this.close()
+    })
   }
 
   /** Resolves when messages can come; rejects when they never will. */
@@ -51,26 +54,51 @@ export class ZeromqSource {
 
   async #read(receive: (message: Buffer) => void): Promise<void> {
     for (;;) {
-      for (const part of await this.#socket.receive()) {
-        this.#arrived++
-        receive(part)
-      }
+      const message = await this.#next()
+      this.#arrived++
+      for (const part of message) receive(part)
+    }
+  }
+
+  /** While stopping, a read fails when nothing is queued: the moment to disconnect, which throws away what is. */
+  async #next(): Promise<Buffer[]> {
+    try {
+      return await this.#socket.receive()
+    } catch (error) {
+      if (this.#stopped === undefined || (error as NodeJS.ErrnoException).code !== 'EAGAIN' || this.#socket.closed)
+        throw error
+      this.#disconnect()
+      return await this.#socket.receive()
     }
   }
 
   async #drain(): Promise<void> {
-    // A disconnect throws away what libzmq has queued, so it has to come right after the queue was seen empty.
-    for (let before = -1; before !== this.#arrived; ) {
+    if (this.#socket.closed) return
+    this.#socket.receiveTimeout = 0
+    // The read under way was begun before and never fails; that two turns bring nothing says as much.
+    for (let before = -1; before !== this.#arrived && !this.#disconnected; ) {
       before = this.#arrived
-      await delay(QUIET_TIME)
+      await turn()
+      await turn()
     }
-    if (!this.#socket.closed) {
-      this.#socket.disconnect(this.#spec)
-      // Reading goes on meanwhile: libzmq finishes a disconnect only while the socket is used.
-      await Promise.race([this.closed, delay(DISCONNECT_TIMEOUT)])
-    }
+    this.#disconnect()
+    await delay(DISCONNECT_TIME)
     this.close()
   }
+
+  /** Reading goes on: libzmq finishes a disconnect only while the socket is used. */
+  #disconnect(): void {
+    if (this.#disconnected || this.#socket.closed) return
+    this.#disconnected = true
+    this.#socket.disconnect(this.#spec)
+    this.#socket.receiveTimeout = -1
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }
 
 class PullSocket extends Pull {

@@ -1,0 +1,273 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, rmSync } from 'node:fs'
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** One Handler of the configuration. */
+export interface Route {
+  /** Default: json, as Mongrel2's. */
+  protocol?: 'json' | 'tnetstring'
+  recvIdent?: string
+}
+
+export interface Mongrel2TestOptions {
+  /** The Handlers by their routes. Default: one at `/`. */
+  routes?: Record<string, Route>
+  /** The protocol of the default route. */
+  protocol?: 'json' | 'tnetstring'
+  /** Mongrel2's settings beside those that a test run needs. */
+  settings?: Record<string, string | number>
+  /** Bodies over 20 KiB: stored in files, sent as they come, or refused. Default: stored. */
+  uploads?: 'file' | 'stream' | 'none'
+  flowControl?: boolean
+  /** Handlers listen on tcp instead of ipc. */
+  tcp?: boolean
+  /** The template of upload files. Default: `tmp/mongrel2.upload.XXXXXX`. */
+  tempStore?: string
+}
+
+const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
+/** The user and group `nobody` of Linux: started as root, Mongrel2 goes on as the owner of its directory. */
+const NOBODY = 65_534
+const START_TIMEOUT = 10_000
+
+/** Starts a real Mongrel2 in a temporary directory, on a port that was free. */
+export async function startMongrel2(options: Mongrel2TestOptions = {}): Promise<Mongrel2> {
+  for (let attempt = 1; ; attempt++) {
+    const mongrel2 = await Mongrel2.create(options)
+    try {
+      await mongrel2.start()
+      return mongrel2
+    } catch (error) {
+      await mongrel2.stop()
+      if (!(error instanceof PortTakenError) || attempt === 5) throw error
+    }
+  }
+}
+
+/** Mongrel2 could not listen where it was told to: another was quicker to take the port. */
+class PortTakenError extends Error {}
+
+export class Mongrel2 {
+  /** Where browsers connect. */
+  readonly port: number
+  /** Its directory, which is its chroot when root starts it. */
+  readonly directory: string
+  /** The endpoints by their routes, as `SEND_SPEC,RECV_SPEC`. */
+  readonly endpoints: Record<string, string>
+  #child: ChildProcess | undefined
+
+  private constructor(port: number, directory: string, endpoints: Record<string, string>) {
+    this.port = port
+    this.directory = directory
+    this.endpoints = endpoints
+  }
+
+  static async create(options: Mongrel2TestOptions): Promise<Mongrel2> {
+    const directory = await mkdtemp(join(tmpdir(), 'm2-'))
+    for (const name of ['run', 'logs', 'tmp']) await mkdir(join(directory, name))
+    const routes = Object.entries(options.routes ?? { '/': {} })
+    const count = options.tcp ? 1 + 2 * routes.length : 1
+    const [port = 0, ...handlerPorts] = await freePorts(count)
+    const endpoints: Record<string, string> = {}
+    const handlers = routes.map(([route, { protocol = options.protocol ?? 'json', recvIdent = '' }], n) => {
+      const [send, recv] = options.tcp
+        ? [`tcp://127.0.0.1:${handlerPorts[2 * n]}`, `tcp://127.0.0.1:${handlerPorts[2 * n + 1]}`]
+        : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
+      endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
+      const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
+      return `'${route}': Handler(send_spec='${send}', send_ident='${sendIdent}', recv_spec='${recv}', recv_ident='${recvIdent}', protocol='${protocol}')`
+    })
+    const settings = {
+      'server.daemonize': 0,
+      'limits.buffer_size': 16384,
+      ...(options.uploads === 'none'
+        ? {}
+        : options.uploads === 'stream'
+          ? { 'upload.stream': 1 }
+          : { 'upload.temp_store': options.tempStore ?? 'tmp/mongrel2.upload.XXXXXX' }),
+      ...(options.flowControl ? { 'download.flow_control': 1 } : {}),
+      ...options.settings,
+    }
+    await writeFile(
+      join(directory, 'mongrel2.conf'),
+      `main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
+  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="127.0.0.1", port=${port},
+  hosts=[Host(name="localhost", routes={${handlers.join(', ')}})])
+servers=[main]
+settings=${JSON.stringify(settings)}
+`,
+    )
+    const load = spawnSync('m2sh', ['load', '-db', 'config.sqlite', '-config', 'mongrel2.conf'], {
+      cwd: directory,
+      env: { ...process.env, LOGNAME: 'test' },
+      encoding: 'utf8',
+    })
+    if (load.error !== undefined) throw new Error('tests need Mongrel2: install mongrel2-core', { cause: load.error })
+    if (load.status !== 0 || /\[ERROR\]/.test(load.stdout + load.stderr))
+      throw new Error(`m2sh: ${load.stdout}${load.stderr}`)
+    if (process.getuid?.() === 0) {
+      for (const name of ['run', 'logs', 'tmp', 'config.sqlite', '.'])
+        await chown(join(directory, name), NOBODY, NOBODY)
+      await chmod(directory, 0o755)
+    }
+    return new Mongrel2(port, directory, endpoints)
+  }
+
+  /** The endpoint of the first route. */
+  get endpoint(): string {
+    return Object.values(this.endpoints)[0] as string
+  }
+
+  /** Where its control port listens. */
+  get controlPort(): string {
+    return `ipc://${this.directory}/run/control`
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0
+  }
+
+  /** Starts it and resolves when it takes connections, from browsers and from handlers. */
+  async start(): Promise<void> {
+    this.startSync()
+    const deadline = Date.now() + START_TIMEOUT
+    while (!(await this.#listens())) {
+      if (hasEnded(this.#child)) {
+        const log = await this.errorLog()
+        throw log.includes('Address already in use') ? new PortTakenError(log) : new Error(`Mongrel2 ended: ${log}`)
+      }
+      if (Date.now() > deadline) throw new Error(`Mongrel2 does not come up: ${await this.errorLog()}`)
+      await sleep(5)
+    }
+  }
+
+  /** Starts it without waiting for anything. */
+  startSync(): void {
+    rmSync(this.#pidFile, { force: true })
+    const output = openSync(this.#output, 'w')
+    const child = spawn('mongrel2', ['config.sqlite', UUID], {
+      cwd: this.directory,
+      stdio: ['ignore', output, output],
+    })
+    closeSync(output)
+    guard(child, this.directory)
+    this.#child = child
+  }
+
+  /** Ends it and resolves when it is gone. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child
+    if (child === undefined || hasEnded(child)) return
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    await exit
+  }
+
+  /** Kills it; it is gone before another can take its port. */
+  killSync(): void {
+    this.#child?.kill('SIGKILL')
+    spawnSync('sleep', ['0.1'])
+  }
+
+  /** Ends it and starts it again at the same addresses. */
+  async restart({ signal = 'SIGTERM' }: { signal?: NodeJS.Signals } = {}): Promise<void> {
+    await this.kill(signal)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.start()
+      } catch (error) {
+        if (!(error instanceof PortTakenError) || attempt === 20) throw error
+        await sleep(100) // whoever connects somewhere may have the port for a while
+      }
+    }
+  }
+
+  /** Ends it and removes its directory. */
+  async stop(): Promise<void> {
+    await this.kill()
+    await rm(this.directory, { recursive: true, force: true })
+  }
+
+  /** What it has to say: up to its chroot on its output, from then on in its log. */
+  async errorLog(): Promise<string> {
+    const parts = [this.#output, join(this.directory, 'logs/error.log')]
+    return (await Promise.all(parts.map((path) => readFile(path, 'utf8').catch(() => '')))).join('')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  get #pidFile(): string {
+    return join(this.directory, 'run/mongrel2.pid')
+  }
+
+  get #output(): string {
+    return join(this.directory, 'logs/output.log')
+  }
+
+  /** It writes its process id when it has the port, which tells it from another that has it; then it binds for the handlers. */
+  async #listens(): Promise<boolean> {
+    const id = await readFile(this.#pidFile, 'utf8').catch(() => '')
+    if (id !== String(this.pid)) return false
+    const specs = Object.values(this.endpoints).flatMap((endpoint) => endpoint.split(','))
+    return (await Promise.all([accepts({ port: this.port }), ...specs.map((spec) => accepts(addressOf(spec)))])).every(
+      (accepted) => accepted,
+    )
+  }
+}
+
+function hasEnded(child: ChildProcess | undefined): boolean {
+  return child === undefined || child.exitCode !== null || child.signalCode !== null
+}
+
+/**
+ * Ends Mongrel2 and removes its directory when this process is gone, however it went: killed, it has no time to do so itself. The
+ * guard waits for the end of a pipe that only this process holds.
+ */
+function guard(mongrel2: ChildProcess, directory: string): void {
+  if (mongrel2.pid === undefined) return // it could not be started
+  const script = 'read -r _; kill -9 "$0"; rm -rf "$1"'
+  const child = spawn('sh', ['-c', script, String(mongrel2.pid), directory], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  mongrel2.on('exit', () => child.kill('SIGKILL'))
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return server
+    }),
+  )
+  const ports = servers.map((server) => {
+    const address = server.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  })
+  for (const server of servers) server.close()
+  await Promise.all(servers.map((server) => once(server, 'close')))
+  return ports
+}
+
+function addressOf(spec: string): { path: string } | { port: number } {
+  return spec.startsWith('ipc://') ? { path: spec.slice('ipc://'.length) } : { port: Number(spec.split(':').at(-1)) }
+}
+
+function accepts(address: { path: string } | { port: number }): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', ...address })
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
