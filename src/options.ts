@@ -112,10 +112,7 @@ const MAX_DELAY = 2_147_483_647
  */
 export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options): Settings {
   if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
-  for (const name of Object.keys(options)) {
-    if (!OPTIONS.has(name))
-      throw new Mongrel2Error('invalid_option', `there is no option ${name}; there are ${[...OPTIONS].join(', ')}`)
-  }
+  known('option', options, OPTIONS)
   return {
     fetch: fetchOf(handler),
     endpoints: endpointsOf(options),
@@ -138,7 +135,7 @@ export function checkTimeout(timeout: unknown): number {
   return integer('timeout', timeout, 0, MAX_DELAY, 10_000)
 }
 
-const OPTIONS: ReadonlySet<string> = new Set<keyof Mongrel2Options>([
+const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'zeromq',
   'identity',
   'chroot',
@@ -154,7 +151,24 @@ const OPTIONS: ReadonlySet<string> = new Set<keyof Mongrel2Options>([
   'onUploadStart',
   'logger',
   'signal',
-])
+]
+const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
+  'sendSpec',
+  'recvSpec',
+  'chroot',
+  'uploads',
+  'flowControl',
+]
+const UPLOAD_OPTIONS: readonly (keyof UploadOptions)[] = ['tempStore', 'keep']
+
+/** Refuses a misspelled name: what it was meant to do would silently not happen. */
+function known(what: string, options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) {
+      throw new Mongrel2Error('invalid_option', `there is no ${what} ${name}; there are ${names.join(', ')}`)
+    }
+  }
+}
 
 function fetchOf(handler: unknown): FetchHandler {
   if (typeof handler === 'function') return handler as FetchHandler
@@ -184,6 +198,7 @@ function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings 
     return endpointOf({ sendSpec: sendSpec?.trim(), recvSpec: recvSpec.trim() }, options)
   }
   if (!isObject(input)) throw invalid('zeromq', form, input)
+  known('option of an endpoint', input, ENDPOINT_OPTIONS)
   return {
     sendSpec: specOf('sendSpec', input.sendSpec),
     recvSpec: specOf('recvSpec', input.recvSpec),
@@ -196,7 +211,7 @@ function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings 
 }
 
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */
-const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})$/
+const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
 /** `sun_path` of Linux holds 108 bytes, the last of them zero. */
 const IPC_LONGEST = 107
 
@@ -213,6 +228,7 @@ function specOf(name: string, spec: unknown): string {
 function checkUploads(uploads: unknown): UploadOptions {
   if (uploads === undefined) return {}
   if (!isObject(uploads)) throw invalid('uploads', '{ tempStore, keep }', uploads)
+  known('option of uploads', uploads, UPLOAD_OPTIONS)
   return uploads
 }
 
@@ -287,7 +303,7 @@ function optionalFunction<T>(name: string, value: T): T {
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function invalid(name: string, expected: string, got: unknown): Mongrel2Error {

@@ -7,7 +7,7 @@ import { Mongrel2Error } from '../../errors.ts'
  * a Mongrel2 and never to the next, so nothing queued for connections of the old one can reach the new one's, whose
  * numbers begin again at 1.
  */
-export const SOCKET_OPTIONS = {
+const OPTIONS = {
   reconnectInterval: -1,
   linger: 0,
   handshakeInterval: 5000,
@@ -15,6 +15,11 @@ export const SOCKET_OPTIONS = {
   heartbeatInterval: 10_000,
   heartbeatTimeout: 30_000,
 } as const
+
+/** The options for a socket that connects to a spec. */
+export function socketOptions(spec: string): typeof OPTIONS & { ipv6: boolean } {
+  return { ...OPTIONS, ipv6: spec.startsWith('tcp://[') }
+}
 
 /** `ZMQ_ROUTING_ID`: zeromq.js offers it for other socket types only. */
 export const ZMQ_ROUTING_ID = 5

@@ -1,6 +1,6 @@
 import { XPublisher } from 'zeromq'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
-import { SOCKET_OPTIONS, type SocketConnection, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
 const SEND_HIGH_WATER_MARK = 256
@@ -38,7 +38,7 @@ export class ZeromqPublisher {
    */
   constructor(spec: string, identity: string, report: (error: unknown) => void) {
     this.#report = report
-    this.#socket = new XPubSocket(identity)
+    this.#socket = new XPubSocket(spec, identity)
     this.#connection = watchConnection(this.#socket.events)
     this.closed = this.#connection.closed.then(() => this.close())
     const subscribed = deferred<string>()
@@ -120,8 +120,8 @@ export class ZeromqPublisher {
 }
 
 class XPubSocket extends XPublisher {
-  constructor(identity: string) {
-    super({ ...SOCKET_OPTIONS, noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK })
+  constructor(spec: string, identity: string) {
+    super({ ...socketOptions(spec), noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK })
     this.setStringOption(ZMQ_ROUTING_ID, identity)
   }
 }

@@ -1,6 +1,6 @@
 import { Pull } from 'zeromq'
 import { delay } from '../../deferred.ts'
-import { SOCKET_OPTIONS, type SocketConnection, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
 const DISCONNECT_TIME = 25
@@ -22,7 +22,7 @@ export class ZeromqSource {
    */
   constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: (error: unknown) => void) {
     this.#spec = spec
-    this.#socket = new PullSocket(identity)
+    this.#socket = new PullSocket(spec, identity)
     this.#connection = watchConnection(this.#socket.events)
     this.#socket.connect(spec)
     this.#read(receive).catch((error: unknown) => {
@@ -102,8 +102,8 @@ function turn(): Promise<void> {
 }
 
 class PullSocket extends Pull {
-  constructor(identity: string) {
-    super(SOCKET_OPTIONS)
+  constructor(spec: string, identity: string) {
+    super(socketOptions(spec))
     this.setStringOption(ZMQ_ROUTING_ID, identity)
   }
 }
