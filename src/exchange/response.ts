@@ -249,17 +249,18 @@ class BodyChunks {
     this.#reader = reader
   }
 
-  /** The body's length, if it ends with its first chunk in this turn of the event loop, as a string's or a buffer's does. */
+  /**
+   * The body's length, if it ends with its first chunk in this turn of the event loop, as a string's or a buffer's does. One that
+   * has to be waited for is not: its head goes out before.
+   */
   async peekLength(): Promise<number | undefined> {
-    const first = await this.#read()
-    if (first === undefined) {
-      this.#pending = Promise.resolve(undefined)
-      return 0
-    }
+    const end = turnEnd()
+    const first = await Promise.race([this.#peek(), end])
+    if (first === undefined) return 0
+    if (!(first instanceof Uint8Array)) return undefined
+    this.#pending = undefined
     this.#peeked.push(first)
-    this.#pending = this.#read()
-    this.#pending.catch(() => {}) // thrown when it is asked for
-    const second = await Promise.race([this.#pending, turnEnd()])
+    const second = await Promise.race([this.#peek(), end])
     return second === undefined ? first.length : undefined
   }
 
@@ -274,6 +275,14 @@ class BodyChunks {
 
   cancel(reason: Error): void {
     cancelReader(this.#reader, reason)
+  }
+
+  /** Begins to read the next chunk; what becomes of it is for `next`. */
+  #peek(): Promise<Uint8Array | undefined> {
+    const pending = this.#read()
+    pending.catch(() => {}) // thrown again when it is asked for
+    this.#pending = pending
+    return pending
   }
 
   async #read(): Promise<Uint8Array | undefined> {

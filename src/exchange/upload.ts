@@ -73,7 +73,8 @@ export class Upload {
         type: 'bytes',
         pull: async (controller: ReadableByteStreamController) => {
           if (left > 0) {
-            const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafe(Math.min(READ_SIZE, left)))
+            // Not from Node's pool: a byte stream takes the whole ArrayBuffer away from everybody else.
+            const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafeSlow(Math.min(READ_SIZE, left)))
             if (bytesRead === 0) {
               throw new Mongrel2Error(
                 'upload_unavailable',

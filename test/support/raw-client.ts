@@ -1,12 +1,16 @@
 import { connect, type Socket } from 'node:net'
 
-/** A response as it came over the wire. */
-export interface RawResponse {
+/** What precedes a response's body. */
+export interface RawHead {
   /** The status line, such as `HTTP/1.1 200 OK`. */
   readonly statusLine: string
   readonly status: number
   /** The fields in their order, each as often as it came. Names are as they were sent, values Latin-1. */
   readonly headers: readonly (readonly [name: string, value: string])[]
+}
+
+/** A response as it came over the wire. */
+export interface RawResponse extends RawHead {
   /** The body, its chunks joined. */
   readonly body: Buffer
   /** What says where the body ends. */
@@ -17,8 +21,9 @@ export interface RawResponse {
 
 /** The connection ended, or was reset, before the response was complete, or it does not follow RFC 9112. */
 export class BrokenResponseError extends Error {
-  /** What had come of the body. */
+  /** What had come of the body, or of the head where that is missing. */
   readonly body: Buffer
+  head: RawHead | undefined
 
   constructor(message: string, body: Buffer = Buffer.alloc(0)) {
     super(message)
@@ -26,14 +31,13 @@ export class BrokenResponseError extends Error {
   }
 }
 
-/** Opens a connection to a port of this machine. */
-export async function connectRaw(port: number): Promise<RawClient> {
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true })
-  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-  return new RawClient(socket)
+/** The value of a field, those of several joined; undefined without one. */
+export function headerOf({ headers }: RawHead, name: string): string | undefined {
+  const values = headers.filter(([field]) => field.toLowerCase() === name.toLowerCase()).map(([, value]) => value)
+  return values.length === 0 ? undefined : values.join(', ')
 }
 
-/** An HTTP client that sends exactly the bytes it is given, and hides nothing of what comes back. */
+/** An HTTP client on one connection that sends exactly the bytes it is given, and hides nothing of what comes back. */
 export class RawClient implements Disposable {
   /** Resolves when the other side has ended the connection, in whatever way. */
   readonly closed: Promise<void>
@@ -41,9 +45,12 @@ export class RawClient implements Disposable {
   #received: Buffer[] = []
   #size = 0
   #ended = false
+  #fault: NodeJS.ErrnoException | undefined
   #wake: () => void = () => {}
 
-  constructor(socket: Socket) {
+  /** Opens a connection to a port of this machine. */
+  constructor(port: number) {
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true })
     this.#socket = socket
     const end = () => {
       this.#ended = true
@@ -57,7 +64,10 @@ export class RawClient implements Disposable {
       this.#size += bytes.length
       this.#wake()
     })
-    socket.on('error', end).on('end', end).on('close', end)
+    socket.on('error', (error) => {
+      this.#fault = error
+    })
+    socket.on('end', end).on('close', end)
   }
 
   /** Whether the other side has ended the connection, as far as it has been read. */
@@ -66,8 +76,9 @@ export class RawClient implements Disposable {
   }
 
   /** Writes bytes, in one write; text as Latin-1. */
-  write(bytes: string | Uint8Array): void {
+  send(bytes: string | Uint8Array): this {
     this.#socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
+    return this
   }
 
   /** Stops reading, as a slow client does: what comes now fills the buffers on the way. */
@@ -80,12 +91,12 @@ export class RawClient implements Disposable {
   }
 
   /** Ends the connection at once. */
-  close(): void {
+  destroy(): void {
     this.#socket.destroy()
   }
 
   [Symbol.dispose](): void {
-    this.close()
+    this.destroy()
   }
 
   /**
@@ -94,33 +105,40 @@ export class RawClient implements Disposable {
    * @param method The method it answers: a response to HEAD has no body whatever its headers say.
    * @throws BrokenResponseError when it does not come to its end.
    */
-  async read(method = 'GET'): Promise<RawResponse> {
-    const head = await this.#takeThrough('\r\n\r\n')
-    const [statusLine = '', ...lines] = head.toString('latin1').slice(0, -4).split('\r\n')
-    const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(statusLine)?.[1] ?? Number.NaN)
-    if (Number.isNaN(status)) throw new BrokenResponseError(`expected a status line, got ${JSON.stringify(statusLine)}`)
-    const headers = lines.map(parseField)
-    const common = { statusLine, status, headers, chunks: [] }
-    const field = (wanted: string) => headers.find(([name]) => name.toLowerCase() === wanted)?.[1]
-
-    if (method === 'HEAD' || status < 200 || status === 204 || status === 304) {
-      return { ...common, body: Buffer.alloc(0), framing: 'none' }
+  async response(method = 'GET'): Promise<RawResponse> {
+    const head = parseHead(await this.#takeThrough('\r\n\r\n'))
+    try {
+      return { ...head, chunks: [], ...(await this.#body(head, method)) }
+    } catch (error) {
+      if (error instanceof BrokenResponseError) error.head = head
+      throw error
     }
-    if (field('transfer-encoding') !== undefined)
-      return { ...common, ...(await this.#chunkedBody()), framing: 'chunked' }
-    const length = field('content-length')
-    if (length === undefined) return { ...common, body: await this.readToEnd(), framing: 'close' }
-    if (!/^\d+$/.test(length)) throw new BrokenResponseError(`expected a length, got ${JSON.stringify(length)}`)
-    return { ...common, body: await this.#take(Number(length)), framing: 'length' }
   }
 
-  /** Reads until the other side ends the connection; resolves with what has not been read before. */
+  /**
+   * Reads until the other side ends the connection; resolves with what has not been read before.
+   *
+   * @throws BrokenResponseError when it was reset rather than ended.
+   */
   async readToEnd(): Promise<Buffer> {
     while (!this.#ended) await this.#more()
+    if (this.#fault !== undefined) await this.#moreOrBroken()
     return this.#cut(this.#size)
   }
 
-  async #chunkedBody(): Promise<{ body: Buffer; chunks: number[] }> {
+  async #body(head: RawHead, method: string): Promise<Pick<RawResponse, 'body' | 'framing'>> {
+    const { status } = head
+    if (method === 'HEAD' || status < 200 || status === 204 || status === 304) {
+      return { body: Buffer.alloc(0), framing: 'none' }
+    }
+    if (headerOf(head, 'transfer-encoding') !== undefined) return await this.#chunkedBody()
+    const length = headerOf(head, 'content-length')
+    if (length === undefined) return { body: await this.readToEnd(), framing: 'close' }
+    if (!/^\d+$/.test(length)) throw new BrokenResponseError(`expected a length, got ${JSON.stringify(length)}`)
+    return { body: await this.#take(Number(length)), framing: 'length' }
+  }
+
+  async #chunkedBody(): Promise<Pick<RawResponse, 'body' | 'framing' | 'chunks'>> {
     const parts: Buffer[] = []
     const broken = (problem: string) => new BrokenResponseError(problem, Buffer.concat(parts))
     try {
@@ -130,11 +148,13 @@ export class RawClient implements Disposable {
         if (Number.parseInt(size, 16) > 0) parts.push(await this.#take(Number.parseInt(size, 16)))
         const end = (await this.#take(2)).toString('latin1')
         if (end !== '\r\n') throw broken(`expected the end of a chunk, got ${JSON.stringify(end)}`)
-        if (/^0+$/.test(size)) return { body: Buffer.concat(parts), chunks: parts.map((part) => part.length) }
+        if (/^0+$/.test(size)) {
+          return { body: Buffer.concat(parts), framing: 'chunked', chunks: parts.map((part) => part.length) }
+        }
       }
     } catch (error) {
       if (!(error instanceof BrokenResponseError)) throw error
-      throw broken(error.message)
+      throw broken(error.message) // its own body is but what has come of the chunk
     }
   }
 
@@ -154,6 +174,7 @@ export class RawClient implements Disposable {
   }
 
   async #moreOrBroken(): Promise<void> {
+    if (this.#fault?.code === 'ECONNREFUSED') throw this.#fault
     if (this.#ended) throw new BrokenResponseError('the connection ended amid a response', this.#joined())
     await this.#more()
   }
@@ -178,6 +199,13 @@ export class RawClient implements Disposable {
     this.#received = [joined]
     return joined
   }
+}
+
+function parseHead(bytes: Buffer): RawHead {
+  const [statusLine = '', ...lines] = bytes.toString('latin1').slice(0, -4).split('\r\n')
+  const status = /^HTTP\/1\.[01] (\d{3}) /.exec(statusLine)?.[1]
+  if (status === undefined) throw new BrokenResponseError(`expected a status line, got ${JSON.stringify(statusLine)}`)
+  return { statusLine, status: Number(status), headers: lines.map(parseField) }
 }
 
 function parseField(line: string): [name: string, value: string] {

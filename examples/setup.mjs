@@ -1,0 +1,118 @@
+// Installs what `npm start` and `npm test` need and is not there. Plain JavaScript: it runs before node_modules exists.
+
+import { spawn } from 'node:child_process'
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The checkout. */
+export const root = fileURLToPath(new URL('..', import.meta.url))
+
+const GET_MONGREL2 = `Mongrel2 is needed: the programs mongrel2 and m2sh must be on the PATH.
+  Debian, Ubuntu:  sudo apt-get install mongrel2-core
+  elsewhere:       build it from source (https://github.com/mongrel2/mongrel2),
+                   or run this in a container with Debian and Node`
+
+/**
+ * Makes a fresh clone ready: packages, Mongrel2, dist/. Does nothing where nothing is missing.
+ *
+ * @param {{ signal?: AbortSignal }} options `signal` ends it half-way.
+ * @throws {Error} With a message for the user, when something cannot be had.
+ */
+export async function setUp({ signal } = {}) {
+  checkNode()
+  await installPackages(signal)
+  await installMongrel2(signal)
+  await build(signal)
+}
+
+/** Throws unless this Node is one that package.json allows. */
+export function checkNode() {
+  const { engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const floor = engines.node.replace('>=', '')
+  if (compareVersions(process.versions.node, floor) < 0) {
+    throw new Error(`Node ${floor} or newer is needed, and this is ${process.versions.node} (${process.execPath}).`)
+  }
+}
+
+function compareVersions(a, b) {
+  const [left, right] = [a, b].map((version) => version.split('.').map(Number))
+  const at = left.findIndex((part, i) => part !== right[i])
+  return at === -1 ? 0 : left[at] - right[at]
+}
+
+async function installPackages(signal) {
+  // npm writes this file last, so a newer lock file means another branch, or an install that was cut short.
+  if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return
+  console.log('Installing packages (npm ci) ...')
+  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { signal })
+}
+
+async function installMongrel2(signal) {
+  if (isProgram('mongrel2') && isProgram('m2sh')) return
+  const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n']
+  if (![...sudo.slice(0, 1), 'apt-get'].every(isProgram)) throw new Error(GET_MONGREL2)
+  console.log('Installing Mongrel2 (apt-get install mongrel2-core) ...')
+  const apt = (...args) => {
+    const [command, ...rest] = [...sudo, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args]
+    return run(command, rest, { signal })
+  }
+  try {
+    // A list of somebody else's that cannot be updated is no reason to stop: whether the package is there shows next.
+    await apt('update').catch((error) => signal?.aborted || console.log(error.message))
+    await apt('-o', 'DPkg::Lock::Timeout=120', 'install', '-y', '--no-install-recommends', 'mongrel2-core')
+  } catch (error) {
+    throw new Error(`${error.message}\n${GET_MONGREL2}`)
+  }
+  if (!isProgram('mongrel2') || !isProgram('m2sh')) throw new Error(GET_MONGREL2)
+}
+
+async function build(signal) {
+  // Only when stale: a rebuild would pull dist/ from under a program that is just starting.
+  const sources = ['src', 'adapters', 'tsconfig.json', 'tsconfig.build.json', 'package.json']
+  if (modified('dist/src/index.js') >= Math.max(...sources.map(modified))) return
+  console.log('Building dist (npm run build) ...')
+  await run('npm', ['run', 'build'], { signal })
+}
+
+/** When a file was last written, or the newest in a directory, in milliseconds; -1 if there is none. */
+function modified(path) {
+  const stats = statSync(join(root, path), { throwIfNoEntry: false })
+  if (stats === undefined) return -1
+  const entries = stats.isDirectory() ? readdirSync(join(root, path)) : []
+  return Math.max(stats.mtimeMs, ...entries.map((entry) => modified(join(path, entry))))
+}
+
+/** Whether the PATH has a program of this name. */
+function isProgram(name) {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/**
+ * Runs a program in the checkout to its end, without a terminal to ask questions on. What it prints is shown if it fails.
+ *
+ * @throws {Error} If it cannot be started or ends with anything but 0; the message has its output.
+ */
+function run(command, args, { signal }) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], signal })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text
+      })
+    }
+    child.on('error', (error) => reject(new Error(`${command} could not be run: ${error.message}`)))
+    child.on('close', (code, killed) => {
+      if (code === 0) resolve()
+      else reject(new Error(`${output}${[command, ...args].join(' ')} failed (${killed ?? `exit code ${code}`}).`))
+    })
+  })
+}

@@ -1,0 +1,95 @@
+// npm test [-- --full] [VITEST ARGUMENTS]
+//
+// Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
+// --full adds the long tests (test/full) and then the suite on the oldest Node of package.json, on 22 and on 24.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { root, setUp } from '../examples/setup.mjs'
+
+const args = process.argv.slice(2)
+const full = args.includes('--full')
+const vitestArgs = args.filter((arg) => arg !== '--full')
+const reports = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-test-'))
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stop.abort())
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  console.error(stop.signal.aborted ? 'Stopped.' : error.message)
+  process.exitCode = 1
+} finally {
+  await rm(reports, { recursive: true, force: true })
+}
+
+async function main() {
+  await setUp({ signal: stop.signal })
+  const checked = await run('npm', ['run', 'check'])
+  if (checked !== 0) return checked
+
+  const total = { passed: 0, failed: 0 }
+  let result = await test(total, [process.execPath], full)
+  if (full) {
+    const { engines } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+    for (const version of [engines.node.replace('>=', ''), '22', '24']) {
+      console.log(`\nThe suite on Node ${version}`)
+      // A package with the binary, never a dependency: in node_modules it would take the place of `node`.
+      const code = await test(total, [
+        'npm',
+        'exec',
+        '--yes',
+        `--package=node-linux-${process.arch}@${version}`,
+        '--',
+        'node',
+      ])
+      result ||= code
+    }
+  }
+  console.log(`${total.passed} passed, ${total.failed} failed`)
+  return result
+}
+
+/** Runs the suite once and adds its numbers to `total`; the exit code. */
+async function test(total, [command, ...node], withLong = false) {
+  const report = join(reports, 'report.json')
+  await rm(report, { force: true })
+  const vitest = [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]
+  const code = await run(command, [...node, ...vitest, ...vitestArgs], { FULL: withLong ? '1' : '' })
+  const { passed, failed } = await count(report)
+  total.passed += passed
+  // A run can fail without a test that does, for example by an unhandled rejection.
+  total.failed += code === 0 ? failed : Math.max(failed, 1)
+  return code
+}
+
+async function count(report) {
+  const { numPassedTests, numFailedTests, testResults } = JSON.parse(await readFile(report, 'utf8').catch(() => '{}'))
+  // A file that cannot be loaded has no tests that could fail.
+  const broken = (testResults ?? []).filter(
+    ({ status, assertionResults }) =>
+      status === 'failed' && assertionResults.every((result) => result.status !== 'failed'),
+  )
+  return { passed: numPassedTests ?? 0, failed: (numFailedTests ?? 0) + broken.length }
+}
+
+/** Runs a command in the checkout with our output as its own; the exit code. */
+function run(command, args, env = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { cwd: root, stdio: 'inherit', env: { ...process.env, ...env }, signal: stop.signal }
+    const child = spawn(command, args, options)
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (signal !== null) console.error(`${command} was ended by ${signal}.`)
+      resolve(code ?? 1)
+    })
+  })
+}

@@ -1,0 +1,136 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { CreditPacing, EstimatePacing } from '../../../src/exchange/pacing.ts'
+
+const KIB = 1024
+
+describe('CreditPacing', () => {
+  it('allows 102,400 bytes outstanding and not one more', () => {
+    const pacing = new CreditPacing()
+    expect(pacing.allowance(1_000_000)).toBe(102_400)
+    pacing.published(102_399)
+    expect(pacing.allowance(1_000_000)).toBe(1)
+    pacing.published(1)
+    expect(pacing.allowance(1)).toBe(0)
+    pacing.credited(500)
+    expect([pacing.allowance(1), pacing.allowance(1000)]).toEqual([1, 500])
+  })
+
+  it('does not allow more for credits that nobody has used', () => {
+    const pacing = new CreditPacing()
+    pacing.credited(50_000)
+    expect(pacing.allowance(1_000_000)).toBe(102_400)
+  })
+
+  it('keeps its balance when the client asks again', () => {
+    const pacing = new CreditPacing()
+    pacing.published(100_000)
+    pacing.asked()
+    expect(pacing.allowance(1_000_000)).toBe(2400)
+  })
+
+  it('is settled when all was credited, and waits for nothing but credits', () => {
+    const pacing = new CreditPacing()
+    expect(pacing.settled()).toBe(true)
+    pacing.published(10)
+    expect([pacing.settled(), pacing.retryAt()]).toEqual([false, undefined])
+    pacing.credited(10)
+    expect(pacing.settled()).toBe(true)
+  })
+})
+
+describe('EstimatePacing', () => {
+  /** Publishes as many messages of a size as are allowed at one time. */
+  function fill(pacing: EstimatePacing, bytes: number, now = 0): number {
+    let messages = 0
+    while (messages < 100 && pacing.allowance(bytes, true, now) > 0) {
+      pacing.published(bytes, now)
+      messages++
+    }
+    return messages
+  }
+
+  it.each([1, 100, 64 * KIB, 100 * KIB * KIB])(
+    'allows 15 messages of %d bytes at once, and keeps the 16th place for the close',
+    (bytes) => {
+      expect(fill(new EstimatePacing(), bytes)).toBe(15)
+    },
+  )
+
+  it('takes small messages as delivered after the 200 ms that a busy Mongrel2 may need', () => {
+    const pacing = new EstimatePacing()
+    expect(fill(pacing, 100)).toBe(15)
+    expect(pacing.retryAt(0)).toBe(200)
+    expect([pacing.allowance(1, true, 199), pacing.settled(199)]).toEqual([0, false])
+    expect([pacing.settled(200), pacing.retryAt(200)]).toEqual([true, undefined])
+    expect(fill(pacing, 100, 200)).toBe(15)
+  })
+
+  it('takes large ones as delivered when a client that reads 16 KiB a second must have them', () => {
+    const pacing = new EstimatePacing()
+    expect(fill(pacing, 48 * KIB)).toBe(15)
+    expect(pacing.retryAt(0)).toBe(1000) // 48 KiB less the 32 KiB that sockets hold
+    expect(pacing.allowance(1, true, 999)).toBe(0)
+    expect(pacing.allowance(1, true, 1000)).toBe(1)
+    const whole = ((15 * 48 - 32) * KIB) / 16.384
+    expect([pacing.settled(whole - 1), pacing.settled(whole)]).toEqual([false, true])
+  })
+
+  it('asks for more in a message when many are outstanding, unless the response is complete', () => {
+    const pacing = new EstimatePacing()
+    for (let message = 0; message < 7; message++) {
+      expect(pacing.allowance(64 * KIB, false, 0)).toBe(64 * KIB)
+      pacing.published(64 * KIB, 0)
+    }
+    expect(pacing.allowance(256 * KIB - 1, false, 0)).toBe(0)
+    expect(pacing.allowance(256 * KIB, false, 0)).toBe(256 * KIB)
+    expect(pacing.allowance(1, true, 0)).toBe(1)
+    pacing.published(256 * KIB, 0)
+    expect(pacing.allowance(512 * KIB - 1, false, 0)).toBe(0)
+    expect(pacing.allowance(512 * KIB, false, 0)).toBe(512 * KIB)
+  })
+
+  it('sends what has reached the limit of what may wait, however many are outstanding', () => {
+    const pacing = new EstimatePacing()
+    for (let message = 0; message < 14; message++) pacing.published(64 * KIB, 0)
+    expect(pacing.allowance(pacing.waitingLimit - 1, false, 0)).toBe(0)
+    expect(pacing.allowance(pacing.waitingLimit, false, 0)).toBe(pacing.waitingLimit)
+  })
+
+  it('takes everything as read once the client asks again', () => {
+    const pacing = new EstimatePacing()
+    fill(pacing, 64 * KIB)
+    pacing.asked()
+    expect([pacing.allowance(10, false, 0), pacing.settled(0)]).toEqual([10, true])
+  })
+
+  it('never lets more than 15 messages wait for a client that reads 16 KiB a second', () => {
+    const turn = fc.record({
+      wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 })),
+      bytes: fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 400 * KIB })),
+      complete: fc.boolean(),
+    })
+    fc.assert(
+      fc.property(fc.array(turn, { minLength: 30, maxLength: 200 }), (produced) => {
+        const pacing = new EstimatePacing()
+        // The client reads at its rate whenever something is there; its sockets hold 32 KiB for it.
+        let deliveries: number[] = []
+        let idleAt = 0
+        let now = 0
+        let waiting = 0
+        for (const { wait, bytes, complete } of produced) {
+          now += wait
+          waiting += bytes
+          const size = pacing.allowance(waiting, complete, now)
+          if (size === 0) continue
+          pacing.published(size, now)
+          waiting -= size
+          idleAt = Math.max(idleAt, now) + size / 16.384
+          deliveries.push(Math.max(now + 1, idleAt - (32 * KIB) / 16.384))
+          deliveries = deliveries.filter((delivered) => delivered > now)
+          expect(deliveries.length).toBeLessThanOrEqual(15)
+        }
+      }),
+    )
+  })
+})

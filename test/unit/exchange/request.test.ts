@@ -1,0 +1,246 @@
+import { describe, expect, it } from 'vitest'
+import type { Mongrel2Env } from '../../../src/exchange/handler.ts'
+import { PROTOCOLS, type RequestParts, renderRequest, SENDER } from '../support/message.ts'
+import { type Stage, type StageOptions, setStage } from '../support/stage.ts'
+
+interface Seen {
+  request: Request
+  env: Mongrel2Env
+  body: Uint8Array
+  stage: Stage
+}
+
+/** What the handler gets for a request. */
+async function see(parts: RequestParts, options: StageOptions = {}): Promise<Seen> {
+  let seen: Omit<Seen, 'stage'> | undefined
+  const stage = setStage(async (request, env) => {
+    seen = { request, env, body: new Uint8Array(await request.clone().arrayBuffer()) }
+    return new Response('seen')
+  }, options)
+  stage.receive(renderRequest(parts))
+  await stage.settled()
+  if (seen === undefined) throw new Error(`the handler was not called: ${stage.publisher.received(1)}`)
+  return { ...seen, stage }
+}
+
+describe('the URL', () => {
+  it.each<[what: string, parts: RequestParts, url: string]>([
+    ['of a plain target', { target: '/a/b?c=d' }, 'http://example.org/a/b?c=d'],
+    ['of https', { headers: { URL_SCHEME: 'https' } }, 'https://example.org/'],
+    ['with a port', { headers: { host: 'example.org:8080' } }, 'http://example.org:8080/'],
+    ['with an IPv6 host', { headers: { host: '[::1]:8080' } }, 'http://[::1]:8080/'],
+    ['without its fragment', { target: '/a?b#c?d' }, 'http://example.org/a?b'],
+    ['of a target with two slashes', { target: '//evil.example/x' }, 'http://example.org//evil.example/x'],
+    ['with an @ in its target', { target: '/@evil.example' }, 'http://example.org/@evil.example'],
+    ['with escapes, as they came', { target: '/a%20b%2F%c3%a9?%26' }, 'http://example.org/a%20b%2F%c3%a9?%26'],
+    ['of HTTP/1.0 without Host', { version: 'HTTP/1.0', headers: { host: undefined } }, 'http://localhost/'],
+  ])('%s', async (_what, parts, url) => {
+    expect((await see(parts)).request.url).toBe(url)
+  })
+
+  it('has the host of the options where HTTP/1.0 named none', async () => {
+    const { request } = await see({ version: 'HTTP/1.0', headers: { host: undefined } }, { host: 'example.com:81' })
+    expect(request.url).toBe('http://example.com:81/')
+  })
+
+  it('and the address are those that a trusted proxy saw', async () => {
+    const headers = {
+      'x-forwarded-for': '203.0.113.1, 203.0.113.2',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-host': 'a.example',
+    }
+    const { request, env } = await see({ headers }, { trustProxy: 1 })
+    expect(request.url).toBe('https://a.example/')
+    expect(env.mongrel2).toMatchObject({ remoteAddress: '203.0.113.2', scheme: 'https' })
+  })
+})
+
+describe('headers', () => {
+  it.each(PROTOCOLS)('are passed on with their duplicates in %s', async (protocol) => {
+    const { request } = await see({ protocol, headers: { 'x-two': ['1', '2'], accept: '*/*', cookie: ['a=1', 'b=2'] } })
+    expect(Object.fromEntries(request.headers)).toEqual({
+      host: 'example.org',
+      'x-two': '1, 2',
+      accept: '*/*',
+      cookie: 'a=1; b=2',
+    })
+  })
+
+  it.each(PROTOCOLS)('have their bytes as Latin-1 in %s, tabs among them', async (protocol) => {
+    const { request } = await see({ protocol, headers: { 'x-bytes': 'a\tb\xe9\xff"\\' } })
+    expect(request.headers.get('x-bytes')).toBe('a\tb\xe9\xff"\\')
+  })
+
+  it.each(['x-mongrel2-upload-id', 'x-mongrel2-anything'])(
+    'do not have %s, which a client has written',
+    async (name) => {
+      const { request } = await see({ headers: { [name]: 'forged' } })
+      expect([...request.headers.keys()]).toEqual(['host'])
+    },
+  )
+
+  it.each(['authorization', 'origin', 'sec-fetch-mode', 'te', 'expect', 'upgrade', 'connection', 'date'])(
+    'have %s, which browsers would forbid to scripts',
+    async (name) => {
+      expect((await see({ headers: { [name]: 'value' } })).request.headers.get(name)).toBe('value')
+    },
+  )
+})
+
+describe('the method', () => {
+  it.each(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'TRACE', 'CONNECT', 'TRACK'])(
+    'may be %s',
+    async (method) => {
+      const { request } = await see({ method })
+      expect(request.method).toBe(method)
+      expect(request).toBeInstanceOf(Request)
+    },
+  )
+})
+
+describe('the body', () => {
+  it('has the bytes of the message', async () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte)
+    const { body, request } = await see({ method: 'POST', body: bytes })
+    expect([...body]).toEqual([...bytes])
+    expect(new Uint8Array(await request.arrayBuffer())).toEqual(bytes)
+  })
+
+  it.each<[how: string, read: (request: Request) => Promise<unknown>, value: unknown]>([
+    ['text', (request) => request.text(), '{"a":"\xe9"}'],
+    ['json', (request) => request.json(), { a: '\xe9' }],
+    ['blob', async (request) => (await request.blob()).size, 10],
+  ])('can be read as %s', async (_how, read, value) => {
+    let got: unknown
+    const stage = setStage(async (request) => {
+      got = await read(request)
+      return new Response()
+    })
+    stage.receive(renderRequest({ method: 'POST', body: Buffer.from('{"a":"\xe9"}', 'utf8') }))
+    await stage.settled()
+    expect(got).toEqual(value)
+  })
+
+  it('can be read as form data', async () => {
+    let got: unknown
+    const stage = setStage(async (request) => {
+      got = [...(await request.formData())]
+      return new Response()
+    })
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    stage.receive(renderRequest({ method: 'POST', body: 'a=1&b=%C3%A9', headers }))
+    await stage.settled()
+    expect(got).toEqual([
+      ['a', '1'],
+      ['b', '\xe9'],
+    ])
+  })
+
+  it('is none for GET and HEAD, whatever came', async () => {
+    for (const method of ['GET', 'HEAD']) expect((await see({ method, body: 'ignored' })).request.body).toBeNull()
+  })
+
+  it('is none where none was announced, and empty where its length is 0', async () => {
+    expect((await see({ method: 'POST' })).request.body).toBeNull()
+    const { request, body } = await see({ method: 'POST', headers: { 'content-length': '0' } })
+    expect(request.body).not.toBeNull()
+    expect(body).toHaveLength(0)
+  })
+
+  it('may have maxBodySize bytes', async () => {
+    expect((await see({ method: 'POST', body: '12345' }, { maxBodySize: 5 })).body).toHaveLength(5)
+  })
+})
+
+describe('env.mongrel2', () => {
+  it('says what Mongrel2 says', async () => {
+    const { env } = await see({
+      connectionId: 12,
+      method: 'PUT',
+      target: '/a?b',
+      headers: { PATTERN: '/a', QUERY: 'b' },
+    })
+    expect(env).toEqual({
+      mongrel2: {
+        sender: SENDER,
+        connectionId: 12,
+        pattern: '/a',
+        remoteAddress: '192.0.2.7',
+        scheme: 'http',
+        version: 'HTTP/1.1',
+        headers: {
+          PATH: '/a',
+          METHOD: 'PUT',
+          VERSION: 'HTTP/1.1',
+          URI: '/a?b',
+          PATTERN: '/a',
+          URL_SCHEME: 'http',
+          REMOTE_ADDR: '192.0.2.7',
+          QUERY: 'b',
+        },
+      },
+    })
+  })
+})
+
+describe('a request that is refused', () => {
+  it.each<[what: string, parts: RequestParts, status: string, text: RegExp]>([
+    ['no Host', { headers: { host: undefined } }, '400 Bad Request', /Host is missing/],
+    ['two Hosts', { headers: { host: ['a', 'b'] } }, '400 Bad Request', /Host came twice/],
+    ['a Host that is none', { headers: { host: 'a b' } }, '400 Bad Request', /Host is no host and port/],
+    ['a Host with an impossible port', { headers: { host: 'a:99999' } }, '400 Bad Request', /./],
+    ['a Host with an escaped slash', { headers: { host: 'a%2fb' } }, '400 Bad Request', /./],
+    ['a target that is no path', { headers: { URI: '*' } }, '400 Bad Request', /target is no path/],
+    ['no target', { headers: { URI: undefined } }, '400 Bad Request', /target is no path/],
+    ['an empty method', { method: '' }, '400 Bad Request', /./],
+    ['a header that cannot be one', { headers: { 'x-a': 'a\0b' } }, '400 Bad Request', /./],
+    ['a header with a name that cannot be one', { headers: { 'a b': 'c' } }, '400 Bad Request', /./],
+    ['two lengths', { headers: { 'content-length': ['1', '2'] } }, '400 Bad Request', /Content-Length differs/],
+    [
+      'a length and chunks',
+      { headers: { 'content-length': '1', 'transfer-encoding': 'chunked' } },
+      '400 Bad Request',
+      /came together/,
+    ],
+    ['a coding of another kind', { headers: { 'transfer-encoding': 'gzip' } }, '400 Bad Request', /not chunked/],
+    ['a negative length', { headers: { 'content-length': '-5' } }, '400 Bad Request', /not a number/],
+    [
+      'a body longer than its length',
+      { body: 'abc', headers: { 'content-length': '2' } },
+      '400 Bad Request',
+      /disagree/,
+    ],
+    [
+      'a body shorter than its length',
+      { body: 'abc', headers: { 'content-length': '4' } },
+      '400 Bad Request',
+      /disagree/,
+    ],
+    ['a length without a body', { headers: { 'content-length': '5' } }, '400 Bad Request', /disagree/],
+    [
+      'a body without a length',
+      { body: 'abc', headers: { 'content-length': undefined } },
+      '400 Bad Request',
+      /disagree/,
+    ],
+    ['chunks without a body', { headers: { 'transfer-encoding': 'chunked' } }, '400 Bad Request', /disagree/],
+    ['a body that is too large', { body: '123456' }, '413 Payload Too Large', /Bodies may have 5 bytes/],
+  ])('for %s gets its status, and its connection is closed', async (_what, parts, status, text) => {
+    const stage = setStage(
+      () => {
+        throw new Error('not reached')
+      },
+      { maxBodySize: 5 },
+    )
+    stage.receive(renderRequest({ method: 'POST', ...parts }))
+    await stage.settled()
+    const response = stage.publisher.response(1)
+    expect(response.statusLine).toBe(`HTTP/1.1 ${status}`)
+    expect(response.fields).toContainEqual(['connection', 'close'])
+    expect(response.fields).toContainEqual(['content-type', 'text/plain; charset=utf-8'])
+    expect(response.rest).toMatch(text)
+    expect(stage.publisher.closed(1)).toBe(true)
+    expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 1 })
+    expect(stage.log.errors).toEqual([])
+  })
+})
