@@ -307,11 +307,11 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
-  const shown =
-    typeof got === 'string'
-      ? JSON.stringify(got)
-      : isObject(got)
-        ? `an object (${Object.keys(got).join(', ')})`
-        : String(got)
-  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${shown}`)
+  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${describe(got)}`)
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  return isObject(value) ? `an object (${Object.keys(value).join(', ')})` : String(value)
 }

@@ -8,26 +8,21 @@ const MOST = 16_384
  * messages may still come from them: they are known by this, which forgets in two generations.
  */
 export class ClosedConnections {
-  #recent = new Map<number, string | undefined>()
-  #older = new Map<number, string | undefined>()
+  #recent = new Set<number>()
+  #older = new Set<number>()
   #turned = 0
 
-  /** @param uploadPath The file of an upload that was under way: it stays if Mongrel2 still completes it. */
-  add(id: number, uploadPath: string | undefined, now: number): void {
+  /** @param now In milliseconds of `performance.now()`. */
+  add(id: number, now: number): void {
     if (this.#recent.size >= MOST || now - this.#turned > REMEMBERED) {
       this.#older = this.#recent
-      this.#recent = new Map()
+      this.#recent = new Set()
       this.#turned = now
     }
-    this.#recent.set(id, uploadPath)
+    this.#recent.add(id)
   }
 
   has(id: number): boolean {
     return this.#recent.has(id) || this.#older.has(id)
-  }
-
-  /** The path of the upload that was under way. */
-  uploadPath(id: number): string | undefined {
-    return this.#recent.get(id) ?? this.#older.get(id)
   }
 }

@@ -25,8 +25,6 @@ export interface OpenExchange {
 
 /** A body that Mongrel2 is storing in a file, as its connection sees it. */
 export interface StoringUpload {
-  /** The file's path within Mongrel2's chroot. */
-  readonly path: string
   /** The connection's next message came, which has to be the upload's end. */
   finish(message: Message): Promise<void>
   /** Answers without waiting for the end. */

@@ -9,7 +9,6 @@ import { Connection, type ConnectionOwner } from './connection.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
 import { CreditPacing, EstimatePacing } from './pacing.ts'
-import { uploadHeadersOf } from './upload.ts'
 
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
@@ -115,7 +114,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   closed(connection: Connection): void {
     this.#connections.delete(connection.id)
-    this.#closed.add(connection.id, connection.upload?.path, performance.now())
+    this.#closed.add(connection.id, performance.now())
   }
 
   /** Publishes what the connections have to say, all of it together. */
@@ -194,11 +193,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** What a client sent behind a request that was its last is not looked at, but for the file it may leave behind. */
   #drop(message: Message): void {
     this.#application.counters.rejected++
-    const { connectionId } = message
-    const path = this.#connections.get(connectionId)?.upload?.path ?? this.#closed.uploadPath(connectionId)
-    if (path === undefined) return
-    const headers = uploadHeadersOf(message, message.body.length === 0)
-    if (headers.stage === 'done' && headers.path === path) this.#intake.discard(path)
+    this.#intake.discard(message)
   }
 
   #sweep(): void {

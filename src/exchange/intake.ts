@@ -58,8 +58,7 @@ export class Intake {
     if (typeof target === 'string') return this.refuse(exchange, 400, target)
 
     const { framing } = target
-    const stored = message.body.length === 0 && (framing.chunked || (framing.length ?? 0) > 0)
-    const headers = uploadHeadersOf(message, stored)
+    const headers = uploadHeadersOf(message, isStored(message, framing))
     switch (headers.stage) {
       case 'start':
         return this.#begin(message, headers.path, exchange, target, connection)
@@ -98,9 +97,13 @@ export class Intake {
     )
   }
 
-  /** Deletes the file of an upload that was completed though its connection is being closed. */
-  discard(path: string): void {
-    this.#application.inBackground(deleteUpload(path, this.#settings.uploads))
+  /** A message will not be dealt with: if it is the end of an upload, nobody else deletes the file. */
+  discard(message: Message): void {
+    const framing = framingOf(message)
+    if (typeof framing === 'string') return
+    const headers = uploadHeadersOf(message, isStored(message, framing))
+    if (headers.stage !== 'done') return
+    this.#application.inBackground(deleteUpload(headers.path, this.#settings.uploads))
   }
 
   #targetOf(message: Message, http10: boolean): Target | string {
@@ -187,6 +190,11 @@ export class Intake {
   #refuseLarge(exchange: Exchange): void {
     this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
   }
+}
+
+/** Whether Mongrel2 must have stored the body: one was announced, and the message has none. */
+function isStored(message: Message, framing: Framing): boolean {
+  return message.body.length === 0 && (framing.chunked || (framing.length ?? 0) > 0)
 }
 
 function envOf(message: Message, origin: Origin, upload: UploadInfo | undefined): Mongrel2Env {

@@ -17,7 +17,7 @@ export interface UploadOutcome {
 
 /** An upload that Mongrel2 has begun to store: its exchange is open, its handler not called. */
 export class PendingUpload implements StoringUpload {
-  readonly path: string
+  readonly #path: string
   readonly #exchange: Exchange
   /** Whether `onUploadStart` lets it go on. */
   readonly #accepted: Promise<boolean>
@@ -33,7 +33,7 @@ export class PendingUpload implements StoringUpload {
     outcome: UploadOutcome,
     warning: ThrottledWarning,
   ) {
-    this.path = path
+    this.#path = path
     this.#exchange = exchange
     this.#accepted = accepted
     this.#place = place
@@ -44,10 +44,10 @@ export class PendingUpload implements StoringUpload {
   /** Mongrel2 stores one body of a connection at a time, so the next message has to be this one's end. */
   async finish(message: Message): Promise<void> {
     const headers = uploadHeadersOf(message, message.body.length === 0)
-    if (headers.stage !== 'done' || headers.path !== this.path) {
-      return this.#outcome.refuseForged(message, `expected the end of ${this.path}`)
+    if (headers.stage !== 'done' || headers.path !== this.#path) {
+      return this.#outcome.refuseForged(message, `expected the end of ${this.#path}`)
     }
-    if (!(await this.#accepted) || this.#exchange.aborted) return await deleteUpload(this.path, this.#place)
+    if (!(await this.#accepted) || this.#exchange.aborted) return await deleteUpload(this.#path, this.#place)
     const upload = await this.#open()
     if (upload === undefined) return
     if (this.#exchange.aborted) await upload.release()
@@ -61,7 +61,7 @@ export class PendingUpload implements StoringUpload {
   /** Opens the file, or answers for it. */
   async #open(): Promise<Upload | undefined> {
     try {
-      const upload = await openUpload(this.path, this.#place)
+      const upload = await openUpload(this.#path, this.#place)
       if (typeof upload !== 'string') return upload
       this.#warning.say(() => `mongrel2-fetch refused an upload: ${upload}`)
       this.#outcome.refuse(400, 'The upload is no file')

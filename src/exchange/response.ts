@@ -31,7 +31,7 @@ const HOP_BY_HOP = new Set([
  */
 export function checkResponse(value: unknown): Response {
   if (!(value instanceof Response)) {
-    if (isResponseLike(value)) return checkResponse(new Response(value.body, value)) // its values pass the platform's checks
+    if (isResponseLike(value)) return checkResponse(adopt(value))
     throw new Mongrel2Error(
       'invalid_response',
       `expected the handler to return a Response, got ${describeValue(value)}`,
@@ -60,6 +60,15 @@ function isResponseLike(value: unknown): value is Response {
   if (typeof value !== 'object' || value === null) return false
   const candidate = value as Partial<Response>
   return typeof candidate.status === 'number' && typeof candidate.headers?.forEach === 'function' && 'body' in candidate
+}
+
+/** Makes the platform's Response of another's, so that its values pass the platform's checks. */
+function adopt(response: Response): Response {
+  const headers = new Headers()
+  response.headers.forEach((value, name) => {
+    headers.append(name, value)
+  })
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
 }
 
 function describeValue(value: unknown): string {

@@ -126,10 +126,7 @@ export function fitsTempStore(path: string, tempStore: string): boolean {
 export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
   const whole = join(place.chroot, path)
   try {
-    const [root, folder] = await Promise.all([realpath(place.chroot), realpath(dirname(whole))])
-    if (folder !== root && !folder.startsWith(root.endsWith(sep) ? root : root + sep)) {
-      return `${whole} leaves the chroot ${place.chroot}`
-    }
+    if (!(await isInside(dirname(whole), place.chroot))) return `${whole} leaves the chroot ${place.chroot}`
     const file = await open(whole, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     const status = await file.stat()
     if (status.isFile()) return new Upload({ path: whole, size: status.size }, file, place.keep)
@@ -147,9 +144,17 @@ export async function openUpload(path: string, place: UploadPlace): Promise<Uplo
   }
 }
 
-/** Deletes the file of an upload that nobody will read; gone already is as good. */
+/** Deletes the file of an upload that nobody will read, if it is where an upload can be; gone already is as good. */
 export async function deleteUpload(path: string, place: UploadPlace): Promise<void> {
-  if (!place.keep && fitsTempStore(path, place.tempStore)) await deleteFile(join(place.chroot, path))
+  if (place.keep || !fitsTempStore(path, place.tempStore)) return
+  const whole = join(place.chroot, path)
+  if (await isInside(dirname(whole), place.chroot).catch(() => false)) await deleteFile(whole)
+}
+
+/** Whether a directory, links followed, is another or within it. */
+async function isInside(directory: string, other: string): Promise<boolean> {
+  const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
+  return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep)
 }
 
 async function deleteFile(path: string): Promise<void> {
