@@ -62,6 +62,11 @@ export function text(body: string, afterwards = 'open'): Expected {
   return answer('200 OK', afterwards, { ...describe(body, 'text/plain;charset=UTF-8'), date: 'now' })
 }
 
+/** The app's answer where it has no route. */
+export function notFound(body: string): Expected {
+  return answer('404 Not Found', 'open', { ...describe(body, 'text/plain; charset=UTF-8'), date: 'now' })
+}
+
 /** Our answer to what we do not pass on. */
 export function refusal(reason: string, status = '400 Bad Request'): Expected {
   return answer(status, 'closed', { ...describe(`${reason}\n`, 'text/plain; charset=utf-8'), date: 'now' })
@@ -73,9 +78,11 @@ export const OUR_500 = answer('500 Internal Server Error', 'open', {
   date: 'now',
 })
 
-/** The answer of @hono/node-server for a handler that gave none, and its other one, which has details and ends the connection. */
+/** The answer of @hono/node-server for a handler that gave none. */
 export const NODE_SERVER_500 = answer('500 Internal Server Error', 'open', { date: 'now' })
-export function detailed500(body: string): Expected {
+
+/** Its answer where it finds out later. */
+export function detailed500(body: string | RegExp): Expected {
   return answer('500 Internal Server Error', 'closed', { 'content-type': 'text/plain', date: 'now', body })
 }
 

@@ -1,17 +1,10 @@
 import { createHash } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { BrokenResponseError, RawClient, type RawHead, type RawResponse } from '../../support/raw-client.ts'
+import type { Conversation } from './conversation.ts'
 
 /** What a client sees, as flat values that can be compared one by one. */
 export type Observation = Record<string, string>
-
-/** What a client sends, and how many responses it waits for. */
-export interface Conversation {
-  /** Written at once, text as Latin-1. */
-  readonly send: string | Uint8Array
-  /** The methods of the requests in it: one response each, and a response to HEAD has no body. */
-  readonly methods: readonly string[]
-}
 
 /** How long a response may take before the client gives up, in milliseconds. */
 const PATIENCE = 5000
