@@ -106,6 +106,16 @@ describe('without flow control', () => {
     },
   )
 
+  it('a stream that waits for its turn leaves no timer behind when its Mongrel2 is gone', async () => {
+    const stage = setStage(() => new Response(steadyBody(1000, 10)))
+    stage.receive(renderRequest())
+    await turns(200)
+    const before = vi.getTimerCount()
+    stage.epoch.lost()
+    await stage.settled()
+    expect([before > 1, vi.getTimerCount()]).toEqual([true, 0])
+  })
+
   it('the close takes the 16th place, after all the rest', async () => {
     const stage = setStage(() => new Response(steadyBody(100, 10)))
     stage.receive(renderRequest({ headers: { connection: 'close' } }))

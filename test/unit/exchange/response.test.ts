@@ -298,7 +298,7 @@ describe('the headers of a response', () => {
 
   it('lose those that speak of one hop, and those that connection names', async () => {
     const headers = {
-      connection: 'x-named, keep-alive',
+      connection: 'X-Named, x-absent',
       'keep-alive': 'timeout=5',
       'proxy-connection': 'keep-alive',
       te: 'trailers',
