@@ -21,3 +21,10 @@ export function delay(milliseconds: number): Promise<void> {
     setTimeout(resolve, milliseconds).unref()
   })
 }
+
+/** Resolves when this turn of the event loop is over: what was ready to be read by then has been. */
+export function turnEnd(): Promise<'turn end'> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, 'turn end')
+  })
+}

@@ -2,15 +2,13 @@
 export type Mongrel2ErrorCode =
   /** An option of `serveMongrel2` has a wrong type or value. */
   | 'invalid_option'
-  /** Bytes that are no message of Mongrel2's; counted in `stats().malformed`. */
-  | 'malformed_message'
   /** The server was closed before it could do what was asked. */
   | 'closed'
   /** An upload's file does not lie where the options say, or cannot be read. */
   | 'upload_unavailable'
   /** The handler returned something that cannot be sent as an HTTP response. */
   | 'invalid_response'
-  /** The handler took longer than `requestTimeout`. */
+  /** A Mongrel2 that was connected to did not answer in time; logged, and tried again. */
   | 'timeout'
 
 /** The one class of errors this package throws. Its message says what was expected, what came and what to do. */

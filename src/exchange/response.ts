@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { turnEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
 import type { HeaderField } from '../wire/message.ts'
@@ -317,11 +318,4 @@ export function discardBody(response: Response, reason?: unknown): void {
 /** Gives up a body that is being read; not awaited, since its source decides when it is done with it. */
 export function cancelReader(reader: BodyReader, reason?: unknown): void {
   reader.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
-}
-
-/** Resolves when the turn is over: what was ready to be read has been. */
-function turnEnd(): Promise<'turn end'> {
-  return new Promise((resolve) => {
-    setImmediate(resolve, 'turn end')
-  })
 }

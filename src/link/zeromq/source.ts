@@ -1,5 +1,5 @@
 import { Pull } from 'zeromq'
-import { delay } from '../../deferred.ts'
+import { delay, turnEnd } from '../../deferred.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
@@ -78,8 +78,8 @@ export class ZeromqSource {
     // The read under way was begun before and never fails; that two turns bring nothing says as much.
     for (let before = -1; before !== this.#arrived && !this.#disconnected; ) {
       before = this.#arrived
-      await turn()
-      await turn()
+      await turnEnd()
+      await turnEnd()
     }
     this.#disconnect()
     await delay(DISCONNECT_TIME)
@@ -93,12 +93,6 @@ export class ZeromqSource {
     this.#socket.disconnect(this.#spec)
     this.#socket.receiveTimeout = -1
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
 }
 
 class PullSocket extends Pull {
