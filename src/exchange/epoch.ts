@@ -87,8 +87,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
   refuseUploads(): void {
-    for (const { upload } of this.#connections.values()) {
-      upload?.refuse(503, 'The server is stopping')
+    for (const connection of this.#connections.values()) {
+      connection.upload?.refuse(503, 'The server is stopping')
+      connection.upload = undefined
     }
   }
 
@@ -142,7 +143,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message)
-    if (connection === undefined || connection.deaf) return this.#drop(message)
+    // The end of an upload belongs to a request that was heard before.
+    if (connection === undefined || (connection.deaf && connection.upload === undefined)) return this.#drop(message)
     switch (kind) {
       case 'request':
         return this.#intake.accept(message, connection)

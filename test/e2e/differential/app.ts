@@ -205,6 +205,7 @@ app.get('/gzip/json', (c) => c.json({ value: 'compressible '.repeat(1000) }))
 app.get('/gzip/stream', (c) =>
   streamText(c, async (out) => {
     await out.write('compressible '.repeat(1000))
+    await out.sleep(5)
   }),
 )
 app.get('/gzip/image', () => new Response(allBytes, { headers: { 'content-type': 'image/png' } }))
