@@ -30,9 +30,11 @@ export interface EndpointOptions {
   uploads?: UploadOptions
   /** As `flowControl` of all endpoints. */
   flowControl?: boolean
+  /** Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`. */
+  controlPort?: string
 }
 
-/** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC`. */
+/** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC` or `SEND_SPEC,RECV_SPEC,CONTROL_PORT`. */
 export type EndpointInput = string | EndpointOptions
 
 /** Options of `serveMongrel2`. Times are in milliseconds, sizes in bytes. */
@@ -54,6 +56,16 @@ export interface Mongrel2Options {
   maxInFlight?: number
   /** Requests that wait for a place when so many run; those beyond get a 503. Default: 1024. */
   maxQueued?: number
+  /** Requests of one connection that are worked on at once; more wait. Default: 16. */
+  maxPipelined?: number
+  /** Bytes that may be held of one streaming response until its client takes them. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that a client has to read at least where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
+  minClientRate?: number
+  /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
+  keepAliveInterval?: number
+  /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
+  uploadWindow?: number
   /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
   host?: string
   /**
@@ -80,6 +92,7 @@ export interface Mongrel2Options {
 
 /** A link's part of the options, checked. */
 export interface EndpointSettings extends Endpoint {
+  readonly controlPort: string | undefined
   readonly uploads: UploadPlace
   readonly flowControl: boolean
 }
@@ -91,6 +104,11 @@ export interface Settings {
   readonly identity: string
   readonly maxInFlight: number
   readonly maxQueued: number
+  readonly maxPipelined: number
+  readonly maxBufferedBytes: number
+  readonly minClientRate: number
+  readonly keepAliveInterval: number
+  readonly uploadWindow: number
   readonly host: string
   readonly trustProxy: TrustProxy
   readonly requestTimeout: number
@@ -102,6 +120,8 @@ export interface Settings {
 }
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
+/** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
+const MAX_BYTES = 1024 * 1024 * 1024
 /** The longest timer there is. */
 const MAX_DELAY = 2_147_483_647
 
@@ -119,6 +139,11 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     identity: identityOf(options.identity),
     maxInFlight: integer('maxInFlight', options.maxInFlight, 1, Number.MAX_SAFE_INTEGER, 1024),
     maxQueued: integer('maxQueued', options.maxQueued, 0, Number.MAX_SAFE_INTEGER, 1024),
+    maxPipelined: integer('maxPipelined', options.maxPipelined, 1, Number.MAX_SAFE_INTEGER, 16),
+    maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 64 * 1024, MAX_BYTES, 8 * 1024 * 1024),
+    minClientRate: integer('minClientRate', options.minClientRate, 1, Number.MAX_SAFE_INTEGER, 16 * 1024),
+    keepAliveInterval: integer('keepAliveInterval', options.keepAliveInterval, 1, MAX_DELAY, 45_000),
+    uploadWindow: integer('uploadWindow', options.uploadWindow, 1024, MAX_BYTES, 256 * 1024),
     host: hostOf(options.host),
     trustProxy: trustProxyOf(options.trustProxy),
     requestTimeout: integer('requestTimeout', options.requestTimeout, 0, MAX_DELAY, 0),
@@ -143,6 +168,11 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'flowControl',
   'maxInFlight',
   'maxQueued',
+  'maxPipelined',
+  'maxBufferedBytes',
+  'minClientRate',
+  'keepAliveInterval',
+  'uploadWindow',
   'host',
   'trustProxy',
   'requestTimeout',
@@ -158,6 +188,7 @@ const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'chroot',
   'uploads',
   'flowControl',
+  'controlPort',
 ]
 const UPLOAD_OPTIONS: readonly (keyof UploadOptions)[] = ['tempStore', 'keep']
 
@@ -191,17 +222,18 @@ function endpointsOf(options: Mongrel2Options): EndpointSettings[] {
 }
 
 function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings {
-  const form = "'SEND_SPEC,RECV_SPEC' or { sendSpec, recvSpec }"
+  const form = "'SEND_SPEC,RECV_SPEC[,CONTROL_PORT]' or { sendSpec, recvSpec }"
   if (typeof input === 'string') {
-    const [sendSpec, recvSpec, ...more] = input.split(',')
+    const [sendSpec, recvSpec, controlPort, ...more] = input.split(',').map((spec) => spec.trim())
     if (recvSpec === undefined || more.length > 0) throw invalid('zeromq', form, input)
-    return endpointOf({ sendSpec: sendSpec?.trim(), recvSpec: recvSpec.trim() }, options)
+    return endpointOf({ sendSpec, recvSpec, ...(controlPort === undefined ? {} : { controlPort }) }, options)
   }
   if (!isObject(input)) throw invalid('zeromq', form, input)
   known('option of an endpoint', input, ENDPOINT_OPTIONS)
   return {
     sendSpec: specOf('sendSpec', input.sendSpec),
     recvSpec: specOf('recvSpec', input.recvSpec),
+    controlPort: input.controlPort === undefined ? undefined : specOf('controlPort', input.controlPort),
     uploads: uploadsOf(input.chroot ?? options.chroot, {
       ...checkUploads(options.uploads),
       ...checkUploads(input.uploads),

@@ -4,6 +4,7 @@ import { Application } from './exchange/application.ts'
 import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
+import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { describeError } from './log.ts'
 import {
@@ -83,9 +84,15 @@ class Server implements Mongrel2Server {
   }
 
   stats(): Mongrel2Statistics {
+    const pacing = { credits: 0, controlPort: 0, estimate: 0 }
     let connections = 0
-    for (const epoch of this.#epochs.values()) connections += epoch.connections
-    return { ...this.#application.counters, inFlight: this.#application.inFlight, connections }
+    for (const epoch of this.#epochs.values()) {
+      connections += epoch.connections
+      pacing.credits += epoch.pacing.credits
+      pacing.controlPort += epoch.pacing.controlPort
+      pacing.estimate += epoch.pacing.estimate
+    }
+    return { ...this.#application.counters, inFlight: this.#application.inFlight, connections, pacing }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -96,7 +103,9 @@ class Server implements Mongrel2Server {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
     const link: Link = new Link(endpoint, identity, logger, (publisher, prefix) => {
-      const epoch = new Epoch(publisher, prefix, endpoint.flowControl, intake, this.#application, logger)
+      const { flowControl, controlPort } = endpoint
+      const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
+      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl }, intake, this.#application, source)
       this.#epochs.set(link, epoch)
       return epoch
     })

@@ -108,7 +108,7 @@ export class Application {
     try {
       exchange.answer(checkResponse(await this.#settings.fetch(request, env, this.#contextFor(work))))
     } catch (error) {
-      if (!exchange.aborted) exchange.answer(await this.#responseTo(error, request))
+      if (exchange.unanswered) exchange.answer(await this.#responseTo(error, request))
     }
     clearTimeout(timer)
     leave()
@@ -132,8 +132,9 @@ export class Application {
   #contextFor(work: Promise<unknown>[]): Mongrel2Context {
     return {
       waitUntil: (promise) => {
-        work.push(promise)
-        this.inBackground(promise)
+        const task = Promise.resolve(promise)
+        work.push(task)
+        this.inBackground(task)
       },
       passThroughOnException: () => {},
       props: {},

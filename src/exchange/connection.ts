@@ -1,14 +1,23 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, renderReply } from '../wire/reply.ts'
+import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
+
+/** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
+const MOST_HELD = 128
 
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
   /** At the end of this turn `take` is called. */
   touch(connection: Connection): void
+  /** A message that had to wait may be dealt with. */
+  deal(message: Message, connection: Connection): void
+  /** A message will not be dealt with. */
+  drop(message: Message): void
+  /** As much waits for the connection as may, and the slowest client that is to be served could not take more yet. */
+  stalled(connection: Connection): void
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
   readonly publisher: Publisher
@@ -23,12 +32,16 @@ export interface OpenExchange {
   abort(reason: DOMException): void
 }
 
-/** A body that Mongrel2 is storing in a file, as its connection sees it. */
-export interface StoringUpload {
-  /** The connection's next message came, which has to be the upload's end. */
-  finish(message: Message): Promise<void>
-  /** Answers without waiting for the end. */
+/** A body whose parts come in messages of their own, as its connection sees it. */
+export interface IncomingBody {
+  /** Whether Mongrel2 sends it as it comes, by our credits, or stores it in a file. */
+  readonly streamed: boolean
+  /** The connection's next message came. */
+  receive(message: Message): void
+  /** Answers without waiting for the rest. */
   refuse(status: number, reason: string): void
+  /** The rest will not come. */
+  lost(reason: DOMException): void
 }
 
 /**
@@ -43,8 +56,8 @@ export class Connection {
   deaf = false
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
-  /** The upload that Mongrel2 is storing for it. */
-  upload: StoringUpload | undefined
+  /** The body that is under way: the next message is of it. */
+  upload: IncomingBody | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
@@ -53,13 +66,22 @@ export class Connection {
   #closing = false
   #pipelining = false
   #touched = false
+  /** Messages that wait until requests before them are answered. */
+  readonly #held: Message[] = []
+  /** More came than may wait. */
+  #overfull = false
+  #checking = false
+  readonly #maxPipelined: number
+  #credits = 0
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
 
-  constructor(id: number, sender: string, pacing: Pacing, owner: ConnectionOwner) {
+  /** @param maxPipelined Requests that are worked on at once. */
+  constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
     this.id = id
     this.sender = sender
     this.pacing = pacing
+    this.#maxPipelined = maxPipelined
     this.#owner = owner
   }
 
@@ -68,9 +90,40 @@ export class Connection {
     return !this.busy && this.pacing.settled(now)
   }
 
-  /** Whether a request of it has not been answered in full, or its close not been said. */
+  /** Whether a request of it has not come or not been answered in full, or its close not been said. */
   get busy(): boolean {
-    return this.#exchanges.length > 0 || this.#waiting > 0 || (this.#closing && !this.gone)
+    return this.#exchanges.length > 0 || this.#waiting > 0 || this.upload !== undefined || (this.#closing && !this.gone)
+  }
+
+  /**
+   * Whether a message has to wait until requests before it are answered, or an upload before it has been looked at. Those of a body
+   * under way never do, but those behind a message that does.
+   */
+  get crowded(): boolean {
+    return this.#held.length > 0 || this.#overfull || !this.#admits()
+  }
+
+  /**
+   * Keeps a message that has to wait; false when too many do. What a client sends beyond the bound is not answered: the connection
+   * is closed after the rest.
+   */
+  hold(message: Message): boolean {
+    if (this.#held.length >= MOST_HELD) this.#overfull = true
+    if (this.#overfull) return false
+    this.#held.push(message)
+    return true
+  }
+
+  /** The end of its upload came: what comes behind it waits until the upload has been looked at. */
+  async check(work: Promise<void>): Promise<void> {
+    this.upload = undefined
+    this.#checking = true
+    try {
+      await work
+    } finally {
+      this.#checking = false
+      this.#releaseHeld()
+    }
   }
 
   /** A request came: its answer goes out after those of the ones before it. */
@@ -90,8 +143,15 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
-    if (reusable) this.advance()
-    else this.close()
+    if (!reusable) return this.close()
+    this.advance()
+    this.#releaseHeld()
+  }
+
+  /** Lets Mongrel2 send so many bytes more of a body. */
+  grant(credits: number): void {
+    this.#credits += credits
+    this.#touch()
   }
 
   /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
@@ -117,7 +177,9 @@ export class Connection {
     this.deaf = true
     if (this.gone || this.#closing) return
     this.#closing = true
-    this.#abortAll(new DOMException('the connection was closed before this request was answered', 'AbortError'))
+    const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
+    this.upload?.lost(reason)
+    this.#abortAll(reason)
     this.#touch()
   }
 
@@ -134,16 +196,26 @@ export class Connection {
     if (this.#waiting > 0 || this.#closing) this.#touch()
   }
 
+  /** The control port says that Mongrel2 has written so many bytes; returns whether that is news. */
+  written(bytes: number): boolean {
+    const moved = this.pacing.written(bytes)
+    if (moved && (this.#waiting > 0 || this.#closing)) this.#touch()
+    return moved
+  }
+
   /** The connection is no more: what waits is dropped, open exchanges are aborted. */
   lose(reason: DOMException): void {
     if (this.gone) return
     this.#end()
+    this.upload?.lost(reason)
     this.#abortAll(reason)
   }
 
   /** Appends what may go out now, as replies; called at the end of a turn. */
   take(replies: Buffer[], now: number): number {
     this.#touched = false
+    if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
+    this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
       const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
@@ -153,17 +225,39 @@ export class Connection {
       bytes += size
     }
     if (this.#waiting > 0) this.#waitToRetry(now)
-    else if (this.#closing && !this.gone) {
-      replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-      this.#end()
-      this.#owner.closed(this)
-    }
+    else if (this.#closing && !this.gone) this.#takeLast(replies, now)
     if (this.#waiting < this.pacing.waitingLimit) this.#makeRoom()
     return bytes
   }
 
   #abortAll(reason: DOMException): void {
     for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
+    for (const message of this.#held.splice(0)) this.#owner.drop(message)
+  }
+
+  #admits(): boolean {
+    return !this.#checking && (this.upload !== undefined || this.#exchanges.length < this.#maxPipelined)
+  }
+
+  #releaseHeld(): void {
+    while (this.#held.length > 0 && this.#admits()) {
+      const message = this.#held.shift() as Message
+      if (this.deaf && this.upload === undefined) this.#owner.drop(message)
+      else this.#owner.deal(message, this)
+    }
+    if (this.#overfull && this.#held.length === 0 && this.#exchanges.length === 0) this.close()
+  }
+
+  /** Takes the reply that closes the connection. */
+  #takeLast(replies: Buffer[], now: number): void {
+    if (this.upload?.streamed !== true) {
+      replies.push(renderReply(this.sender, [this.id], [CLOSE]))
+    } else if (this.pacing.settled(now)) {
+      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once, so the answer has to be out.
+      replies.push(renderControl(this.sender, [this.id], { cancel: true }))
+    } else return this.#waitToRetry(now)
+    this.#end()
+    this.#owner.closed(this)
   }
 
   #isComplete(): boolean {
@@ -177,6 +271,7 @@ export class Connection {
   }
 
   #waitToRetry(now: number): void {
+    if (this.#waiting >= this.pacing.waitingLimit) this.#owner.stalled(this)
     const at = this.pacing.retryAt(now)
     if (at === undefined || this.#retry !== undefined) return
     this.#retry = setTimeout(

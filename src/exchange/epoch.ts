@@ -1,20 +1,41 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { LinkEpoch, Publisher } from '../link/link.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
+import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
+import { type Control, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import { Feedback, type FeedbackSource } from './feedback.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
-import { CreditPacing, EstimatePacing } from './pacing.ts'
+import {
+  ControlPacing,
+  CreditPacing,
+  EstimatePacing,
+  type EstimateSettings,
+  type Pacing,
+  type PacingMode,
+} from './pacing.ts'
 
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
 
-/** The client left, or its Mongrel2 did. */
 const LEFT = 'the client left before the response was complete'
+const VANISHED = 'Mongrel2 ended the connection before the response was complete'
+
+/** What an epoch has to know of the options. */
+export interface EpochSettings extends EstimateSettings {
+  /** Whether Mongrel2 is known to run with `download.flow_control`; otherwise its messages tell. */
+  readonly flowControl: boolean
+  /** Requests of one connection that are worked on at once. */
+  readonly maxPipelined: number
+  /** Milliseconds between two signs of life to Mongrel2 for connections with an open request. */
+  readonly keepAliveInterval: number
+  readonly logger: Logger
+}
 
 /**
  * One life of a Mongrel2: its connections and what is published to them. Connection numbers mean something within an epoch
@@ -25,41 +46,53 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #prefix: string
   readonly #intake: Intake
   readonly #application: Application
-  readonly #logger: Logger
+  readonly #settings: EpochSettings
+  readonly #feedback: Feedback | undefined
   readonly #warning: ThrottledWarning
+  readonly #stallWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
   #sweeper: NodeJS.Timeout | undefined
+  #keeper: NodeJS.Timeout | undefined
   #quiet: Deferred<void> | undefined
   #flowControl: boolean
   #lost = false
 
   /**
    * @param prefix What Mongrel2 subscribed to.
-   * @param flowControl Whether it is known to run with `download.flow_control`; otherwise its messages tell.
+   * @param source Mongrel2's control port, where one is configured.
    */
   constructor(
     publisher: Publisher,
     prefix: string,
-    flowControl: boolean,
+    settings: EpochSettings,
     intake: Intake,
     application: Application,
-    logger: Logger,
+    source?: FeedbackSource,
   ) {
     this.publisher = publisher
     this.#prefix = prefix
-    this.#flowControl = flowControl
+    this.#settings = settings
+    this.#flowControl = settings.flowControl
     this.#intake = intake
     this.#application = application
-    this.#logger = logger
-    this.#warning = new ThrottledWarning(logger)
+    this.#warning = new ThrottledWarning(settings.logger)
+    this.#stallWarning = new ThrottledWarning(settings.logger)
+    this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
   }
 
   /** Connections that state is kept for. */
   get connections(): number {
     return this.#connections.size
+  }
+
+  /** How the connections that state is kept for are paced. */
+  get pacing(): Record<PacingMode, number> {
+    const pacing = { credits: 0, controlPort: 0, estimate: 0 }
+    for (const connection of this.#connections.values()) pacing[connection.pacing.mode]++
+    return pacing
   }
 
   receive(bytes: Buffer): void {
@@ -70,7 +103,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       if (error instanceof MalformedError) {
         this.#application.counters.malformed++
         this.#warning.say(() => `mongrel2-fetch dropped a malformed message, ${error.message}: ${escapeBytes(bytes)}`)
-      } else this.#logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
+      } else this.#settings.logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
     }
   }
 
@@ -78,7 +111,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (this.#lost) return
     this.#lost = true
     clearImmediate(this.#turn)
-    clearInterval(this.#sweeper)
+    this.#stopTimers()
+    this.#feedback?.close()
     const reason = new DOMException('Mongrel2 went away before the response was complete', 'AbortError')
     for (const connection of this.#connections.values()) connection.lose(reason)
     this.#connections.clear()
@@ -128,7 +162,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const replies: Buffer[] = []
     const { counters } = this.#application
     const now = performance.now()
-    for (const connection of touched) counters.bytesOut += connection.take(replies, now)
+    for (const connection of touched) {
+      counters.bytesOut += connection.take(replies, now)
+      if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
+    }
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
@@ -140,14 +177,21 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   #deal(message: Message): void {
-    const kind = kindOf(message)
-    if (kind === 'notice') return this.#notice(message)
+    if (kindOf(message) === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message)
-    // The end of an upload belongs to a request that was heard before.
-    if (connection === undefined || (connection.deaf && connection.upload === undefined)) return this.#drop(message)
-    switch (kind) {
+    // A body under way belongs to a request that was heard before.
+    if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
+    else if (!connection.crowded) this.deal(message, connection)
+    else if (!connection.hold(message)) this.drop(message)
+  }
+
+  deal(message: Message, connection: Connection): void {
+    if (connection.upload !== undefined) return connection.upload.receive(message)
+    switch (kindOf(message)) {
       case 'request':
-        return this.#intake.accept(message, connection)
+        return message.own.has('UPLOAD_STREAM') && !message.own.has('METHOD')
+          ? this.#intake.refusePart(connection)
+          : this.#intake.accept(message, connection)
       case 'handshake':
         return this.#intake.refuse(this.#intake.open(message, connection), 501, 'WebSockets are not supported')
       default:
@@ -166,8 +210,29 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       if (/^\d{1,10}$/.test(credits)) connection.credit(Number(credits))
       return
     }
+    this.#lose(connection, LEFT)
+  }
+
+  #lose(connection: Connection, reason: string): void {
     this.#connections.delete(connection.id)
-    connection.lose(new DOMException(LEFT, 'AbortError'))
+    connection.lose(new DOMException(reason, 'AbortError'))
+  }
+
+  /**
+   * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
+   * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are.
+   */
+  #keepAlive(): void {
+    const now = performance.now()
+    const open: Connection[] = []
+    const unsettled: Connection[] = []
+    for (const connection of this.#connections.values()) {
+      if (connection.busy) open.push(connection)
+      else if (!connection.pacing.settled(now)) unsettled.push(connection)
+    }
+    const replies = [...renderControls(open, { 'keep-alive': true }), ...renderControls(unsettled, { credits: 0 })]
+    this.#application.counters.replies += replies.length
+    if (replies.length > 0) this.publisher.publish(replies)
   }
 
   /** The message's connection; undefined for one that we have closed. */
@@ -185,15 +250,29 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
     if (own.has('DOWNLOAD_CREDITS')) this.#flowControl = true
-    const pacing = this.#flowControl ? new CreditPacing() : new EstimatePacing()
-    const connection = new Connection(connectionId, sender, pacing, this)
+    const connection = new Connection(connectionId, sender, this.#createPacing(), this.#settings.maxPipelined, this)
     this.#connections.set(connectionId, connection)
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
     return connection
   }
 
+  #createPacing(): Pacing {
+    if (this.#flowControl) return new CreditPacing()
+    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings)
+  }
+
+  stalled(connection: Connection): void {
+    if (connection.pacing.mode !== 'estimate') return
+    this.#stallWarning.say(
+      () =>
+        `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
+        "has read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+    )
+  }
+
   /** What a client sent behind a request that was its last is not looked at, but for the file it may leave behind. */
-  #drop(message: Message): void {
+  drop(message: Message): void {
     this.#application.counters.rejected++
     this.#intake.discard(message)
   }
@@ -204,7 +283,30 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       if (connection.isIdle(now)) this.#connections.delete(connection.id)
     }
     if (this.#connections.size > 0) return
-    clearInterval(this.#sweeper)
-    this.#sweeper = undefined
+    this.#stopTimers()
   }
+
+  #stopTimers(): void {
+    clearInterval(this.#sweeper)
+    clearInterval(this.#keeper)
+    this.#sweeper = undefined
+    this.#keeper = undefined
+  }
+}
+
+/** Renders what is to be said to connections, up to 128 in a reply. */
+function renderControls(connections: readonly Connection[], control: Control): Buffer[] {
+  const bySender = new Map<string, number[]>()
+  for (const { sender, id } of connections) {
+    const ids = bySender.get(sender)
+    if (ids === undefined) bySender.set(sender, [id])
+    else ids.push(id)
+  }
+  const replies: Buffer[] = []
+  for (const [sender, ids] of bySender) {
+    for (let at = 0; at < ids.length; at += HANDLER_TARGETS) {
+      replies.push(renderControl(sender, ids.slice(at, at + HANDLER_TARGETS), control))
+    }
+  }
+  return replies
 }

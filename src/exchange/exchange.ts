@@ -46,6 +46,16 @@ export class Exchange implements ResponseSink {
     return this.#aborted
   }
 
+  /** Whether a response is still waited for. */
+  get unanswered(): boolean {
+    return this.#response === undefined && !this.#aborted
+  }
+
+  /** Whether the response was handed over in full or given up. */
+  get done(): boolean {
+    return this.#ended
+  }
+
   /** Resolves when the response was handed over in full or given up. */
   get ended(): Promise<void> {
     this.#whenEnded ??= deferred()
@@ -55,7 +65,7 @@ export class Exchange implements ResponseSink {
 
   /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
   answer(response: Response): void {
-    if (this.#response !== undefined || this.#aborted) {
+    if (!this.unanswered) {
       discardBody(response, this.#signalReason)
       return
     }
@@ -63,10 +73,15 @@ export class Exchange implements ResponseSink {
     this.#connection.advance()
   }
 
-  /** Gives it its last response: the connection is closed after it, and not listened to from now on. */
-  refuse(response: Response): void {
+  /** Makes it the last of its connection, which is closed after the response, and not listened to from now on. */
+  makeLast(): void {
     this.#facts = { ...this.#facts, persistent: false }
     this.#connection.deaf = true
+  }
+
+  /** Gives it its response, and makes it the last. */
+  refuse(response: Response): void {
+    this.makeLast()
     this.answer(response)
   }
 
@@ -107,7 +122,7 @@ export class Exchange implements ResponseSink {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
     this.#end()
-    this.#connection.finish(this, reusable && !this.#aborted)
+    this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
   }
 
   async #sendOr500(response: Response) {

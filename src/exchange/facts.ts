@@ -5,7 +5,10 @@ export interface RequestFacts {
   readonly method: string
   /** Whether the client speaks HTTP/1.0: it knows no chunks. */
   readonly http10: boolean
-  /** Whether the client keeps the connection for another request (RFC 9112, section 9.3). */
+  /**
+   * Whether the connection can carry another request: the client keeps it (RFC 9112, section 9.3), and the body came with a length.
+   * Behind one in chunks Mongrel2 loses what it has read when the next large body begins, and that one's client would wait for ever.
+   */
   readonly persistent: boolean
 }
 
@@ -13,11 +16,9 @@ export interface RequestFacts {
 export function factsOf(message: Message): RequestFacts {
   const http10 = message.own.get('VERSION') !== 'HTTP/1.1'
   const options = connectionOptions(message)
-  return {
-    method: message.own.get('METHOD') ?? '',
-    http10,
-    persistent: http10 ? options.includes('keep-alive') && !options.includes('close') : !options.includes('close'),
-  }
+  const kept = !options.includes('close') && (!http10 || options.includes('keep-alive'))
+  const chunked = message.fields.some(([name]) => name === 'transfer-encoding')
+  return { method: message.own.get('METHOD') ?? '', http10, persistent: kept && !chunked }
 }
 
 function connectionOptions(message: Message): string[] {

@@ -9,7 +9,8 @@ export interface Framing {
   readonly chunked: boolean
 }
 
-const DIGITS = /^\d+$/
+/** Mongrel2 leaves the blanks behind a value. No others are cut off: it reads a length behind a no-break space as none. */
+const LENGTH = /^[ \t]*(\d+)[ \t]*$/
 
 /**
  * Checks that a request's length is said once and clearly. Mongrel2 lets through what desynchronises it from a proxy in
@@ -20,11 +21,14 @@ const DIGITS = /^\d+$/
 export function framingOf(message: Message): Framing | string {
   let length: string | undefined
   let coding: string | undefined
-  for (const [name, raw] of message.fields) {
-    const value = raw.trim() // Mongrel2 leaves the blanks behind a value
+  for (const [name, value] of message.fields) {
     if (name === 'content-length') {
-      if (length !== undefined && length !== value) return 'Content-Length differs from Content-Length'
-      length = value
+      const digits = LENGTH.exec(value)?.[1]
+      if (digits === undefined || Number(digits) > MAX_CONTENT_LENGTH) {
+        return `Content-Length is not a number from 0 to ${MAX_CONTENT_LENGTH}`
+      }
+      if (length !== undefined && length !== digits) return 'Content-Length differs from Content-Length'
+      length = digits
     } else if (name === 'transfer-encoding') {
       if (coding !== undefined) return 'Transfer-Encoding came twice'
       coding = value
@@ -32,13 +36,27 @@ export function framingOf(message: Message): Framing | string {
   }
   if (length !== undefined && coding !== undefined) return 'Content-Length and Transfer-Encoding came together'
   if (coding !== undefined && coding !== 'chunked') return 'Transfer-Encoding is not chunked'
-  if (length !== undefined && (!DIGITS.test(length) || Number(length) > MAX_CONTENT_LENGTH)) {
-    return `Content-Length is not a number from 0 to ${MAX_CONTENT_LENGTH}`
-  }
   return { length: length === undefined ? undefined : Number(length), chunked: coding !== undefined }
 }
 
 /** Whether a body of so many bytes is what the headers announce; chunked ones never come within a message. */
 export function agrees(framing: Framing, bytes: number): boolean {
   return !framing.chunked && (framing.length ?? 0) === bytes
+}
+
+/**
+ * Whether Mongrel2 must have stored the body in a file: one was announced in the way that Mongrel2 reads it, and the message has
+ * none. It takes the first Content-Length, in plain digits, and only without one a Transfer-Encoding; so this holds for
+ * headers that `framingOf` refuses, too.
+ */
+export function isStored(message: Message): boolean {
+  if (message.body.length > 0) return false
+  const length = firstOf(message, 'content-length')
+  if (length === undefined) return firstOf(message, 'transfer-encoding') === 'chunked'
+  const bytes = Number(LENGTH.exec(length)?.[1])
+  return bytes > 0 && bytes <= MAX_CONTENT_LENGTH
+}
+
+function firstOf(message: Message, name: string): string | undefined {
+  return message.fields.find((field) => field[0] === name)?.[1]
 }

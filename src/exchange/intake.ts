@@ -1,14 +1,15 @@
-import { type Logger, ThrottledWarning } from '../log.ts'
+import { describeError, type Logger, ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, IncomingBody } from './connection.ts'
 import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
-import { agrees, type Framing, framingOf } from './framing.ts'
+import { agrees, type Framing, framingOf, isStored } from './framing.ts'
 import type { Mongrel2Env, UploadInfo } from './handler.ts'
 import { type Origin, originOf, type TrustProxy } from './origin.ts'
 import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
 import { createRequest, urlOf } from './request.ts'
+import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 
 /** Looks at a request whose body is being stored; a Response ends it. */
@@ -22,6 +23,8 @@ export interface IntakeSettings {
   /** Bytes a request's body may have. */
   readonly maxBodySize: number
   readonly uploads: UploadPlace
+  /** Bytes of a streamed body that may be on their way to its reader. */
+  readonly uploadWindow: number
   readonly onUploadStart: UploadStartHook | undefined
   readonly logger: Logger
 }
@@ -32,6 +35,12 @@ interface Target {
   readonly origin: Origin
   readonly url: string
 }
+
+/** How long the rest of a body that nobody wants may take, in milliseconds; then its connection is closed. */
+const DRAIN_TIME = 500
+
+/** A streamed body that is not looked at: no credit is given for it, and its connection will be closed. */
+const UNREAD_BODY: IncomingBody = { streamed: true, receive: () => {}, refuse: () => {}, lost: () => {} }
 
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
 export class Intake {
@@ -45,20 +54,17 @@ export class Intake {
     this.#warning = new ThrottledWarning(settings.logger)
   }
 
-  /** Takes a request's message, be it the whole of it, an upload's start or its end. */
+  /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
-    const { upload } = connection
-    if (upload !== undefined) {
-      connection.upload = undefined
-      this.#application.inBackground(upload.finish(message))
-      return
-    }
     const exchange = this.open(message, connection)
+    const streamed = message.own.has('UPLOAD_STREAM')
+    if (streamed) connection.upload = UNREAD_BODY
     const target = this.#targetOf(message, exchange.facts.http10)
     if (typeof target === 'string') return this.refuse(exchange, 400, target)
+    if (streamed) return this.#stream(message, exchange, target, connection)
 
     const { framing } = target
-    const headers = uploadHeadersOf(message, isStored(message, framing))
+    const headers = uploadHeadersOf(message, isStored(message))
     switch (headers.stage) {
       case 'start':
         return this.#begin(message, headers.path, exchange, target, connection)
@@ -97,11 +103,16 @@ export class Intake {
     )
   }
 
+  /** A part of a body whose beginning did not come here: there is no telling what it belongs to. */
+  refusePart(connection: Connection): void {
+    this.#application.counters.rejected++
+    connection.upload = UNREAD_BODY
+    connection.close()
+  }
+
   /** A message will not be dealt with: if it is the end of an upload, nobody else deletes the file. */
   discard(message: Message): void {
-    const framing = framingOf(message)
-    if (typeof framing === 'string') return
-    const headers = uploadHeadersOf(message, isStored(message, framing))
+    const headers = uploadHeadersOf(message, isStored(message))
     if (headers.stage !== 'done') return
     this.#application.inBackground(deleteUpload(headers.path, this.#settings.uploads))
   }
@@ -158,11 +169,44 @@ export class Intake {
       accepted = this.#ask(onUploadStart, request, exchange)
     }
     const outcome: UploadOutcome = {
+      ended: (work) => this.#application.inBackground(connection.check(work)),
       complete: (done, upload) => this.#complete(done, exchange, target, upload),
       refuse: (status, reason) => this.refuse(exchange, status, reason),
       refuseForged: (done, reason) => this.#refuseForged(done, exchange, reason),
     }
     connection.upload = new PendingUpload(path, exchange, accepted, uploads, outcome, this.#warning)
+  }
+
+  #stream(message: Message, exchange: Exchange, target: Target, connection: Connection): void {
+    const { maxBodySize, uploadWindow } = this.#settings
+    if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
+    const upload = new StreamUpload(uploadWindow, target.framing.length, maxBodySize, {
+      credit: (bytes) => connection.grant(bytes),
+      completed: () => {
+        connection.upload = undefined
+        connection.advance()
+      },
+      failed: (status, reason) => {
+        exchange.abortSignal(new DOMException(reason, 'AbortError'))
+        this.refuse(exchange, status, reason)
+        if (exchange.done) connection.close()
+      },
+    })
+    connection.upload = upload
+    upload.receive(message)
+    const request = this.#requestOf(message, exchange, target, upload.stream(), false)
+    if (request === undefined) return
+    this.#application.run(exchange, request, envOf(message, target.origin, undefined))
+    void exchange.ended.then(() => this.#drain(upload, connection))
+  }
+
+  /** A response is complete before its request: what is left of the body is in the way of the next one. */
+  #drain(upload: StreamUpload, connection: Connection): void {
+    if (connection.upload !== upload || connection.gone) return
+    upload.drain()
+    setTimeout(() => {
+      if (connection.upload === upload) connection.close()
+    }, DRAIN_TIME)
   }
 
   async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {
@@ -171,12 +215,33 @@ export class Intake {
     return response === undefined
   }
 
-  #complete(message: Message, exchange: Exchange, target: Target, upload: Upload): void {
+  async #complete(message: Message, exchange: Exchange, target: Target, upload: Upload): Promise<void> {
     const { size } = upload.info
-    if (size > this.#settings.maxBodySize) this.#refuseLarge(exchange)
-    else if (size !== (target.framing.length ?? size)) this.refuse(exchange, 400, 'Body and length disagree')
-    else return this.#run(message, exchange, target, null, upload)
-    this.#application.inBackground(upload.release())
+    const length = target.framing.length ?? size
+    if (length > this.#settings.maxBodySize) this.#refuseLarge(exchange)
+    else if (size < length) this.refuse(exchange, 400, 'Body and length disagree')
+    else if (size === length || (await this.#cutOff(exchange, upload, length))) {
+      return this.#run(message, exchange, target, null, upload)
+    }
+    await upload.release()
+  }
+
+  /**
+   * What comes in one read with the end of a body, Mongrel2 writes into the file too: requests pipelined behind it are lost, or their
+   * beginnings, so the connection ends with this one's answer. Its client can send the others again (RFC 9112, section 9.3.2).
+   */
+  async #cutOff(exchange: Exchange, upload: Upload, length: number): Promise<boolean> {
+    exchange.makeLast()
+    try {
+      await upload.truncate(length)
+      return true
+    } catch (error) {
+      this.#warning.say(
+        () => `mongrel2-fetch answered 500: what follows a body in its file cannot be cut off: ${describeError(error)}`,
+      )
+      this.refuse(exchange, 500, 'The upload cannot be read')
+      return false
+    }
   }
 
   #refuseForged(message: Message, exchange: Exchange, reason: string): void {
@@ -190,11 +255,6 @@ export class Intake {
   #refuseLarge(exchange: Exchange): void {
     this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
   }
-}
-
-/** Whether Mongrel2 must have stored the body: one was announced, and the message has none. */
-function isStored(message: Message, framing: Framing): boolean {
-  return message.body.length === 0 && (framing.chunked || (framing.length ?? 0) > 0)
 }
 
 function envOf(message: Message, origin: Origin, upload: UploadInfo | undefined): Mongrel2Env {

@@ -1,14 +1,16 @@
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
-import type { StoringUpload } from './connection.ts'
+import type { IncomingBody } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { deleteUpload, openUpload, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 
 /** What becomes of an upload. */
 export interface UploadOutcome {
+  /** Its end came: what follows may take a while. */
+  ended(work: Promise<void>): void
   /** Its file is complete and open: whoever is told releases it. */
-  complete(message: Message, upload: Upload): void
+  complete(message: Message, upload: Upload): Promise<void>
   /** It is refused with this status and text. */
   refuse(status: number, reason: string): void
   /** Its headers cannot be Mongrel2's. */
@@ -16,7 +18,8 @@ export interface UploadOutcome {
 }
 
 /** An upload that Mongrel2 has begun to store: its exchange is open, its handler not called. */
-export class PendingUpload implements StoringUpload {
+export class PendingUpload implements IncomingBody {
+  readonly streamed = false
   readonly #path: string
   readonly #exchange: Exchange
   /** Whether `onUploadStart` lets it go on. */
@@ -41,8 +44,19 @@ export class PendingUpload implements StoringUpload {
     this.#warning = warning
   }
 
+  receive(message: Message): void {
+    this.#outcome.ended(this.#finish(message))
+  }
+
+  refuse(status: number, reason: string): void {
+    this.#outcome.refuse(status, reason)
+  }
+
+  /** Mongrel2 deletes the file itself when the client leaves before the end. */
+  lost(): void {}
+
   /** Mongrel2 stores one body of a connection at a time, so the next message has to be this one's end. */
-  async finish(message: Message): Promise<void> {
+  async #finish(message: Message): Promise<void> {
     const headers = uploadHeadersOf(message, message.body.length === 0)
     if (headers.stage !== 'done' || headers.path !== this.#path) {
       return this.#outcome.refuseForged(message, `expected the end of ${this.#path}`)
@@ -51,11 +65,7 @@ export class PendingUpload implements StoringUpload {
     const upload = await this.#open()
     if (upload === undefined) return
     if (this.#exchange.aborted) await upload.release()
-    else this.#outcome.complete(message, upload)
-  }
-
-  refuse(status: number, reason: string): void {
-    this.#outcome.refuse(status, reason)
+    else await this.#outcome.complete(message, upload)
   }
 
   /** Opens the file, or answers for it. */

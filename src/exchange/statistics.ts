@@ -1,3 +1,5 @@
+import type { PacingMode } from './pacing.ts'
+
 /** What a server has counted since it was made. */
 export interface Mongrel2Statistics {
   /** Messages that Mongrel2 sent, notices and malformed ones included. */
@@ -16,10 +18,12 @@ export interface Mongrel2Statistics {
   inFlight: number
   /** Connections that state is kept for, at most what is open. */
   connections: number
+  /** How many of these are paced by Mongrel2's credits, by its control port, or by estimate. */
+  pacing: Record<PacingMode, number>
 }
 
 /** The counters of it that only grow. */
-export type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections'>
+export type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections' | 'pacing'>
 
 /** All at zero. */
 export function createCounters(): Counters {

@@ -54,20 +54,47 @@ export function uploadHeadersOf(message: Message, stored: boolean): UploadHeader
 
 /** A stored body: its file, open. */
 export class Upload {
-  readonly info: UploadInfo
+  #info: UploadInfo
   readonly #file: FileHandle
   readonly #keep: boolean
   #closed = false
 
   constructor(info: UploadInfo, file: FileHandle, keep: boolean) {
-    this.info = info
+    this.#info = info
     this.#file = file
     this.#keep = keep
   }
 
+  get info(): UploadInfo {
+    return this.#info
+  }
+
+  /**
+   * Cuts off what does not belong to the body.
+   *
+   * @throws Mongrel2Error `upload_unavailable` when the file may not be written, or is another by now.
+   */
+  async truncate(size: number): Promise<void> {
+    const { path } = this.#info
+    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    try {
+      const [mine, other] = await Promise.all([this.#file.stat(), file.stat()])
+      if (mine.ino !== other.ino || mine.dev !== other.dev) {
+        throw new Mongrel2Error(
+          'upload_unavailable',
+          `expected ${path} to stay the file that it was, but it was replaced`,
+        )
+      }
+      await file.truncate(size)
+      this.#info = { path, size }
+    } finally {
+      await file.close()
+    }
+  }
+
   /** The file's bytes, read as they are asked for, 64 KiB at a time. A file that ends early is an error, not an end. */
   stream(): ReadableStream<Uint8Array> {
-    let left = this.info.size
+    let left = this.#info.size
     return new ReadableStream(
       {
         type: 'bytes',
@@ -78,7 +105,7 @@ export class Upload {
             if (bytesRead === 0) {
               throw new Mongrel2Error(
                 'upload_unavailable',
-                `expected ${left} bytes more in ${this.info.path}, but it ends here`,
+                `expected ${left} bytes more in ${this.#info.path}, but it ends here`,
               )
             }
             left -= bytesRead
@@ -99,7 +126,7 @@ export class Upload {
   /** Closes the file and deletes it, unless it is to be kept. */
   async release(): Promise<void> {
     await this.#close()
-    if (!this.#keep) await deleteFile(this.info.path)
+    if (!this.#keep) await deleteFile(this.#info.path)
   }
 
   async #close(): Promise<void> {

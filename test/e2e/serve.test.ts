@@ -283,12 +283,16 @@ describe('a connection', () => {
   it('survives more pipelined answers in one turn than Mongrel2 lets wait', async () => {
     await using mongrel2 = await startMongrel2()
     const gate = new Gate()
-    await using _ = await serve(mongrel2, async (request) => {
-      const { pathname } = new URL(request.url)
-      if (pathname === '/0') await gate.pass('/0')
-      if (pathname === '/39') gate.open('/0')
-      return new Response(`<${pathname}>`)
-    })
+    await using _ = await serve(
+      mongrel2,
+      async (request) => {
+        const { pathname } = new URL(request.url)
+        if (pathname === '/0') await gate.pass('/0')
+        if (pathname === '/39') gate.open('/0')
+        return new Response(`<${pathname}>`)
+      },
+      { maxPipelined: 40 },
+    )
     const requests = Array.from({ length: 40 }, (_value, n) => `GET /${n} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join('')
     const text = await exchange(mongrel2, requests, (so_far) => so_far.includes('</39>'))
     expect(text.match(/<\/\d+>/g)).toHaveLength(40)

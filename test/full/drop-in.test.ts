@@ -62,9 +62,11 @@ const onNodeServer = (path: string, init: RequestInit = {}) =>
 
 beforeAll(async () => {
   nodeServer = await startNodeServer(new URL('drop-in/app.tsx', import.meta.url))
+  process.env.BACKEND = `http://127.0.0.1:${nodeServer.port}`
 })
 
 afterAll(async () => {
+  delete process.env.BACKEND
   await agent.close()
   await nodeServer?.stop()
 })

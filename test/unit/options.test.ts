@@ -39,6 +39,11 @@ describe('defaults', () => {
       ],
       maxInFlight: 1024,
       maxQueued: 1024,
+      maxPipelined: 16,
+      maxBufferedBytes: 8 * 1024 * 1024,
+      minClientRate: 16 * 1024,
+      keepAliveInterval: 45_000,
+      uploadWindow: 256 * 1024,
       host: 'localhost',
       trustProxy: false,
       requestTimeout: 0,
@@ -59,6 +64,7 @@ describe('defaults', () => {
   it('stand for options that are undefined', () => {
     const undefinedOptions = Object.fromEntries(
       ['chroot', 'uploads', 'flowControl', 'maxInFlight', 'maxQueued', 'host', 'trustProxy', 'requestTimeout']
+        .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
         .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal')
         .map((name) => [name, undefined]),
     )
@@ -107,6 +113,12 @@ describe('a right option', () => {
     ['maxInFlight', 1],
     ['maxInFlight', Number.MAX_SAFE_INTEGER],
     ['maxQueued', 0],
+    ['maxPipelined', 1],
+    ['maxBufferedBytes', 64 * 1024],
+    ['maxBufferedBytes', 1024 * 1024 * 1024],
+    ['minClientRate', 1],
+    ['keepAliveInterval', 1],
+    ['uploadWindow', 1024],
     ['host', 'example.org'],
     ['host', 'example.org:8080'],
     ['host', '[::1]:80'],
@@ -165,7 +177,8 @@ describe('a right option', () => {
 const UUID = 'a UUID'
 const COUNT = 'an integer from 1'
 const SPEC = 'tcp://HOST:PORT or ipc://PATH'
-const ENDPOINT = "'SEND_SPEC,RECV_SPEC' or { sendSpec, recvSpec }"
+const ENDPOINT = "'SEND_SPEC,RECV_SPEC[,CONTROL_PORT]' or { sendSpec, recvSpec }"
+const BUFFERED = 'an integer from 65536 to 1073741824'
 const TEMP_STORE = "Mongrel2's upload.temp_store, a path that ends in XXXXXX and has no '..'"
 const HOST = 'a host, with a port perhaps, such as example.org:8080'
 const METHODS = 'an object with the methods debug, info, warn and error'
@@ -190,6 +203,12 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['maxInFlight', Number.POSITIVE_INFINITY, COUNT, 'Infinity'],
     ['maxInFlight', null, COUNT, 'null'],
     ['maxQueued', -1, 'an integer from 0', '-1'],
+    ['maxPipelined', 0, COUNT, '0'],
+    ['maxBufferedBytes', 65_535, BUFFERED, '65535'],
+    ['maxBufferedBytes', 1_073_741_825, BUFFERED, '1073741825'],
+    ['minClientRate', 0, COUNT, '0'],
+    ['keepAliveInterval', 0, 'an integer from 1 to 2147483647', '0'],
+    ['uploadWindow', 1023, 'an integer from 1024 to 1073741824', '1023'],
     ['host', '', HOST, '""'],
     ['host', 'http://example.org', HOST, '"http://example.org"'],
     ['host', 'user@example.org', HOST, '"user@example.org"'],
@@ -214,7 +233,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['zeromq', null, ENDPOINT, 'null'],
     ['zeromq', '', ENDPOINT, '""'],
     ['zeromq', 'tcp://127.0.0.1:9999', ENDPOINT, '"tcp://127.0.0.1:9999"'],
-    ['zeromq', 'ipc://a,ipc://b,ipc://c', ENDPOINT, '"ipc://a,ipc://b,ipc://c"'],
+    ['zeromq', 'ipc://a,ipc://b,ipc://c,ipc://d', ENDPOINT, '"ipc://a,ipc://b,ipc://c,ipc://d"'],
   ])('%s as %s', (name, value, expected, got) => {
     const error = refusal(() => check({ [name]: value }))
     expect(error.code).toBe('invalid_option')
@@ -226,7 +245,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     [
       'a list as an endpoint',
       { zeromq: [['ipc://a', 'ipc://b']] },
-      /^zeromq: expected 'SEND_SPEC,RECV_SPEC' or .*, got \S/,
+      /^zeromq: expected 'SEND_SPEC,RECV_SPEC\[,CONTROL_PORT\]' or .*, got \S/,
     ],
     ['a list as uploads', { uploads: [] }, /^uploads: expected \{ tempStore, keep \}, got \S/],
   ])('%s', (_what, options, message) => {
@@ -304,6 +323,15 @@ describe('an endpoint', () => {
       sendSpec: 'ipc://other',
       recvSpec: spec,
     })
+  })
+
+  it('may have a control port, by either form', () => {
+    const specs = { sendSpec: 'ipc://a', recvSpec: 'ipc://b' }
+    expect(check({ zeromq: 'ipc://a,ipc://b' }).endpoints[0]).toMatchObject({ ...specs, controlPort: undefined })
+    for (const zeromq of ['ipc://a,ipc://b, tcp://127.0.0.1:7', { ...specs, controlPort: 'tcp://127.0.0.1:7' }]) {
+      expect(check({ zeromq }).endpoints[0]).toMatchObject({ ...specs, controlPort: 'tcp://127.0.0.1:7' })
+    }
+    expect(refusal(() => check({ zeromq: 'ipc://a,ipc://b,7' })).message).toBe(`controlPort: expected ${SPEC}, got "7"`)
   })
 
   it.each([

@@ -220,7 +220,7 @@ describe('requestTimeout', () => {
     expect(cancel).toHaveBeenCalledTimes(1)
     expect(stage.publisher.replies).toHaveLength(2)
     expect(stage.application.inFlight).toBe(0)
-    expect(vi.getTimerCount()).toBe(1) // the sweep of connections
+    expect(vi.getTimerCount()).toBe(2) // the sweep of connections, and their signs of life
   })
 
   it('does not touch a stream that goes on', async () => {

@@ -22,6 +22,11 @@ describe('factsOf', () => {
     expect(factsOf(message)).toEqual({ method: 'HEAD', http10: version === 'HTTP/1.0', persistent })
   })
 
+  it('takes a request in chunks for the last one of its connection', () => {
+    const headers = { 'transfer-encoding': 'chunked' }
+    expect(factsOf(parseMessage(renderRequest({ headers })))).toMatchObject({ http10: false, persistent: false })
+  })
+
   it('takes a message without VERSION for one of a client that knows no chunks', () => {
     expect(factsOf(parseMessage(renderRequest({ headers: { VERSION: undefined } })))).toMatchObject({
       http10: true,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { agrees, type Framing, framingOf } from '../../../src/exchange/framing.ts'
+import { agrees, type Framing, framingOf, isStored } from '../../../src/exchange/framing.ts'
 import { parseMessage } from '../../../src/wire/message.ts'
 import { renderRequest } from '../support/message.ts'
 
@@ -20,7 +20,7 @@ describe('framingOf', () => {
     ['2147483647', undefined, { length: 2_147_483_647, chunked: false }],
     [['12', '12'], undefined, { length: 12, chunked: false }],
     [undefined, 'chunked', { length: undefined, chunked: true }],
-    [undefined, 'chunked ', { length: undefined, chunked: true }],
+    [' 12\t', undefined, { length: 12, chunked: false }],
   ])('takes Content-Length %j with Transfer-Encoding %j', (length, coding, framing) => {
     expect(framed(length, coding)).toEqual(framing)
   })
@@ -38,6 +38,8 @@ describe('framingOf', () => {
     ['2147483648', undefined, LENGTH_FAULT],
     ['99999999999999999999', undefined, LENGTH_FAULT],
     [['5', '6'], undefined, 'Content-Length differs from Content-Length'],
+    ['\u00a05', undefined, LENGTH_FAULT],
+    ['5\u00a0', undefined, LENGTH_FAULT],
     [['5', '05'], undefined, 'Content-Length differs from Content-Length'],
     [['5', '5', '6'], undefined, 'Content-Length differs from Content-Length'],
     ['5', 'chunked', 'Content-Length and Transfer-Encoding came together'],
@@ -46,10 +48,37 @@ describe('framingOf', () => {
     [undefined, 'identity', 'Transfer-Encoding is not chunked'],
     [undefined, 'Chunked', 'Transfer-Encoding is not chunked'],
     [undefined, 'chunked;q=1', 'Transfer-Encoding is not chunked'],
+    [undefined, 'chunked ', 'Transfer-Encoding is not chunked'], // Mongrel2 reads no chunks then
     [undefined, '', 'Transfer-Encoding is not chunked'],
     [undefined, ['chunked', 'chunked'], 'Transfer-Encoding came twice'],
   ])('refuses Content-Length %j with Transfer-Encoding %j', (length, coding, fault) => {
     expect(framed(length, coding)).toBe(fault)
+  })
+})
+
+describe('isStored', () => {
+  it.each<[length: Values, coding: Values, stored: boolean]>([
+    ['12', undefined, true],
+    ['12 ', undefined, true],
+    [['12', '13'], undefined, true],
+    ['12', 'chunked', true],
+    [undefined, 'chunked', true],
+    ['2147483647', undefined, true],
+    [undefined, undefined, false],
+    ['0', undefined, false],
+    ['0', 'chunked', false],
+    [['0', '12'], undefined, false],
+    ['-5', 'chunked', false],
+    ['abc', 'chunked', false],
+    ['\u00a012', undefined, false],
+    ['2147483648', undefined, false],
+    [undefined, 'chunked ', false],
+    [undefined, 'Chunked', false],
+    [undefined, ['gzip', 'chunked'], false],
+  ])('with Content-Length %j and Transfer-Encoding %j and no body: %s', (length, coding, stored) => {
+    const headers = { 'content-length': length, 'transfer-encoding': coding }
+    expect(isStored(parseMessage(renderRequest({ headers })))).toBe(stored)
+    expect(isStored(parseMessage(renderRequest({ headers, body: 'x' })))).toBe(false)
   })
 })
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { CreditPacing, EstimatePacing } from '../../../src/exchange/pacing.ts'
 
 const KIB = 1024
+const SETTINGS = { minClientRate: 16 * KIB, maxBufferedBytes: 8 * KIB * KIB }
 
 describe('CreditPacing', () => {
   it('allows 102,400 bytes outstanding and not one more', () => {
@@ -53,12 +54,12 @@ describe('EstimatePacing', () => {
   it.each([1, 100, 64 * KIB, 100 * KIB * KIB])(
     'allows 15 messages of %d bytes at once, and keeps the 16th place for the close',
     (bytes) => {
-      expect(fill(new EstimatePacing(), bytes)).toBe(15)
+      expect(fill(new EstimatePacing(SETTINGS), bytes)).toBe(15)
     },
   )
 
   it('takes small messages as delivered after the 200 ms that a busy Mongrel2 may need', () => {
-    const pacing = new EstimatePacing()
+    const pacing = new EstimatePacing(SETTINGS)
     expect(fill(pacing, 100)).toBe(15)
     expect(pacing.retryAt(0)).toBe(200)
     expect([pacing.allowance(1, true, 199), pacing.settled(199)]).toEqual([0, false])
@@ -67,7 +68,7 @@ describe('EstimatePacing', () => {
   })
 
   it('takes large ones as delivered when a client that reads 16 KiB a second must have them', () => {
-    const pacing = new EstimatePacing()
+    const pacing = new EstimatePacing(SETTINGS)
     expect(fill(pacing, 48 * KIB)).toBe(15)
     expect(pacing.retryAt(0)).toBe(1000) // 48 KiB less the 32 KiB that sockets hold
     expect(pacing.allowance(1, true, 999)).toBe(0)
@@ -77,7 +78,7 @@ describe('EstimatePacing', () => {
   })
 
   it('asks for more in a message when many are outstanding, unless the response is complete', () => {
-    const pacing = new EstimatePacing()
+    const pacing = new EstimatePacing(SETTINGS)
     for (let message = 0; message < 7; message++) {
       expect(pacing.allowance(64 * KIB, false, 0)).toBe(64 * KIB)
       pacing.published(64 * KIB, 0)
@@ -91,14 +92,14 @@ describe('EstimatePacing', () => {
   })
 
   it('sends what has reached the limit of what may wait, however many are outstanding', () => {
-    const pacing = new EstimatePacing()
+    const pacing = new EstimatePacing(SETTINGS)
     for (let message = 0; message < 14; message++) pacing.published(64 * KIB, 0)
     expect(pacing.allowance(pacing.waitingLimit - 1, false, 0)).toBe(0)
     expect(pacing.allowance(pacing.waitingLimit, false, 0)).toBe(pacing.waitingLimit)
   })
 
   it('takes everything as read once the client asks again', () => {
-    const pacing = new EstimatePacing()
+    const pacing = new EstimatePacing(SETTINGS)
     fill(pacing, 64 * KIB)
     pacing.asked()
     expect([pacing.allowance(10, false, 0), pacing.settled(0)]).toEqual([10, true])
@@ -112,7 +113,7 @@ describe('EstimatePacing', () => {
     })
     fc.assert(
       fc.property(fc.array(turn, { minLength: 30, maxLength: 200 }), (produced) => {
-        const pacing = new EstimatePacing()
+        const pacing = new EstimatePacing(SETTINGS)
         // The client reads at its rate whenever something is there; its sockets hold 32 KiB for it.
         let deliveries: number[] = []
         let idleAt = 0

@@ -1,5 +1,6 @@
 import { Application } from '../../../src/exchange/application.ts'
 import { Epoch } from '../../../src/exchange/epoch.ts'
+import type { FeedbackSource } from '../../../src/exchange/feedback.ts'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { Intake } from '../../../src/exchange/intake.ts'
 import type { Publisher } from '../../../src/link/link.ts'
@@ -73,10 +74,12 @@ export interface Stage {
 export interface StageOptions extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'identity' | 'signal'> {
   /** What Mongrel2 subscribed to. */
   readonly prefix?: string
+  /** What stands for its control port. */
+  readonly feedback?: FeedbackSource
 }
 
 /** Sets a stage for a handler. */
-export function setStage(fetch: FetchHandler, { prefix = '', ...options }: StageOptions = {}): Stage {
+export function setStage(fetch: FetchHandler, { prefix = '', feedback, ...options }: StageOptions = {}): Stage {
   const warnings: string[] = []
   const errors: string[] = []
   const logger = { warn: (line: string) => warnings.push(line), error: (line: string) => errors.push(line) }
@@ -86,7 +89,14 @@ export function setStage(fetch: FetchHandler, { prefix = '', ...options }: Stage
   const application = new Application(settings)
   const intake = new Intake({ ...settings, uploads: endpoint.uploads }, application)
   const publisher = new FakePublisher()
-  const epoch = new Epoch(publisher, prefix, endpoint.flowControl, intake, application, logger)
+  const epoch = new Epoch(
+    publisher,
+    prefix,
+    { ...settings, flowControl: endpoint.flowControl },
+    intake,
+    application,
+    feedback,
+  )
   return {
     epoch,
     application,

@@ -1,0 +1,76 @@
+import { delay } from '../deferred.ts'
+import { describeError, type ThrottledWarning } from '../log.ts'
+import type { Connection } from './connection.ts'
+
+/** Who knows how many bytes Mongrel2 has written: its control port. */
+export interface FeedbackSource {
+  /** Bytes written to each connection that is open, by its number. */
+  bytesWritten(): Promise<Map<number, number>>
+  close(): void
+}
+
+/** Milliseconds between two questions while something moves, and while nothing does. */
+const INTERVAL_MOVING = 25
+const INTERVAL_STILL = 250
+/** A question costs Mongrel2 time for every connection it has: it may spend a tenth of its time on answers. */
+const COST_FACTOR = 10
+
+/** Asks what became of the messages of connections for which several wait, one question for all of them. */
+export class Feedback {
+  readonly #source: FeedbackSource
+  readonly #warning: ThrottledWarning
+  readonly #vanished: (connection: Connection) => void
+  readonly #watched = new Set<Connection>()
+  #asking = false
+  #closed = false
+
+  /** @param vanished Called for a connection that Mongrel2 does not have any more, though it sent no notice. */
+  constructor(source: FeedbackSource, warning: ThrottledWarning, vanished: (connection: Connection) => void) {
+    this.#source = source
+    this.#warning = warning
+    this.#vanished = vanished
+  }
+
+  /** Asks about a connection until it wants no feedback any more. */
+  watch(connection: Connection): void {
+    this.#watched.add(connection)
+    if (this.#asking) return
+    this.#asking = true
+    void this.#ask().finally(() => {
+      this.#asking = false
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#watched.clear()
+    this.#source.close()
+  }
+
+  async #ask(): Promise<void> {
+    while (this.#watched.size > 0) {
+      const begun = performance.now()
+      let moved = false
+      try {
+        const written = await this.#source.bytesWritten()
+        for (const connection of this.#watched) moved = this.#tell(connection, written.get(connection.id)) || moved
+      } catch (error) {
+        if (this.#closed) return
+        this.#warning.say(
+          () =>
+            `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`,
+        )
+      }
+      const cost = performance.now() - begun
+      await delay(Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, cost * COST_FACTOR))
+    }
+  }
+
+  /** @returns Whether a message of it was found delivered. */
+  #tell(connection: Connection, bytes: number | undefined): boolean {
+    if (bytes === undefined && !connection.gone) this.#vanished(connection)
+    const moved = bytes !== undefined && connection.written(bytes)
+    if (connection.gone || !connection.pacing.wantsFeedback(performance.now())) this.#watched.delete(connection)
+    return moved
+  }
+}

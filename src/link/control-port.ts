@@ -1,0 +1,62 @@
+import { Request } from 'zeromq'
+import { MalformedError } from '../wire/malformed.ts'
+import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
+
+/** How long an answer may take, in milliseconds; a Mongrel2 that was stopped never gives one. */
+const ANSWER_TIMEOUT = 2000
+
+const STATUS_NET = renderTnetstring(['status', new Map([['what', 'net']])])
+
+/** Mongrel2's control port, which tells how many bytes it has written to each connection. One question at a time. */
+export class ControlPort {
+  readonly #socket: Request
+
+  /** @param spec Mongrel2's `control_port`, as seen from here. */
+  constructor(spec: string) {
+    // Correlated and relaxed, a question whose answer got lost does not block the next one.
+    this.#socket = new Request({
+      linger: 0,
+      correlate: true,
+      relaxed: true,
+      receiveTimeout: ANSWER_TIMEOUT,
+      sendTimeout: ANSWER_TIMEOUT,
+    })
+    this.#socket.connect(spec)
+  }
+
+  /**
+   * Asks how many bytes were written to each connection, by its number. A message counts when it has been written whole.
+   *
+   * @throws MalformedError when the answer is none; Error of ZeroMQ's when none comes within 2 seconds or the port was closed.
+   */
+  async bytesWritten(): Promise<Map<number, number>> {
+    await this.#socket.send(STATUS_NET)
+    const [answer] = await this.#socket.receive()
+    if (answer === undefined) throw new MalformedError('expected an answer of the control port, got nothing')
+    return readTable(parseTnetstring(answer))
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+}
+
+/** Reads the columns `id` and `bytes_written` of a table `{headers: [...], rows: [[...], ...]}`. */
+export function readTable(answer: Tnetstring): Map<number, number> {
+  const headers = answer instanceof Map ? answer.get('headers') : undefined
+  const rows = answer instanceof Map ? answer.get('rows') : undefined
+  if (!Array.isArray(headers) || !Array.isArray(rows)) {
+    throw new MalformedError(
+      `expected a table of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
+    )
+  }
+  const id = headers.indexOf('id')
+  const bytesWritten = headers.indexOf('bytes_written')
+  const written = new Map<number, number>()
+  for (const row of rows) {
+    if (!Array.isArray(row)) continue
+    const [key, value] = [row[id], row[bytesWritten]]
+    if (typeof key === 'number' && typeof value === 'number') written.set(key, value)
+  }
+  return written
+}
