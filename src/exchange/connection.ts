@@ -32,16 +32,26 @@ export interface OpenExchange {
   abort(reason: DOMException): void
 }
 
-/** A body whose parts come in messages of their own, as its connection sees it. */
-export interface IncomingBody {
-  /** Whether Mongrel2 sends it as it comes, by our credits, or stores it in a file. */
-  readonly streamed: boolean
+/** A body that comes in messages of its own, as its connection sees it. */
+interface IncomingBody {
   /** The connection's next message came. */
   receive(message: Message): void
   /** Answers without waiting for the rest. */
   refuse(status: number, reason: string): void
   /** The rest will not come. */
   lost(reason: DOMException): void
+}
+
+/** One that Mongrel2 stores in a file. */
+export interface StoredBody extends IncomingBody {
+  readonly streamed: false
+}
+
+/** One that Mongrel2 sends as it comes, by our credits. */
+export interface StreamedBody extends IncomingBody {
+  readonly streamed: true
+  /** The rest is not wanted: what there is of it within bounds is thrown away. */
+  drain(): void
 }
 
 /**
@@ -57,7 +67,7 @@ export class Connection {
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
   /** The body that is under way: the next message is of it. */
-  upload: IncomingBody | undefined
+  upload: StoredBody | StreamedBody | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
@@ -71,6 +81,7 @@ export class Connection {
   /** More came than may wait. */
   #overfull = false
   #checking = false
+  #closesAfterUpload = false
   readonly #maxPipelined: number
   #credits = 0
   #room: Deferred<void> | undefined
@@ -143,9 +154,21 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
-    if (!reusable) return this.close()
-    this.advance()
-    this.#releaseHeld()
+    if (reusable) {
+      this.advance()
+      this.#releaseHeld()
+    } else if (this.upload?.streamed === true) {
+      // Mongrel2 would reset the connection, and with it the answer, while the client still sends.
+      this.#closesAfterUpload = true
+      this.upload.drain()
+    } else this.close()
+  }
+
+  /** Its streamed upload is complete. */
+  endUpload(): void {
+    this.upload = undefined
+    if (this.#closesAfterUpload) this.close()
+    else this.#releaseHeld()
   }
 
   /** Lets Mongrel2 send so many bytes more of a body. */

@@ -23,6 +23,9 @@ import {
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
 
+/** Mongrel2 counts credits in a C `int`. */
+const CREDITS = /^\d{1,10}$/
+
 const LEFT = 'the client left before the response was complete'
 const VANISHED = 'Mongrel2 ended the connection before the response was complete'
 
@@ -204,13 +207,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** A notice is never answered: a reply to a connection that is gone brings another. */
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
-    if (connection === undefined) return
     const credits = message.own.get('DOWNLOAD_CREDITS')
-    if (credits !== undefined) {
-      if (/^\d{1,10}$/.test(credits)) connection.credit(Number(credits))
-      return
-    }
-    this.#lose(connection, LEFT)
+    if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
+      this.#application.counters.ignored++
+    } else if (credits === undefined) this.#lose(connection, LEFT)
+    else connection.credit(Number(credits))
   }
 
   #lose(connection: Connection, reason: string): void {

@@ -1,7 +1,7 @@
 import { describeError, type Logger, ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
-import type { Connection, IncomingBody } from './connection.ts'
+import type { Connection, StreamedBody } from './connection.ts'
 import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf, isStored } from './framing.ts'
@@ -36,11 +36,14 @@ interface Target {
   readonly url: string
 }
 
-/** How long the rest of a body that nobody wants may take, in milliseconds; then its connection is closed. */
-const DRAIN_TIME = 500
-
 /** A streamed body that is not looked at: no credit is given for it, and its connection will be closed. */
-const UNREAD_BODY: IncomingBody = { streamed: true, receive: () => {}, refuse: () => {}, lost: () => {} }
+const UNREAD_BODY: StreamedBody = {
+  streamed: true,
+  receive: () => {},
+  refuse: () => {},
+  lost: () => {},
+  drain: () => {},
+}
 
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
 export class Intake {
@@ -57,11 +60,9 @@ export class Intake {
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
     const exchange = this.open(message, connection)
-    const streamed = message.own.has('UPLOAD_STREAM')
-    if (streamed) connection.upload = UNREAD_BODY
     const target = this.#targetOf(message, exchange.facts.http10)
+    if (message.own.has('UPLOAD_STREAM')) return this.#stream(message, exchange, target, connection)
     if (typeof target === 'string') return this.refuse(exchange, 400, target)
-    if (streamed) return this.#stream(message, exchange, target, connection)
 
     const { framing } = target
     const headers = uploadHeadersOf(message, isStored(message))
@@ -177,36 +178,33 @@ export class Intake {
     connection.upload = new PendingUpload(path, exchange, accepted, uploads, outcome, this.#warning)
   }
 
-  #stream(message: Message, exchange: Exchange, target: Target, connection: Connection): void {
-    const { maxBodySize, uploadWindow } = this.#settings
-    if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
-    const upload = new StreamUpload(uploadWindow, target.framing.length, maxBodySize, {
+  #stream(message: Message, exchange: Exchange, target: Target | string, connection: Connection): void {
+    const length = typeof target === 'string' ? undefined : target.framing.length
+    const upload = this.#streamUpload(length, exchange, connection)
+    const drain = async () => upload.drain()
+    connection.upload = upload
+    upload.receive(message)
+    if (typeof target === 'string') this.refuse(exchange, 400, target)
+    else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
+    else if (exchange.unanswered) {
+      const request = this.#requestOf(message, exchange, target, upload.stream(), false)
+      const env = envOf(message, target.origin, undefined)
+      if (request !== undefined) return this.#application.run(exchange, request, env, drain)
+    }
+    this.#application.inBackground(exchange.ended.then(drain))
+  }
+
+  #streamUpload(length: number | undefined, exchange: Exchange, connection: Connection): StreamUpload {
+    return new StreamUpload(this.#settings.uploadWindow, length, this.#settings.maxBodySize, {
       credit: (bytes) => connection.grant(bytes),
-      completed: () => {
-        connection.upload = undefined
-        connection.advance()
-      },
+      completed: () => connection.endUpload(),
       failed: (status, reason) => {
         exchange.abortSignal(new DOMException(reason, 'AbortError'))
         this.refuse(exchange, status, reason)
         if (exchange.done) connection.close()
       },
+      abandoned: () => connection.close(),
     })
-    connection.upload = upload
-    upload.receive(message)
-    const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-    if (request === undefined) return
-    this.#application.run(exchange, request, envOf(message, target.origin, undefined))
-    void exchange.ended.then(() => this.#drain(upload, connection))
-  }
-
-  /** A response is complete before its request: what is left of the body is in the way of the next one. */
-  #drain(upload: StreamUpload, connection: Connection): void {
-    if (connection.upload !== upload || connection.gone) return
-    upload.drain()
-    setTimeout(() => {
-      if (connection.upload === upload) connection.close()
-    }, DRAIN_TIME)
   }
 
   async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
-import type { IncomingBody } from './connection.ts'
+import type { StoredBody } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { deleteUpload, openUpload, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 
@@ -18,7 +18,7 @@ export interface UploadOutcome {
 }
 
 /** An upload that Mongrel2 has begun to store: its exchange is open, its handler not called. */
-export class PendingUpload implements IncomingBody {
+export class PendingUpload implements StoredBody {
   readonly streamed = false
   readonly #path: string
   readonly #exchange: Exchange

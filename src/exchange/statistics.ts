@@ -14,6 +14,8 @@ export interface Mongrel2Statistics {
   malformed: number
   /** Requests that were refused (400, 413, 501, 503) and messages dropped because their connection is being closed. */
   rejected: number
+  /** Notices that mean nothing: of connections that nothing is known of (any more), or with credits that are no number. */
+  ignored: number
   /** Handlers that have not returned yet. */
   inFlight: number
   /** Connections that state is kept for, at most what is open. */
@@ -27,5 +29,5 @@ export type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections' | 'pa
 
 /** All at zero. */
 export function createCounters(): Counters {
-  return { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0 }
+  return { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0, ignored: 0 }
 }

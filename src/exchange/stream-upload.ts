@@ -1,6 +1,6 @@
 import { Mongrel2Error } from '../errors.ts'
 import type { Message } from '../wire/message.ts'
-import type { IncomingBody } from './connection.ts'
+import type { StreamedBody } from './connection.ts'
 
 /** What a streamed upload needs of its surroundings. */
 export interface StreamUploadOwner {
@@ -10,10 +10,14 @@ export interface StreamUploadOwner {
   completed(): void
   /** The body cannot be completed: its parts do not fit together, or it is too large. */
   failed(status: number, reason: string): void
+  /** Nobody wants what is left of the body, and it is more than is thrown away for the sake of the connection. */
+  abandoned(): void
 }
 
 /** Bytes that are read and thrown away of a body that nobody wants, so that the connection can be used again. */
 const DRAIN_LIMIT = 1024 * 1024
+/** How long that may take, in milliseconds. */
+const DRAIN_TIME = 500
 
 /**
  * A body that Mongrel2 sends as it comes (`upload.stream`), in parts that follow the request's message. Mongrel2 sends as many
@@ -21,7 +25,7 @@ const DRAIN_LIMIT = 1024 * 1024
  *
  * The first part comes with the request and takes no credit. A client's chunk comes whole, so the last one may overdraw.
  */
-export class StreamUpload implements IncomingBody {
+export class StreamUpload implements StreamedBody {
   readonly streamed = true
   readonly #window: number
   readonly #length: number | undefined
@@ -38,6 +42,7 @@ export class StreamUpload implements IncomingBody {
   #drained = 0
   #error: Error | undefined
   #wanted: (() => void) | undefined
+  #deadline: NodeJS.Timeout | undefined
 
   /**
    * @param window Bytes that may be on their way to the reader, in Mongrel2's credit and here.
@@ -51,7 +56,7 @@ export class StreamUpload implements IncomingBody {
     this.#owner = owner
   }
 
-  /** The body as it is read. */
+  /** The body as it is read. No byte stream: that would take the memory of a part away from what else came with it. */
   stream(): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>(
       {
@@ -73,30 +78,37 @@ export class StreamUpload implements IncomingBody {
 
   receive(message: Message): void {
     const { own, body } = message
-    if (own.get('UPLOAD_STREAM') !== String(this.#offset)) {
-      return this.#fail(400, `expected the part of an upload at ${this.#offset}, got ${own.get('UPLOAD_STREAM')}`)
+    // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
+    if (own.get('UPLOAD_STREAM') !== String(this.#offset | 0)) {
+      return this.#fail(400, `expected the part of an upload at ${this.#offset | 0}, got ${own.get('UPLOAD_STREAM')}`)
     }
     if (!own.has('METHOD')) this.#credit -= body.length
     this.#offset += body.length
-    if (this.#offset > this.#maxSize) return this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
     if (this.#discarding) this.#drained += body.length
+    else if (this.#offset > this.#maxSize) return this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
     else if (body.length > 0) {
       this.#parts.push(body)
       this.#waiting += body.length
     }
     if (own.has('UPLOAD_STREAM_DONE')) this.#finish()
-    else if (this.#discarding && this.#drained < DRAIN_LIMIT) this.#replenish()
+    else if (this.#discarding) this.#drainMore()
     this.#wanted?.()
   }
 
-  /** Nobody reads it any more: what is left is thrown away, up to 1 MiB, so that the connection can be used again. */
+  /**
+   * Nobody has a right to it any more, since its response is complete: what is left is thrown away, up to 1 MiB and for half a
+   * second, so that the connection can be used again.
+   */
   drain(): void {
+    if (this.#complete || this.#deadline !== undefined) return
+    this.lost(new Mongrel2Error('upload_unavailable', 'expected the body to be read before the response was complete'))
+    this.#deadline = setTimeout(() => this.#owner.abandoned(), DRAIN_TIME)
     this.#discard()
-    this.#replenish()
   }
 
   lost(reason: Error): void {
     if (this.#complete) return
+    clearTimeout(this.#deadline)
     this.#error ??= reason
     this.#wanted?.()
   }
@@ -115,18 +127,26 @@ export class StreamUpload implements IncomingBody {
       return this.#fail(400, `expected ${this.#length} bytes of body, got ${this.#offset}`)
     }
     this.#complete = true
+    clearTimeout(this.#deadline)
     this.#owner.completed()
   }
 
   #discard(): void {
+    if (this.#discarding) return
     this.#discarding = true
     this.#parts.length = 0
     this.#waiting = 0
+    if (!this.#complete) this.#drainMore()
+  }
+
+  #drainMore(): void {
+    if (this.#drained < DRAIN_LIMIT) this.#replenish()
+    else if (this.#deadline !== undefined) this.#owner.abandoned()
   }
 
   /** Gives credit in halves of the window, so that a part of 20 KiB does not bring a reply each. */
   #replenish(): void {
-    if (this.#complete || this.#error !== undefined) return
+    if (this.#complete || (this.#error !== undefined && !this.#discarding)) return
     const room = this.#window - this.#waiting - this.#credit
     if (room < this.#window / 2) return
     this.#credit += room

@@ -60,6 +60,17 @@ export function renderRequest(parts: RequestParts = {}): Buffer {
   return renderMessage({ path, ...rest, headers: Object.fromEntries(present) })
 }
 
+/** Renders a later part of a streamed upload (`upload.stream`). */
+export function renderPart(
+  connectionId: number,
+  offset: number | string,
+  body: string | Uint8Array,
+  done = false,
+): Buffer {
+  const headers = { UPLOAD_STREAM: String(offset), ...(done ? { UPLOAD_STREAM_DONE: '1' } : {}) }
+  return renderMessage({ connectionId, headers, body })
+}
+
 /** Renders a disconnect notice. */
 export function renderDisconnect(connectionId: number, protocol: Protocol = 'json'): Buffer {
   const headers = { METHOD: 'JSON', PATH: '@*' }

@@ -1,0 +1,235 @@
+import { createHash } from 'node:crypto'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import { Gate } from '../support/gate.ts'
+import { CollectingLogger } from '../support/logger.ts'
+import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { headerOf, RawClient } from '../support/raw-client.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+let mongrel2: Mongrel2
+let server: Mongrel2Server
+let logger: CollectingLogger
+const clients: RawClient[] = []
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy()
+  await server.close({ timeout: 1000 })
+  await mongrel2.stop()
+})
+
+async function serve(handler: FetchHandler, options: Partial<Mongrel2Options> = {}, flowControl = false) {
+  logger = new CollectingLogger()
+  mongrel2 = await startMongrel2({ uploads: 'stream', flowControl })
+  server = serveMongrel2(handler, { zeromq: mongrel2.endpoint, logger, ...options })
+  await server.ready
+}
+
+function connect(): RawClient {
+  const client = new RawClient(mongrel2.port)
+  clients.push(client)
+  return client
+}
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+/** Bytes that repeat only every 251, so that a piece lost, doubled or moved shows. */
+function bytesOf(size: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.alloc(size)
+  for (let at = 0; at < size; at++) bytes[at] = at % 251
+  return bytes
+}
+
+const head = (path: string, length: number, ...fields: string[]) =>
+  `${[`POST ${path} HTTP/1.1`, 'Host: localhost', `Content-Length: ${length}`, ...fields].join('\r\n')}\r\n\r\n`
+const CHUNKED = 'POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n'
+const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+
+function chunksOf(bytes: Uint8Array, size: number): Buffer {
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < bytes.length; at += size) {
+    const piece = bytes.subarray(at, at + size)
+    pieces.push(Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n'))
+  }
+  return Buffer.concat([...pieces, Buffer.from('0\r\n\r\n')])
+}
+
+const hash: FetchHandler = async (request) => {
+  const hash = createHash('sha256')
+  for await (const piece of request.body ?? []) hash.update(piece)
+  return new Response(hash.digest('hex'))
+}
+
+describe.each([
+  ['without flow control', false],
+  ['with flow control', true],
+])('A body streamed by Mongrel2, %s,', (_mode, flowControl) => {
+  it.each([20_481, 100_000, 5 * MIB])('of %d bytes with a length arrives, and the connection goes on', async (size) => {
+    await serve(hash, {}, flowControl)
+    const client = connect()
+    for (let n = 0; n < 3; n++) {
+      client.send(head('/', size)).send(bytesOf(size))
+      const response = await client.response()
+      expect(response.body.toString()).toBe(sha256(bytesOf(size)))
+      expect(headerOf(response, 'connection')).toBeUndefined()
+    }
+  })
+
+  it.each([1, 1000, 100 * KIB])('in chunks of %d bytes arrives, and the connection ends', async (size) => {
+    await serve(hash, {}, flowControl)
+    const bytes = bytesOf(Math.min(size * 2000, 3 * MIB))
+    const client = connect().send(CHUNKED).send(chunksOf(bytes, size))
+    expect((await client.response()).body.toString()).toBe(sha256(bytes))
+    await client.closed
+  })
+
+  it('reaches the handler while the client still sends', async () => {
+    const gate = new Gate()
+    await serve(
+      async (request) => {
+        const reader = request.body?.getReader()
+        let size = 0
+        for (;;) {
+          const piece = await reader?.read()
+          if (piece?.done !== false) return new Response(String(size))
+          size += piece.value.length
+          if (size === 30_000) await gate.pass('half')
+        }
+      },
+      {},
+      flowControl,
+    )
+    const client = connect().send(head('/', 60_000)).send(bytesOf(30_000))
+    await gate.arrival('half')
+    client.send(bytesOf(30_000))
+    gate.open('half')
+    expect((await client.response()).body.toString()).toBe('60000')
+  })
+
+  it('is echoed while it arrives', async () => {
+    await serve((request) => new Response(request.body), {}, flowControl)
+    const bytes = bytesOf(2 * MIB)
+    const client = connect().send(head('/', bytes.length)).send(bytes)
+    expect(sha256((await client.response()).body)).toBe(sha256(bytes))
+  })
+
+  it('waits in front of a reader that does not read: what is taken is bounded by uploadWindow', async () => {
+    const gate = new Gate()
+    await serve(
+      async (request) => {
+        if (request.method === 'GET') return new Response('fence')
+        const reader = request.body?.getReader()
+        await reader?.read()
+        await gate.pass('reading')
+        let size = 0
+        for (;;) {
+          const piece = await reader?.read()
+          if (piece?.done !== false) return new Response(String(size))
+          size += piece.value.length
+        }
+      },
+      { uploadWindow: 64 * KIB },
+      flowControl,
+    )
+    const client = connect()
+      .send(head('/', 4 * MIB))
+      .send(bytesOf(4 * MIB))
+    await gate.arrival('reading')
+    await fence()
+    const before = server.stats().messages
+    await fence()
+    await fence()
+    expect(server.stats().messages - before).toBeLessThan(20) // of the fences, not the 200 of the body
+    gate.open('reading')
+    expect(Number((await client.response()).body)).toBeGreaterThan(4 * MIB - 64 * KIB)
+  })
+
+  /** Everything that Mongrel2 sent before has been received when this is answered. */
+  async function fence(): Promise<void> {
+    const client = connect().send(GET)
+    await client.response()
+    client.destroy()
+  }
+})
+
+describe('A streamed body that nobody reads', () => {
+  it('is thrown away behind the answer, and the connection is used again', async () => {
+    await serve((request) => new Response(request.method))
+    const client = connect().send(head('/', 800_000)).send(bytesOf(800_000)).send(GET)
+    expect((await client.response()).body.toString()).toBe('POST')
+    expect((await client.response()).body.toString()).toBe('GET')
+  })
+
+  it.each(['over 1 MiB', 'whose client stops sending'])(
+    '%s is cancelled: the answer arrives, the connection ends',
+    async (what) => {
+      await serve(() => new Response('enough'))
+      const client = connect()
+        .send(head('/', 50 * MIB))
+        .send(bytesOf(what === 'over 1 MiB' ? 8 * MIB : 100_000))
+      expect((await client.response()).body.toString()).toBe('enough')
+      await client.closed
+      await expect.poll(() => server.stats().connections).toBe(0)
+    },
+  )
+
+  it('of an answer that closes is thrown away before the end', async () => {
+    await serve(() => new Response('enough', { headers: { connection: 'close' } }))
+    const client = connect().send(head('/', 500_000)).send(bytesOf(500_000))
+    expect((await client.response()).body.toString()).toBe('enough')
+    await client.closed
+  })
+
+  it('is refused with an answer that arrives: 400 and 413', async () => {
+    await serve(
+      () => {
+        throw new Error('not reached')
+      },
+      { maxBodySize: 50_000 },
+    )
+    for (const [lines, size, status] of [
+      [head('/', 40_000, 'Host: twice'), 40_000, 400],
+      [head('/', 60_000), 60_000, 413],
+    ] as const) {
+      const client = connect().send(lines).send(bytesOf(size))
+      expect((await client.response()).status).toBe(status)
+      await client.closed
+    }
+    expect(server.stats()).toMatchObject({ requests: 0, rejected: 2 })
+    expect(logger.errors).toEqual([])
+  })
+
+  it('in chunks over maxBodySize is a 413 while it is read', async () => {
+    await serve(hash, { maxBodySize: 50_000 })
+    const client = connect()
+      .send(CHUNKED)
+      .send(chunksOf(bytesOf(100_000), 10_000))
+    expect((await client.response()).status).toBe(413)
+    await client.closed
+  })
+})
+
+describe('A client that leaves amid a streamed body', () => {
+  it('errors the body and aborts the signal', async () => {
+    const gate = new Gate()
+    let failure: unknown
+    let signal: AbortSignal | undefined
+    await serve(async (request) => {
+      signal = request.signal
+      void gate.pass('begun')
+      failure = await request.text().catch((error: unknown) => error)
+      void gate.pass('failed')
+      return new Response()
+    })
+    const client = connect().send(head('/', 100_000)).send(bytesOf(50_000))
+    await gate.arrival('begun')
+    client.destroy()
+    await gate.arrival('failed')
+    expect(failure).toMatchObject({ name: 'AbortError' })
+    expect(signal?.aborted).toBe(true)
+    await expect.poll(() => server.stats().connections).toBe(0)
+    expect(logger.errors).toEqual([])
+  })
+})

@@ -1,0 +1,356 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { FetchHandler } from '../../../src/exchange/handler.ts'
+import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
+import { Gate } from '../../support/gate.ts'
+import { renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
+import { valuesOf } from '../support/reply.ts'
+import { type Stage, setStage, turns, until } from '../support/stage.ts'
+
+const KIB = 1024
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** The first message of an upload with a Content-Length, which brings what Mongrel2 had read with the head. */
+const first = (length: number | string, body: string | Uint8Array = '', done = false) =>
+  renderRequest({
+    method: 'PUT',
+    headers: {
+      'content-length': String(length),
+      UPLOAD_STREAM: '0',
+      ...(done ? { UPLOAD_STREAM_DONE: '1' } : {}),
+    },
+    body,
+  })
+
+const firstOfChunks = () =>
+  renderRequest({
+    method: 'PUT',
+    headers: { 'content-length': undefined, 'transfer-encoding': 'chunked', UPLOAD_STREAM: '0' },
+  })
+
+const read: FetchHandler = async (request) => new Response(await request.text())
+
+/** What was said to connection 1 in extended replies. */
+function controls(stage: Stage): unknown[] {
+  return stage.publisher.replies
+    .filter((reply) => reply.targets === 'X 1')
+    .map((reply) => {
+      const [, said] = parseTnetstring(reply.payload) as [string, Map<string, unknown>]
+      return Object.fromEntries(said)
+    })
+}
+
+const creditsOf = (stage: Stage) =>
+  controls(stage).reduce<number>((sum, said) => sum + ((said as { credits?: number }).credits ?? 0), 0)
+
+/** The client's bytes without those said in extended replies. */
+const statusOf = (stage: Stage) => stage.publisher.response(1).statusLine.split(' ')[1]
+
+describe('a streamed upload', () => {
+  it('starts the handler at once, and feeds the body with what follows', async () => {
+    const gate = new Gate()
+    const stage = setStage(async (request) => {
+      const reader = request.body?.getReader()
+      const pieces: string[] = []
+      for (;;) {
+        const piece = await reader?.read()
+        if (piece === undefined || piece.done) return new Response(pieces.join('|'))
+        pieces.push(Buffer.from(piece.value).toString())
+        void gate.pass(String(pieces.length))
+      }
+    })
+    stage.receive(first(11, 'one'))
+    await gate.arrival('1')
+    stage.receive(renderPart(1, 3, 'two!'))
+    await gate.arrival('2')
+    stage.receive(renderPart(1, 7, 'done', true))
+    await stage.settled()
+    expect(stage.publisher.response(1).rest).toBe('one|two!|done')
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual([])
+  })
+
+  it('that came whole in its first message is read at once', async () => {
+    const stage = setStage(read)
+    stage.receive(first(5, 'whole', true), renderRequest({ target: '/next' }))
+    await stage.settled()
+    expect(stage.publisher.received(1).match(/HTTP\/1\.1 200/g)).toHaveLength(2)
+    expect(controls(stage)).toEqual([])
+  })
+
+  it('in chunks begins without a byte, and ends its connection', async () => {
+    const stage = setStage(read)
+    stage.receive(firstOfChunks(), renderPart(1, 0, 'chunk'), renderPart(1, 5, '', true))
+    await stage.settled()
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
+    expect(stage.publisher.received(1)).toContain('\r\n\r\nchunk')
+    expect(stage.publisher.closed(1)).toBe(true)
+  })
+
+  it('that grows beyond a C int is followed as Mongrel2 counts it', async () => {
+    const part = Buffer.alloc(64 * KIB * KIB)
+    let size = 0
+    const stage = setStage(
+      async (request) => {
+        for await (const piece of request.body ?? []) size += piece.length
+        return new Response()
+      },
+      { uploadWindow: 1024 * KIB * KIB },
+    )
+    stage.receive(firstOfChunks())
+    for (let n = 0; n < 33; n++) {
+      stage.receive(renderPart(1, (n * part.length) | 0, part))
+      await until(() => size === (n + 1) * part.length)
+    }
+    stage.receive(renderPart(1, (33 * part.length) | 0, '', true))
+    await stage.settled()
+    expect(size).toBe(33 * part.length)
+    expect(statusOf(stage)).toBe('200')
+  })
+
+  it('is given credit as it is read, never more than the window', async () => {
+    const gate = new Gate()
+    const stage = setStage(
+      async (request) => {
+        const reader = request.body?.getReader()
+        for (let n = 1; ; n++) {
+          await gate.pass(`${n}`)
+          const piece = await reader?.read()
+          if (piece?.done !== false) return new Response('read')
+        }
+      },
+      { uploadWindow: 10 * KIB },
+    )
+    stage.receive(first(100 * KIB, Buffer.alloc(3 * KIB)))
+    await gate.arrival('1')
+    await turns(3)
+    expect(creditsOf(stage)).toBe(0) // nobody has asked for a byte
+    gate.open('1')
+    await gate.arrival('2')
+    await until(() => creditsOf(stage) === 7 * KIB) // what is there already counts
+    stage.receive(renderPart(1, 3 * KIB, Buffer.alloc(7 * KIB)))
+    await turns(3)
+    expect(creditsOf(stage)).toBe(7 * KIB)
+    gate.open('2')
+    await gate.arrival('3')
+    expect(creditsOf(stage)).toBe(7 * KIB) // 3 KiB are read and 7 wait: less than half of the window is free
+    gate.open('3')
+    await until(() => creditsOf(stage) === 17 * KIB)
+    stage.receive(renderDisconnect(1))
+    await stage.settled()
+  })
+
+  it('whose chunk overdraws its credit gets as much less later', async () => {
+    const gate = new Gate()
+    const stage = setStage(
+      async (request) => {
+        const reader = request.body?.getReader()
+        await reader?.read()
+        await gate.pass('read')
+        return new Response((await reader?.read())?.done === false ? 'more' : 'end')
+      },
+      { uploadWindow: 1024 },
+    )
+    stage.receive(firstOfChunks())
+    await until(() => creditsOf(stage) === 1024)
+    stage.receive(renderPart(1, 0, Buffer.alloc(5000)))
+    await gate.arrival('read')
+    gate.open('read')
+    await until(() => creditsOf(stage) === 6024) // 1024 more than what came
+    stage.receive(renderPart(1, 5000, '', true))
+    await stage.settled()
+  })
+})
+
+describe('a streamed upload that nobody reads', () => {
+  const answer: FetchHandler = () => new Response('enough')
+
+  it('is thrown away after the answer, and its connection is used again', async () => {
+    const stage = setStage(answer)
+    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    await until(() => stage.publisher.received(1).includes('enough'))
+    await until(() => creditsOf(stage) > 0)
+    stage.receive(renderPart(1, 10, Buffer.alloc(50 * KIB - 10), true), renderRequest({ target: '/next' }))
+    await stage.settled()
+    expect(stage.publisher.received(1).match(/enough/g)).toHaveLength(2)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+  })
+
+  it('is cancelled after half a second, once the answer is out', async () => {
+    const stage = setStage(answer)
+    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    await until(() => creditsOf(stage) > 0)
+    vi.advanceTimersByTime(499)
+    await turns(3)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+    vi.advanceTimersByTime(1)
+    await until(() => controls(stage).length > 1)
+    expect(controls(stage).at(-1)).toEqual({ cancel: true })
+    expect(stage.publisher.payloadsFor(1).at(-1)?.length).not.toBe(0) // an empty reply would be in the way of it
+    expect(stage.epoch.connections).toBe(0)
+  })
+
+  it('is cancelled after 1 MiB', async () => {
+    const stage = setStage(answer)
+    stage.receive(first(5000 * KIB))
+    await until(() => creditsOf(stage) > 0)
+    for (let n = 0; n < 16; n++) stage.receive(renderPart(1, n * 64 * KIB, Buffer.alloc(64 * KIB)))
+    vi.advanceTimersByTime(300) // the answer takes up to 200 ms to be out
+    await until(() => stage.epoch.connections === 0)
+    expect(controls(stage).at(-1)).toEqual({ cancel: true })
+    expect(creditsOf(stage)).toBeLessThanOrEqual(1024 * KIB + 256 * KIB)
+  })
+
+  it('is drained before the connection is closed where the answer is the last', async () => {
+    const stage = setStage(() => new Response('enough', { headers: { connection: 'close' } }))
+    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    await until(() => creditsOf(stage) > 0)
+    expect(stage.publisher.payloadsFor(1).at(-1)?.length).not.toBe(0)
+    stage.receive(renderPart(1, 10, Buffer.alloc(50 * KIB - 10), true))
+    await stage.settled()
+    expect(stage.publisher.closed(1)).toBe(true)
+  })
+
+  it('goes on for as long as waitUntil waits for what reads it', async () => {
+    let text = ''
+    const stage = setStage((request, _env, ctx) => {
+      ctx.waitUntil(
+        request.text().then((all) => {
+          text = all
+        }),
+      )
+      return new Response('accepted', { status: 202 })
+    })
+    stage.receive(first(10, 'first'))
+    await until(() => stage.publisher.replies.length > 0)
+    vi.advanceTimersByTime(10_000)
+    await turns(3)
+    stage.receive(renderPart(1, 5, ' last', true))
+    await stage.settled()
+    expect(text).toBe('first last')
+    expect(stage.publisher.closed(1)).toBe(false)
+  })
+
+  it('is an error for who reads it behind the back of waitUntil', async () => {
+    let failure: unknown
+    const stage = setStage((request) => {
+      void request.text().catch((error: unknown) => {
+        failure = error
+      })
+      return new Response('early')
+    })
+    stage.receive(first(100, 'first'))
+    await until(() => failure !== undefined)
+    expect(failure).toMatchObject({ code: 'upload_unavailable' })
+    await turns(3)
+    vi.advanceTimersByTime(1000)
+    await until(() => stage.epoch.connections === 0)
+  })
+
+  it('is given up when the reader cancels it', async () => {
+    const stage = setStage(async (request) => {
+      await request.body?.cancel()
+      return new Response('cancelled')
+    })
+    stage.receive(first(20, 'first'))
+    await until(() => creditsOf(stage) > 0)
+    stage.receive(renderPart(1, 5, Buffer.alloc(15), true))
+    await stage.settled()
+    expect(stage.publisher.response(1).rest).toBe('cancelled')
+  })
+})
+
+describe('a streamed upload that breaks', () => {
+  it('off with its client errors the body and aborts the signal', async () => {
+    let failure: unknown
+    let signal: AbortSignal | undefined
+    const stage = setStage(async (request) => {
+      signal = request.signal
+      await request.text().catch((error: unknown) => {
+        failure = error
+      })
+      return new Response()
+    })
+    stage.receive(first(100, 'first'))
+    await turns(3)
+    stage.receive(renderDisconnect(1))
+    await until(() => failure !== undefined)
+    expect(failure).toMatchObject({ name: 'AbortError' })
+    expect(signal?.aborted).toBe(true)
+    expect(stage.epoch.connections).toBe(0)
+  })
+
+  it.each<[what: string, parts: Buffer[]]>([
+    ['a gap', [renderPart(1, 6, 'x')]],
+    ['a repeat', [renderPart(1, 5, 'x'), renderPart(1, 5, 'x')]],
+    ['an offset that is no number', [renderPart(1, 'five', 'x')]],
+    ['a negative offset', [renderPart(1, -5, 'x')]],
+    ['an end that comes early', [renderPart(1, 5, 'x', true)]],
+    ['more than its length', [renderPart(1, 5, Buffer.alloc(96), true)]],
+  ])('by %s is refused, its connection ended', async (_what, parts) => {
+    let failure: unknown
+    const stage = setStage(async (request) => {
+      failure = await request.text().catch((error: unknown) => error)
+      throw failure
+    })
+    stage.receive(first(100, 'first'), ...parts)
+    await until(() => stage.publisher.replies.length > 0)
+    expect(statusOf(stage)).toBe('400')
+    vi.advanceTimersByTime(1000)
+    await until(() => stage.epoch.connections === 0)
+    expect(controls(stage).at(-1) ?? stage.publisher.payloadsFor(1).at(-1)?.length).toSatisfy(
+      (last) => last === 0 || (last as { cancel?: boolean }).cancel === true,
+    )
+    expect(failure).toMatchObject({ code: 'upload_unavailable' })
+    expect(stage.application.counters.rejected).toBe(1)
+  })
+
+  it('because its beginning did not come here is ended and counted', async () => {
+    const stage = setStage(read)
+    stage.receive(renderPart(1, 4096, 'x'), renderPart(2, 4096, 'x', true))
+    await turns(3)
+    expect(stage.publisher.replies.map(({ targets }) => targets)).toEqual(['X 1', 'X 2'])
+    expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 2 })
+    expect(stage.epoch.connections).toBe(0)
+  })
+
+  it.each<[why: string, status: string, bytes: Buffer]>([
+    ['its Host is missing', '400', renderRequest({ method: 'PUT', headers: { host: undefined, UPLOAD_STREAM: '0' } })],
+    ['it is too large', '413', first(2000, 'x')],
+  ])('because %s is refused and drained', async (_why, status, bytes) => {
+    const stage = setStage(
+      () => {
+        throw new Error('not reached')
+      },
+      { maxBodySize: 1000 },
+    )
+    stage.receive(bytes)
+    await until(() => stage.publisher.replies.length > 0)
+    expect(statusOf(stage)).toBe(status)
+    vi.advanceTimersByTime(1000)
+    await until(() => stage.epoch.connections === 0)
+    expect(controls(stage).at(-1)).toEqual({ cancel: true })
+    expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 1 })
+  })
+
+  it('in chunks over maxBodySize is a 413 when it gets there', async () => {
+    const stage = setStage(async (request) => new Response(await request.text()), { maxBodySize: 10 })
+    stage.receive(firstOfChunks(), renderPart(1, 0, Buffer.alloc(11)))
+    await until(() => stage.publisher.replies.some(({ targets }) => targets === '1'))
+    expect(stage.publisher.received(1)).toContain('HTTP/1.1 413 ')
+    vi.advanceTimersByTime(1000)
+    await until(() => stage.epoch.connections === 0)
+  })
+
+  it('because the server stops is a 503', async () => {
+    const stage = setStage(read)
+    stage.receive(first(100, 'first'))
+    await turns(3)
+    stage.epoch.refuseUploads()
+    await until(() => stage.publisher.received(1).includes('503'))
+  })
+})
