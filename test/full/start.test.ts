@@ -17,6 +17,7 @@ import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 let directory: string
+/** Those that have not ended. */
 const started = new Set<Run>()
 
 beforeEach(() => {
@@ -25,10 +26,10 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const run of started) {
-    if (run.child.exitCode === null && run.child.signalCode === null) run.signalGroup('SIGTERM')
+    // Also when npm itself is gone: what it has left behind keeps the output open.
+    run.signalGroup('SIGTERM')
     await run.ended
   }
-  started.clear()
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -50,6 +51,7 @@ describe('npm start', () => {
       expect(processes.map(({ command }) => command)).toContainEqual(expect.stringMatching(/^mongrel2 /))
       stop(run)
       const { code, output } = await run.ended
+      // Of SIGHUP npm itself dies.
       if (how !== 'a closed terminal') expect(code).toBe(0)
       expect(output).not.toMatch(/^\s+at |Error/m)
       await expect.poll(() => processes.filter(isRunning)).toEqual([])
@@ -165,6 +167,7 @@ interface Run {
   /** The address it prints once it answers. */
   readonly url: Promise<string>
   readonly ended: Promise<{ code: number | null; output: string }>
+  /** Signals whoever is left of its process group. */
   signalGroup(signal: NodeJS.Signals): void
   descendants(): Process[]
 }
@@ -210,10 +213,17 @@ function launch(command: string, args: string[], env: NodeJS.ProcessEnv): Run {
     child,
     url,
     ended,
-    signalGroup: (signal) => process.kill(-pid, signal),
+    signalGroup: (signal) => {
+      try {
+        process.kill(-pid, signal)
+      } catch {
+        // Nobody is left in it.
+      }
+    },
     descendants: () => descendantsOf(pid),
   }
   started.add(run)
+  ended.finally(() => started.delete(run))
   return run
 }
 
