@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -20,6 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Script } from 'node:vm'
 import { Agent, fetch } from 'undici'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 
 const CONF = readFileSync('examples/mongrel2.conf', 'utf8')
 const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
@@ -258,15 +259,6 @@ function load(conf: string, into: string): string {
     encoding: 'utf8',
   })
   return stdout + stderr
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function listening(port: number): Promise<void> {

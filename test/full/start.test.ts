@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 
 let directory: string
 /** Those that have not ended. */
@@ -252,15 +253,6 @@ function isRunning({ pid, command }: Process): boolean {
 
 function temporaryDirectories(): string[] {
   return readdirSync(directory).filter((name) => name.startsWith('mongrel2-fetch-'))
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function script(name: string, body: string): void {
