@@ -1,33 +1,18 @@
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
-/** Packing and installing wait for the disk, and for the registry where the cache has nothing. */
-const INSTALL_TIMEOUT = 120_000
-
-let directory: string
-let files: string[]
+let project: UserProject
+let files: readonly string[]
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'package-test-'))
-  // Without scripts: `prepare` would build dist/ anew while other tests use it.
-  const packed = await run(
-    'npm',
-    ['pack', '--json', '--ignore-scripts', '--pack-destination', directory],
-    process.cwd(),
-  )
-  const [tarball] = JSON.parse(packed) as { filename: string; files: { path: string }[] }[]
-  if (tarball === undefined) throw new Error(`Expected a tarball, got ${packed}`)
-  files = tarball.files.map(({ path }) => path)
-  writeFileSync(join(directory, 'package.json'), JSON.stringify({ name: 'a-user', private: true, type: 'module' }))
-  await install(`./${tarball.filename}`)
+  project = await UserProject.create()
+  files = project.files
 }, INSTALL_TIMEOUT)
 
 afterAll(() => {
-  rmSync(directory, { recursive: true, force: true })
+  project[Symbol.dispose]()
 })
 
 describe('The packed package', () => {
@@ -55,7 +40,7 @@ describe('The packed package', () => {
 
 describe('In an empty project', () => {
   it('is imported and runs from JavaScript, without Hono', async () => {
-    const output = await script(`
+    const output = await project.script(`
       import { Mongrel2Error, serveMongrel2 } from 'mongrel2-fetch'
       const server = serveMongrel2(() => new Response(), { zeromq: 'ipc://nobody-1,ipc://nobody-2' })
       console.log(server.stats().requests)
@@ -71,16 +56,16 @@ describe('In an empty project', () => {
   })
 
   it('does not open what it does not export', async () => {
-    const output = await script(`
+    const output = await project.script(`
       console.log(await import('mongrel2-fetch/dist/src/serve.js').catch((error) => error.code))
     `)
     expect(output).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n')
   })
 
   it('works from JavaScript and type-checks from TypeScript with Hono', { timeout: INSTALL_TIMEOUT }, async () => {
-    await install(`hono@${installedVersion('hono')}`, `@types/node@${installedVersion('@types/node')}`)
+    await project.install('hono', '@types/node')
 
-    const output = await script(`
+    const output = await project.script(`
       import { Hono } from 'hono'
       import { getConnInfo, mongrel2 } from 'mongrel2-fetch/hono'
       const app = new Hono().get('/', mongrel2(), (c) => c.json([c.var.mongrel2, getConnInfo(c).remote.address]))
@@ -90,8 +75,8 @@ describe('In an empty project', () => {
     `)
     expect(output).toBe('[{"remoteAddress":"192.0.2.1"},"192.0.2.1"]\n501\n')
 
-    writeFileSync(
-      join(directory, 'app.ts'),
+    project.write(
+      'app.ts',
       `
       import { Hono } from 'hono'
       import { type Mongrel2Server, type Mongrel2Env, serveMongrel2 } from 'mongrel2-fetch'
@@ -116,35 +101,6 @@ describe('In an empty project', () => {
       server.nothing()
       `,
     )
-    const options = ['--module', 'nodenext', '--target', 'es2023', '--types', 'node', '--strict', '--noEmit']
-    const tsc = resolve('node_modules/typescript/bin/tsc')
-    expect(await run(process.execPath, [tsc, ...options, '--exactOptionalPropertyTypes', 'app.ts'], directory)).toBe('')
+    await project.compile(['app.ts'])
   })
 })
-
-/** Runs a module in the project; what it printed. */
-async function script(code: string): Promise<string> {
-  const at = mkdtempSync(join(directory, 'script-'))
-  writeFileSync(join(at, 'main.mjs'), code)
-  return await run(process.execPath, ['main.mjs'], at)
-}
-
-async function install(...packages: string[]): Promise<void> {
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--save-exact', ...packages], directory)
-}
-
-function installedVersion(name: string): string {
-  const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')) as { version: string }
-  return version
-}
-
-/** Runs a program to its end; what it printed. Its failure has both outputs. */
-async function run(command: string, args: string[], cwd: string): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)(command, args, { cwd })
-    return stdout
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout: string; stderr: string }
-    throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`)
-  }
-}
