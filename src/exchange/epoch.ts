@@ -192,9 +192,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (connection.upload !== undefined) return connection.upload.receive(message)
     switch (kindOf(message)) {
       case 'request':
-        return message.own.has('UPLOAD_STREAM') && !message.own.has('METHOD')
-          ? this.#intake.refusePart(connection)
-          : this.#intake.accept(message, connection)
+        return isUploadPart(message) ? this.#intake.refusePart(connection) : this.#intake.accept(message, connection)
       case 'handshake':
         return this.#intake.refuse(this.#intake.open(message, connection), 501, 'WebSockets are not supported')
       default:
@@ -207,7 +205,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** A notice is never answered: a reply to a connection that is gone brings another. */
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
-    const credits = message.own.get('DOWNLOAD_CREDITS')
+    const credits = message.headers.own('DOWNLOAD_CREDITS')
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
     } else if (credits === undefined) this.#lose(connection, LEFT)
@@ -238,7 +236,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /** The message's connection; undefined for one that we have closed. */
   #connectionOf(message: Message): Connection | undefined {
-    const { connectionId, sender, own } = message
+    const { connectionId, sender, headers } = message
     const known = this.#connections.get(connectionId)
     if (known !== undefined) return known
     if (this.#closed.has(connectionId)) return undefined
@@ -250,7 +248,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (own.has('DOWNLOAD_CREDITS')) this.#flowControl = true
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#flowControl = true
     const connection = new Connection(connectionId, sender, this.#createPacing(), this.#settings.maxPipelined, this)
     this.#connections.set(connectionId, connection)
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
@@ -293,6 +291,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#sweeper = undefined
     this.#keeper = undefined
   }
+}
+
+/** Whether a message is a later part of a streamed upload. */
+function isUploadPart({ headers }: Message): boolean {
+  return headers.own('UPLOAD_STREAM') !== undefined && headers.own('METHOD') === undefined
 }
 
 /** Renders what is to be said to connections, up to 128 in a reply. */

@@ -14,19 +14,11 @@ export interface RequestFacts {
 
 /** Reads a request's facts. */
 export function factsOf(message: Message): RequestFacts {
-  const http10 = message.own.get('VERSION') !== 'HTTP/1.1'
-  const options = connectionOptions(message)
+  const http10 = message.headers.own('VERSION') !== 'HTTP/1.1'
+  const options = message.headers.all('connection').flatMap(listItems)
   const kept = !options.includes('close') && (!http10 || options.includes('keep-alive'))
-  const chunked = message.fields.some(([name]) => name === 'transfer-encoding')
-  return { method: message.own.get('METHOD') ?? '', http10, persistent: kept && !chunked }
-}
-
-function connectionOptions(message: Message): string[] {
-  const options: string[] = []
-  for (const [name, value] of message.fields) {
-    if (name === 'connection') options.push(...listItems(value))
-  }
-  return options
+  const chunked = message.headers.first('transfer-encoding') !== undefined
+  return { method: message.headers.own('METHOD') ?? '', http10, persistent: kept && !chunked }
 }
 
 /** The items of a comma-separated list (RFC 9110, section 5.6.1), in lower case. */

@@ -20,20 +20,17 @@ const LENGTH = /^[ \t]*(\d+)[ \t]*$/
  */
 export function framingOf(message: Message): Framing | string {
   let length: string | undefined
-  let coding: string | undefined
-  for (const [name, value] of message.fields) {
-    if (name === 'content-length') {
-      const digits = LENGTH.exec(value)?.[1]
-      if (digits === undefined || Number(digits) > MAX_CONTENT_LENGTH) {
-        return `Content-Length is not a number from 0 to ${MAX_CONTENT_LENGTH}`
-      }
-      if (length !== undefined && length !== digits) return 'Content-Length differs from Content-Length'
-      length = digits
-    } else if (name === 'transfer-encoding') {
-      if (coding !== undefined) return 'Transfer-Encoding came twice'
-      coding = value
+  for (const value of message.headers.all('content-length')) {
+    const digits = LENGTH.exec(value)?.[1]
+    if (digits === undefined || Number(digits) > MAX_CONTENT_LENGTH) {
+      return `Content-Length is not a number from 0 to ${MAX_CONTENT_LENGTH}`
     }
+    if (length !== undefined && length !== digits) return 'Content-Length differs from Content-Length'
+    length = digits
   }
+  const codings = message.headers.all('transfer-encoding')
+  if (codings.length > 1) return 'Transfer-Encoding came twice'
+  const [coding] = codings
   if (length !== undefined && coding !== undefined) return 'Content-Length and Transfer-Encoding came together'
   if (coding !== undefined && coding !== 'chunked') return 'Transfer-Encoding is not chunked'
   return { length: length === undefined ? undefined : Number(length), chunked: coding !== undefined }
@@ -51,12 +48,8 @@ export function agrees(framing: Framing, bytes: number): boolean {
  */
 export function isStored(message: Message): boolean {
   if (message.body.length > 0) return false
-  const length = firstOf(message, 'content-length')
-  if (length === undefined) return firstOf(message, 'transfer-encoding') === 'chunked'
+  const length = message.headers.first('content-length')
+  if (length === undefined) return message.headers.first('transfer-encoding') === 'chunked'
   const bytes = Number(LENGTH.exec(length)?.[1])
   return bytes > 0 && bytes <= MAX_CONTENT_LENGTH
-}
-
-function firstOf(message: Message, name: string): string | undefined {
-  return message.fields.find((field) => field[0] === name)?.[1]
 }

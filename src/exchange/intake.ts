@@ -61,7 +61,7 @@ export class Intake {
   accept(message: Message, connection: Connection): void {
     const exchange = this.open(message, connection)
     const target = this.#targetOf(message, exchange.facts.http10)
-    if (message.own.has('UPLOAD_STREAM')) return this.#stream(message, exchange, target, connection)
+    if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
     if (typeof target === 'string') return this.refuse(exchange, 400, target)
 
     const { framing } = target
@@ -123,7 +123,7 @@ export class Intake {
     if (typeof framing === 'string') return framing
     const origin = originOf(message, http10, this.#settings.host, this.#settings.trustProxy)
     if (typeof origin === 'string') return origin
-    const uri = message.own.get('URI')
+    const uri = message.headers.own('URI')
     if (uri?.startsWith('/') !== true) return 'The target is no path'
     return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
   }
@@ -245,7 +245,7 @@ export class Intake {
   #refuseForged(message: Message, exchange: Exchange, reason: string): void {
     this.#warning.say(
       () =>
-        `mongrel2-fetch refused forged upload headers from ${message.own.get('REMOTE_ADDR')} for ${message.path}: ${reason}`,
+        `mongrel2-fetch refused forged upload headers from ${message.headers.own('REMOTE_ADDR')} for ${message.path}: ${reason}`,
     )
     this.refuse(exchange, 400, 'Upload headers are not for clients to send')
   }
@@ -256,16 +256,16 @@ export class Intake {
 }
 
 function envOf(message: Message, origin: Origin, upload: UploadInfo | undefined): Mongrel2Env {
-  const { own } = message
+  const { headers } = message
   return {
     mongrel2: {
       sender: message.sender,
       connectionId: message.connectionId,
-      pattern: own.get('PATTERN') ?? '',
+      pattern: headers.own('PATTERN') ?? '',
       remoteAddress: origin.remoteAddress,
       scheme: origin.scheme,
-      version: own.get('VERSION') ?? '',
-      headers: Object.fromEntries(own),
+      version: headers.own('VERSION') ?? '',
+      headers: headers.ownEntries(),
       ...(upload === undefined ? {} : { upload }),
     },
   }

@@ -9,16 +9,16 @@ export type MessageKind = 'request' | 'notice' | 'handshake' | 'frame' | 'socket
  * Mongrel2 can bring about decides: a notice has no REMOTE_ADDR, a frame has FLAGS, a message socket's has no VERSION.
  */
 export function kindOf(message: Message): MessageKind {
-  const { own, path } = message
-  if (path === '@*' && !own.has('REMOTE_ADDR')) return 'notice'
-  switch (own.get('METHOD')) {
+  const { headers, path } = message
+  if (path === '@*' && headers.own('REMOTE_ADDR') === undefined) return 'notice'
+  switch (headers.own('METHOD')) {
     case 'WEBSOCKET_HANDSHAKE':
       return 'handshake'
     case 'WEBSOCKET':
-      return own.has('FLAGS') ? 'frame' : 'request'
+      return headers.own('FLAGS') !== undefined ? 'frame' : 'request'
     case 'JSON':
     case 'XML':
-      return own.has('VERSION') ? 'request' : 'socket'
+      return headers.own('VERSION') !== undefined ? 'request' : 'socket'
     default:
       return 'request'
   }

@@ -27,14 +27,14 @@ export function isAuthority(text: string): boolean {
  * @returns The origin, or a sentence that says what is wrong.
  */
 export function originOf(message: Message, http10: boolean, host: string, trustProxy: TrustProxy): Origin | string {
-  const hosts = valuesOf(message, 'host')
+  const hosts = message.headers.all('host')
   if (hosts.length > 1) return 'Host came twice'
   const own = hosts[0]?.trim()
   if (own === undefined && !http10) return 'Host is missing'
   if (own !== undefined && !AUTHORITY.test(own)) return 'Host is no host and port'
 
-  const scheme = message.own.get('URL_SCHEME') ?? 'http'
-  const remoteAddress = message.own.get('REMOTE_ADDR') ?? ''
+  const scheme = message.headers.own('URL_SCHEME') ?? 'http'
+  const remoteAddress = message.headers.own('REMOTE_ADDR') ?? ''
   const direct: Origin = { remoteAddress, scheme, authority: own ?? host }
   return trustProxy === false || trustProxy === 0 ? direct : forwarded(message, direct, trustProxy)
 }
@@ -56,12 +56,6 @@ function forwarded(message: Message, direct: Origin, trustProxy: true | number):
 }
 
 function fromRight(message: Message, name: string, hops: number): string | undefined {
-  const items = valuesOf(message, name).flatMap(listItems)
+  const items = message.headers.all(name).flatMap(listItems)
   return items[Math.max(0, items.length - hops)]
-}
-
-function valuesOf(message: Message, name: string): string[] {
-  const values: string[] = []
-  for (const field of message.fields) if (field[0] === name) values.push(field[1])
-  return values
 }

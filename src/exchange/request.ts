@@ -72,7 +72,7 @@ export function urlOf(scheme: string, authority: string, target: string): string
 function headersOf(message: Message, keepUploadHeaders: boolean): Headers {
   const headers = new Headers()
   let cookies: string | undefined
-  for (const [name, value] of message.fields) {
+  for (const [name, value] of message.headers.fields()) {
     // Several Cookie fields are one with semicolons (RFC 6265bis, section 4.2.1); append would put a comma.
     if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
     else if (!name.startsWith('x-mongrel2-') || keepUploadHeaders) headers.append(name, value)

@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import { turnEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
+import type { HeaderField } from '../wire/headers.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
-import type { HeaderField } from '../wire/message.ts'
 import { listItems, type RequestFacts } from './facts.ts'
 
 /** Where a response's bytes go. */

@@ -77,12 +77,15 @@ export class StreamUpload implements StreamedBody {
   }
 
   receive(message: Message): void {
-    const { own, body } = message
+    const { headers, body } = message
     // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
-    if (own.get('UPLOAD_STREAM') !== String(this.#offset | 0)) {
-      return this.#fail(400, `expected the part of an upload at ${this.#offset | 0}, got ${own.get('UPLOAD_STREAM')}`)
+    if (headers.own('UPLOAD_STREAM') !== String(this.#offset | 0)) {
+      return this.#fail(
+        400,
+        `expected the part of an upload at ${this.#offset | 0}, got ${headers.own('UPLOAD_STREAM')}`,
+      )
     }
-    if (!own.has('METHOD')) this.#credit -= body.length
+    if (headers.own('METHOD') === undefined) this.#credit -= body.length
     this.#offset += body.length
     if (this.#discarding) this.#drained += body.length
     else if (this.#offset > this.#maxSize) return this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
@@ -90,7 +93,7 @@ export class StreamUpload implements StreamedBody {
       this.#parts.push(body)
       this.#waiting += body.length
     }
-    if (own.has('UPLOAD_STREAM_DONE')) this.#finish()
+    if (headers.own('UPLOAD_STREAM_DONE') !== undefined) this.#finish()
     else if (this.#discarding) this.#drainMore()
     this.#wanted?.()
   }

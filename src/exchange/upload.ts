@@ -34,12 +34,8 @@ const READ_SIZE = 64 * 1024
  * @param stored Whether Mongrel2 must have stored the body, by framing and emptiness.
  */
 export function uploadHeadersOf(message: Message, stored: boolean): UploadHeaders {
-  const starts: string[] = []
-  const dones: string[] = []
-  for (const [name, value] of message.fields) {
-    if (name === START) starts.push(value)
-    else if (name === DONE) dones.push(value)
-  }
+  const starts = message.headers.all(START)
+  const dones = message.headers.all(DONE)
   const [start] = starts
   const [done] = dones
   if (start === undefined && done === undefined) return { stage: 'none' }

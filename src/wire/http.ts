@@ -1,4 +1,4 @@
-import type { HeaderField } from './message.ts'
+import type { HeaderField } from './headers.ts'
 
 const CRLF = '\r\n'
 
