@@ -22,6 +22,13 @@ export function delay(milliseconds: number): Promise<void> {
   })
 }
 
+/** Resolves when everything that was only waiting for promises has gone on as far as it can. */
+export function tickEnd(): Promise<'tick end'> {
+  return new Promise((resolve) => {
+    process.nextTick(resolve, 'tick end')
+  })
+}
+
 /** Resolves when this turn of the event loop is over: what was ready to be read by then has been. */
 export function turnEnd(): Promise<'turn end'> {
   return new Promise((resolve) => {

@@ -86,6 +86,12 @@ export interface Mongrel2Options {
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
   /** Where lines go. Default: the console, for warnings and errors. */
   logger?: Logger
+  /**
+   * Whether the global Request, Response and fetch are replaced while a server runs, by ones that make quick objects of the same
+   * behaviour; they are put back when the last one is closed. A string or bytes as a response's body then cost next to nothing.
+   * Where the process is not all yours, leave it. Default: false.
+   */
+  overrideGlobalObjects?: boolean
   /** Aborted, it closes the server as `close()` does. */
   signal?: AbortSignal
 }
@@ -115,6 +121,7 @@ export interface Settings {
   readonly maxBodySize: number
   readonly onError: Mongrel2Options['onError'] | undefined
   readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
+  readonly overrideGlobalObjects: boolean
   readonly logger: Logger
   readonly signal: AbortSignal | undefined
 }
@@ -150,6 +157,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     onError: optionalFunction('onError', options.onError),
     onUploadStart: optionalFunction('onUploadStart', options.onUploadStart),
+    overrideGlobalObjects: boolean('overrideGlobalObjects', options.overrideGlobalObjects, false),
     logger: loggerOf(options.logger),
     signal: signalOf(options.signal),
   }
@@ -179,6 +187,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBodySize',
   'onError',
   'onUploadStart',
+  'overrideGlobalObjects',
   'logger',
   'signal',
 ]

@@ -3,6 +3,7 @@ import { Mongrel2Error } from './errors.ts'
 import { Application } from './exchange/application.ts'
 import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
+import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
@@ -60,10 +61,13 @@ class Server implements Mongrel2Server {
   readonly #links: Link[] = []
   readonly #epochs = new Map<Link, Epoch>()
   readonly #ready: Deferred<void> = deferred()
+  readonly #overridden: boolean
   #closed: Promise<void> | undefined
 
   constructor(settings: Settings) {
     this.ready = this.#ready.promise
+    this.#overridden = settings.overrideGlobalObjects
+    if (this.#overridden) replaceGlobals()
     this.#application = new Application(settings)
     let missing = settings.endpoints.length
     for (const endpoint of settings.endpoints) {
@@ -137,5 +141,6 @@ class Server implements Mongrel2Server {
     await Promise.race([answered, late])
     for (const epoch of epochs) epoch.cutBusy()
     await Promise.all(this.#links.map((link) => link.close()))
+    if (this.#overridden) restoreGlobals()
   }
 }

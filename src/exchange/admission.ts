@@ -15,17 +15,19 @@ export class Admission {
     return this.#inFlight
   }
 
+  /** Takes a place if one is free; whoever has one gives it back by `leave`. */
+  enter(): boolean {
+    if (this.#inFlight >= this.#maxInFlight) return false
+    this.#inFlight++
+    return true
+  }
+
   /**
-   * Calls `start` now or when a place is free; `start` calls `leave` once when it is done.
+   * Calls `start` when a place is free and has been taken for it.
    *
-   * @returns false when the queue is full; then `start` is never called.
+   * @returns false when too many wait already; then `start` is never called.
    */
-  enter(start: () => void): boolean {
-    if (this.#inFlight < this.#maxInFlight) {
-      this.#inFlight++
-      start()
-      return true
-    }
+  queue(start: () => void): boolean {
     if (this.#queue.length >= this.#maxQueued) return false
     this.#queue.push(start)
     return true

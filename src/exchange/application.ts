@@ -3,6 +3,7 @@ import { describeError, type Logger } from '../log.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { FetchHandler, Mongrel2Context, Mongrel2Env } from './handler.ts'
+import { createResponse } from './platform/light-response.ts'
 import { checkResponse } from './response.ts'
 import { type Counters, createCounters } from './statistics.ts'
 
@@ -48,15 +49,15 @@ export class Application {
    * @param release Called once, when the response and what the handler gave `waitUntil` are done, or the handler will not be called.
    */
   run(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
-    const start = () => {
-      if (exchange.aborted) {
-        this.#admission.leave()
-        if (release !== undefined) this.inBackground(release())
-      } else void this.#call(exchange, request, env, release)
-    }
-    if (this.#admission.enter(start)) return
+    if (this.#admission.enter()) return this.#call(exchange, request, env, release)
+    const waits = this.#admission.queue(() => {
+      if (!exchange.aborted) return this.#call(exchange, request, env, release)
+      this.#admission.leave()
+      if (release !== undefined) this.inBackground(release())
+    })
+    if (waits) return
     this.counters.rejected++
-    exchange.answer(new Response('Service Unavailable', { status: 503, headers: { 'retry-after': '1' } }))
+    exchange.answer(createResponse('Service Unavailable', { status: 503, headers: { 'retry-after': '1' } }))
     if (release !== undefined) this.inBackground(release())
   }
 
@@ -100,19 +101,33 @@ export class Application {
     }
   }
 
-  async #call(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): Promise<void> {
+  /** A handler that answers at once is answered for at once: no promise is made. */
+  #call(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
     this.counters.requests++
-    const work: Promise<unknown>[] = []
+    const context = new HandlerContext(this)
+    try {
+      const result: unknown = this.#settings.fetch(request, env, context)
+      if (result instanceof Promise) void this.#await(result, exchange, request)
+      else {
+        exchange.answer(checkResponse(result))
+        this.#admission.leave()
+      }
+    } catch (error) {
+      void this.#await(Promise.reject(error), exchange, request)
+    }
+    if (release !== undefined) this.inBackground(exchange.ended.then(() => context.settled()).then(release))
+  }
+
+  async #await(result: Promise<unknown>, exchange: Exchange, request: Request): Promise<void> {
     const leave = once(() => this.#admission.leave())
     const timer = this.#limitTime(exchange, leave)
     try {
-      exchange.answer(checkResponse(await this.#settings.fetch(request, env, this.#contextFor(work))))
+      exchange.answer(checkResponse(await result))
     } catch (error) {
       if (exchange.unanswered) exchange.answer(await this.#responseTo(error, request))
     }
     clearTimeout(timer)
     leave()
-    if (release !== undefined) this.inBackground(Promise.allSettled([exchange.ended, ...work]).then(release))
   }
 
   async #responseTo(error: unknown, request: Request): Promise<Response> {
@@ -126,19 +141,7 @@ export class Application {
       }
     }
     logger.error?.(`mongrel2-fetch: the handler failed on ${request.method} ${request.url}: ${describeError(error)}`)
-    return new Response('Internal Server Error', { status: 500 })
-  }
-
-  #contextFor(work: Promise<unknown>[]): Mongrel2Context {
-    return {
-      waitUntil: (promise) => {
-        const task = Promise.resolve(promise)
-        work.push(task)
-        this.inBackground(task)
-      },
-      passThroughOnException: () => {},
-      props: {},
-    }
+    return createResponse('Internal Server Error', { status: 500 })
   }
 
   #limitTime(exchange: Exchange, leave: () => void): NodeJS.Timeout | undefined {
@@ -148,12 +151,38 @@ export class Application {
       logger.warn?.(
         `mongrel2-fetch: the handler took longer than requestTimeout, ${requestTimeout} ms: answered with 504`,
       )
-      exchange.answer(new Response('Gateway Timeout', { status: 504 }))
+      exchange.answer(createResponse('Gateway Timeout', { status: 504 }))
       exchange.abortSignal(new DOMException(`the handler took longer than ${requestTimeout} ms`, 'TimeoutError'))
       leave()
     }, requestTimeout)
   }
 }
+
+class HandlerContext implements Mongrel2Context {
+  readonly props: Record<string, never> = NO_PROPS
+  readonly #application: Application
+  #work: Promise<unknown>[] | undefined
+
+  constructor(application: Application) {
+    this.#application = application
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    const task = Promise.resolve(promise)
+    this.#work ??= []
+    this.#work.push(task)
+    this.#application.inBackground(task)
+  }
+
+  passThroughOnException(): void {}
+
+  /** Resolves when all that was given to `waitUntil` is done, well or badly. */
+  async settled(): Promise<void> {
+    if (this.#work !== undefined) await Promise.allSettled(this.#work)
+  }
+}
+
+const NO_PROPS: Record<string, never> = Object.freeze({})
 
 function once(action: () => void): () => void {
   let done = false

@@ -2,7 +2,16 @@ import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
 import type { RequestFacts } from './facts.ts'
-import { type BodyReader, cancelReader, discardBody, type ResponseSink, sendResponse } from './response.ts'
+import { createResponse, plainResponseOf } from './platform/light-response.ts'
+import {
+  type BodyReader,
+  cancelReader,
+  discardBody,
+  type ResponseSink,
+  type Sent,
+  sendPlain,
+  sendResponse,
+} from './response.ts'
 
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink {
@@ -89,7 +98,10 @@ export class Exchange implements ResponseSink {
   begin(): void {
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
-    void this.#send(this.#response)
+    const plain = plainResponseOf(this.#response)
+    const sent = plain === undefined ? undefined : sendPlain(plain, this.#facts, this)
+    if (sent === undefined) void this.#send(this.#response)
+    else this.#finish(sent)
   }
 
   /** Nobody waits for the response any more. */
@@ -117,7 +129,10 @@ export class Exchange implements ResponseSink {
   }
 
   async #send(response: Response): Promise<void> {
-    const { reusable, fault } = await this.#sendOr500(response)
+    this.#finish(await this.#sendOr500(response))
+  }
+
+  #finish({ reusable, fault }: Sent): void {
     if (fault !== undefined && !this.#aborted) {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
@@ -125,7 +140,7 @@ export class Exchange implements ResponseSink {
     this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
   }
 
-  async #sendOr500(response: Response) {
+  async #sendOr500(response: Response): Promise<Sent> {
     const reading = (reader: BodyReader) => {
       this.#reader = reader
     }
@@ -137,7 +152,7 @@ export class Exchange implements ResponseSink {
           `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
         )
       discardBody(response, error)
-      return await sendResponse(new Response('Internal Server Error', { status: 500 }), this.#facts, this, reading)
+      return await sendResponse(createResponse('Internal Server Error', { status: 500 }), this.#facts, this, reading)
     }
   }
 

@@ -5,12 +5,14 @@ import type { Connection, StreamedBody } from './connection.ts'
 import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf, isStored } from './framing.ts'
-import type { Mongrel2Env, UploadInfo } from './handler.ts'
+import { LazyMessageInfo } from './message-info.ts'
 import { type Origin, originOf, type TrustProxy } from './origin.ts'
 import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
-import { createRequest, urlOf } from './request.ts'
+import { createResponse } from './platform/light-response.ts'
+import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
+import { urlOf } from './url.ts'
 
 /** Looks at a request whose body is being stored; a Response ends it. */
 export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
@@ -26,6 +28,8 @@ export interface IntakeSettings {
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
   readonly onUploadStart: UploadStartHook | undefined
+  /** Whether the globals are replaced, so that everything knows light objects. */
+  readonly overrideGlobalObjects: boolean
   readonly logger: Logger
 }
 
@@ -35,6 +39,9 @@ interface Target {
   readonly origin: Origin
   readonly url: string
 }
+
+/** A token (RFC 9110, section 5.6.2). */
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** A streamed body that is not looked at: no credit is given for it, and its connection will be closed. */
 const UNREAD_BODY: StreamedBody = {
@@ -97,7 +104,7 @@ export class Intake {
   refuse(exchange: Exchange, status: number, reason: string): void {
     this.#application.counters.rejected++
     exchange.refuse(
-      new Response(`${reason}\n`, {
+      createResponse(`${reason}\n`, {
         status,
         headers: { 'content-type': 'text/plain; charset=utf-8', connection: 'close' },
       }),
@@ -119,20 +126,25 @@ export class Intake {
   }
 
   #targetOf(message: Message, http10: boolean): Target | string {
+    if (!METHOD.test(message.headers.own('METHOD') ?? '')) return 'The method is none'
     const framing = framingOf(message)
     if (typeof framing === 'string') return framing
     const origin = originOf(message, http10, this.#settings.host, this.#settings.trustProxy)
     if (typeof origin === 'string') return origin
     const uri = message.headers.own('URI')
     if (uri?.startsWith('/') !== true) return 'The target is no path'
-    return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
+    try {
+      return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
+    } catch {
+      return 'Host and target are no URL'
+    }
   }
 
   #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
     const release = upload === undefined ? undefined : () => upload.release()
     const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
-    if (request !== undefined)
-      this.#application.run(exchange, request, envOf(message, target.origin, upload?.info), release)
+    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info) }
+    if (request !== undefined) this.#application.run(exchange, request, env, release)
     else if (release !== undefined) this.#application.inBackground(release())
   }
 
@@ -145,7 +157,8 @@ export class Intake {
     uploaded: boolean,
   ): Request | undefined {
     try {
-      return createRequest(message, exchange.facts.method, target.url, body, uploaded, exchange)
+      const source = new MessageSource(message, exchange.facts.method, target.url, body, uploaded, exchange)
+      return createRequest(source, this.#settings.overrideGlobalObjects)
     } catch (error) {
       this.refuse(exchange, 400, error instanceof Error ? error.message : 'The request cannot be represented')
       return undefined
@@ -188,7 +201,7 @@ export class Intake {
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-      const env = envOf(message, target.origin, undefined)
+      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined) }
       if (request !== undefined) return this.#application.run(exchange, request, env, drain)
     }
     this.#application.inBackground(exchange.ended.then(drain))
@@ -252,21 +265,5 @@ export class Intake {
 
   #refuseLarge(exchange: Exchange): void {
     this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
-  }
-}
-
-function envOf(message: Message, origin: Origin, upload: UploadInfo | undefined): Mongrel2Env {
-  const { headers } = message
-  return {
-    mongrel2: {
-      sender: message.sender,
-      connectionId: message.connectionId,
-      pattern: headers.own('PATTERN') ?? '',
-      remoteAddress: origin.remoteAddress,
-      scheme: origin.scheme,
-      version: headers.own('VERSION') ?? '',
-      headers: headers.ownEntries(),
-      ...(upload === undefined ? {} : { upload }),
-    },
   }
 }

@@ -1,9 +1,11 @@
 import { STATUS_CODES } from 'node:http'
-import { turnEnd } from '../deferred.ts'
+import { tickEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
 import { listItems, type RequestFacts } from './facts.ts'
+import { PlatformResponse } from './platform/constructors.ts'
+import { type PlainResponse, plainResponseOf } from './platform/light-response.ts'
 
 /** Where a response's bytes go. */
 export interface ResponseSink {
@@ -25,19 +27,22 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
+const NULL_BODY_STATUS = new Set([204, 205, 304])
+
 /**
  * Returns what a handler returned, if it can be sent.
  *
  * @throws Mongrel2Error `invalid_response` when it is no Response, says 1xx or `Response.error()`, or its body was read already.
  */
 export function checkResponse(value: unknown): Response {
-  if (!(value instanceof Response)) {
+  if (!(value instanceof PlatformResponse)) {
     if (isResponseLike(value)) return checkResponse(adopt(value))
     throw new Mongrel2Error(
       'invalid_response',
       `expected the handler to return a Response, got ${describeValue(value)}`,
     )
   }
+  if (plainResponseOf(value) !== undefined) return value
   const { status } = value
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new Mongrel2Error(
@@ -69,7 +74,7 @@ function adopt(response: Response): Response {
   response.headers.forEach((value, name) => {
     headers.append(name, value)
   })
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
+  return new PlatformResponse(response.body, { status: response.status, statusText: response.statusText, headers })
 }
 
 function describeValue(value: unknown): string {
@@ -87,6 +92,29 @@ export interface Sent {
 
 /** The body of a response, which can be given up from outside. */
 export type BodyReader = ReadableStreamDefaultReader<Uint8Array>
+
+/**
+ * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and it is for `sendResponse`.
+ * One long text, written once: `render, plain response` of the micro-benchmarks pays for it.
+ */
+export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: ResponseSink): Sent | undefined {
+  const { status, statusText, fields, body } = plain
+  if (NULL_BODY_STATUS.has(status)) return undefined
+  const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  let head = `HTTP/1.1 ${status} ${statusText || (STATUS_CODES[status] ?? '')}\r\n`
+  let dated = false
+  for (const [name, value] of fields) {
+    if (HOP_BY_HOP.has(name) || name === 'content-length') return undefined
+    if (name === 'date') dated = true
+    head += `${name}: ${value}\r\n`
+  }
+  if (!dated) head += `date: ${httpDate()}\r\n`
+  head += `content-length: ${length}\r\n`
+  if (!facts.persistent) head += 'connection: close\r\n'
+  else if (facts.http10) head += 'connection: keep-alive\r\n'
+  sink.write(joinResponse(`${head}\r\n`, facts.method === 'HEAD' ? null : body, length))
+  return { reusable: facts.persistent }
+}
 
 /**
  * Sends a response: status line, headers, and the body framed by its length where that is known when the head has to go,
@@ -135,10 +163,21 @@ export async function sendResponse(
   }
   if (facts.http10) {
     writeHead([], false)
-    return await finished(sendPlain(body, sink), false)
+    return await finished(sendUnframed(body, sink), false)
   }
   writeHead([['transfer-encoding', 'chunked']], persistent)
   return await finished(sendChunked(body, sink), persistent)
+}
+
+/** A head and a body in one piece. */
+function joinResponse(head: string, body: string | Uint8Array | null, length: number): Buffer {
+  if (body === null) return Buffer.from(head, 'latin1')
+  if (typeof body === 'string' && body.length === length) return Buffer.from(head + body, 'latin1')
+  const bytes = Buffer.allocUnsafe(head.length + length)
+  bytes.write(head, 'latin1')
+  if (typeof body === 'string') bytes.write(body, head.length)
+  else bytes.set(body, head.length)
+  return bytes
 }
 
 /** The handler's headers as they go out, less those that are ours to say. */
@@ -231,7 +270,7 @@ async function sendCounted(body: BodyChunks, length: number, sink: ResponseSink)
   if (came < length && !sink.aborted) throw lengthFault(length, came)
 }
 
-async function sendPlain(body: BodyChunks, sink: ResponseSink): Promise<void> {
+async function sendUnframed(body: BodyChunks, sink: ResponseSink): Promise<void> {
   for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
     sink.write(chunk)
     await sink.writable()
@@ -260,11 +299,11 @@ class BodyChunks {
   }
 
   /**
-   * The body's length, if it ends with its first chunk in this turn of the event loop, as a string's or a buffer's does. One that
+   * The body's length, if it ends with its first chunk before anything else can happen, as a string's or a buffer's does. One that
    * has to be waited for is not: its head goes out before.
    */
   async peekLength(): Promise<number | undefined> {
-    const end = turnEnd()
+    const end = tickEnd()
     const first = await Promise.race([this.#peek(), end])
     if (first === undefined) return 0
     if (!(first instanceof Uint8Array)) return undefined
@@ -312,6 +351,7 @@ class BodyChunks {
 
 /** Gives up the body of a response that is not sent. */
 export function discardBody(response: Response, reason?: unknown): void {
+  if (plainResponseOf(response) !== undefined) return
   if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nobody is left to be told
 }
 

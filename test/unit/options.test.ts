@@ -50,6 +50,7 @@ describe('defaults', () => {
       maxBodySize: Number.MAX_SAFE_INTEGER,
       onError: undefined,
       onUploadStart: undefined,
+      overrideGlobalObjects: false,
       logger: consoleLogger,
       signal: undefined,
     })
@@ -132,6 +133,7 @@ describe('a right option', () => {
     ['maxBodySize', 1_000_000],
     ['onError', () => undefined],
     ['onUploadStart', () => undefined],
+    ['overrideGlobalObjects', true],
     ['logger', {}],
     ['logger', console],
     ['logger', { warn: () => {} }],
@@ -225,6 +227,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['maxBodySize', '1mb', 'an integer from 0', '"1mb"'],
     ['onError', 'log', 'a function', '"log"'],
     ['onUploadStart', {}, 'a function', 'an object ()'],
+    ['overrideGlobalObjects', 1, 'true or false', '1'],
     ['logger', 'console', METHODS, '"console"'],
     ['logger', null, METHODS, 'null'],
     ['signal', new AbortController(), 'an AbortSignal', 'an object ()'],

@@ -160,7 +160,7 @@ describe('env.mongrel2', () => {
       target: '/a?b',
       headers: { PATTERN: '/a', QUERY: 'b' },
     })
-    expect(env).toEqual({
+    expect(JSON.parse(JSON.stringify(env))).toEqual({
       mongrel2: {
         sender: SENDER,
         connectionId: 12,
@@ -192,9 +192,8 @@ describe('a request that is refused', () => {
     ['a Host with an escaped slash', { headers: { host: 'a%2fb' } }, '400 Bad Request', /./],
     ['a target that is no path', { headers: { URI: '*' } }, '400 Bad Request', /target is no path/],
     ['no target', { headers: { URI: undefined } }, '400 Bad Request', /target is no path/],
-    ['an empty method', { method: '' }, '400 Bad Request', /./],
-    ['a header that cannot be one', { headers: { 'x-a': 'a\0b' } }, '400 Bad Request', /./],
-    ['a header with a name that cannot be one', { headers: { 'a b': 'c' } }, '400 Bad Request', /./],
+    ['an empty method', { method: '' }, '400 Bad Request', /method is none/],
+    ['a method that is none', { method: 'GET /' }, '400 Bad Request', /method is none/],
     ['two lengths', { headers: { 'content-length': ['1', '2'] } }, '400 Bad Request', /Content-Length differs/],
     [
       'a length and chunks',

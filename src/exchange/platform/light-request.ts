@@ -1,0 +1,135 @@
+import { PlatformRequest } from './constructors.ts'
+import { completeStandIn, copyHeaders } from './stand-in.ts'
+
+/** What a Request is made of, when it has to be. */
+export interface RequestSource {
+  readonly method: string
+  /** Whole and normalised, as the platform would write it. */
+  readonly url: string
+  /** Made once, when somebody looks. */
+  headers(): Headers
+  /** Undefined is none at all; bytes are not changed. */
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null
+  readonly signal: AbortSignal
+}
+
+/** Methods that the platform's constructor refuses (Fetch standard, "forbidden method"); Mongrel2 lets them through. */
+const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK'])
+
+const decoder = new TextDecoder()
+const NOTHING = new Uint8Array()
+
+/**
+ * A Request that knows its method, URL, headers and bytes, and becomes a real one when it is asked for more. A real one costs
+ * as much as all the rest of an exchange.
+ *
+ * What is made from it by `new Request(request)` or `clone()` is the platform's own: it says GET or POST where the method is
+ * TRACE or CONNECT, which the platform refuses.
+ */
+class LightRequest {
+  readonly #source: RequestSource
+  #headers: Headers | undefined
+  #real: Request | undefined
+  #used = false
+
+  constructor(source: RequestSource) {
+    this.#source = source
+  }
+
+  static isLight(value: unknown): value is LightRequest {
+    return typeof value === 'object' && value !== null && #source in value
+  }
+
+  /** The real one behind an instance, in step with the headers that were handed out. */
+  static realOf(request: LightRequest): Request {
+    const headers = request.#headers
+    if (request.#real === undefined) {
+      const { url, signal } = request.#source
+      const init = initOf(request.#source, headers ?? request.#source.headers())
+      request.#real = new PlatformRequest(url, { ...init, signal })
+      if (request.#used) request.#real.arrayBuffer().catch(() => {}) // its body counts as read
+    } else if (headers !== undefined) copyHeaders(headers, request.#real.headers)
+    return request.#real
+  }
+
+  get method(): string {
+    return this.#source.method
+  }
+
+  get url(): string {
+    return this.#source.url
+  }
+
+  get headers(): Headers {
+    this.#headers ??= this.#real?.headers ?? this.#source.headers()
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    return this.#source.signal
+  }
+
+  get bodyUsed(): boolean {
+    return this.#real?.bodyUsed ?? this.#used
+  }
+
+  async text(): Promise<string> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).text() : decoder.decode(bytes)
+  }
+
+  async json(): Promise<unknown> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).json() : JSON.parse(decoder.decode(bytes))
+  }
+
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).arrayBuffer() : new Uint8Array(bytes).buffer
+  }
+
+  /** The bytes of a body that nobody has asked for yet; undefined where a real Request has to decide. */
+  #takeBytes(): Uint8Array | undefined {
+    const { body } = this.#source
+    if (this.#real !== undefined || this.#used) return undefined
+    if (body === null) return NOTHING
+    if (!(body instanceof Uint8Array)) return undefined
+    this.#used = true
+    return body
+  }
+}
+
+completeStandIn(LightRequest, new PlatformRequest('http://localhost/'), LightRequest.realOf)
+
+/** Makes a light Request. */
+export function createLightRequest(source: RequestSource): Request {
+  // Its members come from `completeStandIn`, which the type system cannot see.
+  return new LightRequest(source) as unknown as Request
+}
+
+/** What the platform's constructor is given for a source, besides its URL and signal. */
+export function initOf({ method, body }: RequestSource, headers: Headers): RequestInit {
+  return {
+    method: FORBIDDEN_METHODS.has(method) ? (body === null ? 'GET' : 'POST') : method,
+    headers,
+    ...(body === null ? {} : { body, duplex: 'half' }),
+  }
+}
+
+/** The real Request behind a light one; any other value as it is. */
+export function unwrapRequest<Value>(value: Value): Value | Request {
+  return LightRequest.isLight(value) ? LightRequest.realOf(value) : value
+}
+
+/** Whether the platform's own functions take a light Request for one of theirs: where it keeps its state in symbols. */
+export const lightRequestsPass: boolean = (() => {
+  const { signal } = new AbortController()
+  const headers = () => new Headers({ 'x-light': 'yes' })
+  const light = createLightRequest({ method: 'PUT', url: 'http://localhost/', headers, body: null, signal })
+  try {
+    const copy = new PlatformRequest(light)
+    return copy.method === 'PUT' && copy.headers.get('x-light') === 'yes'
+  } catch {
+    return false
+  }
+})()
