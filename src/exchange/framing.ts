@@ -1,5 +1,7 @@
+import type { MessageHeaders } from '../wire/headers.ts'
 import { MAX_CONTENT_LENGTH } from '../wire/limits.ts'
 import type { Message } from '../wire/message.ts'
+import { kindOf } from './kind.ts'
 
 /** What a request's headers say about its body, once they are found to agree (RFC 9112, section 6). */
 export interface Framing {
@@ -41,15 +43,24 @@ export function agrees(framing: Framing, bytes: number): boolean {
   return !framing.chunked && (framing.length ?? 0) === bytes
 }
 
+/** A length as Mongrel2 reads it, with `strtol`: blanks and a plus sign before it and anything behind it do not count. */
+const STRTOL = /^[ \t-\r]*\+?(\d+)/
+
 /**
  * Whether Mongrel2 must have stored the body in a file: one was announced in the way that Mongrel2 reads it, and the message has
- * none. It takes the first Content-Length, in plain digits, and only without one a Transfer-Encoding; so this holds for
- * headers that `framingOf` refuses, too.
+ * none. It takes the first Content-Length, and only without one a Transfer-Encoding; so this holds for headers that `framingOf`
+ * refuses, too. A WebSocket's frame has the headers of its handshake, whose length nobody looked at, and a streamed body is not stored.
  */
 export function isStored(message: Message): boolean {
-  if (message.body.length > 0) return false
-  const length = message.headers.first('content-length')
-  if (length === undefined) return message.headers.first('transfer-encoding') === 'chunked'
-  const bytes = Number(LENGTH.exec(length)?.[1])
+  const { body, headers } = message
+  if (body.length > 0 || !isAnnounced(headers)) return false
+  return kindOf(message) === 'request' && headers.own('UPLOAD_STREAM') === undefined
+}
+
+/** Whether Mongrel2 expects a body. */
+function isAnnounced(headers: MessageHeaders): boolean {
+  const length = headers.first('content-length')
+  if (length === undefined) return headers.first('transfer-encoding') === 'chunked'
+  const bytes = Number(STRTOL.exec(length)?.[1])
   return bytes > 0 && bytes <= MAX_CONTENT_LENGTH
 }

@@ -13,7 +13,10 @@ export interface Origin {
 }
 
 /** A host and perhaps a port (RFC 9110, section 7.2), no user information, nothing that begins a path, query or fragment. */
-const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?$/
+const HOST_AND_PORT = String.raw`(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?`
+const AUTHORITY = new RegExp(`^${HOST_AND_PORT}$`)
+/** The same as a field's value, of which Mongrel2 leaves the blanks. No others are cut off: to a proxy in front they are part of the host. */
+const HOST_VALUE = new RegExp(`^[ \\t]*(${HOST_AND_PORT})[ \\t]*$`)
 
 /** Whether a text is `host[:port]` and a URL can be made with it. */
 export function isAuthority(text: string): boolean {
@@ -29,9 +32,10 @@ export function isAuthority(text: string): boolean {
 export function originOf(message: Message, http10: boolean, host: string, trustProxy: TrustProxy): Origin | string {
   const hosts = message.headers.all('host')
   if (hosts.length > 1) return 'Host came twice'
-  const own = hosts[0]?.trim()
-  if (own === undefined && !http10) return 'Host is missing'
-  if (own !== undefined && !AUTHORITY.test(own)) return 'Host is no host and port'
+  const [value] = hosts
+  if (value === undefined && !http10) return 'Host is missing'
+  const own = value === undefined ? undefined : HOST_VALUE.exec(value)?.[1]
+  if (value !== undefined && own === undefined) return 'Host is no host and port'
 
   const scheme = message.headers.own('URL_SCHEME') ?? 'http'
   const remoteAddress = message.headers.own('REMOTE_ADDR') ?? ''

@@ -13,6 +13,8 @@ export interface Route {
   /** Default: json, as Mongrel2's. */
   protocol?: 'json' | 'tnetstring'
   recvIdent?: string
+  /** Other routes to the same Handler. */
+  also?: readonly string[]
 }
 
 export interface Mongrel2TestOptions {
@@ -75,13 +77,15 @@ export class Mongrel2 {
     const count = options.tcp ? 1 + 2 * routes.length : 1
     const [port = 0, ...handlerPorts] = await freePorts(count)
     const endpoints: Record<string, string> = {}
-    const handlers = routes.map(([route, { protocol = options.protocol ?? 'json', recvIdent = '' }], n) => {
+    const targets: string[] = []
+    const handlers = routes.map(([route, { protocol = options.protocol ?? 'json', recvIdent = '', also = [] }], n) => {
+      for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
       const [send, recv] = options.tcp
         ? [`tcp://127.0.0.1:${handlerPorts[2 * n]}`, `tcp://127.0.0.1:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
       endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
-      return `'${route}': Handler(send_spec='${send}', send_ident='${sendIdent}', recv_spec='${recv}', recv_ident='${recvIdent}', protocol='${protocol}')`
+      return `handler${n} = Handler(send_spec='${send}', send_ident='${sendIdent}', recv_spec='${recv}', recv_ident='${recvIdent}', protocol='${protocol}')`
     })
     const settings = {
       'server.daemonize': 0,
@@ -96,9 +100,10 @@ export class Mongrel2 {
     }
     await writeFile(
       join(directory, 'mongrel2.conf'),
-      `main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
+      `${handlers.join('\n')}
+main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
   pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="127.0.0.1", port=${port},
-  hosts=[Host(name="localhost", routes={${handlers.join(', ')}})])
+  hosts=[Host(name="localhost", routes={${targets.join(', ')}})])
 servers=[main]
 settings=${JSON.stringify(settings)}
 `,

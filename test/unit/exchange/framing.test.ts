@@ -64,6 +64,15 @@ describe('isStored', () => {
     ['12', 'chunked', true],
     [undefined, 'chunked', true],
     ['2147483647', undefined, true],
+    // As strtol reads them.
+    ['+12', undefined, true],
+    ['12x', undefined, true],
+    ['12, 13', undefined, true],
+    ['12\u00a0', undefined, true],
+    ['\v12', undefined, true],
+    ['0x12', undefined, false],
+    ['+ 12', undefined, false],
+    ['99999999999999999999', undefined, false],
     [undefined, undefined, false],
     ['0', undefined, false],
     ['0', 'chunked', false],
@@ -79,6 +88,14 @@ describe('isStored', () => {
     const headers = { 'content-length': length, 'transfer-encoding': coding }
     expect(isStored(parseMessage(renderRequest({ headers })))).toBe(stored)
     expect(isStored(parseMessage(renderRequest({ headers, body: 'x' })))).toBe(false)
+  })
+
+  it.each<[what: string, own: Record<string, string>]>([
+    ['a frame, which has the headers of its handshake', { METHOD: 'WEBSOCKET', FLAGS: '0x81' }],
+    ['the beginning of a streamed body', { UPLOAD_STREAM: '0' }],
+  ])('is never %s', (_what, own) => {
+    const headers = { 'transfer-encoding': 'chunked', ...own }
+    expect(isStored(parseMessage(renderRequest({ headers })))).toBe(false)
   })
 })
 

@@ -37,6 +37,9 @@ describe('originOf', () => {
     ['[::1', 'Host is no host and port'],
     ['h\x01', 'Host is no host and port'],
     ['%zz', 'Host is no host and port'],
+    ['h\u00a0', 'Host is no host and port'],
+    ['\u00a0h', 'Host is no host and port'],
+    ['h\v', 'Host is no host and port'],
   ])('refuses Host %j', (host, fault) => {
     expect(origin({ host })).toBe(fault)
   })
