@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['test/unit/**/*.test.ts', 'test/e2e/**/*.test.ts', ...long],
     // Each file in a process of its own, with its own ZeroMQ and signals.
     pool: 'forks',
+    setupFiles: process.env.LIGHT === '1' ? ['test/support/light-objects.ts'] : [],
     // The default of Node 20 and 22. That of 24 is double and reached late: its heap grows by 60 MiB long after the warm-up of
     // the test that sees whether ours does.
     execArgv: ['--max-semi-space-size=16'],

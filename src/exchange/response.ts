@@ -99,7 +99,7 @@ export type BodyReader = ReadableStreamDefaultReader<Uint8Array>
  */
 export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: ResponseSink): Sent | undefined {
   const { status, statusText, fields, body } = plain
-  if (NULL_BODY_STATUS.has(status)) return undefined
+  if (NULL_BODY_STATUS.has(status) || body instanceof Blob) return undefined
   const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
   let head = `HTTP/1.1 ${status} ${statusText || (STATUS_CODES[status] ?? '')}\r\n`
   let dated = false
@@ -109,7 +109,7 @@ export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: Respo
     head += `${name}: ${value}\r\n`
   }
   if (!dated) head += `date: ${httpDate()}\r\n`
-  head += `content-length: ${length}\r\n`
+  if (body !== null || facts.method !== 'HEAD') head += `content-length: ${length}\r\n`
   if (!facts.persistent) head += 'connection: close\r\n'
   else if (facts.http10) head += 'connection: keep-alive\r\n'
   sink.write(joinResponse(`${head}\r\n`, facts.method === 'HEAD' ? null : body, length))
@@ -130,7 +130,8 @@ export async function sendResponse(
   sink: ResponseSink,
   reading: (reader: BodyReader) => void,
 ): Promise<Sent> {
-  const { fields, length: givenLength, close } = readHeaders(response)
+  const blobSize = blobSizeOf(response)
+  const { fields, length: givenLength = blobSize, close } = readHeaders(response)
   const { status, statusText } = response
   const persistent = facts.persistent && !close
   const writeHead = (framing: readonly HeaderField[], reusable: boolean): Sent => {
@@ -167,6 +168,12 @@ export async function sendResponse(
   }
   writeHead([['transfer-encoding', 'chunked']], persistent)
   return await finished(sendChunked(body, sink), persistent)
+}
+
+/** A Blob's size is known without reading it. */
+function blobSizeOf(response: Response): number | undefined {
+  const body = plainResponseOf(response)?.body
+  return body instanceof Blob ? body.size : undefined
 }
 
 /** A head and a body in one piece. */

@@ -8,7 +8,7 @@ export interface PlainResponse {
   readonly statusText: string
   /** Names in lower case, each once but `set-cookie`. */
   readonly fields: readonly HeaderField[]
-  readonly body: string | Uint8Array | null
+  readonly body: string | Uint8Array | Blob | null
 }
 
 const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
@@ -20,7 +20,7 @@ const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
 /**
- * A Response that keeps what it was made of, where that is a string, bytes or nothing, and becomes a real one when it is asked
+ * A Response that keeps what it was made of, where that is a string, bytes, a Blob or nothing, and becomes a real one when it is asked
  * for more. A real one costs a stream.
  *
  * Whatever the platform's constructor would refuse or convert goes to it at once, so that it has its word.
@@ -108,8 +108,8 @@ function asResponse(response: LightResponse): Response {
 }
 
 /** Makes a light Response. */
-export function createResponse(body: string, init: ResponseInit): Response {
-  return asResponse(new LightResponse(body, init))
+export function createResponse(...parameters: ConstructorParameters<typeof Response>): Response {
+  return asResponse(new LightResponse(...parameters))
 }
 
 /** What a response was made of, if it is light and its body is nobody else's. */
@@ -125,7 +125,7 @@ function headersOf({ fields }: PlainResponse): Headers {
 function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderField): PlainResponse | undefined {
   const plain = plainBodyOf(body)
   if (plain === undefined) return undefined
-  const typed = typeof plain === 'string' ? type : undefined
+  const typed = typeof plain === 'string' ? type : plain instanceof Blob ? typeOf(plain) : undefined
   if (init === undefined)
     return { status: 200, statusText: '', fields: typed === undefined ? [] : [typed], body: plain }
   if (typeof init !== 'object' || init === null) return undefined
@@ -138,11 +138,16 @@ function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderFiel
   return { status, statusText, fields, body: plain }
 }
 
+function typeOf({ type }: Blob): HeaderField | undefined {
+  return type === '' ? undefined : ['content-type', type]
+}
+
 /** Bytes are copied, as the platform does: they may be changed before they are sent. */
-function plainBodyOf(body: unknown): string | Uint8Array | null | undefined {
+function plainBodyOf(body: unknown): PlainResponse['body'] | undefined {
   if (typeof body === 'string') return body
   if (body === undefined || body === null) return null
   if (body instanceof Uint8Array) return Uint8Array.prototype.slice.call(body)
+  if (body instanceof Blob) return body
   return body instanceof ArrayBuffer ? new Uint8Array(body.slice(0)) : undefined
 }
 

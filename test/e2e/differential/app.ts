@@ -78,9 +78,10 @@ app.get('/empty', () => new Response(''))
 app.get('/null', () => new Response(null))
 app.get('/array-buffer', () => new Response(allBytes.buffer.slice(0, 16)))
 app.get('/data-view', () => new Response(new DataView(allBytes.buffer, 16, 16)))
-app.get('/blob', () => new Response(new Blob(['bl', 'ob'], { type: 'text/x-blob' })))
-// With its length: whether @hono/node-server finds it out depends on how soon this Node has read a Blob.
-app.get('/untyped-blob', () => new Response(new Blob(['blob']), { headers: { 'content-length': '4' } }))
+// With its length: whether it is found out depends on how soon this Node has read a Blob, and here on whose Response it is.
+const LENGTH = { headers: { 'content-length': '4' } }
+app.get('/blob', () => new Response(new Blob(['bl', 'ob'], { type: 'text/x-blob' }), LENGTH))
+app.get('/untyped-blob', () => new Response(new Blob(['blob']), LENGTH))
 app.get('/params', () => new Response(new URLSearchParams({ a: '1', b: 'ü &' })))
 app.get('/form', () => {
   const form = new FormData()

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { describe, expect, it, vi } from 'vitest'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
+import { createResponse } from '../../../src/exchange/platform/light-response.ts'
 import { type RequestParts, renderRequest } from '../support/message.ts'
 import { valuesOf } from '../support/reply.ts'
 import { type Stage, setStage, turns, until } from '../support/stage.ts'
@@ -67,6 +68,39 @@ const CASES: Case[] = [
     response: () => new Response(new Uint8Array([0, 255, 13, 10])),
     framing: ['content-length: 4'],
     rest: '\0\xff\r\n',
+  },
+  {
+    what: 'a light one of a Blob',
+    response: () => createResponse(new Blob(['blob']), {}),
+    framing: ['content-length: 4'],
+    rest: 'blob',
+  },
+  {
+    what: 'a light one of a Blob to HEAD',
+    response: () => createResponse(new Blob(['blob']), {}),
+    request: HEAD,
+    framing: ['content-length: 4'],
+    rest: '',
+  },
+  {
+    what: 'a light one of nothing to HEAD',
+    response: () => createResponse(null, {}),
+    request: HEAD,
+    framing: [],
+    rest: '',
+  },
+  {
+    what: 'a light one with the length that it has',
+    response: () => createResponse('text', { headers: { 'content-length': '4' } }),
+    framing: ['content-length: 4'],
+    rest: 'text',
+  },
+  {
+    what: 'a light one with a status that has no body',
+    response: () => createResponse(null, { status: 304, headers: { 'content-length': '4' } }),
+    status: '304 Not Modified',
+    framing: ['content-length: 4'],
+    rest: '',
   },
   {
     what: 'a form',

@@ -6,6 +6,8 @@ import { replaceGlobals, restoreGlobals } from '../../../../src/exchange/platfor
 import { createLightRequest } from '../../../../src/exchange/platform/light-request.ts'
 import { plainResponseOf } from '../../../../src/exchange/platform/light-response.ts'
 
+// A run with LIGHT=1 has them replaced already: not while this file is at it.
+if (process.env.LIGHT === '1') restoreGlobals()
 const own = { Request, Response, fetch }
 
 const light = () =>
