@@ -44,11 +44,11 @@ export class MessageSource implements RequestSource {
   headers(): Headers {
     const headers = new Headers()
     let cookies: string | undefined
-    for (const [name, value] of this.#message.headers.fields()) {
+    this.#message.headers.forEach((name, value) => {
       // Several Cookie fields are one with semicolons (RFC 6265bis, section 4.2.1); append would put a comma.
       if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
       else if (!name.startsWith('x-mongrel2-') || this.#keepUploadHeaders) headers.append(name, value)
-    }
+    })
     if (cookies !== undefined) headers.append('cookie', cookies)
     return headers
   }

@@ -103,13 +103,10 @@ export class MessageHeaders {
     return values
   }
 
-  /** All that the client says, in no order but that of a name's values. */
-  fields(): HeaderField[] {
-    const fields: HeaderField[] = []
-    for (let at = 0; at < this.#fields.length; at += 2) {
-      fields.push([this.#fields[at] as string, this.#fields[at + 1] as string])
-    }
-    return fields
+  /** Goes through all that the client says, in no order but that of a name's values. */
+  forEach(visit: (name: string, value: string) => void): void {
+    const fields = this.#fields
+    for (let at = 0; at < fields.length; at += 2) visit(fields[at] as string, fields[at + 1] as string)
   }
 
   #add(name: string, value: string): void {
