@@ -16,7 +16,9 @@ const parse = (text: string) => parseMessage(bytes(text))
 
 function fieldsOf(headers: MessageHeaders): HeaderField[] {
   const fields: HeaderField[] = []
-  headers.forEach((name, value) => fields.push([name, value]))
+  headers.forEach((name, value) => {
+    fields.push([name, value])
+  })
   return fields
 }
 
