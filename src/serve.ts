@@ -7,6 +7,7 @@ import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
+import { zeromq } from './link/zeromq/transport.ts'
 import { describeError } from './log.ts'
 import {
   checkOptions,
@@ -106,7 +107,7 @@ class Server implements Mongrel2Server {
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
-    const link: Link = new Link(endpoint, identity, logger, (publisher, prefix) => {
+    const link: Link = new Link(endpoint, zeromq, identity, logger, (publisher, prefix) => {
       const { flowControl, controlPort } = endpoint
       const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
       const epoch = new Epoch(publisher, prefix, { ...settings, flowControl }, intake, this.#application, source)

@@ -2,8 +2,7 @@ import { delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Endpoint } from './endpoint.ts'
-import { ZeromqPublisher } from './zeromq/publisher.ts'
-import { ZeromqSource } from './zeromq/source.ts'
+import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
 /** Where replies go. */
 export interface Publisher {
@@ -37,7 +36,7 @@ const RETRY_LONGEST = 1000
 const ATTEMPT_TIMEOUT = 10_000
 /** When the log says that nobody is there, in milliseconds. */
 const PATIENCE = 2000
-/** How long libzmq may go on delivering replies after `close`, in milliseconds. */
+/** How long replies may still be delivered after `close`, in milliseconds. */
 const LINGER = 5000
 
 /**
@@ -47,11 +46,12 @@ const LINGER = 5000
  */
 export class Link {
   readonly #endpoint: Endpoint
+  readonly #transport: Transport
   readonly #identity: string
   readonly #logger: Logger
   readonly #begin: BeginEpoch
-  #publisher: ZeromqPublisher | undefined
-  #source: ZeromqSource | undefined
+  #publisher: LinkPublisher | undefined
+  #source: LinkSource | undefined
   #stopping = false
   #endPause: (() => void) | undefined
 
@@ -59,8 +59,9 @@ export class Link {
     this.#logger.error?.(`mongrel2-fetch: a socket to ${this.#specs} failed: ${describeError(error)}`)
   }
 
-  constructor(endpoint: Endpoint, identity: string, logger: Logger, begin: BeginEpoch) {
+  constructor(endpoint: Endpoint, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
     this.#endpoint = endpoint
+    this.#transport = transport
     this.#identity = identity
     this.#logger = logger
     this.#begin = begin
@@ -105,14 +106,14 @@ export class Link {
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
   async #live(found: () => void): Promise<void> {
-    const publisher = new ZeromqPublisher(this.#endpoint.recvSpec, this.#identity, this.#report)
+    const publisher = this.#transport.createPublisher(this.#endpoint.recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
     try {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
       const begun = this.#begin(publisher, prefix)
       epoch = begun
-      const source = new ZeromqSource(
+      const source = this.#transport.createSource(
         this.#endpoint.sendSpec,
         this.#identity,
         (message) => begun.receive(message),

@@ -1,5 +1,6 @@
 import { XPublisher } from 'zeromq'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
+import type { LinkPublisher, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
@@ -12,15 +13,13 @@ const FULL_AT = 4 * 1024 * 1024
 const SUBSCRIBE = 1
 
 /**
- * The publishing half of a link: one connection to a Handler's `recv_spec`, in one life of that Mongrel2.
+ * The publishing half of a link on libzmq.
  *
  * XPUB and not PUB, since PUB drops without a word what is sent before Mongrel2's subscription has arrived or while its
  * queue is full; XPUB shows the subscription as a message and with `noDrop` waits for room.
  */
-export class ZeromqPublisher {
-  /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when they never will. */
+export class ZeromqPublisher implements LinkPublisher {
   readonly opened: Promise<string>
-  /** Resolves when the connection is gone; what was not delivered by then is lost. */
   readonly closed: Promise<void>
   readonly #socket: XPubSocket
   readonly #connection: SocketConnection
@@ -29,14 +28,9 @@ export class ZeromqPublisher {
   #sending = false
   #room: Deferred<void> | undefined
   #open = true
-  readonly #report: (error: unknown) => void
+  readonly #report: Report
 
-  /**
-   * @param spec The Handler's `recv_spec`.
-   * @param identity The socket's identity.
-   * @param report Told why it was closed, if that was neither our will nor Mongrel2's.
-   */
-  constructor(spec: string, identity: string, report: (error: unknown) => void) {
+  constructor(spec: string, identity: string, report: Report) {
     this.#report = report
     this.#socket = new XPubSocket(spec, identity)
     this.#connection = watchConnection(this.#socket.events)
@@ -48,12 +42,10 @@ export class ZeromqPublisher {
     this.#readSubscriptions(subscribed).catch(subscribed.reject)
   }
 
-  /** Whether more waits than is good; small answers need not care, streams do. */
   get full(): boolean {
     return this.#waitingBytes > FULL_AT
   }
 
-  /** Resolves when nothing waits in the publisher any more, or the connection is gone. */
   async drained(): Promise<void> {
     if (!this.#sending) return
     this.#room ??= deferred()
@@ -70,7 +62,6 @@ export class ZeromqPublisher {
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }
 
-  /** @param linger Milliseconds that libzmq may go on delivering what it has. */
   close(linger = 0): void {
     if (!this.#open) return
     this.#open = false

@@ -1,12 +1,13 @@
 import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../deferred.ts'
+import type { LinkSource, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
 const DISCONNECT_TIME = 25
 
-/** The pulling half of a link: one connection to a Handler's `send_spec`, in one life of that Mongrel2. */
-export class ZeromqSource {
+/** The pulling half of a link on libzmq. */
+export class ZeromqSource implements LinkSource {
   readonly #spec: string
   readonly #socket: PullSocket
   readonly #connection: SocketConnection
@@ -14,13 +15,7 @@ export class ZeromqSource {
   #stopped: Promise<void> | undefined
   #disconnected = false
 
-  /**
-   * @param spec The Handler's `send_spec`.
-   * @param identity The socket's identity.
-   * @param receive Called for each message in the order of arrival; must not throw.
-   * @param report Told why it was closed, if that was neither our will nor Mongrel2's.
-   */
-  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: (error: unknown) => void) {
+  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: Report) {
     this.#spec = spec
     this.#socket = new PullSocket(spec, identity)
     this.#connection = watchConnection(this.#socket.events)
@@ -31,23 +26,19 @@ export class ZeromqSource {
     })
   }
 
-  /** Resolves when messages can come; rejects when they never will. */
   get opened(): Promise<void> {
     return this.#connection.opened.promise
   }
 
-  /** Resolves when the connection is gone, by either side's will. */
   get closed(): Promise<void> {
     return this.#connection.closed
   }
 
-  /** Hands over what has arrived to the last message, then disconnects: Mongrel2 deals what comes later to others. */
   stop(): Promise<void> {
     this.#stopped ??= this.#drain()
     return this.#stopped
   }
 
-  /** Closes at once; what has not been handed over is lost. */
   close(): void {
     this.#socket.close()
   }
