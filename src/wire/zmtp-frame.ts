@@ -1,0 +1,150 @@
+import { MalformedError } from './malformed.ts'
+
+/** Bits of a frame's first byte (RFC 37, "Framing"). */
+const MORE = 1
+const LONG = 2
+const COMMAND = 4
+
+const SHORT_HEAD = 2
+const LONG_HEAD = 9
+/** The largest body with a length of one byte. */
+const SHORT_LONGEST = 255
+
+/**
+ * The bytes that a frame may have. Mongrel2 sends WebSocket frames whole, 20 MB and more, but a netstring's length of 9 digits keeps
+ * whatever can be read of it below this.
+ */
+export const MAX_FRAME = 1024 * 1024 * 1024
+
+/** Bodies from this size on are written as they are; below it, copying one costs less than a second entry in a write. */
+const JOINED_BELOW = 4096
+
+const NOTHING = Buffer.alloc(0)
+
+/** A frame as it was received. */
+export interface Frame {
+  /** Its own memory, no part of a larger read. */
+  readonly body: Buffer
+  /** Whether it is for the protocol itself. */
+  readonly command: boolean
+  /** Whether more of the same message follows. */
+  readonly more: boolean
+}
+
+/** Takes a stream of bytes apart into frames, wherever reads may have cut it. */
+export class FrameParser {
+  readonly #take: (frame: Frame) => void
+  readonly #maxFrame: number
+  /** The beginning of a head that is not complete. */
+  #head: Buffer = NOTHING
+  /** The frame whose body is not complete, and what there is of it. */
+  #partial: Frame | undefined
+  #filled = 0
+
+  /**
+   * @param take Called for each frame in its turn.
+   * @param maxFrame Bytes that a frame's body may have.
+   */
+  constructor(take: (frame: Frame) => void, maxFrame: number = MAX_FRAME) {
+    this.#take = take
+    this.#maxFrame = maxFrame
+  }
+
+  /**
+   * Parses the next bytes of the stream. Bodies are copied out of them: one that is kept for long would otherwise keep all that
+   * came in the same read, and the memory that is read into can be used again.
+   *
+   * @throws MalformedError at a frame that breaks the format or the bound; the parser is of no use then.
+   */
+  push(read: Buffer): void {
+    const bytes = this.#head.length === 0 ? read : Buffer.concat([this.#head, read])
+    this.#head = NOTHING
+    let at = this.#fill(bytes)
+    while (at < bytes.length) {
+      const flags = bytes[at] as number
+      if (flags > (MORE | LONG | COMMAND) || (flags & (MORE | COMMAND)) === (MORE | COMMAND)) {
+        throw new MalformedError(`expected a frame's flags, got 0x${flags.toString(16).padStart(2, '0')}`)
+      }
+      const start = at + ((flags & LONG) === 0 ? SHORT_HEAD : LONG_HEAD)
+      if (start > bytes.length) {
+        this.#head = Buffer.from(bytes.subarray(at))
+        return
+      }
+      const size = (flags & LONG) === 0 ? (bytes[at + 1] as number) : this.#longSize(bytes, at + 1)
+      const body = Buffer.allocUnsafe(size)
+      bytes.copy(body, 0, start, start + size)
+      const frame = { body, command: (flags & COMMAND) !== 0, more: (flags & MORE) !== 0 }
+      at = start + size
+      if (at > bytes.length) {
+        this.#partial = frame
+        this.#filled = bytes.length - start
+      } else this.#take(frame)
+    }
+  }
+
+  /** Goes on with the body under way; returns where the next frame begins. */
+  #fill(bytes: Buffer): number {
+    const frame = this.#partial
+    if (frame === undefined) return 0
+    const copied = bytes.copy(frame.body, this.#filled)
+    this.#filled += copied
+    if (this.#filled === frame.body.length) {
+      this.#partial = undefined
+      this.#take(frame)
+    }
+    return copied
+  }
+
+  #longSize(bytes: Buffer, at: number): number {
+    const size = bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
+    if (size > this.#maxFrame) {
+      throw new MalformedError(`a frame of ${size} bytes is larger than the ${this.#maxFrame} that one may have`)
+    }
+    return size
+  }
+}
+
+/**
+ * Renders messages of one frame each.
+ *
+ * @returns What to write, in order, in as few pieces as pays: small messages are joined, large ones not copied.
+ */
+export function renderMessages(bodies: readonly Buffer[]): Buffer[] {
+  let size = 0
+  for (const { length } of bodies) {
+    size += (length > SHORT_LONGEST ? LONG_HEAD : SHORT_HEAD) + (length < JOINED_BELOW ? length : 0)
+  }
+  const joined = Buffer.allocUnsafe(size)
+  const pieces: Buffer[] = []
+  let start = 0
+  let at = 0
+  for (const body of bodies) {
+    at = writeHead(joined, at, 0, body.length)
+    if (body.length < JOINED_BELOW) at += body.copy(joined, at)
+    else {
+      pieces.push(joined.subarray(start, at), body)
+      start = at
+    }
+  }
+  if (start < at) pieces.push(joined.subarray(start, at))
+  return pieces
+}
+
+/** Renders a command's frame around its body. */
+export function renderCommandFrame(body: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe((body.length > SHORT_LONGEST ? LONG_HEAD : SHORT_HEAD) + body.length)
+  body.copy(frame, writeHead(frame, 0, COMMAND, body.length))
+  return frame
+}
+
+function writeHead(target: Buffer, at: number, flags: number, size: number): number {
+  if (size <= SHORT_LONGEST) {
+    target[at] = flags
+    target[at + 1] = size
+    return at + SHORT_HEAD
+  }
+  target[at] = flags | LONG
+  target.writeUInt32BE(Math.floor(size / 2 ** 32), at + 1)
+  target.writeUInt32BE(size % 2 ** 32, at + 5)
+  return at + LONG_HEAD
+}
