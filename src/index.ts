@@ -2,5 +2,12 @@ export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
 export type { Logger } from './log.ts'
-export type { EndpointInput, EndpointOptions, Mongrel2Handler, Mongrel2Options, UploadOptions } from './options.ts'
+export type {
+  EndpointInput,
+  EndpointOptions,
+  LinkOption,
+  Mongrel2Handler,
+  Mongrel2Options,
+  UploadOptions,
+} from './options.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'

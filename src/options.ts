@@ -18,6 +18,9 @@ export interface UploadOptions {
   keep?: boolean
 }
 
+/** What sockets to Mongrel2 are made of. */
+export type LinkOption = 'auto' | 'zmtp' | 'zeromq'
+
 /** One Handler of a Mongrel2, by the names of its configuration, with what may differ from the other endpoints. */
 export interface EndpointOptions {
   /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`. */
@@ -30,6 +33,8 @@ export interface EndpointOptions {
   uploads?: UploadOptions
   /** As `flowControl` of all endpoints. */
   flowControl?: boolean
+  /** As `link` of all endpoints. */
+  link?: LinkOption
   /** Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`. */
   controlPort?: string
 }
@@ -41,6 +46,11 @@ export type EndpointInput = string | EndpointOptions
 export interface Mongrel2Options {
   /** One or several Handlers to serve: `'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'`, or an object, or a list of them. */
   zeromq: EndpointInput | readonly EndpointInput[]
+  /**
+   * What the sockets are made of: `zmtp`, Node's own with ZeroMQ's protocol on them, which cost less; or `zeromq`, libzmq.
+   * Default: `auto`, which is `zmtp` but for the abstract names of Linux (`ipc://@NAME`).
+   */
+  link?: LinkOption
   /** The sockets' identity, a UUID. Default: a new one each start. */
   identity?: string
   /** Mongrel2's chroot as seen from this process. Default: the working directory. */
@@ -98,6 +108,7 @@ export interface Mongrel2Options {
 
 /** A link's part of the options, checked. */
 export interface EndpointSettings extends Endpoint {
+  readonly link: 'zmtp' | 'zeromq'
   readonly controlPort: string | undefined
   readonly uploads: UploadPlace
   readonly flowControl: boolean
@@ -170,6 +181,7 @@ export function checkTimeout(timeout: unknown): number {
 
 const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'zeromq',
+  'link',
   'identity',
   'chroot',
   'uploads',
@@ -197,6 +209,7 @@ const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'chroot',
   'uploads',
   'flowControl',
+  'link',
   'controlPort',
 ]
 const UPLOAD_OPTIONS: readonly (keyof UploadOptions)[] = ['tempStore', 'keep']
@@ -239,15 +252,37 @@ function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings 
   }
   if (!isObject(input)) throw invalid('zeromq', form, input)
   known('option of an endpoint', input, ENDPOINT_OPTIONS)
+  const sendSpec = specOf('sendSpec', input.sendSpec)
+  const recvSpec = specOf('recvSpec', input.recvSpec)
   return {
-    sendSpec: specOf('sendSpec', input.sendSpec),
-    recvSpec: specOf('recvSpec', input.recvSpec),
+    sendSpec,
+    recvSpec,
+    link: linkOf(input.link ?? options.link, [sendSpec, recvSpec]),
     controlPort: input.controlPort === undefined ? undefined : specOf('controlPort', input.controlPort),
     uploads: uploadsOf(input.chroot ?? options.chroot, {
       ...checkUploads(options.uploads),
       ...checkUploads(input.uploads),
     }),
     flowControl: boolean('flowControl', input.flowControl ?? options.flowControl, false),
+  }
+}
+
+/** Abstract names are left to libzmq: Node 20 pads them with zeros, and then they are others. */
+const ABSTRACT = 'ipc://@'
+
+function linkOf(link: unknown, specs: readonly string[]): 'zmtp' | 'zeromq' {
+  const abstract = specs.find((spec) => spec.startsWith(ABSTRACT))
+  switch (link) {
+    case undefined:
+    case 'auto':
+      return abstract === undefined ? 'zmtp' : 'zeromq'
+    case 'zmtp':
+      if (abstract !== undefined) throw invalid('link', `'auto' or 'zeromq' for ${abstract}`, link)
+      return link
+    case 'zeromq':
+      return link
+    default:
+      throw invalid('link', "'auto', 'zmtp' or 'zeromq'", link)
   }
 }
 

@@ -8,6 +8,7 @@ import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { zeromq } from './link/zeromq/transport.ts'
+import { zmtp } from './link/zmtp/transport.ts'
 import { describeError } from './log.ts'
 import {
   checkOptions,
@@ -17,6 +18,8 @@ import {
   type Mongrel2Options,
   type Settings,
 } from './options.ts'
+
+const TRANSPORTS = { zeromq, zmtp }
 
 /** A fetch handler at work behind Mongrel2. */
 export interface Mongrel2Server extends AsyncDisposable {
@@ -107,7 +110,7 @@ class Server implements Mongrel2Server {
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
-    const link: Link = new Link(endpoint, zeromq, identity, logger, (publisher, prefix) => {
+    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix) => {
       const { flowControl, controlPort } = endpoint
       const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
       const epoch = new Epoch(publisher, prefix, { ...settings, flowControl }, intake, this.#application, source)

@@ -1,6 +1,7 @@
 import { delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
@@ -32,7 +33,7 @@ export type BeginEpoch = (publisher: Publisher, prefix: string) => LinkEpoch
 /** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
 const RETRY_FIRST = 50
 const RETRY_LONGEST = 1000
-/** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve. */
+/** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve, and nobody of a silent network. */
 const ATTEMPT_TIMEOUT = 10_000
 /** When the log says that nobody is there, in milliseconds. */
 const PATIENCE = 2000
@@ -55,8 +56,16 @@ export class Link {
   #stopping = false
   #endPause: (() => void) | undefined
 
+  /** What was said last: a peer that is none is tried again every second. */
+  #reported = ''
+
   readonly #report = (error: unknown): void => {
-    this.#logger.error?.(`mongrel2-fetch: a socket to ${this.#specs} failed: ${describeError(error)}`)
+    const reason =
+      error instanceof MalformedError || error instanceof Mongrel2Error ? error.message : describeError(error)
+    if (reason !== this.#reported) {
+      this.#logger.error?.(`mongrel2-fetch: a socket to ${this.#specs} failed: ${reason}`)
+    }
+    this.#reported = reason
   }
 
   constructor(endpoint: Endpoint, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
@@ -78,6 +87,7 @@ export class Link {
     const found = () => {
       clearTimeout(impatient)
       wait = RETRY_FIRST
+      this.#reported = ''
       ready()
     }
     while (!this.#stopping) {
@@ -97,11 +107,13 @@ export class Link {
     else await this.#source.stop()
   }
 
-  /** Delivers what was published and closes. */
+  /** Delivers what was published and closes; resolves when the publishing connection is gone. */
   async close(): Promise<void> {
-    await this.#publisher?.drained()
-    this.#publisher?.close(LINGER)
+    const publisher = this.#publisher
+    await publisher?.drained()
+    publisher?.close(LINGER)
     this.#source?.close()
+    await publisher?.closed
   }
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */

@@ -33,6 +33,7 @@ describe('defaults', () => {
         {
           sendSpec: 'tcp://127.0.0.1:9999',
           recvSpec: 'tcp://127.0.0.1:9998',
+          link: 'zmtp',
           uploads: { chroot: process.cwd(), tempStore: 'tmp/mongrel2.upload.XXXXXX', keep: false },
           flowControl: false,
         },
@@ -66,7 +67,7 @@ describe('defaults', () => {
     const undefinedOptions = Object.fromEntries(
       ['chroot', 'uploads', 'flowControl', 'maxInFlight', 'maxQueued', 'host', 'trustProxy', 'requestTimeout']
         .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
-        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal')
+        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link')
         .map((name) => [name, undefined]),
     )
     const { identity: _one, ...given } = check(undefinedOptions)
@@ -176,6 +177,37 @@ describe('a right option', () => {
   })
 })
 
+describe('the link', () => {
+  const linksOf = (options: object) => check(options).endpoints.map(({ link }) => link)
+  const abstract = 'ipc://@send,ipc://recv'
+
+  it('is plain ZMTP where that can be, libzmq where it is said or cannot', () => {
+    expect(linksOf({ zeromq: [ZEROMQ, 'ipc://a,ipc://b', abstract, 'ipc://c,ipc://@d'] })).toEqual([
+      'zmtp',
+      'zmtp',
+      'zeromq',
+      'zeromq',
+    ])
+    expect(linksOf({ link: 'auto' })).toEqual(['zmtp'])
+    expect(linksOf({ link: 'zmtp' })).toEqual(['zmtp'])
+    expect(linksOf({ link: 'zeromq', zeromq: [ZEROMQ, abstract] })).toEqual(['zeromq', 'zeromq'])
+  })
+
+  it('of one endpoint goes over the one of all', () => {
+    const endpoint = { sendSpec: 'ipc://a', recvSpec: 'ipc://b' }
+    expect(linksOf({ link: 'zeromq', zeromq: [{ ...endpoint, link: 'zmtp' }, 'ipc://c,ipc://d'] })).toEqual([
+      'zmtp',
+      'zeromq',
+    ])
+  })
+
+  it('is refused as plain ZMTP where that cannot be', () => {
+    expect(refusal(() => check({ link: 'zmtp', zeromq: abstract })).message).toBe(
+      "link: expected 'auto' or 'zeromq' for ipc://@send, got \"zmtp\"",
+    )
+  })
+})
+
 const UUID = 'a UUID'
 const COUNT = 'an integer from 1'
 const SPEC = 'tcp://HOST:PORT or ipc://PATH'
@@ -195,6 +227,8 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['chroot', 5, 'a path', '5'],
     ['uploads', 'tmp', '{ tempStore, keep }', '"tmp"'],
     ['uploads', null, '{ tempStore, keep }', 'null'],
+    ['link', 'tcp', "'auto', 'zmtp' or 'zeromq'", '"tcp"'],
+    ['link', true, "'auto', 'zmtp' or 'zeromq'", 'true'],
     ['flowControl', 1, 'true or false', '1'],
     ['flowControl', 'yes', 'true or false', '"yes"'],
     ['maxInFlight', 0, COUNT, '0'],

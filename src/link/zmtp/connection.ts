@@ -1,0 +1,213 @@
+import { connect, type Socket } from 'node:net'
+import { type Deferred, deferred } from '../../deferred.ts'
+import { Mongrel2Error } from '../../errors.ts'
+import { MalformedError } from '../../wire/malformed.ts'
+import {
+  type Command,
+  PING,
+  parseCommand,
+  parseError,
+  parseReady,
+  renderError,
+  renderPong,
+  renderReady,
+} from '../../wire/zmtp-command.ts'
+import { type Frame, FrameParser, MAX_FRAME } from '../../wire/zmtp-frame.ts'
+import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp-greeting.ts'
+import type { Report } from '../transport.ts'
+import { addressOf } from './address.ts'
+
+/** What is read at once, in bytes: Node's own size for a read. */
+const READ_SIZE = 64 * 1024
+/** How long a peer may take from accepting to READY, in milliseconds. */
+const HANDSHAKE_TIMEOUT = 5000
+/** How often a peer is asked for a sign of life, in milliseconds: it finds one whose machine or network went away without a word. */
+const HEARTBEAT_INTERVAL = 10_000
+/**
+ * Intervals that a peer may be silent for. Counted by the timer and not by the clock: when this process stood still, what came
+ * meanwhile is read before the next.
+ */
+const SILENT_INTERVALS = 3
+
+/** What one socket type does on a connection. */
+export interface Role {
+  readonly socketType: string
+  /** The socket types that it can talk to. */
+  readonly peers: readonly string[]
+  /** A message came, in as many parts as it has. Must not throw. */
+  receive(part: Buffer): void
+  /** A command came that is not of the connection's own. Must not throw. */
+  command?(command: Command): void
+}
+
+/**
+ * A ZMTP connection to a peer that was connected to: from the greeting to its end, over tcp or ipc, without security (RFC 37;
+ * peers of RFC 23 too).
+ */
+export class ZmtpConnection {
+  /** Settles when the handshake is done; rejects when it never will be. */
+  readonly opened: Deferred<void> = deferred()
+  /** Resolves when the connection is gone. */
+  readonly closed: Promise<void>
+  readonly #role: Role
+  readonly #identity: string
+  readonly #report: Report
+  readonly #socket: Socket
+  readonly #frames = new FrameParser((frame) => this.#take(frame))
+  #greeting: Buffer | undefined = Buffer.alloc(0)
+  #version: ZmtpVersion | undefined
+  #ready = false
+  /** Whether we have ended our side. */
+  #ending = false
+  /** The parts of a message whose last has not come. */
+  #parts: Buffer[] = []
+  #partBytes = 0
+  #silent = 0
+  #timer: NodeJS.Timeout | undefined
+
+  /** @param report Told why it was closed, if that was neither our will nor the peer's. */
+  constructor(spec: string, identity: string, role: Role, report: Report) {
+    this.#role = role
+    this.#identity = identity
+    this.#report = report
+    // What is read into is used again and again: the parser copies.
+    const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
+    const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
+    this.#socket = connect({ ...addressOf(spec), onread })
+    this.#socket.once('connect', () => {
+      this.#socket.write(GREETING)
+      this.#timer = setTimeout(() => setImmediate(() => this.#handshakeTimedOut()), HANDSHAKE_TIMEOUT).unref()
+    })
+    // Whatever goes wrong with the network says that there is no Mongrel2 (any more).
+    this.#socket.on('error', (error) => this.opened.reject(error))
+    this.closed = new Promise((resolve) => {
+      this.#socket.once('close', () => {
+        clearTimeout(this.#timer)
+        this.opened.reject(new Mongrel2Error('closed', 'the connection ended'))
+        resolve()
+      })
+    })
+  }
+
+  /** Bytes that were written and that the system has not taken. */
+  get waitingBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /**
+   * Writes pieces, in one go where the system takes them.
+   *
+   * @param written Called when they have been taken, or never will be.
+   */
+  write(pieces: readonly Buffer[], written?: () => void): void {
+    if (this.#ending || this.#socket.destroyed) return
+    if (pieces.length > 1) this.#socket.cork()
+    for (const piece of pieces) this.#socket.write(piece, written)
+    if (pieces.length > 1) this.#socket.uncork()
+  }
+
+  /**
+   * Ends our side once all that was written has been taken, and reads on until the peer ends its own.
+   *
+   * @param timeout Milliseconds that this may take.
+   */
+  end(timeout: number): void {
+    if (this.#ending || this.#socket.destroyed) return
+    if (!this.#ready) return this.destroy()
+    this.#ending = true
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.destroy(), timeout).unref()
+    this.#socket.end()
+  }
+
+  /** Ends both sides at once. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #read(bytes: Buffer): boolean {
+    this.#silent = 0
+    try {
+      if (this.#greeting === undefined) this.#frames.push(bytes)
+      else this.#greet(Buffer.concat([this.#greeting, bytes]))
+    } catch (error) {
+      this.#fail(error)
+    }
+    return true
+  }
+
+  #greet(bytes: Buffer): void {
+    this.#greeting = bytes
+    this.#version = parseGreeting(bytes)
+    if (this.#version === undefined) return
+    this.#greeting = undefined
+    this.write([renderReady({ 'Socket-Type': this.#role.socketType, Identity: this.#identity })])
+    this.#frames.push(afterGreeting(bytes))
+  }
+
+  #take({ body, command, more }: Frame): void {
+    if (this.#socket.destroyed) return
+    if (command) return this.#obey(parseCommand(body))
+    if (!this.#ready) throw new MalformedError('expected READY, got a message')
+    if (!more && this.#parts.length === 0) return this.#role.receive(body)
+    this.#partBytes += body.length
+    if (this.#partBytes > MAX_FRAME) {
+      throw new MalformedError(`a message of more than the ${MAX_FRAME} bytes that a frame may have`)
+    }
+    this.#parts.push(body)
+    if (more) return
+    const parts = this.#parts
+    this.#parts = []
+    this.#partBytes = 0
+    for (const part of parts) this.#role.receive(part)
+  }
+
+  #obey(command: Command): void {
+    if (command.name === 'ERROR') {
+      throw new Mongrel2Error('closed', `the peer gave up: ${JSON.stringify(parseError(command.data))}`)
+    }
+    if (!this.#ready) this.#shakeHands(command)
+    else if (command.name === 'PING') this.write([renderPong(command.data)])
+    else this.#role.command?.(command)
+  }
+
+  #shakeHands({ name, data }: Command): void {
+    if (name !== 'READY') throw new MalformedError(`expected READY, got ${JSON.stringify(name)}`)
+    const peer = parseReady(data).get('socket-type') ?? ''
+    const { socketType, peers } = this.#role
+    if (!peers.includes(peer)) {
+      this.write([renderError(`a ${socketType} cannot talk to a ${peer.slice(0, 20)}`)])
+      throw new MalformedError(
+        `expected a ${peers.join(' or ')} socket, got ${JSON.stringify(peer)}: ` +
+          "are these the Handler's send_spec and recv_spec, in this order?",
+      )
+    }
+    this.#ready = true
+    clearTimeout(this.#timer)
+    this.#timer = setInterval(() => this.#beat(), HEARTBEAT_INTERVAL).unref()
+    this.opened.resolve()
+  }
+
+  /** Peers of ZMTP 3.0 know no PING; the system's keep-alive has to do. */
+  #beat(): void {
+    const { major, minor } = this.#version ?? { major: 3, minor: 0 }
+    if (major === 3 && minor === 0) return
+    if (this.#silent++ < SILENT_INTERVALS) return this.write([PING])
+    this.#fail(
+      new Mongrel2Error('timeout', `no sign of life within ${(SILENT_INTERVALS * HEARTBEAT_INTERVAL) / 1000} s`),
+    )
+  }
+
+  /** What came while this process stood still has been read by now. */
+  #handshakeTimedOut(): void {
+    if (this.#ready || this.#socket.destroyed) return
+    this.#fail(new Mongrel2Error('timeout', `no ZMTP handshake within ${HANDSHAKE_TIMEOUT / 1000} s of connecting`))
+  }
+
+  #fail(error: unknown): void {
+    if (this.#socket.destroyed) return
+    this.opened.reject(error)
+    this.#report(error)
+    this.#socket.destroy()
+  }
+}

@@ -1,0 +1,72 @@
+import { type Deferred, deferred } from '../../deferred.ts'
+import { Mongrel2Error } from '../../errors.ts'
+import type { Command } from '../../wire/zmtp-command.ts'
+import { renderMessages } from '../../wire/zmtp-frame.ts'
+import { type Subscription, subscriptionInCommand, subscriptionInMessage } from '../../wire/zmtp-subscription.ts'
+import type { LinkPublisher, Report } from '../transport.ts'
+import { ZmtpConnection } from './connection.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+/** Bytes that may wait for the system to take them until `full` asks those who can to wait. */
+const FULL_AT = 4 * 1024 * 1024
+
+/** The publishing half of a link on plain ZMTP, a PUB. What the system does not take waits here: nothing is dropped. */
+export class ZmtpPublisher implements LinkPublisher {
+  readonly opened: Promise<string>
+  readonly closed: Promise<void>
+  readonly #connection: ZmtpConnection
+  readonly #subscriptions = new Subscriptions()
+  readonly #subscribed: Deferred<string> = deferred()
+  #room: Deferred<void> | undefined
+  #open = true
+  readonly #written = (): void => {
+    if (this.#room === undefined || this.#connection.waitingBytes > 0) return
+    this.#room.resolve()
+    this.#room = undefined
+  }
+
+  constructor(spec: string, identity: string, report: Report) {
+    const role = {
+      socketType: 'PUB',
+      peers: ['SUB', 'XSUB'],
+      receive: (message: Buffer) => this.#subscribe(subscriptionInMessage(message)),
+      command: (command: Command) => this.#subscribe(subscriptionInCommand(command)),
+    }
+    this.#connection = new ZmtpConnection(spec, identity, role, report)
+    this.opened = this.#subscribed.promise
+    this.#connection.opened.promise.catch(this.#subscribed.reject)
+    this.closed = this.#connection.closed.then(() => {
+      this.#open = false
+      this.#subscribed.reject(new Mongrel2Error('closed', 'the connection ended'))
+      this.#room?.resolve()
+    })
+  }
+
+  get full(): boolean {
+    return this.#connection.waitingBytes > FULL_AT
+  }
+
+  async drained(): Promise<void> {
+    if (!this.#open || this.#connection.waitingBytes === 0) return
+    this.#room ??= deferred()
+    await this.#room.promise
+  }
+
+  publish(replies: Buffer[]): void {
+    if (this.#open) this.#connection.write(renderMessages(this.#subscriptions.filter(replies)), this.#written)
+  }
+
+  close(linger = 0): void {
+    if (!this.#open) return
+    this.#open = false
+    if (linger > 0) this.#connection.end(linger)
+    else this.#connection.destroy()
+    this.#room?.resolve()
+  }
+
+  #subscribe(subscription: Subscription | undefined): void {
+    if (subscription === undefined) return
+    this.#subscriptions.change(subscription)
+    if (subscription.kind === 'subscribe') this.#subscribed.resolve(subscription.prefix.toString('latin1'))
+  }
+}

@@ -1,0 +1,32 @@
+import type { LinkSource, Report } from '../transport.ts'
+import { ZmtpConnection } from './connection.ts'
+
+/** How long Mongrel2 may take to end its side after we have ended ours, in milliseconds. */
+const END_TIMEOUT = 1000
+
+/** The pulling half of a link on plain ZMTP, a PULL. */
+export class ZmtpSource implements LinkSource {
+  readonly #connection: ZmtpConnection
+
+  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: Report) {
+    this.#connection = new ZmtpConnection(spec, identity, { socketType: 'PULL', peers: ['PUSH'], receive }, report)
+  }
+
+  get opened(): Promise<void> {
+    return this.#connection.opened.promise
+  }
+
+  get closed(): Promise<void> {
+    return this.#connection.closed
+  }
+
+  /** Ends our side only: Mongrel2's libzmq then takes this PULL out of its round and closes, and all it has sent until then is read. */
+  async stop(): Promise<void> {
+    this.#connection.end(END_TIMEOUT)
+    await this.#connection.closed
+  }
+
+  close(): void {
+    this.#connection.destroy()
+  }
+}

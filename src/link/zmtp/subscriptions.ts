@@ -1,0 +1,27 @@
+import type { Subscription } from '../../wire/zmtp-subscription.ts'
+
+/** What the other side of a PUB has subscribed to. The same prefix twice has to be cancelled twice (RFC 37). */
+export class Subscriptions {
+  readonly #counts = new Map<string, number>()
+  #prefixes: Buffer[] = []
+  /** Whether every message is wanted, the usual case. */
+  #all = false
+
+  change({ kind, prefix }: Subscription): void {
+    const key = prefix.toString('latin1')
+    const count = (this.#counts.get(key) ?? 0) + (kind === 'subscribe' ? 1 : -1)
+    if (count > 0) this.#counts.set(key, count)
+    else this.#counts.delete(key)
+    this.#all = this.#counts.has('')
+    this.#prefixes = [...this.#counts.keys()].map((text) => Buffer.from(text, 'latin1'))
+  }
+
+  /** The messages that are wanted, in their order. */
+  filter(messages: readonly Buffer[]): readonly Buffer[] {
+    return this.#all ? messages : messages.filter((message) => this.#prefixes.some((prefix) => begins(message, prefix)))
+  }
+}
+
+function begins(message: Buffer, prefix: Buffer): boolean {
+  return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0
+}

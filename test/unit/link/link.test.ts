@@ -1,0 +1,66 @@
+import { expect, it } from 'vitest'
+import { Link } from '../../../src/link/link.ts'
+import { zmtp } from '../../../src/link/zmtp/transport.ts'
+import { renderCommand } from '../../../src/wire/zmtp-command.ts'
+import { CollectingLogger } from '../../support/logger.ts'
+import { ZmtpListener } from '../support/zmtp-peer.ts'
+
+const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
+
+it('tries again where something answers that is no Mongrel2, and says so once until one does', async () => {
+  await using listener = await ZmtpListener.start()
+  const logger = new CollectingLogger()
+  const endpoint = { sendSpec: 'ipc:///nowhere', recvSpec: listener.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({ receive: () => {}, lost: () => {} }))
+  const running = link.run(() => {})
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const peer = await listener.accept()
+    peer.send(Buffer.from('SSH-2.0-OpenSSH'))
+    await peer.ended
+  }
+  expect(logger.errors).toEqual([
+    `mongrel2-fetch: a socket to ipc:///nowhere,${listener.spec} failed: expected the greeting of ZMTP 3, got "SSH-2.0-Op"`,
+  ])
+  const other = await listener.accept()
+  other.handshake('PUSH')
+  await other.ended
+  await expect.poll(() => logger.errors).toHaveLength(2)
+  expect(logger.errors[1]).toContain('expected a SUB or XSUB socket, got "PUSH"')
+  await link.stop()
+  await running
+})
+
+it('pulls nothing before replies can be delivered, and ends the epoch when one half is lost', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  const logger = new CollectingLogger()
+  const events: string[] = []
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, logger, (_publisher, prefix) => {
+    events.push(`begin ${prefix}`)
+    return { receive: (message) => events.push(String(message)), lost: () => events.push('lost') }
+  })
+  const running = link.run(() => events.push('ready'))
+  let pulled = false
+  const pulling = sends.accept().then((peer) => {
+    pulled = true
+    return peer
+  })
+  const subscriber = await receives.accept()
+  subscriber.handshake('SUB')
+  await subscriber.received(1)
+  expect(pulled).toBe(false)
+  subscriber.send(renderCommand('SUBSCRIBE', Buffer.from('m2')))
+  const pusher = await pulling
+  pusher.handshake('PUSH')
+  await expect.poll(() => events).toEqual(['begin m2', 'ready'])
+  pusher.send(Buffer.from('000161', 'hex'))
+  await expect.poll(() => events).toEqual(['begin m2', 'ready', 'a'])
+  pusher.destroy()
+  await expect.poll(() => events.at(-1)).toBe('lost')
+  await subscriber.ended
+  expect(await logger.next('warn')).toContain('lost Mongrel2')
+  await receives.accept() // the next life
+  await link.stop()
+  await running
+})
