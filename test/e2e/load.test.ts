@@ -1,7 +1,7 @@
 import { Pool } from 'undici'
 import { expect, it } from 'vitest'
-import { serveMongrel2 } from '../../src/index.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 const CLIENTS = 64
 const REQUESTS = 200_000

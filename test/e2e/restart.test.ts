@@ -2,10 +2,11 @@ import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, fetch } from 'undici'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server

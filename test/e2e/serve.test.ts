@@ -4,10 +4,11 @@ import { connect as connectSocket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fetch, request as send } from 'undici'
 import { describe, expect, it } from 'vitest'
-import { type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 type Handler = Parameters<typeof serveMongrel2>[0]
 
@@ -144,10 +145,10 @@ describe('close', () => {
       return new Response()
     })
     const stream = await fetch(urlOf(mongrel2, '/stream'))
-    const answer = fetch(urlOf(mongrel2))
+    const unanswered = expect(fetch(urlOf(mongrel2))).rejects.toThrow()
     await gate.arrival('request')
     await server.close({ timeout: 50 })
-    await expect(answer).rejects.toThrow()
+    await unanswered
     await expect(stream.text()).rejects.toThrow()
     expect(aborted).toMatchObject({ name: 'AbortError' })
     expect(cancelled).toMatchObject({ name: 'AbortError' })
@@ -185,6 +186,7 @@ describe('close', () => {
     })
     while (answered < 500) await sleep(5)
     await server.close()
+    await expect.poll(() => answered).toBe(called)
     await mongrel2.stop()
     await Promise.all(clients)
     expect(answered).toBe(called)

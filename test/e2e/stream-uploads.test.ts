@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient } from '../support/raw-client.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB

@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs'
 import { getRequestListener } from '@hono/node-server'
 import { Agent, FormData, fetch, type RequestInit, type Response as UndiciResponse } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { Mongrel2Server } from '../../src/index.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { type NodeServer, startNodeServer } from '../support/node-server.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 import app from './drop-in/app.tsx'
 
 /** What counts in a response. */

@@ -18,11 +18,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent, FormData, fetch } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient } from '../support/raw-client.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server | undefined
