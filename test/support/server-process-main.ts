@@ -8,8 +8,8 @@ process.on('disconnect', () => process.exit()) // also when the test run is kill
 const { default: handler } = await import(module)
 const server = serveMongrel2(handler, JSON.parse(options))
 await server.ready
-process.on('message', () => {
-  globalThis.gc?.()
+process.on('message', ({ collect }: { collect: boolean }) => {
+  if (collect) globalThis.gc?.()
   process.send?.({ stats: server.stats(), rss: process.memoryUsage.rss() })
 })
 process.send?.('ready')

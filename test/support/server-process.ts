@@ -6,7 +6,7 @@ import type { Mongrel2Options, Mongrel2Statistics } from '../../src/index.ts'
 /** What a server in a process of its own says about itself. */
 export interface ServerReport {
   readonly stats: Mongrel2Statistics
-  /** Bytes of its process in memory, after its garbage was collected. */
+  /** Bytes of its process in memory. */
   readonly rss: number
 }
 
@@ -36,9 +36,10 @@ export class ServerProcess implements AsyncDisposable {
     return new ServerProcess(child)
   }
 
-  async report(): Promise<ServerReport> {
+  /** @param options.collect Whether its garbage is collected before. */
+  async report({ collect = false } = {}): Promise<ServerReport> {
     const answer = once(this.#child, 'message')
-    this.#child.send('report')
+    this.#child.send({ collect })
     const [report] = await answer
     return report
   }
