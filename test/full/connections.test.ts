@@ -223,6 +223,7 @@ it(`${CONNECTIONS} connections opened and dropped in every way leave nothing beh
     keepAliveInterval: 5000,
     // No client is as quick, so Mongrel2 ends those that do not read.
     minClientRate: 1024 * MIB,
+    maxBufferedBytes: MIB / 4,
     logger: {},
   })
   const polls: Client[] = []
