@@ -235,18 +235,53 @@ describe('with credits', () => {
   })
 })
 
+describe('a client that reads less than minClientRate', () => {
+  const size = 32 * MIB
+  // No client reads as much, so the estimate is wrong about every one.
+  const options = { minClientRate: 1024 * MIB, maxBufferedBytes: MIB / 4 }
+
+  it('has its stream cut short where nobody tells what it has read, with a warning that names flow control and the control port', async () => {
+    const reasons: unknown[] = []
+    const body = () => {
+      const steady = steadyBody(size, 10 * KIB).getReader()
+      return new ReadableStream({
+        pull: async (controller) => controller.enqueue((await steady.read()).value),
+        cancel: (reason) => void reasons.push(reason),
+      })
+    }
+    await serve(ESTIMATE, () => new Response(body()), options)
+    const client = connectSlowly().stop().get()
+    await expect
+      .poll(() => logger.warnings)
+      .toContainEqual(expect.stringMatching(/cut short .* download\.flow_control, .* control port/))
+    await expect.poll(() => reasons).toEqual([expect.objectContaining({ name: 'AbortError' })])
+    await expect(client.resume().response()).rejects.toThrow()
+  })
+
+  it.each([CREDITS, CONTROL_PORT])('gets all of it with $mode, without a warning', async (mode) => {
+    await serve(mode, () => new Response(steadyBody(size, 10 * KIB)), options)
+    const client = connectSlowly().stop().get()
+    await expect.poll(() => server.stats().bytesOut).toBeGreaterThan(0)
+    expect(await still(() => server.stats().bytesOut, 1500)).toBeLessThan(size)
+    client.resume()
+    expect(await client.response()).toMatchObject({ bytes: size, sha256: steadyDigest(size, 10 * KIB) })
+    expect(logger.warnings).toEqual([])
+  })
+})
+
 describe('without anybody who tells what a client has read', () => {
   it('a stream that can only go on slowly warns, and names flow control and the control port', async () => {
     await serve(ESTIMATE, () => new Response(steadyBody(64 * MIB, 64 * KIB)), { maxBufferedBytes: MIB })
     connectSlowly().get()
     const warning = await logger.next('warn')
+    expect(warning).toContain('slows a stream down')
     expect(warning).toContain('download.flow_control')
     expect(warning).toContain('control port')
   })
 
-  it('the same stream is carried with the control port, without a warning', async () => {
+  it.each([CREDITS, CONTROL_PORT])('the same stream is carried with $mode, without a warning', async (mode) => {
     const size = 64 * MIB
-    await serve(CONTROL_PORT, () => new Response(steadyBody(size, 64 * KIB)), { maxBufferedBytes: MIB })
+    await serve(mode, () => new Response(steadyBody(size, 64 * KIB)), { maxBufferedBytes: MIB })
     expect(await connectSlowly().get().response()).toMatchObject({ bytes: size, sha256: steadyDigest(size, 64 * KIB) })
     expect(logger.warnings).toEqual([])
   })
