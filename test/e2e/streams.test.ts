@@ -215,10 +215,11 @@ describe('with credits', () => {
     const client = connectSlowly(32 * MIB)
     for (let request = 0; request < 5; request++) {
       const { replies } = server.stats()
-      expect(await client.get().response()).toMatchObject({ bytes: bytes.length, sha256: sha256(bytes) })
+      const answer = client.get().response()
+      await expect.poll(() => server.stats().pacing).toEqual(pacedBy('credits', 1))
+      expect(await answer).toMatchObject({ bytes: bytes.length, sha256: sha256(bytes) })
       expect(server.stats().replies - replies).toBeGreaterThan(bytes.length / WINDOW)
     }
-    expect(server.stats().pacing).toEqual(pacedBy('credits', 1))
   })
 
   it('answers to requests that a client pipelines without reading wait for it, all of them right', async () => {
@@ -424,11 +425,11 @@ describe('a connection on which nothing happens', () => {
       signals.push(request.signal)
       return handler(request, env, ctx)
     }
-    await serve(ESTIMATE, looking, { keepAliveInterval: 5000 }, { settings: IDLE_KILL })
+    await serve(ESTIMATE, looking, { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
     const polls = Array.from({ length: 3 }, (_, number) => connect().send(get(`/${number}`)))
     await Promise.all(polls.map((_, number) => gate.arrival(`/${number}`)))
     await Promise.all(polls.map((client) => client.closed))
-    await expect.poll(() => server.stats().connections, { timeout: 10_000 }).toBe(0)
+    await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
     for (const { aborted, reason } of signals) expect([aborted, reason.name]).toEqual([true, 'AbortError'])
   })
 
@@ -443,10 +444,10 @@ describe('a connection on which nothing happens', () => {
         },
       })
     }
-    await serve(CREDITS, () => new Response(body()), { keepAliveInterval: 5000 }, { settings: IDLE_KILL })
+    await serve(CREDITS, () => new Response(body()), { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
     connectSlowly().stop().get()
     await expect.poll(() => server.stats().connections).toBe(1)
-    await expect.poll(() => server.stats().connections, { timeout: 10_000 }).toBe(0)
+    await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
     expect(reason).toMatchObject({ name: 'AbortError' })
   })
 

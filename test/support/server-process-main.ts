@@ -10,6 +10,7 @@ const server = serveMongrel2(handler, JSON.parse(options))
 await server.ready
 process.on('message', ({ collect }: { collect: boolean }) => {
   if (collect) globalThis.gc?.()
-  process.send?.({ stats: server.stats(), rss: process.memoryUsage.rss() })
+  const { rss, heapUsed, external } = process.memoryUsage()
+  process.send?.({ stats: server.stats(), rss, heap: heapUsed + external })
 })
 process.send?.('ready')

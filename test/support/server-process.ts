@@ -8,6 +8,8 @@ export interface ServerReport {
   readonly stats: Mongrel2Statistics
   /** Bytes of its process in memory. */
   readonly rss: number
+  /** Bytes of these that are objects and buffers. */
+  readonly heap: number
 }
 
 /** A handler at work behind Mongrel2 in a process of its own, of which the memory can be looked at. */
