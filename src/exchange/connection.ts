@@ -220,8 +220,8 @@ export class Connection {
   }
 
   /** The control port says that Mongrel2 has written so many bytes; returns whether that is news. */
-  written(bytes: number): boolean {
-    const moved = this.pacing.written(bytes)
+  written(bytes: number, now: number): boolean {
+    const moved = this.pacing.written(bytes, now)
     if (moved && (this.#waiting > 0 || this.#closing)) this.#touch()
     return moved
   }

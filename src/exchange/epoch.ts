@@ -53,6 +53,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #feedback: Feedback | undefined
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
+  readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
   #touched: Connection[] = []
@@ -61,6 +62,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #keeper: NodeJS.Timeout | undefined
   #quiet: Deferred<void> | undefined
   #flowControl: boolean
+  /** The highest number of a connection that was seen: Mongrel2 counts them up. */
+  #newest = -1
   #lost = false
 
   /**
@@ -83,6 +86,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#application = application
     this.#warning = new ThrottledWarning(settings.logger)
     this.#stallWarning = new ThrottledWarning(settings.logger)
+    this.#overrunWarning = new ThrottledWarning(settings.logger)
     this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
   }
 
@@ -208,8 +212,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const credits = message.headers.own('DOWNLOAD_CREDITS')
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
-    } else if (credits === undefined) this.#lose(connection, LEFT)
-    else connection.credit(Number(credits))
+    } else if (credits !== undefined) connection.credit(Number(credits))
+    else {
+      if (connection.busy && connection.pacing.mayBeOverrun(performance.now())) this.#warnOfOverrun()
+      this.#lose(connection, LEFT)
+    }
   }
 
   #lose(connection: Connection, reason: string): void {
@@ -249,16 +256,19 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
     if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#flowControl = true
-    const connection = new Connection(connectionId, sender, this.#createPacing(), this.#settings.maxPipelined, this)
+    const pacing = this.#createPacing(connectionId > this.#newest)
+    this.#newest = Math.max(this.#newest, connectionId)
+    const connection = new Connection(connectionId, sender, pacing, this.#settings.maxPipelined, this)
     this.#connections.set(connectionId, connection)
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
     this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
     return connection
   }
 
-  #createPacing(): Pacing {
+  /** @param fresh Whether nothing was published for the connection before. */
+  #createPacing(fresh: boolean): Pacing {
     if (this.#flowControl) return new CreditPacing()
-    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings)
+    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings, fresh)
   }
 
   stalled(connection: Connection): void {
@@ -267,6 +277,15 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       () =>
         `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
         "has read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+    )
+  }
+
+  /** Mongrel2 says no more than that the connection is gone. */
+  #warnOfOverrun(): void {
+    this.#overrunWarning.say(
+      () =>
+        `mongrel2-fetch: a stream was cut short because its client left, or because it read less than ${this.#settings.minClientRate} bytes a ` +
+        "second (minClientRate) and nobody told: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
     )
   }
 

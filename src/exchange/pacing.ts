@@ -23,7 +23,7 @@ export interface Pacing {
   /** Mongrel2 wrote so many bytes to the client. */
   credited(bytes: number): void
   /** The control port says that so many bytes were written to the connection; returns whether a message was found delivered. */
-  written(bytes: number): boolean
+  written(bytes: number, now: number): boolean
   /** Whether an answer of the control port is worth asking for. */
   wantsFeedback(now: number): boolean
   /** The client asked for more with nothing under way. */
@@ -32,6 +32,8 @@ export interface Pacing {
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
   settled(now: number): boolean
+  /** Whether Mongrel2 may have ended the connection because its client reads more slowly than was reckoned with. */
+  mayBeOverrun(now: number): boolean
 }
 
 /** Pacing by credits, where Mongrel2 runs with `download.flow_control`: it tells each byte it has written. */
@@ -69,6 +71,10 @@ export class CreditPacing implements Pacing {
   settled(): boolean {
     return this.#outstanding === 0
   }
+
+  mayBeOverrun(): boolean {
+    return false
+  }
 }
 
 /** What a pacing without credits has to know. */
@@ -92,6 +98,7 @@ const SPARING_SIZE = 256 * 1024
 
 /** A message that was published and may not have been delivered. */
 interface OutstandingMessage {
+  readonly publishedAt: number
   /** When the slowest client that is to be served has it. */
   readonly deliveredAt: number
   /** Bytes published for the connection up to its end. */
@@ -112,6 +119,9 @@ export class EstimatePacing implements Pacing {
   readonly #bytesPerMillisecond: number
   /** When the slowest client has everything. */
   #idleAt = 0
+  /** Bytes and messages published since the client asked with nothing under way. */
+  #bytesSinceAsked = 0
+  #messagesSinceAsked = 0
 
   constructor(settings: EstimateSettings) {
     this.waitingLimit = settings.maxBufferedBytes
@@ -127,14 +137,16 @@ export class EstimatePacing implements Pacing {
 
   published(bytes: number, now: number): void {
     this.total += bytes
+    this.#bytesSinceAsked += bytes
+    this.#messagesSinceAsked++
     this.#idleAt = Math.max(this.#idleAt, now) + bytes / this.#bytesPerMillisecond
     const read = this.#idleAt - SOCKET_BUFFERS / this.#bytesPerMillisecond
-    this.outstanding.push({ deliveredAt: Math.max(now + DELIVERY_TIME, read), end: this.total })
+    this.outstanding.push({ publishedAt: now, deliveredAt: Math.max(now + DELIVERY_TIME, read), end: this.total })
   }
 
   credited(): void {}
 
-  written(_bytes: number): boolean {
+  written(_bytes: number, _now: number): boolean {
     return false
   }
 
@@ -146,15 +158,26 @@ export class EstimatePacing implements Pacing {
   asked(): void {
     this.outstanding = []
     this.#idleAt = 0
+    this.#bytesSinceAsked = 0
+    this.#messagesSinceAsked = 0
   }
 
   retryAt(now: number): number | undefined {
-    this.count(now)
-    return this.outstanding[0]?.deliveredAt
+    return this.outstanding.find(({ deliveredAt }) => deliveredAt > now)?.deliveredAt
   }
 
   settled(now: number): boolean {
-    return this.count(now) === 0
+    const last = this.outstanding.at(-1)
+    return last === undefined || last.deliveredAt <= now
+  }
+
+  /** What fits the sockets' buffers, or Mongrel2's places, or was published long ago, cannot be too much. */
+  mayBeOverrun(now: number): boolean {
+    return (
+      this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS &&
+      this.#bytesSinceAsked > SOCKET_BUFFERS &&
+      !this.settled(now)
+    )
   }
 
   /** How many messages may wait in Mongrel2. */
@@ -168,15 +191,27 @@ export class EstimatePacing implements Pacing {
 
 /** From so many messages outstanding on, the control port is asked what became of them. */
 const ASK_FROM = 4
+/** How long an answer of it may take until the estimate holds again, in milliseconds. */
+const ANSWER_PATIENCE = 10_000
 
 /**
- * Pacing by the control port, which tells how many bytes Mongrel2 has written to each connection. Between its answers, and where
- * they say less than could be, the estimate holds.
+ * Pacing by the control port, which tells how many bytes Mongrel2 has written to each connection: a client may read as slowly as it
+ * likes. The estimate holds where no answer comes, and where it cannot be told which of these bytes are ours.
  */
 export class ControlPacing extends EstimatePacing {
   override readonly mode: PacingMode = 'controlPort'
   /** Bytes written to the connection that are none of ours: other Handlers', or from before this was made. */
   #foreign: number | undefined
+  /** Whether everything written to it is ours. */
+  #exact: boolean
+  #heardAt = Number.NEGATIVE_INFINITY
+
+  /** @param fresh Whether nothing was published for the connection before this was made. */
+  constructor(settings: EstimateSettings, fresh: boolean) {
+    super(settings)
+    this.#exact = fresh
+    if (fresh) this.#foreign = 0
+  }
 
   override wantsFeedback(now: number): boolean {
     return this.count(now) >= ASK_FROM
@@ -186,14 +221,38 @@ export class ControlPacing extends EstimatePacing {
    * The first answer has to be interpreted: where more was written than we have published, it cannot be told how much of ours
    * is in it, and none is assumed.
    */
-  override written(bytes: number): boolean {
+  override written(bytes: number, now: number): boolean {
+    this.#heardAt = now
     this.#foreign ??= bytes <= this.total ? 0 : bytes
     const delivered = bytes - this.#foreign
-    if (delivered > this.total) this.#foreign += delivered - this.total
+    if (delivered > this.total) {
+      this.#foreign += delivered - this.total
+      this.#exact = false
+    }
     const before = this.outstanding.length
     while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= delivered) {
       this.outstanding.shift()
     }
     return this.outstanding.length < before
+  }
+
+  override retryAt(now: number): number | undefined {
+    const until = this.#knownUntil
+    return now < until && until < Number.POSITIVE_INFINITY ? until : super.retryAt(now)
+  }
+
+  override mayBeOverrun(now: number): boolean {
+    return now >= this.#knownUntil && super.mayBeOverrun(now)
+  }
+
+  protected override count(now: number): number {
+    return now < this.#knownUntil ? this.outstanding.length : super.count(now)
+  }
+
+  /** Until when what was not found delivered can be taken as outstanding, since the control port would have said so. */
+  get #knownUntil(): number {
+    if (!this.#exact) return Number.NEGATIVE_INFINITY
+    const asked = this.outstanding[ASK_FROM - 1]
+    return asked === undefined ? Number.POSITIVE_INFINITY : Math.max(asked.publishedAt, this.#heardAt) + ANSWER_PATIENCE
   }
 }

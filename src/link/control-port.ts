@@ -45,13 +45,13 @@ export class ControlPort {
 export function readTable(answer: Tnetstring): Map<number, number> {
   const headers = answer instanceof Map ? answer.get('headers') : undefined
   const rows = answer instanceof Map ? answer.get('rows') : undefined
-  if (!Array.isArray(headers) || !Array.isArray(rows)) {
+  const id = Array.isArray(headers) ? headers.indexOf('id') : -1
+  const bytesWritten = Array.isArray(headers) ? headers.indexOf('bytes_written') : -1
+  if (id === -1 || bytesWritten === -1 || !Array.isArray(rows)) {
     throw new MalformedError(
-      `expected a table of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
+      `expected a table with id and bytes_written of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
     )
   }
-  const id = headers.indexOf('id')
-  const bytesWritten = headers.indexOf('bytes_written')
   const written = new Map<number, number>()
   for (const row of rows) {
     if (!Array.isArray(row)) continue
