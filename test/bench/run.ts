@@ -54,6 +54,8 @@ try {
 async function main(place: Place): Promise<void> {
   const machine = describeMachine(place.node)
   console.error(`Node ${machine.node} on ${machine.cores} × ${machine.cpu}, load ${machine.load.toFixed(1)}`)
+  if (machine.load > machine.cores / 4)
+    console.error('Something else is at work on this machine: the figures will suffer.')
   const names = await available(chosen(), place)
   const results: Results = {}
   for (const group of flags.quick ? GROUPS.slice(0, 1) : GROUPS) {
