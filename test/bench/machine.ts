@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, loadavg, release, totalmem } from 'node:os'
+import { cpus, release, totalmem } from 'node:os'
 
 /** Where and with what was measured. */
 export interface Machine {
@@ -9,8 +9,6 @@ export interface Machine {
   readonly cores: number
   readonly memoryMiB: number
   readonly kernel: string
-  /** Of the minute before: what else the machine had to do. */
-  readonly load: number
   /** The Node that ran the servers. */
   readonly node: string
   readonly versions: Record<string, string>
@@ -30,7 +28,6 @@ export function describeMachine(node: string): Machine {
     cores: cpus().length,
     memoryMiB: Math.round(totalmem() / 1024 ** 2),
     kernel: release(),
-    load: loadavg()[0] ?? 0,
     node: execFileSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim(),
     versions: Object.fromEntries([
       ['mongrel2-fetch', versionIn('package.json')],

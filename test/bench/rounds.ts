@@ -1,7 +1,11 @@
+import { busyCores } from './busy-cores.ts'
 import { CONTENDERS, type ContenderName, type Place } from './contenders.ts'
 import type { Sample } from './metrics.ts'
 import type { Running } from './running.ts'
 import { type Effort, WORKLOADS, type Workload, type WorkloadName } from './workloads.ts'
+
+/** Milliseconds for which the machine is watched before each turn. */
+const WATCH_TIME = 200
 
 /** All measurements: by workload, by contender, one a round. */
 export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName, Sample[]>>>>
@@ -11,6 +15,7 @@ export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName,
  *
  * @param group The workloads; a contender takes those of them that are its own.
  * @param results Where the measurements go.
+ * @returns How many cores were busy before each turn, when nothing of this was at work.
  */
 export async function measure(
   names: readonly ContenderName[],
@@ -18,7 +23,8 @@ export async function measure(
   effort: Effort,
   place: Place,
   results: Results,
-): Promise<void> {
+): Promise<number[]> {
+  const busy: number[] = []
   for (let round = 1; round <= effort.rounds; round++) {
     for (const name of names) {
       const workloads = workloadsOf(name, group)
@@ -28,9 +34,12 @@ export async function measure(
         results[workload][name].push(sample)
         console.error(`${round}/${effort.rounds} ${name} ${workload}: ${describe(sample)}`)
       }
-      if (workloads.length > 0) await turn(name, workloads, effort, place, record)
+      if (workloads.length === 0) continue
+      busy.push(await busyCores(WATCH_TIME))
+      await turn(name, workloads, effort, place, record)
     }
   }
+  return busy
 }
 
 /** Those workloads of a group that a contender takes part in. */

@@ -17,18 +17,20 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CONTENDERS, type Contender, type ContenderName, type Place } from './contenders.ts'
 import { GOALS, judge, valuesOf } from './goals.ts'
-import { describeMachine } from './machine.ts'
+import { describeMachine, type Machine } from './machine.ts'
 import type { Sample } from './metrics.ts'
 import { failureOf, goalRows, workloadRows } from './report.ts'
 import { measure, type Results, workloadsOf } from './rounds.ts'
 import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
-import { spreadOf } from './statistics.ts'
+import { type Spread, spreadOf } from './statistics.ts'
 import { renderMarkdown, renderText } from './table.ts'
 import { type Effort, GROUPS, WORKLOADS, type WorkloadName } from './workloads.ts'
 
 const REFERENCE = 'nginx'
 const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: 5 }
+/** Cores that others may keep busy. */
+const MOST_OF_OTHERS = 0.2
 /** Seconds that the small workloads of a quick run may take, beside starting and stopping. */
 const QUICK_SECONDS = 32
 
@@ -53,15 +55,16 @@ try {
 
 async function main(place: Place): Promise<void> {
   const machine = describeMachine(place.node)
-  console.error(`Node ${machine.node} on ${machine.cores} × ${machine.cpu}, load ${machine.load.toFixed(1)}`)
-  if (machine.load > machine.cores / 4)
-    console.error('Something else is at work on this machine: the figures will suffer.')
+  console.error(`Node ${machine.node} on ${machine.cores} × ${machine.cpu}`)
   const names = await available(chosen(), place)
+  if (names.length === 0) throw new Error('No contender is left.')
   const results: Results = {}
+  const busy: number[] = []
   for (const group of flags.quick ? GROUPS.slice(0, 1) : GROUPS) {
     const effort = effortFor(names, group, results)
-    if (effort.rate > 0 || !group.includes('latency')) await measure(names, group, effort, place, results)
-    else console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
+    if (effort.rate > 0 || !group.includes('latency')) {
+      busy.push(...(await measure(names, group, effort, place, results)))
+    } else console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
   }
   const render = flags.markdown ? renderMarkdown : renderText
   for (const workload of Object.keys(results) as WorkloadName[]) {
@@ -72,10 +75,12 @@ async function main(place: Place): Promise<void> {
   if (hasFailures(results)) process.exitCode = 1
   const verdicts = judge(GOALS, results, Number(machine.node.split('.')[0]))
   console.log(`\nGoals\n\n${render(goalRows(verdicts))}`)
+  const others = spreadOf(busy)
+  console.log(`\n${othersText(others, machine)}`)
   if (!flags.quick && flags.only === undefined) {
     const effort = { ...COMPLETE, rate: commonRate(results) }
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
-    await save({ machine, effort, results, verdicts }, REFERENCE, suffix)
+    await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
   }
 }
 
@@ -106,6 +111,11 @@ function effortFor(names: readonly ContenderName[], group: readonly WorkloadName
   const measurements = names.flatMap((name) => workloadsOf(name, group)).length
   const seconds = Math.min(2, QUICK_SECONDS / measurements)
   return { warmUp: seconds / 3, seconds: (seconds * 2) / 3, rounds: 1, rate: 0 }
+}
+
+function othersText({ median, max }: Spread, { cores }: Machine): string {
+  const busy = `Between measurements others kept ${median.toFixed(2)} of ${cores} cores busy, at most ${max.toFixed(2)}`
+  return median > MOST_OF_OTHERS ? `${busy}: throughput and latency cannot be believed.` : `${busy}.`
 }
 
 function titleOf(workload: WorkloadName, results: Results): string {

@@ -6,12 +6,14 @@ import type { Machine } from './machine.ts'
 import type { Sample } from './metrics.ts'
 import { failureOf } from './report.ts'
 import type { Results } from './rounds.ts'
-import { ratiosOf, spreadOf } from './statistics.ts'
+import { ratiosOf, type Spread, spreadOf } from './statistics.ts'
 import type { Effort } from './workloads.ts'
 
 /** All there is to say about a run. */
 export interface Run {
   readonly machine: Machine
+  /** How many cores were busy between measurements. */
+  readonly others: Spread
   readonly effort: Effort
   readonly results: Results
   readonly verdicts: readonly Verdict[]
