@@ -52,6 +52,7 @@ const BY_HAND = 'mongrel2 config.sqlite'
 /** The other blocks, found by a piece of them, and why they are not tried here. */
 const ELSEWHERE: Record<string, string> = {
   'npm start': 'test/full/start.test.ts',
+  'npm run bench': 'test/full/bench.test.ts',
   'npm test': 'it is what runs this test',
   'npm install mongrel2-fetch': 'test/e2e/package.test.ts installs the package that is packed',
   "'/': Handler(": 'the first route of examples/mongrel2.conf',

@@ -7,14 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from './free-port.ts'
+import { guard } from './guard.ts'
 
-/** One Handler of the configuration. */
+/** One Handler of the configuration, or a Proxy. */
 export interface Route {
   /** Default: json, as Mongrel2's. */
   protocol?: 'json' | 'tnetstring'
   recvIdent?: string
   /** Other routes to the same Handler. */
   also?: readonly string[]
+  /** Makes it a Proxy to the HTTP server at this port. */
+  proxyPort?: number
 }
 
 export interface Mongrel2TestOptions {
@@ -78,8 +81,10 @@ export class Mongrel2 {
     const [port = 0, ...handlerPorts] = await freePorts(count)
     const endpoints: Record<string, string> = {}
     const targets: string[] = []
-    const handlers = routes.map(([route, { protocol = options.protocol ?? 'json', recvIdent = '', also = [] }], n) => {
+    const handlers = routes.map(([route, its], n) => {
+      const { protocol = options.protocol ?? 'json', recvIdent = '', also = [], proxyPort } = its
       for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
+      if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
       const [send, recv] = options.tcp
         ? [`tcp://127.0.0.1:${handlerPorts[2 * n]}`, `tcp://127.0.0.1:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
@@ -230,20 +235,6 @@ settings=${JSON.stringify(settings)}
 
 function hasEnded(child: ChildProcess | undefined): boolean {
   return child === undefined || child.exitCode !== null || child.signalCode !== null
-}
-
-/**
- * Ends Mongrel2 and removes its directory when this process is gone, however it went: killed, it has no time to do so itself. The
- * guard waits for the end of a pipe that only this process holds.
- */
-function guard(mongrel2: ChildProcess, directory: string): void {
-  if (mongrel2.pid === undefined) return // it could not be started
-  const script = 'read -r _; kill -9 "$0"; rm -rf "$1"'
-  const child = spawn('sh', ['-c', script, String(mongrel2.pid), directory], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  mongrel2.on('exit', () => child.kill('SIGKILL'))
 }
 
 function addressOf(spec: string): { path: string } | { port: number } {
