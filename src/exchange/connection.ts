@@ -52,6 +52,8 @@ export interface StreamedBody extends IncomingBody {
   readonly streamed: true
   /** The rest is not wanted: what there is of it within bounds is thrown away. */
   drain(): void
+  /** Takes more of what is not wanted: while Mongrel2 waits for credits it does not see the client leave. */
+  drainFurther(): void
 }
 
 /**
@@ -169,6 +171,11 @@ export class Connection {
     this.upload = undefined
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
+  }
+
+  /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
+  probe(): void {
+    if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
   }
 
   /** Lets Mongrel2 send so many bytes more of a body. */

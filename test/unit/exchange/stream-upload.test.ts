@@ -205,6 +205,25 @@ describe('a streamed upload that nobody reads', () => {
     expect(creditsOf(stage)).toBeLessThanOrEqual(1024 * KIB + 256 * KIB)
   })
 
+  it('is read further while its connection waits to be closed, so that Mongrel2 sees its client leave', async () => {
+    const stage = setStage(answer, { flowControl: true, keepAliveInterval: 1000 })
+    stage.receive(first(5000 * KIB))
+    await until(() => creditsOf(stage) > 0)
+    for (let n = 0; n < 16; n++) stage.receive(renderPart(1, n * 64 * KIB, Buffer.alloc(64 * KIB)))
+    await turns(3)
+    const given = creditsOf(stage)
+    stage.receive(renderPart(1, 1024 * KIB, Buffer.alloc(given - 1024 * KIB)))
+    vi.advanceTimersByTime(999)
+    await turns(3)
+    expect(creditsOf(stage)).toBe(given) // nobody says that the answer is out
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(creditsOf(stage)).toBe(given + 256 * KIB)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+    stage.receive(renderDisconnect(1))
+    expect(stage.epoch.connections).toBe(0)
+  })
+
   it('is drained before the connection is closed where the answer is the last', async () => {
     const stage = setStage(() => new Response('enough', { headers: { connection: 'close' } }))
     stage.receive(first(50 * KIB, Buffer.alloc(10)))
