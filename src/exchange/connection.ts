@@ -88,6 +88,8 @@ export class Connection {
   #credits = 0
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
+  /** When the client is taken to have read its last answer. */
+  #readAt: number | undefined
 
   /** @param maxPipelined Requests that are worked on at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
@@ -282,10 +284,14 @@ export class Connection {
   #takeLast(replies: Buffer[], now: number): void {
     if (this.upload?.streamed !== true) {
       replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    } else if (this.pacing.settled(now)) {
-      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once, so the answer has to be out.
+    } else {
+      if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
+      this.#readAt ??= now + this.pacing.readTime
+      if (this.#readAt > now) return this.#waitUntil(this.#readAt, now)
+      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once. Since there is something that it has not
+      // read, that resets the connection, and what the client has not read either is lost: so the answer has to have arrived.
       replies.push(renderControl(this.sender, [this.id], { cancel: true }))
-    } else return this.#waitToRetry(now)
+    }
     this.#end()
     this.#owner.closed(this)
   }
@@ -302,7 +308,10 @@ export class Connection {
 
   #waitToRetry(now: number): void {
     if (this.#waiting >= this.pacing.waitingLimit) this.#owner.stalled(this)
-    const at = this.pacing.retryAt(now)
+    this.#waitUntil(this.pacing.retryAt(now), now)
+  }
+
+  #waitUntil(at: number | undefined, now: number): void {
     if (at === undefined || this.#retry !== undefined) return
     this.#retry = setTimeout(
       () => {

@@ -175,6 +175,15 @@ describe('A streamed body that nobody reads', () => {
     },
   )
 
+  it('is cancelled only when a client that takes its time has read the answer', async () => {
+    await serve(() => new Response(bytesOf(MIB)), {}, true)
+    const client = connect()
+    client.pace(512 * KIB)
+    client.send(head('/', 50 * MIB)).send(bytesOf(8 * MIB))
+    expect(sha256((await client.response()).body)).toBe(sha256(bytesOf(MIB)))
+    await client.closed
+  })
+
   it('of an answer that closes is thrown away before the end', async () => {
     await serve(() => new Response('enough', { headers: { connection: 'close' } }))
     const client = connect().send(head('/', 500_000)).send(bytesOf(500_000))

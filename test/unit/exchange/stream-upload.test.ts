@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
 import { Gate } from '../../support/gate.ts'
-import { renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
+import { renderCredits, renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
 import { valuesOf } from '../support/reply.ts'
 import { type Stage, setStage, turns, until } from '../support/stage.ts'
 
@@ -192,6 +192,24 @@ describe('a streamed upload that nobody reads', () => {
     expect(controls(stage).at(-1)).toEqual({ cancel: true })
     expect(stage.publisher.payloadsFor(1).at(-1)?.length).not.toBe(0) // an empty reply would be in the way of it
     expect(stage.epoch.connections).toBe(0)
+  })
+
+  it.each([
+    ['credits', { flowControl: true }],
+    ['the control port', { feedback: { bytesWritten: async () => new Map<number, number>(), close: () => {} } }],
+  ])('is cancelled five seconds after %s may say that the answer is out', async (_mode, options) => {
+    const stage = setStage(answer, options)
+    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    await until(() => creditsOf(stage) > 0)
+    stage.receive(renderCredits(1, stage.publisher.received(1).length))
+    vi.advanceTimersByTime(500)
+    await turns(3)
+    vi.advanceTimersByTime(4999)
+    await turns(3)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(controls(stage).at(-1)).toEqual({ cancel: true })
   })
 
   it('is cancelled after 1 MiB', async () => {
