@@ -52,6 +52,8 @@ export interface StreamedBody extends IncomingBody {
   readonly streamed: true
   /** The rest is not wanted: what there is of it within bounds is thrown away. */
   drain(): void
+  /** Takes more of what is not wanted: while Mongrel2 waits for credits it does not see the client leave. */
+  drainFurther(): void
 }
 
 /**
@@ -86,6 +88,8 @@ export class Connection {
   #credits = 0
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
+  /** When the client is taken to have read its last answer. */
+  #readAt: number | undefined
 
   /** @param maxPipelined Requests that are worked on at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
@@ -169,6 +173,11 @@ export class Connection {
     this.upload = undefined
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
+  }
+
+  /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
+  probe(): void {
+    if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
   }
 
   /** Lets Mongrel2 send so many bytes more of a body. */
@@ -275,10 +284,14 @@ export class Connection {
   #takeLast(replies: Buffer[], now: number): void {
     if (this.upload?.streamed !== true) {
       replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    } else if (this.pacing.settled(now)) {
-      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once, so the answer has to be out.
+    } else {
+      if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
+      this.#readAt ??= now + this.pacing.readTime
+      if (this.#readAt > now) return this.#waitUntil(this.#readAt, now)
+      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once. Since there is something that it has not
+      // read, that resets the connection, and what the client has not read either is lost: so the answer has to have arrived.
       replies.push(renderControl(this.sender, [this.id], { cancel: true }))
-    } else return this.#waitToRetry(now)
+    }
     this.#end()
     this.#owner.closed(this)
   }
@@ -295,7 +308,10 @@ export class Connection {
 
   #waitToRetry(now: number): void {
     if (this.#waiting >= this.pacing.waitingLimit) this.#owner.stalled(this)
-    const at = this.pacing.retryAt(now)
+    this.#waitUntil(this.pacing.retryAt(now), now)
+  }
+
+  #waitUntil(at: number | undefined, now: number): void {
     if (at === undefined || this.#retry !== undefined) return
     this.#retry = setTimeout(
       () => {

@@ -227,12 +227,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /**
    * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
    * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are.
+   * A client that left amid a body that nobody reads is found when Mongrel2 has read what it had sent.
    */
   #keepAlive(): void {
     const now = performance.now()
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
+      connection.probe()
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }

@@ -50,6 +50,7 @@ const UNREAD_BODY: StreamedBody = {
   refuse: () => {},
   lost: () => {},
   drain: () => {},
+  drainFurther: () => {},
 }
 
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
