@@ -107,7 +107,7 @@ export class Intake {
     exchange.refuse(
       createResponse(`${reason}\n`, {
         status,
-        headers: { 'content-type': 'text/plain; charset=utf-8', connection: 'close' },
+        headers: { 'content-type': 'text/plain; charset=utf-8' },
       }),
     )
   }
