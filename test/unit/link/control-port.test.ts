@@ -96,5 +96,6 @@ describe('ControlPort', () => {
     await stand.receive()
     port.close()
     await expect(answer).rejects.toThrow()
+    await expect(port.bytesWritten()).rejects.toMatchObject({ name: 'Mongrel2Error', code: 'closed' })
   })
 })
