@@ -10,8 +10,8 @@ export interface Bar {
   readonly highlighted: boolean
 }
 
-const WIDTH = 760
-const LABELS = 290
+const WIDTH = 820
+const LABELS = 320
 const NOTES = 170
 const ROW = 30
 const BAR = 18

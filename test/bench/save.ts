@@ -49,7 +49,7 @@ function chartOf({ machine, results }: Run, reference: ContenderName): string {
     .sort((a, b) => b.value.median - a.value.median)
   return renderChart(
     'Hono hello: requests per second',
-    `${CONTENDERS[reference].title} is 1; CPU is that of the handler’s process, per request. ` +
+    `${CONTENDERS[reference].title} is 1; CPU is the handler’s, per request. ` +
       `Node ${machine.node}, ${machine.cores} × ${machine.cpu}`,
     bars,
   )
