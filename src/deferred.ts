@@ -25,7 +25,8 @@ export function delay(milliseconds: number): Promise<void> {
 /** Resolves when everything that was only waiting for promises has gone on as far as it can. */
 export function tickEnd(): Promise<'tick end'> {
   return new Promise((resolve) => {
-    process.nextTick(resolve, 'tick end')
+    // Behind a promise: in the callback of a socket, unlike in a reaction to a promise, the next tick comes before all promises.
+    queueMicrotask(() => process.nextTick(resolve, 'tick end'))
   })
 }
 
