@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { serveMongrel2 } from '../../src/serve.ts'
 import { freePort } from '../support/free-port.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
 /** A fenced block of the README. */
