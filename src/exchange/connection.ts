@@ -56,6 +56,18 @@ export interface StreamedBody extends IncomingBody {
   drainFurther(): void
 }
 
+/** What takes the frames of a WebSocket, as its connection sees it. */
+export interface IncomingFrames {
+  /** A frame came. */
+  receive(message: Message): void
+  /** No more will come, nor can any be sent. */
+  lost(): void
+  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
+  goAway(): Promise<void>
+  /** Ends what is open without waiting for the client. */
+  end(): void
+}
+
 /**
  * One client's connection: it orders the answers, owns every message that goes out, and knows whether the client is
  * still there and whether we still listen to it.
@@ -70,11 +82,14 @@ export class Connection {
   gone = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
+  /** Its WebSocket, from the handshake on: all that comes now are frames. */
+  frames: IncomingFrames | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
   #outbox: Uint8Array[] = []
   #waiting = 0
+  #position = 0
   #closing = false
   #pipelining = false
   #touched = false
@@ -105,9 +120,26 @@ export class Connection {
     return !this.busy && this.pacing.settled(now)
   }
 
-  /** Whether a request of it has not come or not been answered in full, or its close not been said. */
+  /** Whether a request of it has not come or not been answered in full, a WebSocket is open, or its close not been said. */
   get busy(): boolean {
-    return this.#exchanges.length > 0 || this.#waiting > 0 || this.upload !== undefined || (this.#closing && !this.gone)
+    if (this.#exchanges.length > 0 || this.#waiting > 0) return true
+    return this.upload !== undefined || this.frames !== undefined || (this.#closing && !this.gone)
+  }
+
+  /** How many bytes have been written since it was made, published or not. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** How many of them have not been delivered, as far as can be known. */
+  undelivered(): number {
+    return this.#waiting + this.pacing.undelivered(performance.now())
+  }
+
+  /** The client has read all up to this position. */
+  acknowledged(position: number): void {
+    this.pacing.acknowledged(position)
+    if (this.#waiting > 0) this.#touch()
   }
 
   /**
@@ -191,6 +223,7 @@ export class Connection {
     if (this.gone || this.#closing || bytes.length === 0) return
     this.#outbox.push(bytes)
     this.#waiting += bytes.length
+    this.#position += bytes.length
     this.#touch()
   }
 
@@ -211,6 +244,7 @@ export class Connection {
     this.#closing = true
     const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
     this.upload?.lost(reason)
+    this.frames?.lost()
     this.#abortAll(reason)
     this.#touch()
   }
@@ -238,6 +272,7 @@ export class Connection {
   /** The connection is no more: what waits is dropped, open exchanges are aborted. */
   lose(reason: DOMException): void {
     if (this.gone) return
+    this.frames?.lost()
     this.#end()
     this.upload?.lost(reason)
     this.#abortAll(reason)
@@ -325,6 +360,7 @@ export class Connection {
   #end(): void {
     this.gone = true
     this.deaf = true
+    this.frames = undefined
     this.#outbox = []
     this.#waiting = 0
     clearTimeout(this.#retry)

@@ -65,6 +65,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** The highest number of a connection that was seen: Mongrel2 counts them up. */
   #newest = -1
   #lost = false
+  #leaving = false
 
   /**
    * @param prefix What Mongrel2 subscribed to.
@@ -134,6 +135,19 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
   }
 
+  /** Takes leave of the clients of WebSockets, and opens no more; resolves when they have answered. */
+  async goAway(): Promise<void> {
+    this.#leaving = true
+    const farewells = [...this.#connections.values()].map((connection) => connection.frames?.goAway())
+    await Promise.all(farewells)
+  }
+
+  /** Ends the WebSockets whose clients have not answered: nothing will be heard of them any more. */
+  endSockets(): void {
+    this.#leaving = true
+    for (const connection of this.#connections.values()) connection.frames?.end()
+  }
+
   /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
   async drained(): Promise<void> {
     this.flush()
@@ -186,6 +200,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #deal(message: Message): void {
     if (kindOf(message) === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message)
+    if (connection?.frames !== undefined && kindOf(message) === 'frame') return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection)
@@ -198,7 +213,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       case 'request':
         return isUploadPart(message) ? this.#intake.refusePart(connection) : this.#intake.accept(message, connection)
       case 'handshake':
-        return this.#intake.refuse(this.#intake.open(message, connection), 501, 'WebSockets are not supported')
+        if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
+        return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
       default:
         // Frames without a handshake of ours, and sockets that are not HTTP: there is nothing to answer but the end.
         this.#application.counters.rejected++

@@ -13,6 +13,9 @@ import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 import { urlOf } from './url.ts'
+import { Handshake } from './websocket/handshake.ts'
+import { readHandshake } from './websocket/handshake-request.ts'
+import { registerHandshake } from './websocket/upgrade.ts'
 
 /** Looks at a request whose body is being stored; a Response ends it. */
 export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
@@ -27,6 +30,8 @@ export interface IntakeSettings {
   readonly uploads: UploadPlace
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
+  /** Bytes of messages that may wait for the client of a WebSocket. */
+  readonly maxBufferedBytes: number
   readonly onUploadStart: UploadStartHook | undefined
   /** Whether the globals are replaced, so that everything knows light objects. */
   readonly overrideGlobalObjects: boolean
@@ -96,18 +101,37 @@ export class Intake {
     )
   }
 
+  /** Takes the handshake of a WebSocket. */
+  acceptHandshake(message: Message, connection: Connection): void {
+    const exchange = this.open(message, connection)
+    const target = this.#targetOf(message, exchange.facts.http10)
+    if (typeof target === 'string') return this.refuse(exchange, 400, target)
+    const handshakeRequest = readHandshake(message)
+    if ('status' in handshakeRequest) {
+      return this.refuse(exchange, handshakeRequest.status, handshakeRequest.reason, handshakeRequest.headers)
+    }
+    const request = this.#requestOf(message, exchange, target, null, false)
+    if (request === undefined) return
+    const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings.maxBufferedBytes)
+    exchange.offer(handshake)
+    connection.frames = handshake
+    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined)
+    registerHandshake(handshake, request, mongrel2)
+    this.#application.run(exchange, request, { mongrel2 })
+  }
+
   /** Opens an exchange for a message. */
   open(message: Message, connection: Connection): Exchange {
     return new Exchange(connection, factsOf(message), this.#settings.logger, this.#application.opened())
   }
 
   /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
-  refuse(exchange: Exchange, status: number, reason: string): void {
+  refuse(exchange: Exchange, status: number, reason: string, headers: Record<string, string> = {}): void {
     this.#application.counters.rejected++
     exchange.refuse(
       createResponse(`${reason}\n`, {
         status,
-        headers: { 'content-type': 'text/plain; charset=utf-8' },
+        headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
       }),
     )
   }

@@ -30,6 +30,12 @@ export interface Pacing {
   wantsFeedback(now: number): boolean
   /** The client asked for more with nothing under way. */
   asked(): void
+  /** Whether it is worth asking the client itself what it has read, which a WebSocket can. */
+  wantsProbe(now: number): boolean
+  /** The client has read so many of the bytes that were published. */
+  acknowledged(bytes: number): void
+  /** Bytes that were published and have not been delivered, as far as can be known. */
+  undelivered(now: number): number
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
@@ -70,6 +76,16 @@ export class CreditPacing implements Pacing {
 
   asked(): void {}
 
+  wantsProbe(): boolean {
+    return false
+  }
+
+  acknowledged(): void {}
+
+  undelivered(): number {
+    return this.#outstanding
+  }
+
   retryAt(): undefined {
     return undefined
   }
@@ -101,13 +117,16 @@ const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
 const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
+/** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
+const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
 interface OutstandingMessage {
   readonly publishedAt: number
   /** When the slowest client that is to be served has it. */
   readonly deliveredAt: number
-  /** Bytes published for the connection up to its end. */
+  /** Bytes published for the connection before it, and up to its end. */
+  readonly begin: number
   readonly end: number
 }
 
@@ -144,12 +163,14 @@ export class EstimatePacing implements Pacing {
   }
 
   published(bytes: number, now: number): void {
+    const begin = this.total
     this.total += bytes
     this.#bytesSinceAsked += bytes
     this.#messagesSinceAsked++
     this.#idleAt = Math.max(this.#idleAt, now) + bytes / this.#bytesPerMillisecond
     const read = this.#idleAt - SOCKET_BUFFERS / this.#bytesPerMillisecond
-    this.outstanding.push({ publishedAt: now, deliveredAt: Math.max(now + DELIVERY_TIME, read), end: this.total })
+    const deliveredAt = Math.max(now + DELIVERY_TIME, read)
+    this.outstanding.push({ publishedAt: now, deliveredAt, begin, end: this.total })
   }
 
   credited(): void {}
@@ -165,9 +186,22 @@ export class EstimatePacing implements Pacing {
   /** Who asks again has read the answer before. */
   asked(): void {
     this.outstanding = []
-    this.#idleAt = 0
-    this.#bytesSinceAsked = 0
-    this.#messagesSinceAsked = 0
+    this.#forget()
+  }
+
+  wantsProbe(now: number): boolean {
+    return this.count(now) >= ASK_FROM
+  }
+
+  acknowledged(bytes: number): void {
+    this.delivered(bytes)
+    if (this.outstanding.length === 0) this.#forget()
+  }
+
+  undelivered(now: number): number {
+    this.count(now)
+    const [first] = this.outstanding
+    return first === undefined ? 0 : this.total - first.begin
   }
 
   retryAt(now: number): number | undefined {
@@ -188,6 +222,20 @@ export class EstimatePacing implements Pacing {
     )
   }
 
+  /** So many of the bytes published were delivered. */
+  protected delivered(bytes: number): void {
+    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= bytes) {
+      this.outstanding.shift()
+    }
+  }
+
+  /** The client has read everything. */
+  #forget(): void {
+    this.#idleAt = 0
+    this.#bytesSinceAsked = 0
+    this.#messagesSinceAsked = 0
+  }
+
   /** How many messages may wait in Mongrel2. */
   protected count(now: number): number {
     while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).deliveredAt <= now) {
@@ -197,9 +245,7 @@ export class EstimatePacing implements Pacing {
   }
 }
 
-/** From so many messages outstanding on, the control port is asked what became of them. */
-const ASK_FROM = 4
-/** How long an answer of it may take until the estimate holds again, in milliseconds. */
+/** How long an answer of the control port may take until the estimate holds again, in milliseconds. */
 const ANSWER_PATIENCE = 10_000
 
 /**
@@ -239,9 +285,7 @@ export class ControlPacing extends EstimatePacing {
       this.#exact = false
     }
     const before = this.outstanding.length
-    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= delivered) {
-      this.outstanding.shift()
-    }
+    this.delivered(delivered)
     return this.outstanding.length < before
   }
 

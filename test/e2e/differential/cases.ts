@@ -744,8 +744,8 @@ const connections: Case[] = [
     },
     differ(
       'Mongrel2 waits for frames from then on: the connection is of no use for requests',
-      refusal('WebSockets are not supported', '501 Not Implemented'),
-      text('text'),
+      { afterwards: 'closed' },
+      { afterwards: 'open' },
     ),
   ),
   one('HTTP/1.0', 'GET /text', { version: '1.0' }),
