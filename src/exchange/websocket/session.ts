@@ -235,7 +235,7 @@ export class Session implements IncomingFrames {
 
   /** The client's close frame: answered, unless it answers ours. */
   #takeClose(status: CloseStatus): void {
-    this.#say({ code: status.code, reason: '' })
+    this.#say(status)
     this.#end({ ...status, wasClean: true })
     this.#connection.close()
   }
@@ -245,7 +245,12 @@ export class Session implements IncomingFrames {
     if (this.#connection.undelivered() > this.#settings.maxBufferedBytes + MOST_PONG_BYTES) {
       throw new WebSocketFault(CLOSE_CODE.policyViolation, 'pings whose answers are not read')
     }
-    this.#connection.write(renderFrame(OPCODE.pong, payload))
+    const answer = () => {
+      if (!this.#said) this.#connection.write(renderFrame(OPCODE.pong, payload))
+    }
+    // Who pings behind a message finds the answer behind what was sent for it.
+    if (this.#outgoing.busy) this.#outgoing.add(answer)
+    else answer()
   }
 
   /** A ping comes back when the client has read all that was written before it. */
