@@ -129,8 +129,10 @@ export class Session implements IncomingFrames {
       return this.#writeMessage(renderFrame(opcode, payload), size)
     }
     this.#unframed += size
+    // The user may use his buffer again at once.
+    const kept = payload instanceof Buffer ? Buffer.from(payload) : payload
     this.#outgoing.add(async () => {
-      const frame = await this.#frameOf(opcode, payload, compress)
+      const frame = await this.#frameOf(opcode, kept, compress)
       if (frame !== undefined) this.#writeMessage(frame, size)
       this.#unframed -= size
     })
@@ -235,6 +237,8 @@ export class Session implements IncomingFrames {
 
   /** The client's close frame: answered, unless it answers ours. */
   #takeClose(status: CloseStatus): void {
+    // An answer to ours comes behind all that was sent: it was read.
+    if (this.#said) this.#ledger.undelivered(this.#connection.position)
     this.#say(status)
     this.#end({ ...status, wasClean: true })
     this.#connection.close()

@@ -20,10 +20,15 @@ export interface SocketStage {
   frame(flags: string, payload?: string | Uint8Array): void
 }
 
-/** Opens a socket. */
+/**
+ * Opens a socket.
+ *
+ * @param before What the handler waits for before it returns its response.
+ */
 export function openSocket(
   options: UpgradeWebSocketOptions = {},
   { headers, ...stageOptions }: StageOptions & { headers?: Record<string, string> } = {},
+  before?: () => Promise<void>,
 ): SocketStage {
   const sockets: ServerWebSocket[] = []
   const events: string[] = []
@@ -31,7 +36,7 @@ export function openSocket(
     const { socket, response } = upgradeWebSocket(request, options)
     sockets.push(socket)
     record(socket, events)
-    return response
+    return before === undefined ? response : before().then(() => response)
   }, stageOptions)
   stage.receive(renderHandshake({ headers: headers ?? {} }))
   const [socket] = sockets
@@ -45,7 +50,7 @@ export function openSocket(
   }
 }
 
-/** Describes what happens at a socket. */
+/** Describes what happens at a socket, which gets bytes as ArrayBuffer. */
 export function record(socket: ServerWebSocket, events: string[]): void {
   socket.binaryType = 'arraybuffer'
   socket.addEventListener('open', () => events.push('open'))
