@@ -136,6 +136,11 @@ export class Connection {
     return this.#waiting + this.pacing.undelivered(performance.now())
   }
 
+  /** Whether it is worth asking the client what it has read. */
+  get wantsProbe(): boolean {
+    return this.pacing.wantsProbe(this.#waiting, performance.now())
+  }
+
   /** The client has read all up to this position. */
   acknowledged(position: number): void {
     this.pacing.acknowledged(position)

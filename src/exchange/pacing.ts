@@ -30,8 +30,12 @@ export interface Pacing {
   wantsFeedback(now: number): boolean
   /** The client asked for more with nothing under way. */
   asked(): void
-  /** Whether it is worth asking the client itself what it has read, which a WebSocket can. */
-  wantsProbe(now: number): boolean
+  /**
+   * Whether it is worth asking the client itself what it has read, which a WebSocket can.
+   *
+   * @param waiting Bytes that wait to be published.
+   */
+  wantsProbe(waiting: number, now: number): boolean
   /** The client has read so many of the bytes that were published. */
   acknowledged(bytes: number): void
   /** Bytes that were published and have not been delivered, as far as can be known. */
@@ -189,8 +193,8 @@ export class EstimatePacing implements Pacing {
     this.#forget()
   }
 
-  wantsProbe(now: number): boolean {
-    return this.count(now) >= ASK_FROM
+  wantsProbe(waiting: number, now: number): boolean {
+    return this.count(now) >= ASK_FROM || waiting + this.undelivered(now) > SOCKET_BUFFERS
   }
 
   acknowledged(bytes: number): void {

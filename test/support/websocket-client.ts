@@ -28,21 +28,29 @@ export class RawWebSocket implements Disposable {
     for (const event of ['end', 'close']) this.#socket.on(event, () => this.#end())
   }
 
-  /** Opens a connection and sends a handshake; resolves when there is a response to it, or the end. */
-  static async open(port: number, path = '/', fields: readonly string[] = []): Promise<RawWebSocket> {
+  /**
+   * Opens a connection and sends a handshake; resolves when there is a response to it, or the end.
+   *
+   * @param behind What is sent with it, without waiting for the response.
+   */
+  static async open(
+    port: number,
+    path = '/',
+    fields: readonly string[] = [],
+    behind: Uint8Array = new Uint8Array(),
+  ): Promise<RawWebSocket> {
     const client = new RawWebSocket(port)
-    client.send(
-      [
-        `GET ${path} HTTP/1.1`,
-        `Host: 127.0.0.1:${port}`,
-        'Connection: Upgrade',
-        'Upgrade: websocket',
-        'Sec-WebSocket-Version: 13',
-        `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
-        ...fields,
-        '\r\n',
-      ].join('\r\n'),
-    )
+    const head = [
+      `GET ${path} HTTP/1.1`,
+      `Host: 127.0.0.1:${port}`,
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+      ...fields,
+      '\r\n',
+    ].join('\r\n')
+    client.send(Buffer.concat([Buffer.from(head, 'latin1'), behind]))
     await client.until(() => client.head !== '')
     return client
   }

@@ -267,7 +267,7 @@ export class Session implements IncomingFrames {
 
   /** Where nobody tells what the client has read, it is asked itself: otherwise messages would have to wait until it surely has. */
   #probe(): void {
-    if (this.#probed === undefined && this.#connection.pacing.wantsProbe(performance.now())) this.#ping()
+    if (this.#probed === undefined && this.#connection.wantsProbe) this.#ping()
   }
 
   #ping(): void {
