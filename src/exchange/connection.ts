@@ -60,6 +60,8 @@ export interface StreamedBody extends IncomingBody {
 export interface IncomingFrames {
   /** A frame came. */
   receive(message: Message): void
+  /** What was written goes out now, and what is written now with it, at its end. */
+  publishing(): void
   /** No more will come, nor can any be sent. */
   lost(): void
   /** Takes leave of the client; resolves when it has answered, or is not waited for. */
@@ -134,6 +136,11 @@ export class Connection {
   /** How many of them have not been delivered, as far as can be known. */
   undelivered(): number {
     return this.#waiting + this.pacing.undelivered(performance.now())
+  }
+
+  /** Whether something waits to be published. */
+  get waits(): boolean {
+    return this.#waiting > 0
   }
 
   /** Whether it is worth asking the client what it has read. */
@@ -290,8 +297,9 @@ export class Connection {
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
+      if (this.pacing.allowance(this.#waiting, this.#isComplete(), now) <= 0) break
+      this.frames?.publishing()
       const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
-      if (size <= 0) break
       replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size

@@ -115,6 +115,8 @@ export class Handshake implements IncomingFrames {
     this.#earlyBytes += message.body.length
   }
 
+  publishing(): void {}
+
   lost(): void {
     this.reject()
   }

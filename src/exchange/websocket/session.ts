@@ -164,6 +164,18 @@ export class Session implements IncomingFrames {
     })
   }
 
+  /**
+   * Where nobody tells what the client has read, it is asked itself: otherwise messages would have to wait until it surely has. The
+   * ping is the end of what Mongrel2 takes as one message, so that its pong settles all of that, and makes room.
+   */
+  publishing(): void {
+    if (this.#said || this.#probed !== undefined || !this.#connection.wantsProbe) return
+    this.#probed = this.#connection.position + PING_FRAME_BYTES
+    const payload = Buffer.alloc(POSITION_BYTES)
+    payload.writeUIntBE(this.#probed, 0, POSITION_BYTES)
+    this.#connection.write(renderFrame(OPCODE.ping, payload))
+  }
+
   lost(): void {
     this.#end({ code: CLOSE_CODE.abnormal, reason: '', wasClean: false })
   }
@@ -262,20 +274,13 @@ export class Session implements IncomingFrames {
     if (payload.length !== POSITION_BYTES || payload.readUIntBE(0, POSITION_BYTES) !== this.#probed) return
     this.#connection.acknowledged(this.#probed)
     this.#probed = undefined
-    this.#probe()
+    // Behind what waits the next ping goes out with it.
+    if (!this.#connection.waits) this.publishing()
   }
 
-  /** Where nobody tells what the client has read, it is asked itself: otherwise messages would have to wait until it surely has. */
-  #probe(): void {
-    if (this.#probed === undefined && this.#connection.wantsProbe) this.#ping()
-  }
-
+  /** Asks for a sign of life. */
   #ping(): void {
-    if (this.#said) return
-    this.#probed = this.#connection.position + PING_FRAME_BYTES
-    const payload = Buffer.alloc(POSITION_BYTES)
-    payload.writeUIntBE(this.#probed, 0, POSITION_BYTES)
-    this.#connection.write(renderFrame(OPCODE.ping, payload))
+    if (!this.#said) this.#connection.write(renderFrame(OPCODE.ping, Buffer.alloc(0)))
   }
 
   async #frameOf(opcode: number, data: Buffer | Blob, compress: boolean): Promise<Buffer | undefined> {
@@ -294,7 +299,6 @@ export class Session implements IncomingFrames {
     if (!this.#isOpen()) return
     this.#connection.write(frame)
     this.#ledger.add(this.#connection.position, size)
-    this.#probe()
   }
 
   #writeClose(status: CloseStatus): void {
