@@ -135,7 +135,10 @@ export class Client {
     if (route === undefined) return this.#refuse(REFUSALS.notFound)
     const arrival = { ...route, head, fields: this.#fields(head, route.pattern) }
     const key = webSocketKey(head)
-    if (key !== undefined && !first) return 'is over' // Mongrel2 shakes hands only at a connection's beginning
+    if (key !== undefined && !first) {
+      this.kill() // Mongrel2 shakes hands only at a connection's beginning
+      return 'is over'
+    }
     const expectation = head.fields.get('expect')?.[0]
     if (expectation === '100-continue') this.#stream.write(CONTINUE)
     else if (expectation !== undefined) return this.#refuse(REFUSALS.expectationFailed)
