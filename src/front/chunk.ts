@@ -14,9 +14,10 @@ export interface Chunk {
 /**
  * Finds the chunk that begins at the first byte.
  *
+ * @param eager Whether a chunk is complete without the line's end behind its data, which then is no part of it.
  * @returns `incomplete` when there is more to come, `broken` for what Mongrel2 refuses.
  */
-export function chunkIn(bytes: Buffer, trailersMost: number): Chunk | 'incomplete' | 'broken' {
+export function chunkIn(bytes: Buffer, trailersMost: number, eager: boolean): Chunk | 'incomplete' | 'broken' {
   const sizeEnd = bytes.subarray(0, MAX_SIZE_DIGITS + CRLF.length).indexOf(CRLF)
   if (sizeEnd === -1) return bytes.length > MAX_SIZE_DIGITS + 1 ? 'broken' : 'incomplete'
   // A size that is no number ends the body.
@@ -25,9 +26,9 @@ export function chunkIn(bytes: Buffer, trailersMost: number): Chunk | 'incomplet
   const start = sizeEnd + CRLF.length
   if (size <= 0) return lastChunk(bytes, sizeEnd, start, trailersMost)
   const end = start + size
-  const next = end + CRLF.length
+  const next = eager ? end : end + CRLF.length
   if (bytes.length < next) return 'incomplete'
-  return bytes.toString('latin1', end, next) === CRLF ? { start, end, next } : 'broken'
+  return eager || bytes.toString('latin1', end, next) === CRLF ? { start, end, next } : 'broken'
 }
 
 /** Trailers are dropped. */

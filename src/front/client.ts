@@ -21,6 +21,8 @@ export interface ClientSettings {
   readonly bufferSize: number
   /** `limits.content_length`: bytes of a body that come within its request's message. */
   readonly contentLength: number
+  /** Whether a chunk is passed on when its data has come. Mongrel2 waits for the line's end behind it, which some clients send with the next. */
+  readonly eagerChunks: boolean
 }
 
 /** Where a client comes from. */
@@ -223,7 +225,7 @@ export class Client {
     this.#credits = 0
     await this.#send(arrival, arrival.fields.set('UPLOAD_STREAM', '0'), NOTHING)
     for (let offset = 0; ; ) {
-      const chunk = (await this.#asked()) ? await this.#chunk() : undefined
+      const chunk = (await this.#asked()) && (await this.#betweenChunks(offset)) ? await this.#chunk() : undefined
       if (chunk === undefined) return 'is over'
       const piece = this.#reader.take(chunk.next).subarray(chunk.start, chunk.end)
       await this.#sendPart(arrival, offset, piece, piece.length === 0)
@@ -232,9 +234,16 @@ export class Client {
     }
   }
 
+  /** Reads the line's end that an eager chunk has left behind; false when something else comes. */
+  async #betweenChunks(offset: number): Promise<boolean> {
+    if (offset === 0 || !this.#settings.eagerChunks) return true
+    return (await this.#reader.takeAll(2))?.toString('latin1') === '\r\n'
+  }
+
   async #chunk(): Promise<Chunk | undefined> {
+    const { contentLength, eagerChunks } = this.#settings
     for (;;) {
-      const chunk = chunkIn(this.#reader.bytes, this.#settings.contentLength)
+      const chunk = chunkIn(this.#reader.bytes, contentLength, eagerChunks)
       if (chunk === 'broken') return undefined
       if (chunk !== 'incomplete') return chunk
       if (!(await this.#reader.more())) return undefined

@@ -83,11 +83,12 @@ export function checkFrontOptions(options: FrontOptions): RouterSettings & { por
     host: text('host', options.host, '127.0.0.1', /./),
     routes: options.routes.map(checkRoute),
     ...checkSettings(options),
+    eagerChunks: false,
   }
 }
 
 /** Checks what does not depend on where clients come from. */
-export function checkSettings(options: FrontSettings): Omit<RouterSettings, 'routes'> {
+export function checkSettings(options: FrontSettings): Omit<RouterSettings, 'routes' | 'eagerChunks'> {
   return {
     uploads: oneOf('uploads', options.uploads, ['stream', 'none'], 'stream'),
     flowControl: boolean('flowControl', options.flowControl, false),
