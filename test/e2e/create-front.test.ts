@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fetch } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createFront, type Front } from '../../src/front/index.ts'
 import { serveMongrel2 } from '../../src/index.ts'
+import { LACKS } from '../support/embedded.ts'
 import { freePorts } from '../support/free-port.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { RawHandler } from '../support/raw-handler.ts'
@@ -81,6 +82,11 @@ describe('createFront', () => {
     using handler = await RawHandler.connect(`${endpoint('a').sendSpec},${endpoint('a').recvSpec}`)
     await handler.publish('test 3:X 1, 26:3:ctl,16:7:credits,3:1.5^}]')
     expect(await logger.next('error')).toMatch(/dropped a reply .*expected keep-alive, credits or cancel: test 3:X 1, /)
+  })
+
+  it('is described in the README with all that it lacks', () => {
+    const readme = readFileSync('README.md', 'utf8')
+    for (const text of Object.values(LACKS)) expect(readme).toContain(` | ${text} |`)
   })
 
   it('rejects where an address is taken, and leaves nothing open', async () => {
