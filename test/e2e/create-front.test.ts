@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { fetch } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createFront, type Front } from '../../src/front/index.ts'
-import { serveMongrel2 } from '../../src/index.ts'
 import { LACKS } from '../support/embedded.ts'
 import { freePorts } from '../support/free-port.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { RawHandler } from '../support/raw-handler.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 let directory: string
 let front: Front | undefined

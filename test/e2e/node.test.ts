@@ -3,10 +3,10 @@ import { fetch } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Bindings, getConnInfo, mongrel2 as middleware } from '../../adapters/hono/index.ts'
 import { type NodeHandler, type NodeServeOptions, type NodeServer, serveNode } from '../../adapters/node/index.ts'
-import { serveMongrel2 } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 let server: NodeServer | undefined
 let logger: CollectingLogger

@@ -168,10 +168,10 @@ describe('close', () => {
     }
   })
 
-  it('comes to its end where Mongrel2 goes in the same moment', async () => {
+  it.each(['zeromq', 'zmtp'] as const)('comes to its end where Mongrel2 goes in the same moment: %s', async (link) => {
     for (let n = 0; n < 20; n++) {
       const fake = await startFakeMongrel2()
-      const server = serveMongrel2(() => new Response('x'), { zeromq: fake.endpoint, logger: {} })
+      const server = serveMongrel2(() => new Response('x'), { zeromq: fake.endpoint, link, logger: {} })
       await server.ready
       const gone = fake[Symbol.asyncDispose]()
       await server.close()

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { fetch, request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Mongrel2Dispatcher, type Mongrel2DispatcherOptions } from '../../adapters/undici/index.ts'
-import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 const MIB = 1024 * 1024
 const URL = 'http://handler.example'

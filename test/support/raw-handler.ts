@@ -53,14 +53,13 @@ export class RawHandler implements Disposable {
     }
     const { connectionId, path, headers, body } = this.#messages.shift() as Message
     if (!this.#ids.includes(connectionId)) this.#ids.push(connectionId)
+    const fields: string[] = []
+    headers.forEach((name, value) => fields.push(`${name}: ${value}`))
     return {
       connection: this.#ids.indexOf(connectionId) + 1,
       path,
       own: headers.ownEntries(),
-      fields: headers
-        .fields()
-        .map(([name, value]) => `${name}: ${value}`)
-        .sort(),
+      fields: fields.sort(),
       body: body.toString('latin1'),
     }
   }
