@@ -16,14 +16,19 @@ const GET_MONGREL2 = `Mongrel2 is needed: the programs mongrel2 and m2sh must be
 /**
  * Makes a fresh clone ready: packages, Mongrel2, dist/. Does nothing where nothing is missing.
  *
- * @param {{ signal?: AbortSignal }} options `signal` ends it half-way.
+ * @param {{ signal?: AbortSignal, mongrel2Optional?: boolean }} options `signal` ends it half-way.
+ * @returns {Promise<string | undefined>} Why there is no Mongrel2, where there need not be one.
  * @throws {Error} With a message for the user, when something cannot be had.
  */
-export async function setUp({ signal } = {}) {
+export async function setUp({ signal, mongrel2Optional = false } = {}) {
   checkNode()
   await installPackages(signal)
-  await installMongrel2(signal)
+  const missing = await installMongrel2(signal).catch((error) => {
+    if (!mongrel2Optional || signal?.aborted) throw error
+    return error.message
+  })
   await build(signal)
+  return missing
 }
 
 /** Throws unless this Node is one that package.json allows. */

@@ -5,8 +5,19 @@ import type { FetchHandler } from './exchange/handler.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
 import type { Endpoint } from './link/endpoint.ts'
-import { consoleLogger, type Logger } from './log.ts'
-import { boolean, integer, invalid, isObject, known, MAX_DELAY, optionalFunction } from './option-checks.ts'
+import type { Logger } from './log.ts'
+import {
+  boolean,
+  integer,
+  invalid,
+  isObject,
+  known,
+  loggerOf,
+  MAX_BYTES,
+  MAX_DELAY,
+  optionalFunction,
+  specOf,
+} from './option-check.ts'
 
 /** A fetch handler, or an object with one, as `export default app` gives. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
@@ -139,9 +150,6 @@ export interface Settings {
 }
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
-/** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
-const MAX_BYTES = 1024 * 1024 * 1024
-
 /**
  * Checks what a user gave to `serveMongrel2`.
  *
@@ -276,21 +284,6 @@ function linkOf(link: unknown, specs: readonly string[]): 'zmtp' | 'zeromq' {
   }
 }
 
-/** Host names as libzmq takes them, or an IPv6 address in brackets. */
-const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
-/** `sun_path` of Linux holds 108 bytes, the last of them zero. */
-const IPC_LONGEST = 107
-
-function specOf(name: string, spec: unknown): string {
-  if (typeof spec !== 'string') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
-  const port = TCP.exec(spec)?.[1]
-  if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return spec
-  const path = spec.startsWith('ipc://') ? spec.slice('ipc://'.length) : ''
-  if (path === '') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
-  if (Buffer.byteLength(path) > IPC_LONGEST) throw invalid(name, `an ipc path of at most ${IPC_LONGEST} bytes`, spec)
-  return spec
-}
-
 function checkUploads(uploads: unknown): UploadOptions {
   if (uploads === undefined) return {}
   if (!isObject(uploads)) throw invalid('uploads', '{ tempStore, keep }', uploads)
@@ -333,13 +326,6 @@ function trustProxyOf(trustProxy: unknown): TrustProxy {
   if (typeof trustProxy === 'boolean') return trustProxy
   if (typeof trustProxy === 'number' && Number.isInteger(trustProxy) && trustProxy >= 0) return trustProxy
   throw invalid('trustProxy', 'true, false or a number of proxies', trustProxy)
-}
-
-function loggerOf(logger: unknown): Logger {
-  if (logger === undefined) return consoleLogger
-  if (!isObject(logger)) throw invalid('logger', 'an object with the methods debug, info, warn and error', logger)
-  for (const name of ['debug', 'info', 'warn', 'error']) optionalFunction(`logger.${name}`, logger[name])
-  return logger as Logger
 }
 
 function signalOf(signal: unknown): AbortSignal | undefined {

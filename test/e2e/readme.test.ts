@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { freePort } from '../support/free-port.ts'
+import { freePort, freePorts } from '../support/free-port.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
@@ -30,6 +30,8 @@ const BLOCKS: Block[] = [...README.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(
 const SNIPPETS = BLOCKS.filter(({ language }) => language === 'ts')
 /** A snippet without imports is a part of a program. */
 const PROGRAMS = SNIPPETS.filter(({ code }) => /^import /m.test(code))
+/** The ports that the README writes. */
+const PORTS = ['9999', '9998', '6767', '8080']
 /** What is written around a part of a program, for the names it takes as given. */
 const AROUND_A_PART = `import { type FetchHandler, serveMongrel2 } from 'mongrel2-fetch'
 declare const handler: FetchHandler
@@ -44,7 +46,15 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'getConnInfo(c)': ['/', 'Hello, 127.0.0.1'],
   'AutoRouter()': ['/hello/world', '"Hello, world!"'],
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
+  'Hello twice': ['/', 'Hello twice'],
 }
+
+/** The programs that need no Mongrel2, found by a piece of their code, and what one prints or answers at its port 6767. */
+const ALONE: Record<string, { prints?: string; answers?: string }> = {
+  'createFront({': { answers: 'Hello without Mongrel2' },
+  'new Mongrel2Dispatcher(': { prints: 'Hello, handler\n' },
+}
+const isAlone = ({ code }: Block) => Object.keys(ALONE).some((piece) => code.includes(piece))
 
 /** The block that starts Mongrel2 by hand, found by a piece of it. */
 const BY_HAND = 'mongrel2 config.sqlite'
@@ -82,7 +92,7 @@ describe('The snippets', () => {
 
   beforeAll(async () => {
     project = await UserProject.create()
-    await project.install('hono', 'itty-router', '@types/node')
+    await project.install('hono', 'itty-router', 'undici', '@hono/node-server', '@types/node')
   }, INSTALL_TIMEOUT)
 
   afterAll(() => {
@@ -98,20 +108,43 @@ describe('The snippets', () => {
     await project.compile(paths, USERS_OPTIONS)
   })
 
-  it.each(PROGRAMS)('answer a request: line $line', async ({ code, line }) => {
+  it.each(PROGRAMS.filter((program) => !isAlone(program)))('answer a request: line $line', async ({ code, line }) => {
     const answers = Object.entries(ANSWERS).filter(([piece]) => code.includes(piece))
     expect(answers, 'one entry of ANSWERS must say what this program answers').toHaveLength(1)
     const [path, body] = answers[0]?.[1] ?? []
     expect(code).toContain(ENDPOINT)
 
     await using mongrel2 = await startMongrel2()
-    project.write(`program-${line}.ts`, code.replaceAll(ENDPOINT, mongrel2.endpoint))
+    const port = await freePort()
+    project.write(
+      `program-${line}.ts`,
+      code.replaceAll(ENDPOINT, mongrel2.endpoint).replace('port: 8080', `port: ${port}`),
+    )
     await project.compile([`program-${line}.ts`], USERS_OPTIONS)
     await using program = launch(process.execPath, [`program-${line}.js`], { cwd: project.directory })
     // The request waits until the program is there.
     const response = await Promise.race([fetch(`http://127.0.0.1:${mongrel2.port}${path}`), program.ended])
     expect(response.status).toBe(200)
     expect(await response.text()).toBe(body)
+  })
+
+  it.each(PROGRAMS.filter(isAlone))('do without Mongrel2: line $line', async ({ code, line }) => {
+    const [found] = Object.entries(ALONE).filter(([piece]) => code.includes(piece))
+    const { prints, answers } = found?.[1] ?? {}
+    const ports = await freePorts(PORTS.length)
+    let changed = code
+    for (const [at, port] of PORTS.entries()) changed = changed.replaceAll(`${port}`, String(ports[at]))
+    project.write(`alone-${line}.ts`, changed)
+    await project.compile([`alone-${line}.ts`], USERS_OPTIONS)
+    if (prints !== undefined) {
+      expect(await project.script(`import '../alone-${line}.js'`)).toBe(prints)
+      return
+    }
+    await using program = launch(process.execPath, [`alone-${line}.js`], { cwd: project.directory })
+    const url = `http://127.0.0.1:${ports[PORTS.indexOf('6767')]}/`
+    const answer = async () => await (await fetch(url)).text()
+    const polled = expect.poll(() => answer().catch(() => undefined), { timeout: 20_000 }).toBe(answers)
+    await Promise.race([polled, program.ended])
   })
 })
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fetch, request as send } from 'undici'
 import { describe, expect, it } from 'vitest'
 import type { Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { startFakeMongrel2 } from '../support/fake-mongrel2.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -164,6 +165,17 @@ describe('close', () => {
       await using again = await serve(mongrel2, () => new Response('again'))
       expect(await (await fetch(urlOf(mongrel2))).text()).toBe('again')
       expect(again.stats().requests).toBe(1)
+    }
+  })
+
+  it.each(['zeromq', 'zmtp'] as const)('comes to its end where Mongrel2 goes in the same moment: %s', async (link) => {
+    for (let n = 0; n < 20; n++) {
+      const fake = await startFakeMongrel2()
+      const server = serveMongrel2(() => new Response('x'), { zeromq: fake.endpoint, link, logger: {} })
+      await server.ready
+      const gone = fake[Symbol.asyncDispose]()
+      await server.close()
+      await gone
     }
   })
 

@@ -1,4 +1,4 @@
-import { boolean, integer, invalid, isObject, known, MAX_DELAY } from '../../option-checks.ts'
+import { boolean, integer, invalid, isObject, known, MAX_DELAY } from '../../option-check.ts'
 
 /** Whose pages may open a WebSocket: a list of origins such as `https://example.org`, a pattern, or a function. */
 export type OriginCheck = readonly string[] | RegExp | ((origin: string | undefined) => boolean)
