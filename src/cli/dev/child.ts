@@ -1,30 +1,44 @@
-// The process of an app under `mongrel2-fetch dev`; its parent sends the flags and may take it down.
+// The process of an app under `mongrel2-fetch dev`, told what to do by the `AppProcess` that has forked it.
 
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
 import { describeError } from '../../log.ts'
 import type { Mongrel2Handler } from '../../options.ts'
 import { serveMongrel2 } from '../../serve.ts'
-import type { Given } from '../given.ts'
+import type { GivenOptions } from '../given.ts'
 import { loadHandler } from '../load-handler.ts'
-import type { OptionKey } from '../option-table.ts'
 import { type CommandSettings, settingsOf } from '../settings.ts'
-import { stopSignal } from '../stop-signals.ts'
+import type { AppCommand } from './app-process.ts'
 import { errorPage } from './error-page.ts'
 
-process.once('message', (flags: [OptionKey, Given][]) => {
-  main(flags).then(
-    () => process.exit(),
+/** How often it is looked whether everything has arrived, in milliseconds. */
+const POLL_TIME = 5
+
+/** Resolves with how many messages are to be answered before the end. */
+const stopAfter: Deferred<number> = deferred()
+
+process.on('message', (command: AppCommand) => {
+  if ('stopAfter' in command) stopAfter.resolve(command.stopAfter)
+  else run(new Map(command.flags))
+})
+process.on('disconnect', () => stopAfter.resolve(0))
+// Ctrl-C reaches everybody at the terminal; the one who has forked us says when to stop.
+process.on('SIGINT', () => {})
+
+function run(flags: GivenOptions): void {
+  serve(flags).then(
+    () => process.exit(0),
     (error: unknown) => {
       console.error(describeError(error))
       process.exit(1)
     },
   )
-})
+}
 
-async function main(flags: [OptionKey, Given][]): Promise<void> {
-  const settings = await settingsOf(new Map(flags))
+async function serve(flags: GivenOptions): Promise<void> {
+  const settings = await settingsOf(flags)
   const { logger, options, closeTimeout } = settings
-  const stopped = Promise.race([stopSignal(), new Promise((resolve) => process.on('disconnect', resolve))])
   // What nobody caught is shown, and the app goes on: the next change makes a new process.
   process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))
 
@@ -36,9 +50,11 @@ async function main(flags: [OptionKey, Given][]): Promise<void> {
     },
     ...options,
   })
-  await Promise.race([server.ready.then(() => process.send?.('ready')), stopped])
-  await stopped
-  await server.close({ timeout: closeTimeout })
+  await Promise.race([server.ready.then(() => process.send?.('ready')), stopAfter.promise])
+  const sent = await stopAfter.promise
+  const deadline = performance.now() + closeTimeout
+  while (server.stats().messages < sent && performance.now() < deadline) await sleep(POLL_TIME)
+  await server.close({ timeout: Math.max(0, Math.round(deadline - performance.now())) })
 }
 
 /** The app's handler, or one that shows why there is none. */

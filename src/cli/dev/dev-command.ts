@@ -1,4 +1,5 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join, relative } from 'node:path'
 import { CommandError, type Ending } from '../exit-code.ts'
 import type { GivenOptions } from '../given.ts'
@@ -6,6 +7,7 @@ import { type CommandSettings, settingsOf } from '../settings.ts'
 import { stopSignal } from '../stop-signals.ts'
 import { AppProcess } from './app-process.ts'
 import { type DevFront, DevMongrel2 } from './mongrel2.ts'
+import { type Lane, Relay } from './relay.ts'
 import { WatchedFiles } from './watched-files.ts'
 
 /** `mongrel2-fetch dev`: a front, and an app behind it that is replaced after each change; how it ended. */
@@ -13,17 +15,17 @@ export async function devCommand(flags: GivenOptions): Promise<Ending> {
   const stopped = stopSignal()
   // A Handler of the configuration file is for `serve`; one of the command line is wanted.
   const front = flags.has('zeromq') ? undefined : await findFront()
+  const sockets = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-dev-'))
+  const leave = () => rmSync(sockets, { recursive: true, force: true })
+  process.on('exit', leave)
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf(attached)
     const url = await front?.start(settings.port)
-    const where = front === undefined ? 'at --zeromq' : `at ${url} through ${front.name}`
-    await serveAndReload(
-      attached,
-      settings,
-      where,
-      Promise.race([stopped, ...(front === undefined ? [] : [front.died])]),
-    )
+    const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
+    using relay = new Relay(endpointsOf(attached), sockets)
+    const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
+    await serveAndReload(attached, settings, relay, where, ended)
     return 'ok'
   } finally {
     await front?.stop()
@@ -43,39 +45,56 @@ function attach(flags: GivenOptions, { name, endpoint, chroot }: DevFront): Give
   return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
 }
 
-/** Runs the app until it is to stop. A new process serves before the old one stops taking requests, and that one answers what it has. */
+/** From flags they are strings. */
+function endpointsOf(flags: GivenOptions): string[] {
+  return [flags.get('zeromq')?.value].flat().map(String)
+}
+
+/** Runs the app until it is to stop. After a change the next life is ready before messages go there, and the last answers what it has. */
 async function serveAndReload(
   flags: GivenOptions,
   { app, logger }: CommandSettings,
+  relay: Relay,
   where: string,
   stopped: Promise<unknown>,
 ): Promise<void> {
   const name = relative(process.cwd(), app)
   using files = new WatchedFiles()
   files.add(app)
-  const alive = new Set<AppProcess>()
+  const lives = new Map<AppProcess, Lane>()
   let current: AppProcess | undefined
+  const leave = async (life: AppProcess | undefined) => {
+    const sent = life === undefined ? undefined : lives.get(life)?.sent
+    if (sent !== undefined) await life?.stop(sent)
+  }
+  const end = stopped.then(() => 'stop')
   try {
-    for (let life = 1; ; life++) {
-      const next = new AppProcess(flags, (path) => files.add(path))
-      alive.add(next)
-      next.ended.then(() => alive.delete(next))
-      const came = await Promise.race([next.ready.then(() => 'ready', String), stopped.then(() => 'stopped')])
-      if (came === 'stopped') return
+    for (;;) {
+      const lane = await relay.open()
+      const life = new AppProcess(new Map([...flags, ['zeromq', { value: lane.endpoints, from: 'dev' }]]), (path) =>
+        files.add(path),
+      )
+      lives.set(life, lane)
+      life.ended.then((how) => {
+        relay.interrupt(lane)
+        lane.close()
+        // One that was replaced, or stopped, or never began has ended as it should, or its end is told below.
+        if (current === life) logger.error?.(`mongrel2-fetch: ${name} ended by itself (${how}) and waits for a change`)
+        lives.delete(life)
+      })
+      const came = await Promise.race([life.ready.then(() => 'ready', String), end])
+      if (came === 'stop') return
       if (came === 'ready') {
-        current?.stop()
-        current = next
-        console.log(life === 1 ? `mongrel2-fetch serves ${name} ${where}` : `mongrel2-fetch serves ${name} again`)
-        next.ended.then((how) => {
-          if (current === next)
-            logger.error?.(`mongrel2-fetch: ${name} ended by itself (${how}): change a file to start it again`)
-        })
-      } else logger.error?.(`mongrel2-fetch: ${name} did not start (${came}): waits for a change`)
-      if ((await Promise.race([files.changed(), stopped])) !== 'changed') return
+        relay.switchTo(lane)
+        console.log(`mongrel2-fetch serves ${name} ${current === undefined ? where : 'again'}`)
+        leave(current)
+        current = life
+      } else logger.error?.(`mongrel2-fetch: ${name} did not start (${came}) and waits for a change`)
+      if ((await Promise.race([files.changed(), end])) === 'stop') return
     }
   } finally {
     current = undefined
-    await Promise.all([...alive].map((process) => process.stop()))
+    await Promise.all([...lives.keys()].map(leave))
   }
 }
 

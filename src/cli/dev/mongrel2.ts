@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chown, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { chown, mkdir, mkdtemp, realpath, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +22,7 @@ export interface DevFront {
   readonly name: string
   /** What the app serves, as `zeromq` takes it. */
   readonly endpoint: string
-  /** What the app takes for its `chroot`. */
+  /** What the app takes for its `chroot`; there is room for sockets in it. */
   readonly chroot: string
   /**
    * Begins to listen for browsers.
@@ -44,6 +45,11 @@ export class DevMongrel2 implements DevFront {
   readonly died: Promise<never>
   #reportDeath: (error: CommandError) => void = () => {}
   #child: ChildProcess | undefined
+  /** Leaves nothing behind, also when this process ends at once. */
+  readonly #leave = (): void => {
+    this.#child?.kill('SIGKILL')
+    rmSync(this.chroot, { recursive: true, force: true })
+  }
 
   private constructor(directory: string) {
     this.chroot = directory
@@ -51,6 +57,7 @@ export class DevMongrel2 implements DevFront {
     this.died = new Promise((_, reject) => {
       this.#reportDeath = reject
     })
+    process.on('exit', this.#leave)
     this.died.catch(() => {}) // whether that is bad is for the one who waits for it
   }
 
@@ -78,7 +85,8 @@ export class DevMongrel2 implements DevFront {
       child.kill('SIGTERM')
       await exit
     }
-    await rm(this.chroot, { recursive: true, force: true })
+    process.off('exit', this.#leave)
+    this.#leave()
   }
 
   async #load(): Promise<void> {
