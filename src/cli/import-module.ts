@@ -2,9 +2,9 @@ import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { CommandError } from './exit-code.ts'
 
-/** What Node says of TypeScript that it cannot read by leaving out the types, or not at all. */
-const NOT_FOR_NODE = ['ERR_UNKNOWN_FILE_EXTENSION', 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX']
-const TYPESCRIPT = /\.[cm]?tsx?$|\.jsx$/
+const TYPESCRIPT = /\.[cm]?ts$/
+/** Never for Node alone: leaving out the types is not enough. */
+const JSX = /\.[jt]sx$/
 
 /**
  * Imports a module of JavaScript or TypeScript: by Node where it can, by tsx where it cannot.
@@ -13,9 +13,8 @@ const TYPESCRIPT = /\.[cm]?tsx?$|\.jsx$/
  * @throws CommandError `load` when tsx is needed and not installed; otherwise what the module throws.
  */
 export async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
-  if (TYPESCRIPT.test(path) && !('typescript' in process.features && process.features.typescript)) {
-    await registerTsx(path)
-  }
+  const stripsTypes = 'typescript' in process.features && process.features.typescript !== false
+  if (JSX.test(path) || (TYPESCRIPT.test(path) && !stripsTypes)) await registerTsx(path)
   const url = pathToFileURL(path).href
   try {
     return await import(url)
@@ -27,11 +26,11 @@ export async function importModule(path: string): Promise<Readonly<Record<string
   }
 }
 
-/** Also TypeScript that imports `./part` or `./part.js` and means `part.ts`, if there is a tsx to find it. */
+/** For TypeScript that is more than types; also where `./part` or `./part.js` means `part.ts`, if there is a tsx to find it. */
 function needsTsx(path: string, error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException
-  if (code === 'ERR_MODULE_NOT_FOUND') return TYPESCRIPT.test(path) && findTsx(path) !== undefined
-  return code !== undefined && NOT_FOR_NODE.includes(code)
+  if (code === 'ERR_MODULE_NOT_FOUND') return TYPESCRIPT.test(path) && !registered && findTsx(path) !== undefined
+  return code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
 }
 
 let registered = false

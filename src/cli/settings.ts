@@ -62,7 +62,9 @@ function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unkno
   }
   for (const key of FUNCTION_KEYS) if (file[key] !== undefined) options[key] = file[key]
   const unchecked = options as object as Mongrel2Options
-  named(given, () => checkOptions(() => new Response(), unchecked))
+  const ownLogger = given.get('logger')?.value
+  const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked
+  named(given, () => checkOptions(() => new Response(), checked))
   return unchecked
 }
 
@@ -84,14 +86,15 @@ function named<T>(given: GivenOptions, check: () => T, key?: OptionKey): T {
   } catch (error) {
     if (!(error instanceof Mongrel2Error)) throw error
     const [name = '', ...rest] = error.message.split(': ')
-    const from = (given.get(key ?? keyOf(name)) satisfies Given | undefined)?.from
+    const from = [...given].find(([option]) => option === (key ?? keyOf(name)))?.[1].from
     throw new CommandError('usage', from === undefined ? error.message : `${from}: ${rest.join(': ')}`)
   }
 }
 
-/** The parts of an endpoint are named one by one. */
-function keyOf(name: string): OptionKey {
-  return OPTIONS.find(({ key }) => key === name)?.key ?? 'zeromq'
+/** The option that the library speaks of; it names the parts of an endpoint one by one. */
+function keyOf(name: string): OptionKey | undefined {
+  if (['sendSpec', 'recvSpec', 'controlPort'].includes(name)) return 'zeromq'
+  return OPTIONS.find(({ key }) => key === name)?.key
 }
 
 function loggerOf(given: GivenOptions): Logger {
@@ -104,10 +107,14 @@ function loggerNamed(given: Given | undefined): Logger {
   if (typeof value === 'object') return value as Logger
   if (value === 'console') return terminalLogger()
   const address = /^zeromq:(.+)$/.exec(String(value))?.[1]
-  if (address !== undefined) return zeromqLogger(address)
+  try {
+    if (address !== undefined) return zeromqLogger(address)
+  } catch {
+    // ZeroMQ says no more than that it is wrong.
+  }
   throw new CommandError(
     'usage',
-    `${given?.from}: expected console or zeromq:tcp://HOST:PORT, got ${JSON.stringify(value)}`,
+    `${given?.from}: expected console, zeromq:tcp://HOST:PORT or zeromq:ipc://PATH, got ${JSON.stringify(value)}`,
   )
 }
 

@@ -1,6 +1,5 @@
 import { Push } from 'zeromq'
 import type { Logger } from '../log.ts'
-import { CommandError } from './exit-code.ts'
 
 /** Lines that wait for somebody to listen; those beyond are dropped. */
 const HIGH_WATER_MARK = 1000
@@ -13,18 +12,11 @@ const LINGER = 500
  * Sends log lines to a PULL socket, as uWSGI's `--logger zeromq:tcp://HOST:PORT` does: a message each, `TIME LEVEL LINE` in UTF-8.
  * Never waits: without a listener 1000 lines are kept, and the first line after a gap says how many are missing.
  *
- * @throws CommandError `usage` when ZeroMQ does not take the address.
+ * @throws {Error} ZeroMQ's own, when it does not take the address.
  */
 export function zeromqLogger(address: string): Logger & Disposable {
   const socket = new Push({ sendHighWaterMark: HIGH_WATER_MARK, sendTimeout: 0, linger: LINGER })
-  try {
-    socket.connect(address)
-  } catch (error) {
-    throw new CommandError(
-      'usage',
-      `logger: expected zeromq:tcp://HOST:PORT or zeromq:ipc://PATH, got ${address}: ${error}`,
-    )
-  }
+  socket.connect(address)
   let missing = 0
   const send = (level: string) => (line: string) => {
     const gap = missing > 0 ? ` (${missing} lines before this one are missing)` : ''
