@@ -239,6 +239,9 @@ describe('systemd', () => {
     listener.stdout.setEncoding('utf8').on('data', (text: string) => {
       heard += text
     })
+    await once(listener, 'spawn').catch((cause: unknown) => {
+      throw new Error('tests need systemd-notify and systemd-socket-activate: install systemd', { cause })
+    })
     try {
       await expect.poll(() => existsSync(socket), { timeout: 10_000 }).toBe(true)
       const run = place.run(['serve', 'app.ts', '--zeromq', mongrel2.endpoint], { NOTIFY_SOCKET: socket })

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
+const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
 let project: UserProject
 let files: readonly string[]
 
@@ -53,6 +55,13 @@ describe('In an empty project', () => {
       console.log(await import('hono').catch((error) => error.code))
     `)
     expect(output).toBe('0\ntrue invalid_option\nERR_MODULE_NOT_FOUND\n')
+  })
+
+  it('has the command, which names tsx where it needs it', async () => {
+    expect(await project.npx('mongrel2-fetch', '--version')).toBe(`${VERSION}\n`)
+    project.write('enum.ts', "enum Answer { text = 'x' }\nexport default () => new Response(Answer.text)")
+    const serving = project.npx('mongrel2-fetch', 'serve', 'enum.ts', '--zeromq', 'ipc://a,ipc://b')
+    await expect(serving).rejects.toThrow(/enum\.ts needs tsx, .* npm install tsx/)
   })
 
   it('does not open what it does not export', async () => {
