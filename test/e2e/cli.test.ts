@@ -112,8 +112,8 @@ describe('mongrel2-fetch serve', () => {
     await using mongrel2 = await startMongrel2()
     place.write(
       'app.js',
-      `const early = Response
-      const replaced = !Function.prototype.toString.call(early).includes('webidl')
+      // Ours is a subclass, the platform's is none.
+      `const replaced = Object.getPrototypeOf(Response) !== Function.prototype
       export default () => new Response(String(replaced))`,
     )
     const run = place.run(['serve', 'app.js', '--zeromq', mongrel2.endpoint, ...flags])
