@@ -74,6 +74,13 @@ const COMMAND = {
 } as const satisfies Record<string, Row>
 
 const LIBRARY = {
+  link: {
+    kind: 'string',
+    value: 'KIND',
+    choices: ['auto', 'zmtp', 'zeromq'],
+    otherwise: 'auto',
+    summary: "What the sockets are made of: zmtp (Node's own), zeromq (libzmq) or auto.",
+  },
   identity: { kind: 'string', value: 'UUID', otherwise: 'a new UUID', summary: 'The identity of the sockets.' },
   chroot: {
     kind: 'string',

@@ -23,6 +23,7 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  link: ['zmtp', 'zeromq', 'auto', ({ options }) => options.link],
   identity: [UUID[0] ?? '', UUID[1] ?? '', UUID[2] ?? '', ({ options }) => options.identity],
   chroot: ['/a', '/b', '/c', ({ options }) => options.chroot],
   'uploads.tempStore': ['aXXXXXX', 'bXXXXXX', 'cXXXXXX', ({ options }) => options.uploads?.tempStore],
