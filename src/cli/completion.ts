@@ -1,5 +1,5 @@
+import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
-import { didYouMean } from './given.ts'
 import { flagsOf, type Option } from './option-table.ts'
 
 export const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const

@@ -1,5 +1,5 @@
+import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
-import { nearest } from './nearest.ts'
 import { OPTIONS, type Option, type OptionKey } from './option-table.ts'
 import { checkOption, parseOption } from './option-value.ts'
 
@@ -80,12 +80,6 @@ function entriesOf(config: Readonly<Record<string, unknown>>): [string, unknown]
       ? Object.entries(value).map(([inner, innerValue]) => [`uploads.${inner}`, innerValue])
       : [[key, value]],
   )
-}
-
-/** Adds the nearest name to a message about a wrong one. */
-export function didYouMean(name: string, names: readonly string[]): string {
-  const near = nearest(name, names)
-  return near === undefined ? '' : `; did you mean ${near}?`
 }
 
 function messageOf(error: unknown): string {
