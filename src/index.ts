@@ -1,3 +1,4 @@
+export type { CommandConfig } from './cli/config-file.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'

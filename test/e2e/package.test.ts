@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
+const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
 let project: UserProject
 let files: readonly string[]
 
@@ -115,6 +117,13 @@ describe('In an empty project', () => {
       `,
     )
     await project.compile(['servers.ts'])
+  })
+
+  it('has the command, which names tsx where it needs it', async () => {
+    expect(await project.npx('mongrel2-fetch', '--version')).toBe(`${VERSION}\n`)
+    project.write('enum.ts', "enum Answer { text = 'x' }\nexport default () => new Response(Answer.text)")
+    const serving = project.npx('mongrel2-fetch', 'serve', 'enum.ts', '--zeromq', 'ipc://a,ipc://b')
+    await expect(serving).rejects.toThrow(/enum\.ts needs tsx, .* npm install tsx/)
   })
 
   it('does not open what it does not export', async () => {

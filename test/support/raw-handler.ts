@@ -54,7 +54,9 @@ export class RawHandler implements Disposable {
     const { connectionId, path, headers, body } = this.#messages.shift() as Message
     if (!this.#ids.includes(connectionId)) this.#ids.push(connectionId)
     const fields: string[] = []
-    headers.forEach((name, value) => fields.push(`${name}: ${value}`))
+    headers.forEach((name, value) => {
+      fields.push(`${name}: ${value}`)
+    })
     return {
       connection: this.#ids.indexOf(connectionId) + 1,
       path,
