@@ -123,8 +123,8 @@ describe.each(PACING_MODES)('a stream paced by $mode', ({ mode, config, zeromq }
     const quick = connectSlowly().get()
     const slow = connectSlowly(2 * MIB).get()
     const whole = { status: 200, bytes: size, sha256: steadyDigest(size, KIB) }
+    await expect.poll(() => server.stats().pacing).toEqual(pacedBy(mode, 2))
     expect(await quick.response()).toMatchObject(whole)
-    expect(server.stats().pacing).toEqual(pacedBy(mode, 2))
     expect(await slow.response()).toMatchObject(whole)
   })
 

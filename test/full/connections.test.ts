@@ -1,4 +1,6 @@
-// How it was run with a million: CONNECTIONS=1000000 FULL=1 npx vitest run test/full/connections.test.ts
+// With a million: CONNECTIONS=1000000 FULL=1 npx vitest run test/full/connections.test.ts
+// That took 22 minutes on a busy machine with two cores. What the server held stayed between 14.3 and 17.4 MiB, its RSS between 91 and
+// 167 MiB with 135 at the end, and stats().connections was back to the 20 that were open after each part.
 
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -17,8 +19,10 @@ const POLLS = 10
 const MIB = 1024 * 1024
 /** How often memory is looked at. */
 const PARTS = 6
-/** Bytes that the server's memory may have grown by from the end of the warm-up to the end of the run. */
-const FLAT = 32 * MIB
+/** Bytes that what the server holds may have grown by, from one half of the run to the other. */
+const FLAT_HEAP = 8 * MIB
+/** The same of its memory as a whole, of which the allocator keeps and gives back some 80 MiB as it likes. */
+const FLAT_RSS = 32 * MIB
 
 /**
  * Which Mongrel2 a connection is to: one as it comes or one with flow control; or one of each for what makes Mongrel2 harm others. When
@@ -285,8 +289,11 @@ it(`${CONNECTIONS} connections opened and dropped in every way leave nothing beh
   console.log(
     `${CONNECTIONS} connections in ${Math.round((performance.now() - begun) / 1000)} s, MiB of RSS/heap after each part: ${table}, ${JSON.stringify(stats)}`,
   )
-  const peak = (some: readonly ServerReport[]) => Math.max(...some.map(({ rss }) => rss))
-  expect(peak(reports.slice(PARTS / 2)) - peak(reports.slice(0, PARTS / 2))).toBeLessThan(FLAT)
+  const early = reports.slice(0, PARTS / 2)
+  const late = reports.slice(PARTS / 2)
+  const least = (some: readonly ServerReport[]) => Math.min(...some.map(({ heap }) => heap))
+  expect(least(late) - least(early)).toBeLessThan(FLAT_HEAP)
+  expect((reports.at(-1) as ServerReport).rss - Math.max(...early.map(({ rss }) => rss))).toBeLessThan(FLAT_RSS)
   expect(stats.malformed).toBe(0)
   expect(strays).toBe(0)
   // Mongrel2 did end connections by itself, for what it could not deliver and for their silence.
