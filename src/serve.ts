@@ -142,6 +142,7 @@ class Server implements Mongrel2Server {
     this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
     const farewells = [...this.#epochs.values()].map((epoch) => epoch.goAway())
     await Promise.race([Promise.all(farewells), delay(Math.min(timeout, FAREWELL))])
+    await Promise.race([Promise.all([...this.#epochs.values()].map((epoch) => epoch.heardOut())), late])
     await Promise.all(this.#links.map((link) => link.stop()))
     const epochs = [...this.#epochs.values()]
     for (const epoch of epochs) {

@@ -128,6 +128,12 @@ export class Connection {
     return this.upload !== undefined || this.frames !== undefined || (this.#closing && !this.gone)
   }
 
+  /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
+  get needsMessages(): boolean {
+    if (this.frames !== undefined || this.gone) return false
+    return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
+  }
+
   /** How many bytes have been written since it was made, published or not. */
   get position(): number {
     return this.#position
@@ -215,6 +221,7 @@ export class Connection {
   /** Its streamed upload is complete. */
   endUpload(): void {
     this.upload = undefined
+    this.#touch()
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
   }

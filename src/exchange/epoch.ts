@@ -61,6 +61,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #sweeper: NodeJS.Timeout | undefined
   #keeper: NodeJS.Timeout | undefined
   #quiet: Deferred<void> | undefined
+  #heard: Deferred<void> | undefined
   #flowControl: boolean
   /** The highest number of a connection that was seen: Mongrel2 counts them up. */
   #newest = -1
@@ -125,6 +126,18 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     for (const connection of this.#connections.values()) connection.lose(reason)
     this.#connections.clear()
     this.#quiet?.resolve()
+    this.#heard?.resolve()
+  }
+
+  /**
+   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies.
+   * Where something has, requests that come meanwhile are refused.
+   */
+  async heardOut(): Promise<void> {
+    if (this.#lost || !this.#mustHear()) return
+    this.#intake.stop()
+    this.#heard ??= deferred()
+    await this.#heard.promise
   }
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
@@ -190,6 +203,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
+    if (this.#heard !== undefined && !this.#mustHear()) this.#heard.resolve()
   }
 
   #isBusy(): boolean {
@@ -197,19 +211,25 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return false
   }
 
+  #mustHear(): boolean {
+    for (const connection of this.#connections.values()) if (connection.needsMessages) return true
+    return false
+  }
+
   #deal(message: Message): void {
-    if (kindOf(message) === 'notice') return this.#notice(message)
+    const kind = kindOf(message)
+    if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message)
-    if (connection?.frames !== undefined && kindOf(message) === 'frame') return connection.frames.receive(message)
+    if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
-    else if (!connection.crowded) this.deal(message, connection)
+    else if (!connection.crowded) this.deal(message, connection, kind)
     else if (!connection.hold(message)) this.drop(message)
   }
 
-  deal(message: Message, connection: Connection): void {
+  deal(message: Message, connection: Connection, kind = kindOf(message)): void {
     if (connection.upload !== undefined) return connection.upload.receive(message)
-    switch (kindOf(message)) {
+    switch (kind) {
       case 'request':
         return isUploadPart(message) ? this.#intake.refusePart(connection) : this.#intake.accept(message, connection)
       case 'handshake':
