@@ -28,8 +28,10 @@ export interface Pacing {
   written(bytes: number, now: number): boolean
   /** Whether an answer of the control port is worth asking for. */
   wantsFeedback(now: number): boolean
-  /** The client asked for more with nothing under way. */
+  /** The client asked for more with nothing under way: it has read what there was. */
   asked(): void
+  /** So did one that does not always wait for its answers: it has read something not long ago. */
+  askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
@@ -69,6 +71,8 @@ export class CreditPacing implements Pacing {
   }
 
   asked(): void {}
+
+  askedAhead(): void {}
 
   retryAt(): undefined {
     return undefined
@@ -168,6 +172,16 @@ export class EstimatePacing implements Pacing {
     this.#idleAt = 0
     this.#bytesSinceAsked = 0
     this.#messagesSinceAsked = 0
+  }
+
+  /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */
+  askedAhead(now: number): void {
+    const latest = now + DELIVERY_TIME
+    this.outstanding = this.outstanding.map((message) => ({
+      ...message,
+      deliveredAt: Math.min(message.deliveredAt, latest),
+    }))
+    this.#idleAt = Math.min(this.#idleAt, now)
   }
 
   retryAt(now: number): number | undefined {
