@@ -105,6 +105,7 @@ export class Connection {
   #credits = 0
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
+  #retryAt = Number.POSITIVE_INFINITY
   /** When the client is taken to have read its last answer. */
   #readAt: number | undefined
 
@@ -194,7 +195,10 @@ export class Connection {
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
     if (this.#exchanges.length > 0) this.#pipelining = true
-    else if (this.#waiting === 0 && !this.#pipelining) this.pacing.asked()
+    else if (this.#waiting === 0) {
+      if (this.#pipelining) this.pacing.askedAhead(performance.now())
+      else this.pacing.asked()
+    }
     this.#exchanges.push(exchange)
     if (!exchange.facts.persistent) this.deaf = true
   }
@@ -367,10 +371,12 @@ export class Connection {
   }
 
   #waitUntil(at: number | undefined, now: number): void {
-    if (at === undefined || this.#retry !== undefined) return
+    if (at === undefined || at >= this.#retryAt) return
+    clearTimeout(this.#retry)
+    this.#retryAt = at
     this.#retry = setTimeout(
       () => {
-        this.#retry = undefined
+        this.#retryAt = Number.POSITIVE_INFINITY
         if (!this.gone) this.#touch()
       },
       Math.max(1, at - now),

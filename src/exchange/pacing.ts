@@ -28,7 +28,7 @@ export interface Pacing {
   written(bytes: number, now: number): boolean
   /** Whether an answer of the control port is worth asking for. */
   wantsFeedback(now: number): boolean
-  /** The client asked for more with nothing under way. */
+  /** The client asked for more with nothing under way: it has read what there was. */
   asked(): void
   /**
    * Whether it is worth asking the client itself what it has read, which a WebSocket can.
@@ -40,6 +40,8 @@ export interface Pacing {
   acknowledged(bytes: number): void
   /** Bytes that were published and have not been delivered, as far as can be known. */
   undelivered(now: number): number
+  /** So did one that does not always wait for its answers: it has read something not long ago. */
+  askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
@@ -89,6 +91,7 @@ export class CreditPacing implements Pacing {
   undelivered(): number {
     return this.#outstanding
   }
+  askedAhead(): void {}
 
   retryAt(): undefined {
     return undefined
@@ -206,6 +209,16 @@ export class EstimatePacing implements Pacing {
     this.count(now)
     const [first] = this.outstanding
     return first === undefined ? 0 : this.total - first.begin
+  }
+
+  /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */
+  askedAhead(now: number): void {
+    const latest = now + DELIVERY_TIME
+    this.outstanding = this.outstanding.map((message) => ({
+      ...message,
+      deliveredAt: Math.min(message.deliveredAt, latest),
+    }))
+    this.#idleAt = Math.min(this.#idleAt, now)
   }
 
   retryAt(now: number): number | undefined {

@@ -9,6 +9,7 @@ export type Fault =
 
 /** Notes kept of what went wrong. */
 const MOST_NOTES = 30
+const LONGEST_NOTE = 300
 
 /** What has been counted. */
 export class Tally {
@@ -37,6 +38,6 @@ export class Tally {
 
   problem(kind: 'lost' | 'wrong' | 'hung', note: string, requests = 1): void {
     this[kind] += requests
-    if (this.notes.length < MOST_NOTES) this.notes.push(`${kind}: ${note}`)
+    if (this.notes.length < MOST_NOTES) this.notes.push(`${kind}: ${note.slice(0, LONGEST_NOTE)}`)
   }
 }
