@@ -31,8 +31,8 @@ export interface Mongrel2Server extends AsyncDisposable {
    */
   readonly ready: Promise<void>
   /**
-   * Stops: takes leave of the clients of WebSockets with the code 1001, reads what Mongrel2 has sent already, takes no more, answers all of it, waits for what handlers gave `waitUntil`,
-   * then closes the sockets. A second call returns the first one's promise.
+   * Stops: takes leave of the clients of WebSockets with the code 1001, which may take two seconds, reads what Mongrel2 has sent already,
+   * takes no more, answers all of it, waits for what handlers gave `waitUntil`, then closes the sockets. A second call returns the first one's promise.
    *
    * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
    */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { freePort, freePorts } from '../support/free-port.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
 import { serveMongrel2 } from '../support/serve.ts'
@@ -47,6 +48,14 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'AutoRouter()': ['/hello/world', '"Hello, world!"'],
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
   'Hello twice': ['/', 'Hello twice'],
+  'upgradeWebSocket(request': ['/', 'This is a WebSocket.\n'],
+  'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
+}
+
+/** Where a program has a WebSocket, which sends back what it gets, and what it says before. */
+const SOCKETS: Record<string, [path: string, greetings: string[]]> = {
+  'upgradeWebSocket(request': ['/', []],
+  'upgradeWebSocket(() =>': ['/echo', ['Hello!']],
 }
 
 /** The programs that need no Mongrel2, found by a piece of their code, and what one prints or answers at its port 6767. */
@@ -128,6 +137,10 @@ describe('The snippets', () => {
     const response = await Promise.race([fetch(`http://127.0.0.1:${mongrel2.port}${path}`), program.ended])
     expect(response.status).toBe(200)
     expect(await response.text()).toBe(body)
+    for (const [piece, [socketPath, greetings]] of Object.entries(SOCKETS)) {
+      if (!code.includes(piece)) continue
+      expect(await messagesOf(`ws://127.0.0.1:${mongrel2.port}${socketPath}`, 'echo')).toEqual([...greetings, 'echo'])
+    }
   })
 
   it.each(PROGRAMS.filter(isAlone))('do without Mongrel2: line $line', async ({ code, line }) => {
@@ -179,6 +192,22 @@ describe('The commands that start Mongrel2 by hand', () => {
     }
   })
 })
+
+/** What comes from a WebSocket, up to what it sends back. */
+async function messagesOf(url: string, message: string): Promise<string[]> {
+  const client = new WebSocket(url)
+  const messages: string[] = []
+  client.on('open', () => client.send(message))
+  await new Promise<void>((resolve, reject) => {
+    client.on('error', reject)
+    client.on('message', (data) => {
+      messages.push(String(data))
+      if (messages.at(-1) === message) resolve()
+    })
+  })
+  client.close()
+  return messages
+}
 
 /** Starts a program; `ended` rejects when it ends, with what it printed. Disposed of, it and its children are ended. */
 function launch(command: string, args: string[], options: SpawnOptions): AsyncDisposable & { ended: Promise<never> } {

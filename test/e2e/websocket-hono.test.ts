@@ -10,8 +10,9 @@ import { fetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Bindings, upgradeWebSocket } from '../../adapters/hono/index.ts'
-import { type Mongrel2Server, type ServerWebSocket, serveMongrel2 } from '../../src/index.ts'
+import type { Mongrel2Server, ServerWebSocket } from '../../src/index.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 const happened: string[] = []
 const contexts: WSContext<ServerWebSocket>[] = []

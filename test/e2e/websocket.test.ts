@@ -6,12 +6,12 @@ import { WebSocket } from 'ws'
 import {
   type Mongrel2Options,
   type ServerWebSocket,
-  serveMongrel2,
   type UpgradeWebSocketOptions,
   upgradeWebSocket,
 } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 import { RawWebSocket } from '../support/websocket-client.ts'
 import { clientFrame, describeFrame } from '../support/websocket-frames.ts'
 import { exchangeMessages, PACINGS, startPaced } from '../support/websocket-volume.ts'

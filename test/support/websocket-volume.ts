@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import type { Mongrel2Options } from '../../src/index.ts'
-import { type ServerWebSocket, serveMongrel2, upgradeWebSocket } from '../../src/index.ts'
+import { type Mongrel2Options, type ServerWebSocket, upgradeWebSocket } from '../../src/index.ts'
 import { checksumOf, MessageChecksum, MessageStream } from './message-stream.ts'
 import { type Mongrel2, startMongrel2 } from './mongrel2.ts'
+import { serveMongrel2 } from './serve.ts'
 
 /** How it is known what a client has read, as Mongrel2 and the server are set up for it. */
 export const PACINGS = ['credits', 'controlPort', 'estimate'] as const

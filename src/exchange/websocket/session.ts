@@ -19,7 +19,7 @@ import { TaskChain } from './task-chain.ts'
 
 /** How long the client's close frame is waited for after ours, in milliseconds, and again while it still takes what was sent before. */
 const CLOSING_TIMEOUT = 10_000
-/** Bytes of messages that may wait to be decompressed: the client sends them quicker than we can. */
+/** Bytes of messages that may wait to be decompressed, beside the one that is: the client sends them quicker than we can. */
 const MOST_INCOMING = 16 * 1024 * 1024
 /** Bytes of pongs that may wait, beside the messages: a client that pings without reading is no client. */
 const MOST_PONG_BYTES = 256 * 1024
@@ -154,7 +154,7 @@ export class Session implements IncomingFrames {
     if (flags?.rsv1 !== true && !this.#incoming.busy) return this.#handle(flags, body)
     const cost = body.length + MESSAGE_COST
     this.#incomingBytes += cost
-    if (this.#incomingBytes > MOST_INCOMING) {
+    if (this.#incomingBytes > MOST_INCOMING + this.#settings.maxPayload) {
       return this.#fail(new WebSocketFault(CLOSE_CODE.policyViolation, 'messages come too fast'))
     }
     this.#incoming.add(async () => {
@@ -221,7 +221,7 @@ export class Session implements IncomingFrames {
     const { opcode, rsv1, rsv2, rsv3 } = flags
     if (rsv1 || rsv2 || rsv3) throw protocolError('a reserved bit')
     const { maxPayload } = this.#settings
-    if (payload.length > maxPayload) {
+    if (payload.length > maxPayload && opcode < OPCODE.close) {
       throw new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${maxPayload} bytes`)
     }
     return opcode

@@ -462,6 +462,15 @@ describe('A client that', () => {
     ])
   })
 
+  it('sends more than maxPayload is told so; what a ping has does not count', async () => {
+    const { frame, frames } = openSocket({ maxPayload: 2 })
+    frame('0x81', 'ok')
+    frame('0x89', 'ping')
+    frame('0x82', 'not')
+    await turns()
+    expect(frames()).toEqual(['pong "ping"', 'close 1009 "a message of more than 2 bytes"', 'end'])
+  })
+
   it('pings and does not read is ended', async () => {
     const { stage, frame, events } = openSocket({ maxBufferedBytes: 1 }, FLOW_CONTROL)
     for (let n = 0; n < 4000; n++) frame('0x89', Buffer.alloc(125))
