@@ -59,7 +59,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
   async #end(agentEnded: Promise<void>): Promise<void> {
     await agentEnded
     const router = await this.#router.catch(() => undefined)
-    router?.close()
+    await router?.close()
   }
 }
 

@@ -38,7 +38,7 @@ export async function createFront(options: FrontOptions): Promise<Front> {
   try {
     await once(server.listen(settings.port, settings.host), 'listening')
   } catch (error) {
-    router.close()
+    await router.close()
     throw error
   }
   const address = server.address() as AddressInfo
@@ -48,10 +48,7 @@ export async function createFront(options: FrontOptions): Promise<Front> {
   )
   let closed: Promise<unknown> | undefined
   const close = async () => {
-    if (closed === undefined) {
-      closed = once(server.close(), 'close')
-      router.close()
-    }
+    closed ??= Promise.all([once(server.close(), 'close'), router.close()])
     await closed
   }
   return { address, close, [Symbol.asyncDispose]: close }

@@ -1,5 +1,5 @@
-import { Push, Subscriber } from 'zeromq'
-import { escapeBytes, type Logger } from '../log.ts'
+import { type Observer, Push, Subscriber } from 'zeromq'
+import { describeError, escapeBytes, type Logger } from '../log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseReply, type Reply } from '../wire/parse-reply.ts'
@@ -16,6 +16,11 @@ export interface HandlerSettings {
 
 const NOTICE_PATH = '@*'
 
+/** Resolves when a socket's monitor (`zmq_socket_monitor`) has nothing more to say, which is behind the end of its listener. */
+async function lastEvent(events: Observer): Promise<void> {
+  for await (const { type } of events) if (type === 'end') break
+}
+
 /** A Handler: the two sockets that Mongrel2 binds for it, messages out of the one and replies in at the other. */
 export class Handler {
   readonly #settings: HandlerSettings
@@ -24,6 +29,8 @@ export class Handler {
   readonly #subscriber = new Subscriber({ linger: 0 })
   /** Ends when everything before has been sent: a socket takes one message at a time. */
   #sending: Promise<void> = Promise.resolve()
+  readonly #closed = Promise.all([lastEvent(this.#push.events), lastEvent(this.#subscriber.events)])
+  #closing = false
 
   private constructor(settings: HandlerSettings, logger: Logger) {
     this.#settings = settings
@@ -42,11 +49,13 @@ export class Handler {
       await handler.#push.bind(settings.sendSpec)
       await handler.#subscriber.bind(settings.recvSpec)
     } catch (error) {
-      handler.close()
+      await handler.close()
       throw error
     }
     handler.#subscriber.subscribe(settings.recvIdent)
-    void handler.#read(receive)
+    handler.#read(receive).catch((error: unknown) => {
+      if (!handler.#closing) logger.error?.(`mongrel2-fetch front: no more replies are read: ${describeError(error)}`)
+    })
     return handler
   }
 
@@ -72,9 +81,12 @@ export class Handler {
     void this.send(connectionId, NOTICE_PATH, fields, Buffer.from('{"type":"credits"}'))
   }
 
-  close(): void {
+  /** Closes both sockets; resolves when libzmq has done so, and their addresses can be bound again. */
+  async close(): Promise<void> {
+    this.#closing = true
     this.#push.close()
     this.#subscriber.close()
+    await this.#closed
   }
 
   async #read(receive: (reply: Reply) => void): Promise<void> {

@@ -38,7 +38,7 @@ export class Router {
     try {
       for (const route of settings.routes) await router.#add(route)
     } catch (error) {
-      router.close()
+      await router.close()
       throw error
     }
     router.#routes.sort((a, b) => b.pattern.length - a.pattern.length)
@@ -57,9 +57,9 @@ export class Router {
   }
 
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes the sockets. */
-  close(): void {
+  async close(): Promise<void> {
     for (const client of this.#clients.values()) client.kill()
-    for (const handler of this.#handlers.values()) handler.close()
+    await Promise.all([...this.#handlers.values()].map((handler) => handler.close()))
   }
 
   async #add(route: RouteSettings): Promise<void> {

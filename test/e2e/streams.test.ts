@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { fetch } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import { lacks } from '../support/embedded.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
@@ -62,6 +63,7 @@ function connectSlowly(rate?: number): SlowClient {
   return client
 }
 
+const isThere = ({ mode }: PacingModeCase) => mode !== 'controlPort' || !lacks('control port')
 const [CREDITS, CONTROL_PORT, ESTIMATE] = PACING_MODES as [PacingModeCase, PacingModeCase, PacingModeCase]
 const url = (path: string) => `http://127.0.0.1:${mongrel2.port}${path}`
 const pathOf = (request: Request) => new URL(request.url).pathname
@@ -86,7 +88,7 @@ async function still(value: () => number, milliseconds = 500): Promise<number> {
   return last
 }
 
-describe.each(PACING_MODES)('a stream paced by $mode', ({ mode, config, zeromq }) => {
+describe.each(PACING_MODES.filter(isThere))('a stream paced by $mode', ({ mode, config, zeromq }) => {
   const EVENTS = 12
   const events = () =>
     new ReadableStream<Uint8Array>(
@@ -259,7 +261,7 @@ describe('a client that reads less than minClientRate', () => {
     await expect(client.resume().response()).rejects.toThrow()
   })
 
-  it.each([CREDITS, CONTROL_PORT])('gets all of it with $mode, without a warning', async (mode) => {
+  it.each([CREDITS, CONTROL_PORT].filter(isThere))('gets all of it with $mode, without a warning', async (mode) => {
     await serve(mode, () => new Response(steadyBody(size, 10 * KIB)), options)
     const client = connectSlowly().stop().get()
     await expect.poll(() => server.stats().bytesOut).toBeGreaterThan(0)
@@ -280,12 +282,18 @@ describe('without anybody who tells what a client has read', () => {
     expect(warning).toContain('control port')
   })
 
-  it.each([CREDITS, CONTROL_PORT])('the same stream is carried with $mode, without a warning', async (mode) => {
-    const size = 64 * MIB
-    await serve(mode, () => new Response(steadyBody(size, 64 * KIB)), { maxBufferedBytes: MIB })
-    expect(await connectSlowly().get().response()).toMatchObject({ bytes: size, sha256: steadyDigest(size, 64 * KIB) })
-    expect(logger.warnings).toEqual([])
-  })
+  it.each([CREDITS, CONTROL_PORT].filter(isThere))(
+    'the same stream is carried with $mode, without a warning',
+    async (mode) => {
+      const size = 64 * MIB
+      await serve(mode, () => new Response(steadyBody(size, 64 * KIB)), { maxBufferedBytes: MIB })
+      expect(await connectSlowly().get().response()).toMatchObject({
+        bytes: size,
+        sha256: steadyDigest(size, 64 * KIB),
+      })
+      expect(logger.warnings).toEqual([])
+    },
+  )
 })
 
 describe('a client that leaves', () => {
@@ -390,7 +398,7 @@ describe('a connection on which nothing happens', () => {
     return new Response(path)
   }
 
-  it('stays open while a request of it is, though Mongrel2 ends others', async () => {
+  it.skipIf(lacks('idle kill'))('stays open while a request of it is, though Mongrel2 ends others', async () => {
     await serve(ESTIMATE, handler, { keepAliveInterval: 500 }, { settings: IDLE_KILL })
     const client = connect().send(get('/poll'))
     await gate.arrival('/poll')
@@ -400,7 +408,7 @@ describe('a connection on which nothing happens', () => {
     expect((await client.response()).body.toString()).toBe('/poll')
   })
 
-  it('would be ended by Mongrel2 without a word of ours', async () => {
+  it.skipIf(lacks('idle kill'))('would be ended by Mongrel2 without a word of ours', async () => {
     let signal: AbortSignal | undefined
     const looking: FetchHandler = (request, env, ctx) => {
       if (pathOf(request) === '/poll') signal = request.signal
@@ -419,37 +427,43 @@ describe('a connection on which nothing happens', () => {
       .toMatchObject({ replies: replies + 1, messages: messages + 1, connections: 0 })
   })
 
-  it('that Mongrel2 has ended is found by the next sign of life, and its request aborted', async () => {
-    const signals: AbortSignal[] = []
-    const looking: FetchHandler = (request, env, ctx) => {
-      signals.push(request.signal)
-      return handler(request, env, ctx)
-    }
-    await serve(ESTIMATE, looking, { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
-    const polls = Array.from({ length: 3 }, (_, number) => connect().send(get(`/${number}`)))
-    await Promise.all(polls.map((_, number) => gate.arrival(`/${number}`)))
-    await Promise.all(polls.map((client) => client.closed))
-    await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
-    for (const { aborted, reason } of signals) expect([aborted, reason.name]).toEqual([true, 'AbortError'])
-  })
+  it.skipIf(lacks('idle kill'))(
+    'that Mongrel2 has ended is found by the next sign of life, and its request aborted',
+    async () => {
+      const signals: AbortSignal[] = []
+      const looking: FetchHandler = (request, env, ctx) => {
+        signals.push(request.signal)
+        return handler(request, env, ctx)
+      }
+      await serve(ESTIMATE, looking, { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
+      const polls = Array.from({ length: 3 }, (_, number) => connect().send(get(`/${number}`)))
+      await Promise.all(polls.map((_, number) => gate.arrival(`/${number}`)))
+      await Promise.all(polls.map((client) => client.closed))
+      await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
+      for (const { aborted, reason } of signals) expect([aborted, reason.name]).toEqual([true, 'AbortError'])
+    },
+  )
 
-  it('that Mongrel2 has ended amid a stream that its client does not read is found too', async () => {
-    let reason: unknown
-    const body = () => {
-      const steady = steadyBody(1024 * MIB, 64 * KIB).getReader()
-      return new ReadableStream({
-        pull: async (controller) => controller.enqueue((await steady.read()).value),
-        cancel: (given) => {
-          reason = given
-        },
-      })
-    }
-    await serve(CREDITS, () => new Response(body()), { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
-    connectSlowly().stop().get()
-    await expect.poll(() => server.stats().connections).toBe(1)
-    await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
-    expect(reason).toMatchObject({ name: 'AbortError' })
-  })
+  it.skipIf(lacks('idle kill'))(
+    'that Mongrel2 has ended amid a stream that its client does not read is found too',
+    async () => {
+      let reason: unknown
+      const body = () => {
+        const steady = steadyBody(1024 * MIB, 64 * KIB).getReader()
+        return new ReadableStream({
+          pull: async (controller) => controller.enqueue((await steady.read()).value),
+          cancel: (given) => {
+            reason = given
+          },
+        })
+      }
+      await serve(CREDITS, () => new Response(body()), { keepAliveInterval: 8000 }, { settings: IDLE_KILL })
+      connectSlowly().stop().get()
+      await expect.poll(() => server.stats().connections).toBe(1)
+      await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
+      expect(reason).toMatchObject({ name: 'AbortError' })
+    },
+  )
 
   it('costs a sign of life for up to 128 of its kind in each reply', async () => {
     await serve(ESTIMATE, handler, { keepAliveInterval: 500 })

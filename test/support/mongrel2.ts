@@ -46,8 +46,7 @@ const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 const NOBODY = 65_534
 const START_TIMEOUT = 10_000
 
-const FRONT_PROCESS = fileURLToPath(new URL('front-process.ts', import.meta.url))
-const TSX = import.meta.resolve('tsx')
+const FRONT_PROCESS = fileURLToPath(new URL('front-process.mjs', import.meta.url))
 
 /** Starts a real Mongrel2 in a temporary directory, on a port that was free; with FRONT=embedded the embedded front in its place. */
 export async function startMongrel2(options: Mongrel2TestOptions = {}): Promise<Mongrel2> {
@@ -184,9 +183,7 @@ settings=${JSON.stringify(settings)}
   startSync(): void {
     rmSync(this.#pidFile, { force: true })
     const output = openSync(this.#output, 'w')
-    const [program, args] = this.#onFront
-      ? [process.execPath, ['--import', TSX, FRONT_PROCESS]]
-      : ['mongrel2', ['config.sqlite', UUID]]
+    const [program, args] = this.#onFront ? [process.execPath, [FRONT_PROCESS]] : ['mongrel2', ['config.sqlite', UUID]]
     const child = spawn(program, args, {
       cwd: this.directory,
       stdio: ['ignore', output, output],
