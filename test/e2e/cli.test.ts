@@ -203,6 +203,18 @@ describe('mongrel2-fetch serve', () => {
   })
 })
 
+describe('An error that nobody caught while the app is loaded', () => {
+  it('ends with 1', async () => {
+    place.write(
+      'app.js',
+      "setImmediate(() => { throw new Error('too early') })\nawait new Promise(() => setInterval(() => {}, 1000))",
+    )
+    const run = place.run(['serve', 'app.js', '--zeromq', 'ipc://a,ipc://b'])
+    expect(await run.ended).toBe(1)
+    expect(run.stderr).toContain('Error: too early')
+  })
+})
+
 describe('Wrong input', () => {
   const ENDPOINT = ['--zeromq', 'ipc://a,ipc://b']
 
