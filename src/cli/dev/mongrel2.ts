@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandError } from '../exit-code.ts'
+import { guard } from './guard.ts'
 
 /** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
 const NOBODY = 65_534
@@ -101,6 +102,7 @@ export class DevMongrel2 implements DevFront {
   async #run(port: number): Promise<void> {
     const mongrel2 = this.#launch('mongrel2', ['config.sqlite', UUID])
     this.#child = mongrel2.child
+    guard(mongrel2.child, this.chroot)
     const ended = mongrel2.ended.then((how) =>
       this.#reportDeath(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
     )
