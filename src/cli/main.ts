@@ -18,7 +18,10 @@ async function run(): Promise<Ending> {
   } catch (error) {
     // It has printed its message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
-    if (!(error instanceof CommandError)) throw error
+    if (!(error instanceof CommandError)) {
+      console.error(describeError(error))
+      return 'failed'
+    }
     console.error(
       `mongrel2-fetch: ${error.message}${error.cause === undefined ? '' : `:\n${describeError(error.cause)}`}`,
     )

@@ -1,5 +1,4 @@
 import { relative } from 'node:path'
-import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { EndpointInput } from '../options.ts'
 import type { Ending } from './exit-code.ts'
@@ -20,21 +19,26 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} starts ${app}, process ${process.pid}`)
 
   const server = await Promise.race([serveModule(settings), stopped, failed])
-  if (typeof server !== 'object') return 'ok'
-  let ending: Ending = 'ok'
-  try {
-    await Promise.race([server.ready, stopped, failed])
-    if (await isPending(stopped)) await announce()
-    const signal = await Promise.race([stopped, failed])
-    logger.info?.(`mongrel2-fetch got ${signal}: answers what is open, for ${closeTimeout} ms at most`)
-  } catch {
-    // It has been logged where it came from.
-    ending = 'failed'
+  if (typeof server !== 'object') return server === 'failed' ? 'failed' : 'ok'
+  // A link that fails for good has logged why.
+  let came = await Promise.race([
+    server.ready.then(
+      () => 'ready',
+      () => 'failed',
+    ),
+    stopped,
+    failed,
+  ])
+  if (came === 'ready') {
+    await announce()
+    came = await Promise.race([stopped, failed])
   }
+  if (came !== 'failed')
+    logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
   await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
   await server.close({ timeout: closeTimeout })
   logger.info?.(`mongrel2-fetch ended ${app} after ${server.stats().requests} requests`)
-  return ending
+  return came === 'failed' ? 'failed' : 'ok'
 
   async function announce(): Promise<void> {
     const endpoints = endpointsOf(settings)
@@ -43,18 +47,14 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   }
 }
 
-/** Rejects with the first error that nobody caught: afterwards the app cannot be relied on, but what is open can be answered. */
-function failure(logger: Logger): Promise<never> {
-  const failed: Deferred<never> = deferred()
-  process.on('uncaughtException', (error) => {
-    logger.error?.(`mongrel2-fetch ends because of an error that nobody caught: ${describeError(error)}`)
-    failed.reject(error)
+/** Resolves after the first error that nobody caught: the app cannot be relied on any more, but what is open can be answered. */
+function failure(logger: Logger): Promise<'failed'> {
+  return new Promise((resolve) => {
+    process.on('uncaughtException', (error) => {
+      logger.error?.(`mongrel2-fetch ends because of an error that nobody caught: ${describeError(error)}`)
+      resolve('failed')
+    })
   })
-  return failed.promise
-}
-
-async function isPending(promise: Promise<unknown>): Promise<boolean> {
-  return (await Promise.race([promise, 'pending'])) === 'pending'
 }
 
 function endpointsOf({ options }: CommandSettings): string {

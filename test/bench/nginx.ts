@@ -4,8 +4,8 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { guard } from '../../src/cli/dev/guard.ts'
 import { freePort } from '../support/free-port.ts'
-import { guard } from '../support/guard.ts'
 
 /** An nginx that passes everything on to a server behind a Unix socket. */
 export interface Nginx extends AsyncDisposable {

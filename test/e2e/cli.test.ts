@@ -203,6 +203,18 @@ describe('mongrel2-fetch serve', () => {
   })
 })
 
+describe('An error that nobody caught while the app is loaded', () => {
+  it('ends with 1', async () => {
+    place.write(
+      'app.js',
+      "setImmediate(() => { throw new Error('too early') })\nawait new Promise(() => setInterval(() => {}, 1000))",
+    )
+    const run = place.run(['serve', 'app.js', '--zeromq', 'ipc://a,ipc://b'])
+    expect(await run.ended).toBe(1)
+    expect(run.stderr).toContain('Error: too early')
+  })
+})
+
 describe('Wrong input', () => {
   const ENDPOINT = ['--zeromq', 'ipc://a,ipc://b']
 
@@ -420,10 +432,16 @@ describe('mongrel2-fetch dev', () => {
     expect(temporary()).toEqual([])
   })
 
-  it('names Mongrel2 where it is not installed', async () => {
-    const run = place.run(['dev', 'app.ts'], { ...env(), PATH: place.directory })
-    expect(await run.ended).toBe(4)
-    expect(run.stderr).toContain('the programs mongrel2 and m2sh must be on the PATH')
+  it('serves through the embedded front where Mongrel2 is not installed, and says so', async () => {
+    const run = place.run(['dev', 'app.ts', '--port', '0'], { ...env(), PATH: place.directory })
+    const [, url = ''] = await run.prints(/^mongrel2-fetch serves app.ts at (http:\S+) through the embedded front$/m)
+    expect(await textOf(`${url}x`)).toBe('served /x')
+    expect(run.stderr).toContain('not Mongrel2')
+    place.write('app.ts', "export default () => new Response('changed')")
+    await expect.poll(() => textOf(url), { timeout: 20_000 }).toBe('changed')
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(temporary()).toEqual([])
   })
 })
 

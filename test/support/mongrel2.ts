@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { guard } from '../../src/cli/dev/guard.ts'
 import type { FrontOptions, FrontRoute } from '../../src/front/index.ts'
 import { embedded } from './embedded.ts'
 import { freePorts } from './free-port.ts'
-import { guard } from './guard.ts'
 
 /** One Handler of the configuration, or a Proxy. */
 export interface Route {

@@ -1,12 +1,14 @@
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join, relative } from 'node:path'
-import { CommandError, type Ending } from '../exit-code.ts'
+import type { Ending } from '../exit-code.ts'
 import type { GivenOptions } from '../given.ts'
 import { type CommandSettings, settingsOf } from '../settings.ts'
 import { stopSignal } from '../stop-signals.ts'
 import { AppProcess } from './app-process.ts'
-import { type DevFront, DevMongrel2 } from './mongrel2.ts'
+import { EmbeddedFront } from './embedded-front.ts'
+import type { DevFront } from './front.ts'
+import { DevMongrel2 } from './mongrel2.ts'
 import { type Lane, Relay } from './relay.ts'
 import { WatchedFiles } from './watched-files.ts'
 
@@ -32,13 +34,9 @@ export async function devCommand(flags: GivenOptions): Promise<Ending> {
   }
 }
 
-/** The embedded front will be what is left where Mongrel2 is not installed. */
+/** Mongrel2 where it is installed, otherwise its stand-in. */
 async function findFront(): Promise<DevFront> {
-  if (['mongrel2', 'm2sh'].every(isProgram)) return await DevMongrel2.create()
-  throw new CommandError(
-    'front',
-    'Mongrel2 is needed: the programs mongrel2 and m2sh must be on the PATH (Debian, Ubuntu: apt-get install mongrel2-core)',
-  )
+  return ['mongrel2', 'm2sh'].every(isProgram) ? await DevMongrel2.create() : new EmbeddedFront()
 }
 
 function attach(flags: GivenOptions, { name, endpoint, chroot }: DevFront): GivenOptions {

@@ -7,35 +7,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandError } from '../exit-code.ts'
+import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
+import { guard } from './guard.ts'
 
 /** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
 const NOBODY = 65_534
 /** How long it may take until it listens, in milliseconds. */
 const START_TIMEOUT = 10_000
 const POLL_TIME = 20
-const ADDRESS = '127.0.0.1'
 const UUID = 'a1b0d8e4-66c0-4a5e-9c7a-2f6d10c7fd34'
-
-/** What `dev` puts between browsers and the app. */
-export interface DevFront {
-  /** How it is called in what the user reads. */
-  readonly name: string
-  /** What the app serves, as `zeromq` takes it. */
-  readonly endpoint: string
-  /** What the app takes for its `chroot`; there is room for sockets in it. */
-  readonly chroot: string
-  /**
-   * Begins to listen for browsers.
-   *
-   * @param port 0 is any that is free.
-   * @returns The URL that it answers at.
-   * @throws CommandError `front`
-   */
-  start(port: number): Promise<string>
-  /** Rejects with a `CommandError` `front` when it ends by itself. */
-  readonly died: Promise<never>
-  stop(): Promise<void>
-}
 
 /** A Mongrel2 in a temporary directory, with one Handler for everything. */
 export class DevMongrel2 implements DevFront {
@@ -75,7 +55,7 @@ export class DevMongrel2 implements DevFront {
       for (const name of ['run', 'logs', 'tmp', '.']) await chown(join(this.chroot, name), NOBODY, NOBODY)
     }
     await this.#run(free)
-    return `http://${ADDRESS}:${free}/`
+    return `http://${DEV_ADDRESS}:${free}/`
   }
 
   async stop(): Promise<void> {
@@ -101,6 +81,7 @@ export class DevMongrel2 implements DevFront {
   async #run(port: number): Promise<void> {
     const mongrel2 = this.#launch('mongrel2', ['config.sqlite', UUID])
     this.#child = mongrel2.child
+    guard(mongrel2.child, this.chroot)
     const ended = mongrel2.ended.then((how) =>
       this.#reportDeath(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
     )
@@ -137,7 +118,7 @@ export class DevMongrel2 implements DevFront {
 
 function configuration(port: number): string {
   return `main = Server(uuid="${UUID}", name="dev", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${ADDRESS}", port=${port},
+  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${DEV_ADDRESS}", port=${port},
   hosts=[Host(name="localhost", routes={
     '/': Handler(send_spec='ipc://run/send', send_ident='34f9ceee-cd52-4b7f-b197-88bf2f0ec378',
       recv_spec='ipc://run/recv', recv_ident='', protocol='tnetstring')
@@ -149,13 +130,11 @@ servers = [main]
 
 /** Checks that a port can be had, for Mongrel2's own complaint is long; 0 stands for any, which it does not know. */
 async function reserve(port: number): Promise<number> {
-  const probe = createServer().listen(port, ADDRESS)
+  const probe = createServer().listen(port, DEV_ADDRESS)
   try {
     await once(probe, 'listening')
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be had: ${message}`
-    throw new CommandError('front', `port ${port} of ${ADDRESS} ${why}; choose another with --port, or 0 for any`)
+    throw cannotListen(port, error)
   }
   const { port: free } = probe.address() as AddressInfo
   probe.close()
@@ -165,7 +144,7 @@ async function reserve(port: number): Promise<number> {
 
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, ADDRESS)
+    const socket = connect(port, DEV_ADDRESS)
     socket.on('connect', () => {
       socket.destroy()
       resolve(true)
