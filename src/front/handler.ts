@@ -1,4 +1,5 @@
 import { type Observer, Push, Subscriber } from 'zeromq'
+import { tickEnd } from '../deferred.ts'
 import { describeError, escapeBytes, type Logger } from '../log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
@@ -96,6 +97,8 @@ export class Handler {
         const reply = this.#parse(part)
         if (reply !== undefined) receive(reply)
       }
+      // What came together is queued together; what comes next finds written what the sockets have taken at once.
+      await tickEnd()
     }
   }
 
