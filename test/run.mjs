@@ -8,7 +8,12 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { root, setUp } from '../examples/setup.mjs'
+import { installPrograms, root, setUp } from '../examples/setup.mjs'
+
+/** The command tells systemd that it is ready, which a test sees by systemd's own programs. */
+const SYSTEMD = { 'systemd-notify': 'systemd', 'systemd-socket-activate': 'systemd' }
+const SYSTEMD_ADVICE = `The tests need systemd's programs systemd-notify and systemd-socket-activate on the PATH.
+  Debian, Ubuntu:  sudo apt-get install systemd`
 
 const args = process.argv.slice(2)
 const full = args.includes('--full')
@@ -28,6 +33,7 @@ try {
 
 async function main() {
   await setUp({ signal: stop.signal })
+  await installPrograms(SYSTEMD, SYSTEMD_ADVICE, { signal: stop.signal })
   const checked = await run('npm', ['run', 'check'])
   if (checked !== 0) return checked
 
