@@ -43,6 +43,9 @@ async function main() {
     console.log('\nAll tests on libzmq')
     const onLibzmq = await test(total, [process.execPath], { FULL: '1', LINK: 'zeromq' })
     result ||= onLibzmq
+    console.log('\nThe suite with light objects in the place of the global ones')
+    const withLight = await test(total, [process.execPath], { LIGHT: '1' })
+    result ||= withLight
     console.log('\nThe end-to-end tests on the embedded front')
     const onFront = await test(total, [process.execPath], { FRONT: 'embedded' }, ['test/e2e'])
     result ||= onFront
