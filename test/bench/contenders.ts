@@ -126,7 +126,7 @@ function mongrel2Fetch(
     workloads,
     start: ({ node }) =>
       startAll(async (use) => {
-        const front = await use(startMongrel2({ ...mongrel2, settings: SETTINGS }))
+        const front = await use(startMongrel2({ protocol: 'tnetstring', ...mongrel2, settings: SETTINGS }))
         const zeromq = controlled ? `${front.endpoint},${front.controlPort}` : front.endpoint
         const chroot = front.directory
         const handler = await use(startServer(node, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))

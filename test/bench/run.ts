@@ -1,9 +1,10 @@
-// npm run bench [-- --quick] [--only NAME]... [--node VERSION] [--markdown]
+// npm run bench [-- --quick] [--only NAME]... [--node VERSION] [--rounds N] [--markdown]
 //
 // Compares ways to answer HTTP requests, contender by contender and round by round, prints tables and whether the goals are met.
 // A complete run also writes results.json and results.svg, with --node results-nodeVERSION.json and .svg.
 //
 //   --quick          under a minute: a short round of the small workloads; writes nothing
+//   --rounds N       instead of 5
 //   --only NAME      this contender, and others that are named so; writes nothing
 //   --node VERSION   the servers run on this version of Node
 //   --markdown       prints Markdown
@@ -28,7 +29,7 @@ import { renderMarkdown, renderText } from './table.ts'
 import { type Effort, GROUPS, WORKLOADS, type WorkloadName } from './workloads.ts'
 
 const REFERENCE = 'nginx'
-const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: 5 }
+const ROUNDS = 5
 /** Cores that others may keep busy. */
 const MOST_OF_OTHERS = 0.2
 /** Seconds that the small workloads of a quick run may take, beside starting and stopping. */
@@ -39,9 +40,11 @@ const { values: flags } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true },
     node: { type: 'string' },
+    rounds: { type: 'string', default: String(ROUNDS) },
     markdown: { type: 'boolean', default: false },
   },
 })
+const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: roundsOf(flags.rounds) }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
 
 const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
@@ -82,6 +85,12 @@ async function main(place: Place): Promise<void> {
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
     await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
   }
+}
+
+function roundsOf(text: string): number {
+  if (/^[1-9]\d?$/.test(text)) return Number(text)
+  console.error(`--rounds: expected a number from 1 to 99, got '${text}'.`)
+  return process.exit(1)
 }
 
 function chosen(): ContenderName[] {
