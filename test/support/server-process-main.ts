@@ -1,6 +1,6 @@
 // The process of `ServerProcess`.
 
-import { serveMongrel2 } from '../../src/index.ts'
+import { serveMongrel2 } from './serve.ts'
 
 const [module = '', options = ''] = process.argv.slice(2)
 process.on('disconnect', () => process.exit()) // also when the test run is killed
