@@ -30,7 +30,9 @@ export interface Pacing {
   wantsFeedback(now: number): boolean
   /** The client asked for more with nothing under way: it has read what there was. */
   asked(): void
-  /** So did one that does not always wait for its answers: it has read something not long ago. */
+  /** It asked before it had been answered, so that it may have done so before. */
+  pipelines(now: number): void
+  /** It asked with nothing under way, but does not always wait for its answers: it has read something not long ago. */
   askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
@@ -71,6 +73,8 @@ export class CreditPacing implements Pacing {
   }
 
   asked(): void {}
+
+  pipelines(): void {}
 
   askedAhead(): void {}
 
@@ -126,6 +130,8 @@ export class EstimatePacing implements Pacing {
   readonly readTime: number = 0
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []
+  /** The last that were taken as read since the client asked for more. */
+  #takenAsRead: OutstandingMessage[] = []
   /** Bytes published since this was made. */
   protected total = 0
   readonly #bytesPerMillisecond: number
@@ -168,10 +174,23 @@ export class EstimatePacing implements Pacing {
 
   /** Who asks again has read the answer before. */
   asked(): void {
+    for (const message of this.outstanding) this.#takenAsRead.push(message)
+    if (this.#takenAsRead.length > MESSAGES) this.#takenAsRead.splice(0, this.#takenAsRead.length - MESSAGES)
     this.outstanding = []
     this.#idleAt = 0
     this.#bytesSinceAsked = 0
     this.#messagesSinceAsked = 0
+  }
+
+  /** Its requests may have come one by one though it sent them together: what was taken as read may not have left Mongrel2. */
+  pipelines(now: number): void {
+    const doubtful: OutstandingMessage[] = []
+    for (const message of this.#takenAsRead) {
+      const deliveredAt = message.publishedAt + DELIVERY_TIME
+      if (deliveredAt > now) doubtful.push({ ...message, deliveredAt })
+    }
+    this.outstanding.unshift(...doubtful)
+    this.#takenAsRead = []
   }
 
   /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */
