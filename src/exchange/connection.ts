@@ -194,11 +194,11 @@ export class Connection {
 
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
-    if (this.#exchanges.length > 0) this.#pipelining = true
-    else if (this.#waiting === 0) {
-      if (this.#pipelining) this.pacing.askedAhead(performance.now())
-      else this.pacing.asked()
-    }
+    if (this.#exchanges.length > 0 || this.#waiting > 0) {
+      if (!this.#pipelining) this.pacing.pipelines(performance.now())
+      this.#pipelining = true
+    } else if (this.#pipelining) this.pacing.askedAhead(performance.now())
+    else this.pacing.asked()
     this.#exchanges.push(exchange)
     if (!exchange.facts.persistent) this.deaf = true
   }

@@ -40,7 +40,9 @@ export interface Pacing {
   acknowledged(bytes: number): void
   /** Bytes that were published and have not been delivered, as far as can be known. */
   undelivered(now: number): number
-  /** So did one that does not always wait for its answers: it has read something not long ago. */
+  /** It asked before it had been answered, so that it may have done so before. */
+  pipelines(now: number): void
+  /** It asked with nothing under way, but does not always wait for its answers: it has read something not long ago. */
   askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
@@ -91,6 +93,8 @@ export class CreditPacing implements Pacing {
   undelivered(): number {
     return this.#outstanding
   }
+  pipelines(): void {}
+
   askedAhead(): void {}
 
   retryAt(): undefined {
@@ -148,6 +152,8 @@ export class EstimatePacing implements Pacing {
   readonly readTime: number = 0
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []
+  /** The last that were taken as read since the client asked for more. */
+  #takenAsRead: OutstandingMessage[] = []
   /** Bytes published since this was made. */
   protected total = 0
   readonly #bytesPerMillisecond: number
@@ -192,6 +198,8 @@ export class EstimatePacing implements Pacing {
 
   /** Who asks again has read the answer before. */
   asked(): void {
+    for (const message of this.outstanding) this.#takenAsRead.push(message)
+    if (this.#takenAsRead.length > MESSAGES) this.#takenAsRead.splice(0, this.#takenAsRead.length - MESSAGES)
     this.outstanding = []
     this.#forget()
   }
@@ -209,6 +217,17 @@ export class EstimatePacing implements Pacing {
     this.count(now)
     const [first] = this.outstanding
     return first === undefined ? 0 : this.total - first.begin
+  }
+
+  /** Its requests may have come one by one though it sent them together: what was taken as read may not have left Mongrel2. */
+  pipelines(now: number): void {
+    const doubtful: OutstandingMessage[] = []
+    for (const message of this.#takenAsRead) {
+      const deliveredAt = message.publishedAt + DELIVERY_TIME
+      if (deliveredAt > now) doubtful.push({ ...message, deliveredAt })
+    }
+    this.outstanding.unshift(...doubtful)
+    this.#takenAsRead = []
   }
 
   /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */

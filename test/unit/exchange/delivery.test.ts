@@ -160,6 +160,27 @@ describe('without flow control', () => {
     await stage.settled()
   })
 
+  it('answers to the first of pipelined requests count though these seemed to come one after the other', async () => {
+    const open: (() => void)[] = []
+    const stage = setStage(async () => {
+      await new Promise<void>((resolve) => open.push(resolve))
+      return new Response('an answer')
+    })
+    for (let request = 0; request < 50; request++) {
+      stage.receive(renderRequest())
+      if (request >= 5) continue
+      open[request]?.()
+      await stage.settled()
+    }
+    for (let request = 5; request < 50; request++) {
+      open[request]?.()
+      await turns(5)
+    }
+    expect(countOf(stage.publisher)).toBe(15)
+    await pass(10, () => stage.publisher.received(1).split('an answer').length === 51)
+    await stage.settled()
+  })
+
   it('answers to a client that pipelined before do not wait for the slowest of clients to read those', async () => {
     const large = 'x'.repeat(1024 * 1024)
     const stage = setStage((request) => new Response(request.url.endsWith('/small') ? 'an answer' : large))

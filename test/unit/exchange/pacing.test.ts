@@ -118,6 +118,19 @@ describe('EstimatePacing', () => {
     expect(pacing.mayBeOverrun(later)).toBe(false)
   })
 
+  it('takes nothing as read that a client may have asked behind once it is found to pipeline', () => {
+    const pacing = new EstimatePacing(SETTINGS)
+    pacing.published(1024 * KIB, 0)
+    for (let message = 0; message < 4; message++) {
+      pacing.asked()
+      pacing.published(10, 300)
+    }
+    pacing.pipelines(310)
+    expect(fill(pacing, 10, 310)).toBe(11)
+    expect(pacing.retryAt(310)).toBe(500)
+    expect(fill(pacing, 10, 500)).toBe(4)
+  })
+
   it('takes everything as delivered within 200 ms once a client that pipelines asks again', () => {
     const pacing = new EstimatePacing(SETTINGS)
     pacing.published(1024 * KIB, 0) // a minute, for the slowest client
