@@ -8,6 +8,7 @@ import { type Control, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import type { ConnectionObserver } from './connection-observer.ts'
 import { Feedback, type FeedbackSource } from './feedback.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
@@ -51,6 +52,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #application: Application
   readonly #settings: EpochSettings
   readonly #feedback: Feedback | undefined
+  readonly #observer: ConnectionObserver | undefined
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
@@ -66,6 +68,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /**
    * @param prefix What Mongrel2 subscribed to.
    * @param source Mongrel2's control port, where one is configured.
+   * @param observer Told what becomes of the connections, where somebody else deals the messages.
    */
   constructor(
     publisher: Publisher,
@@ -74,6 +77,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     intake: Intake,
     application: Application,
     source?: FeedbackSource,
+    observer?: ConnectionObserver,
   ) {
     this.publisher = publisher
     this.#prefix = prefix
@@ -83,6 +87,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#application = application
     this.#warning = new ThrottledWarning(settings.logger)
     this.#stallWarning = new ThrottledWarning(settings.logger)
+    this.#observer = observer
     this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
   }
 
@@ -98,10 +103,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return pacing
   }
 
-  receive(bytes: Buffer): void {
+  /** @param balance What a connection brings along from where it was before, by `handOver`. */
+  receive(bytes: Buffer, balance?: number): void {
     this.#application.counters.messages++
     try {
-      this.#deal(parseMessage(bytes))
+      this.#deal(parseMessage(bytes), balance)
     } catch (error) {
       if (error instanceof MalformedError) {
         this.#application.counters.malformed++
@@ -130,6 +136,24 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
   }
 
+  /**
+   * Gives up a connection on which nothing is open, for somebody else to go on with.
+   *
+   * @returns Bytes that Mongrel2 has not written yet, to be passed to the other's `receive`; undefined when something is open, and
+   *   the connection stays.
+   */
+  handOver(id: number): number | undefined {
+    const connection = this.#connections.get(id)
+    const balance = connection === undefined ? 0 : connection.balance(performance.now())
+    if (balance !== undefined) this.#connections.delete(id)
+    return balance
+  }
+
+  /** Mongrel2 is known by others to run with `download.flow_control`. */
+  assumeFlowControl(): void {
+    this.#flowControl = true
+  }
+
   /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
   async drained(): Promise<void> {
     this.flush()
@@ -152,6 +176,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   closed(connection: Connection): void {
     this.#connections.delete(connection.id)
+    this.#observer?.closed(connection.id)
     this.#closed.add(connection.id, performance.now())
   }
 
@@ -166,7 +191,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const { counters } = this.#application
     const now = performance.now()
     for (const connection of touched) {
-      counters.bytesOut += connection.take(replies, now)
+      const bytes = connection.take(replies, now)
+      counters.bytesOut += bytes
+      if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
       if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
     }
     counters.replies += replies.length
@@ -174,14 +201,19 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
   }
 
+  #report(observer: ConnectionObserver, connection: Connection, bytes: number): void {
+    if (bytes > 0) observer.answering(connection.id)
+    if (!connection.busy && !connection.gone) observer.idle(connection.id)
+  }
+
   #isBusy(): boolean {
     for (const connection of this.#connections.values()) if (connection.busy) return true
     return false
   }
 
-  #deal(message: Message): void {
+  #deal(message: Message, balance: number | undefined): void {
     if (kindOf(message) === 'notice') return this.#notice(message)
-    const connection = this.#connectionOf(message)
+    const connection = this.#connectionOf(message, balance)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection)
@@ -214,6 +246,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   #lose(connection: Connection, reason: string): void {
     this.#connections.delete(connection.id)
+    this.#observer?.forgotten(connection.id)
     connection.lose(new DOMException(reason, 'AbortError'))
   }
 
@@ -235,7 +268,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   /** The message's connection; undefined for one that we have closed. */
-  #connectionOf(message: Message): Connection | undefined {
+  #connectionOf(message: Message, balance = 0): Connection | undefined {
     const { connectionId, sender, headers } = message
     const known = this.#connections.get(connectionId)
     if (known !== undefined) return known
@@ -248,16 +281,25 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#flowControl = true
-    const connection = new Connection(connectionId, sender, this.#createPacing(), this.#settings.maxPipelined, this)
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined && !this.#flowControl) {
+      this.#flowControl = true
+      this.#observer?.flowControl()
+    }
+    const connection = new Connection(
+      connectionId,
+      sender,
+      this.#createPacing(balance),
+      this.#settings.maxPipelined,
+      this,
+    )
     this.#connections.set(connectionId, connection)
-    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    this.#sweeper ??= setInterval(() => this.sweep(), SWEEP_INTERVAL).unref()
     this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
     return connection
   }
 
-  #createPacing(): Pacing {
-    if (this.#flowControl) return new CreditPacing()
+  #createPacing(balance: number): Pacing {
+    if (this.#flowControl) return new CreditPacing(balance)
     return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings)
   }
 
@@ -276,10 +318,13 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#intake.discard(message)
   }
 
-  #sweep(): void {
+  /** Forgets the connections of which nothing has to be remembered. */
+  sweep(): void {
     const now = performance.now()
     for (const connection of this.#connections.values()) {
-      if (connection.isIdle(now)) this.#connections.delete(connection.id)
+      if (!connection.isIdle(now)) continue
+      this.#connections.delete(connection.id)
+      this.#observer?.forgotten(connection.id)
     }
     if (this.#connections.size > 0) return
     this.#stopTimers()

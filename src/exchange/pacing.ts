@@ -32,13 +32,20 @@ export interface Pacing {
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
   settled(now: number): boolean
+  /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
+  readonly balance: number
 }
 
 /** Pacing by credits, where Mongrel2 runs with `download.flow_control`: it tells each byte it has written. */
 export class CreditPacing implements Pacing {
   readonly mode = 'credits'
   readonly waitingLimit = FLOW_CONTROL_WINDOW
-  #outstanding = 0
+  #outstanding: number
+
+  /** @param outstanding Bytes that were published before and are not written yet. */
+  constructor(outstanding = 0) {
+    this.#outstanding = outstanding
+  }
 
   allowance(waiting: number): number {
     return Math.min(waiting, FLOW_CONTROL_WINDOW - this.#outstanding)
@@ -68,6 +75,10 @@ export class CreditPacing implements Pacing {
 
   settled(): boolean {
     return this.#outstanding === 0
+  }
+
+  get balance(): number {
+    return this.#outstanding
   }
 }
 
@@ -104,6 +115,7 @@ interface OutstandingMessage {
  */
 export class EstimatePacing implements Pacing {
   readonly mode: PacingMode = 'estimate'
+  readonly balance = 0
   readonly waitingLimit: number
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []
