@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { threadId } from 'node:worker_threads'
+import type { LoadedApp } from '../../src/cluster/worker/config.ts'
+
+/** The app of the tests with workers. */
+export default function load(): LoadedApp {
+  return { handler: { fetch } }
+}
+
+const leaked: Buffer[] = []
+
+async function fetch(request: Request): Promise<Response> {
+  const url = new URL(request.url)
+  switch (url.pathname) {
+    case '/worker':
+      return new Response(`${process.pid}.${threadId}`)
+    case '/sleep':
+      await sleep(Number(url.searchParams.get('ms')))
+      return new Response(`${process.pid}.${threadId}`)
+    case '/never':
+      return await new Promise<Response>(() => {})
+    case '/loop':
+      return loop()
+    case '/exit':
+      return process.exit(3)
+    case '/throw':
+      setImmediate(() => {
+        throw new Error('nobody catches this')
+      })
+      return new Response('thrown')
+    case '/leak':
+      leaked.push(Buffer.alloc(Number(url.searchParams.get('bytes')), 1))
+      return new Response(String(process.pid))
+    case '/stream':
+      return new Response(ticks(Number(url.searchParams.get('count')), Number(url.searchParams.get('ms'))))
+    case '/bytes':
+      return new Response(bytes(Number(url.searchParams.get('size'))))
+    case '/echo':
+      return new Response(await request.arrayBuffer())
+    default:
+      return new Response(url.pathname)
+  }
+}
+
+function loop(): never {
+  for (;;);
+}
+
+function ticks(count: number, milliseconds: number): ReadableStream<Uint8Array> {
+  let sent = 0
+  return new ReadableStream({
+    async pull(controller) {
+      if (sent > 0) await sleep(milliseconds)
+      controller.enqueue(Buffer.from(`${process.pid} ${sent++}\n`))
+      if (sent === count) controller.close()
+    },
+  })
+}
+
+function bytes(size: number): ReadableStream<Uint8Array> {
+  let left = size
+  return new ReadableStream(
+    {
+      pull(controller) {
+        const chunk = Buffer.alloc(Math.min(left, 16 * 1024), left & 0xff)
+        left -= chunk.length
+        controller.enqueue(chunk)
+        if (left === 0) controller.close()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}
