@@ -16,8 +16,9 @@ const ENTRY = fileURLToPath(new URL(`./worker/process${EXTENSION}`, import.meta.
 const BEATS = 4
 /** The longest time between two of them, in milliseconds. */
 const LONGEST_BEAT = 1000
-/** How long a worker may take to end once it has closed its sockets, in milliseconds. */
+/** How long a worker may take to end once it has closed its sockets, in milliseconds: told to, and otherwise. */
 const EXIT_TIME = 2000
+const LOSS_TIME = 500
 
 /** Told what a worker process says and how it ends. */
 export interface WorkerObserver {
@@ -161,7 +162,7 @@ export class WorkerProcess {
   /** One that we do not hear any more could still publish: it has to end. */
   #disconnected(): void {
     if (this.#exited === undefined) {
-      this.#exitTimer ??= setTimeout(() => this.kill('it closed its sockets'), this.stopping ? EXIT_TIME : 0)
+      this.#exitTimer ??= setTimeout(() => this.kill('it closed its sockets'), this.stopping ? EXIT_TIME : LOSS_TIME)
     }
   }
 

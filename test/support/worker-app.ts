@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
 
-/** The app of the tests with workers. */
-export default function load(): LoadedApp {
+/** The app of the tests with workers. `data` may name a file without which it does not load. */
+export default function load(data: unknown): LoadedApp {
+  if (typeof data === 'string' && !existsSync(data)) process.exit(7)
   return { handler: { fetch } }
 }
 
@@ -23,6 +25,8 @@ async function fetch(request: Request): Promise<Response> {
       return loop()
     case '/exit':
       return process.exit(3)
+    case '/last-words':
+      return new Response(lastWords(Number(url.searchParams.get('ms'))))
     case '/throw':
       setImmediate(() => {
         throw new Error('nobody catches this')
@@ -44,6 +48,18 @@ async function fetch(request: Request): Promise<Response> {
 
 function loop(): never {
   for (;;);
+}
+
+/** A body that begins after a while, and is as much as its process says. */
+function lastWords(milliseconds: number): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async start(controller) {
+      await sleep(milliseconds)
+      controller.enqueue(Buffer.from('last words'))
+      // In the next turn they have been published.
+      setImmediate(() => setImmediate(() => process.kill(process.pid, 'SIGKILL')))
+    },
+  })
 }
 
 function ticks(count: number, milliseconds: number): ReadableStream<Uint8Array> {

@@ -107,6 +107,8 @@ export class Hub {
   }
 
   #take(frame: Buffer): void {
+    // If the next request is the last of this process, those before it have been answered.
+    if (this.#told.length > 0) this.#write()
     if (isDealt(frame)) return this.#slots[frame[1] as number]?.take(frame)
     const order = parseOrder(frame)
     if (order.order === 'stop') return void this.#stop(order.timeout)
