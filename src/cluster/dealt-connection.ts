@@ -11,10 +11,11 @@ export type DealtState =
   /** An answer has begun. */
   | 'answering'
 
-/** A message as it came, and what it says. */
+/** A message as it came. */
 export interface ReceivedMessage {
   readonly bytes: Buffer
-  readonly message: Message
+  /** What it says, where that may matter to more than its worker. */
+  readonly message: Message | undefined
 }
 
 /** A connection that a slot has, or that waits for one. */

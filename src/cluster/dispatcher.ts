@@ -11,7 +11,7 @@ import type { DealtConnection } from './dealt-connection.ts'
 import { DealtEpoch } from './dealt-epoch.ts'
 import { Endings } from './endings.ts'
 import type { ExchangePoint } from './exchange-point.ts'
-import { type News, type Report, renderDealt } from './frames.ts'
+import { type News, type Report, renderDealtHead } from './frames.ts'
 import { Seats, type SeatsOwner } from './seats.ts'
 import type { Slot } from './slot.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
@@ -78,7 +78,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
   readonly #warning: ThrottledWarning
   #malformed = 0
   #epochs = 0
-  #touched: WorkerProcess[] = []
+  #touched = new Set<WorkerProcess>()
   #turn: NodeJS.Immediate | undefined
   #noWorkers: Deferred<void> | undefined
   #closing = false
@@ -151,7 +151,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     const worker = this.#workerOf.get(slot)
     if (worker === undefined) return
     const { link, number } = epoch
-    this.#send(worker, renderDealt({ slot: slot.index, link, epoch: number, balance, bytes }))
+    worker.send(renderDealtHead({ slot: slot.index, link, epoch: number, balance }))
+    worker.send(bytes)
+    this.#touch(worker)
     const { maxRequests } = this.#settings
     if (maxRequests > 0 && worker.requests >= maxRequests) this.#seats.replace(worker, `it got ${maxRequests} requests`)
   }
@@ -346,12 +348,8 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     setTimeout(() => worker.kill('it did not end'), timeout + STOP_GRACE).unref()
   }
 
-  #send(worker: WorkerProcess, frame: Buffer): void {
-    if (worker.send(frame)) this.#touch(worker)
-  }
-
   #touch(worker: WorkerProcess): void {
-    this.#touched.push(worker)
+    this.#touched.add(worker)
     this.#flushLater()
   }
 
@@ -363,7 +361,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     clearImmediate(this.#turn)
     this.#turn = undefined
     const touched = this.#touched
-    this.#touched = []
+    this.#touched = new Set()
     for (const worker of touched) worker.flush()
     for (const { endings } of this.#lives.values()) endings.flush()
   }

@@ -5,9 +5,9 @@ import type { ConnectionReport } from './dealing.ts'
  * form of bytes; the rest is JSON.
  */
 
-const MESSAGE = 0x4d
+const DEALT = 0x4d
 const REPORT = 0x52
-const MESSAGE_HEAD = 11
+const DEALT_HEAD = 11
 const REPORT_HEAD = 14
 const RECORD = 10
 const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'closed', 'forgotten']
@@ -65,13 +65,13 @@ export type News =
   /** The process wants to be replaced. */
   | { readonly news: 'leaving'; readonly reason: string }
 
-/** A message that is dealt. */
-export interface DealtMessage {
+/** Who gets a message, which is the next frame. */
+export interface DealtHead {
   readonly slot: number
   readonly link: number
   readonly epoch: number
+  /** Bytes that Mongrel2 has not written yet to a connection that comes from elsewhere. */
   readonly balance: number
-  readonly bytes: Buffer
 }
 
 /** What has become of a connection. */
@@ -90,28 +90,26 @@ export interface Report {
   readonly records: readonly ReportRecord[]
 }
 
-export function renderDealt({ slot, link, epoch, balance, bytes }: DealtMessage): Buffer {
-  const frame = Buffer.allocUnsafe(MESSAGE_HEAD + bytes.length)
-  frame[0] = MESSAGE
+export function renderDealtHead({ slot, link, epoch, balance }: DealtHead): Buffer {
+  const frame = Buffer.allocUnsafe(DEALT_HEAD)
+  frame[0] = DEALT
   frame[1] = slot
   frame[2] = link
   frame.writeUInt32LE(epoch, 3)
   frame.writeUInt32LE(balance, 7)
-  bytes.copy(frame, MESSAGE_HEAD)
   return frame
 }
 
-export function isDealt(frame: Buffer): boolean {
-  return frame[0] === MESSAGE
+export function isDealtHead(frame: Buffer): boolean {
+  return frame[0] === DEALT
 }
 
-export function parseDealt(frame: Buffer): DealtMessage {
+export function parseDealtHead(frame: Buffer): DealtHead {
   return {
     slot: frame[1] as number,
     link: frame[2] as number,
     epoch: frame.readUInt32LE(3),
     balance: frame.readUInt32LE(7),
-    bytes: frame.subarray(MESSAGE_HEAD),
   }
 }
 

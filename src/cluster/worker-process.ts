@@ -107,13 +107,13 @@ export class WorkerProcess {
     return this.slots.reduce((sum, slot) => sum + slot.inFlight, 0)
   }
 
-  /** Queues a frame; returns whether it is the first since `flush`. */
-  send(frame: Buffer): boolean {
-    return this.#outgoing.push(frame) === 1
+  /** Queues a frame until `flush`. */
+  send(frame: Buffer): void {
+    this.#outgoing.push(frame)
   }
 
-  order(order: Order): boolean {
-    return this.send(renderJson(order))
+  order(order: Order): void {
+    this.send(renderJson(order))
   }
 
   /** Sends what has been queued, in one message of several parts. */

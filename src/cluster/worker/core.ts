@@ -6,8 +6,9 @@ import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Intake } from '../../exchange/intake.ts'
 import type { Publisher } from '../../link/link.ts'
 import type { Settings } from '../../options.ts'
+import { parseEnvelope } from '../../wire/message.ts'
 import type { ConnectionReport } from '../dealing.ts'
-import { isDealt, type News, type Order, parseDealt, parseOrder, type ReportRecord, renderReport } from '../frames.ts'
+import { type DealtHead, type News, type Order, type ReportRecord, renderReport } from '../frames.ts'
 import type { Emission } from './emission.ts'
 
 /** How often connections are forgotten when the slot is to be left, in milliseconds. */
@@ -51,12 +52,36 @@ export class Core {
     this.#intakes = settings.endpoints.map(({ uploads }) => new Intake({ ...settings, uploads }, this.#application))
   }
 
-  /** Takes a frame of the dispatcher's. */
-  take(frame: Buffer): void {
-    if (!isDealt(frame)) return this.#obey(parseOrder(frame))
-    const { epoch, bytes, balance } = parseDealt(frame)
+  /** Takes an order of the dispatcher's. */
+  obey(order: Order): void {
+    switch (order.order) {
+      case 'begin':
+        return this.#begin(order)
+      case 'end':
+        return this.lose(order.epoch)
+      case 'flowControl':
+        return this.#epochs.get(order.epoch)?.assumeFlowControl()
+      case 'handOver':
+        return this.#handOver(order)
+      case 'ping':
+        this.#report()
+        return this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss() })
+      case 'retire':
+        this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
+        return this.#sweep()
+      case 'stop':
+    }
+  }
+
+  /** Takes a message that the dispatcher has dealt. */
+  take({ link, epoch, balance }: DealtHead, bytes: Buffer): void {
     this.#seen++
+    const { malformed } = this.#application.counters
     this.#epochs.get(epoch)?.receive(bytes, balance)
+    if (this.#application.counters.malformed === malformed) return
+    // Nothing comes of it; the dispatcher has not looked that closely.
+    this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
+    this.#report()
   }
 
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */
@@ -77,30 +102,12 @@ export class Core {
     this.#epochs.delete(number)
   }
 
-  #obey(order: Order): void {
-    switch (order.order) {
-      case 'begin':
-        return this.#begin(order)
-      case 'end':
-        return this.lose(order.epoch)
-      case 'flowControl':
-        return this.#epochs.get(order.epoch)?.assumeFlowControl()
-      case 'handOver': {
-        const { slot, link, epoch, id } = order
-        const known = this.#epochs.get(epoch)
-        const balance = known === undefined ? 0 : known.handOver(id)
-        // What was said of it before has to be heard before.
-        this.#report()
-        return this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
-      }
-      case 'ping':
-        this.#report()
-        return this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss() })
-      case 'retire':
-        this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
-        return this.#sweep()
-      case 'stop':
-    }
+  #handOver({ slot, link, epoch, id }: Order & { order: 'handOver' }): void {
+    const known = this.#epochs.get(epoch)
+    const balance = known === undefined ? 0 : known.handOver(id)
+    // What was said of it before has to be heard before.
+    this.#report()
+    this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
   }
 
   #begin({ link, epoch: number, prefix, flowControl }: Order & { order: 'begin' }): void {

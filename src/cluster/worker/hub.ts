@@ -8,7 +8,15 @@ import { zmtp } from '../../link/zmtp/transport.ts'
 import { describeError } from '../../log.ts'
 import type { Settings } from '../../options.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
-import { isDealt, type News, type Order, parseOrder, renderJson } from '../frames.ts'
+import {
+  type DealtHead,
+  isDealtHead,
+  type News,
+  type Order,
+  parseDealtHead,
+  parseOrder,
+  renderJson,
+} from '../frames.ts'
 import { Attachment } from './attachment.ts'
 import type { WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
@@ -25,7 +33,8 @@ const REPORT_DELAY = 1
 
 /** A slot, wherever it runs. */
 interface SlotHandle {
-  take(frame: Buffer): void
+  take(head: DealtHead, message: Buffer): void
+  obey(order: Order): void
   lose(epoch: number): void
   stop(timeout: number): Promise<void>
 }
@@ -52,6 +61,8 @@ export class Hub {
   /** Reports of what has been published and taken, which wait for others to go with. */
   #told: Buffer[] = []
   #timer: NodeJS.Timeout | undefined
+  /** Whose message the next frame is. */
+  #head: DealtHead | undefined
   /** Resolves when all that was published so far has been taken. */
   #taken: Promise<void> = Promise.resolve()
   #stopping = false
@@ -109,16 +120,23 @@ export class Hub {
   #take(frame: Buffer): void {
     // If the next request is the last of this process, those before it have been answered.
     if (this.#told.length > 0) this.#write()
-    if (isDealt(frame)) return this.#slots[frame[1] as number]?.take(frame)
-    const order = parseOrder(frame)
-    if (order.order === 'stop') return void this.#stop(order.timeout)
-    if (order.order === 'handOver') return this.#slots[order.slot]?.take(frame)
-    if (order.order === 'end') this.#detach(order.epoch)
-    for (const slot of this.#slots) slot.take(frame)
-    if (order.order === 'begin') this.#attach(order, frame)
+    const head = this.#head
+    this.#head = undefined
+    if (head !== undefined) this.#slots[head.slot]?.take(head, frame)
+    else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
+    else this.#obey(parseOrder(frame))
   }
 
-  #attach({ link, epoch }: Order & { order: 'begin' }, begin: Buffer): void {
+  #obey(order: Order): void {
+    if (order.order === 'stop') return void this.#stop(order.timeout)
+    if (order.order === 'handOver') return this.#slots[order.slot]?.obey(order)
+    if (order.order === 'end') this.#detach(order.epoch)
+    for (const slot of this.#slots) slot.obey(order)
+    if (order.order === 'begin') this.#attach(order)
+  }
+
+  #attach(begin: Order & { order: 'begin' }): void {
+    const { link, epoch } = begin
     const endpoint = this.#settings.endpoints[link]
     const transport = TRANSPORTS[endpoint?.link ?? '']
     if (endpoint === undefined || transport === undefined) return
@@ -126,7 +144,7 @@ export class Hub {
     const { identity, logger } = this.#settings
     const attachment = new Attachment(transport, endpoint.recvSpec, identity, logger, (attached) => {
       if (!attached) for (const slot of this.#slots) slot.lose(epoch)
-      else if (before) for (const slot of this.#slots) slot.take(begin)
+      else if (before) for (const slot of this.#slots) slot.obey(begin)
       before = true
       this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
     })

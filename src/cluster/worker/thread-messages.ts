@@ -1,3 +1,5 @@
+import type { DealtHead, Order } from '../frames.ts'
+
 /** The control port's answer to a question, or undefined where it gave none. */
 export interface ControlPortAnswer {
   readonly question: number
@@ -6,8 +8,9 @@ export interface ControlPortAnswer {
 
 /** What the main thread of a worker process says to a handler thread. */
 export type ToThread =
-  /** A frame of the dispatcher's. */
-  | { readonly frame: Uint8Array }
+  /** A message that was dealt. */
+  | { readonly head: DealtHead; readonly message: Uint8Array<ArrayBuffer> }
+  | { readonly order: Order }
   /** An epoch's Mongrel2 cannot be reached any more. */
   | { readonly lost: number }
   | { readonly stop: number }

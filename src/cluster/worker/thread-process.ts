@@ -63,7 +63,8 @@ const uplink: Uplink = {
 
 const core = new Core(await loadSettings(config), slot, uplink)
 port.on('message', (message: ToThread) => {
-  if ('frame' in message) core.take(Buffer.from(message.frame.buffer, message.frame.byteOffset, message.frame.length))
+  if ('head' in message) core.take(message.head, Buffer.from(message.message.buffer))
+  else if ('order' in message) core.obey(message.order)
   else if ('lost' in message) {
     core.lose(message.lost)
     taken(message.lost, underway.get(message.lost) ?? 0)

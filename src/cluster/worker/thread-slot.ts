@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
-import { parseNews } from '../frames.ts'
+import { type DealtHead, type Order, parseNews } from '../frames.ts'
 import type { WorkerConfig } from './config.ts'
 import type { Uplink } from './core.ts'
 import type { ControlPortQuestion, FromThread, ThreadEmission, ToThread } from './thread-messages.ts'
@@ -40,9 +40,13 @@ export class ThreadSlot {
     })
   }
 
-  take(frame: Buffer): void {
-    const own = new Uint8Array(frame)
-    this.#say({ frame: own }, [own.buffer])
+  take(head: DealtHead, message: Buffer): void {
+    const own = new Uint8Array(message)
+    this.#say({ head, message: own }, [own.buffer])
+  }
+
+  obey(order: Order): void {
+    this.#say({ order })
   }
 
   lose(epoch: number): void {
