@@ -15,5 +15,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // How long something is waited for, not how long it may take: a busy machine is no failure.
+    expect: { poll: { timeout: 10_000 } },
   },
 })

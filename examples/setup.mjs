@@ -16,14 +16,19 @@ const GET_MONGREL2 = `Mongrel2 is needed: the programs mongrel2 and m2sh must be
 /**
  * Makes a fresh clone ready: packages, Mongrel2, dist/. Does nothing where nothing is missing.
  *
- * @param {{ signal?: AbortSignal }} options `signal` ends it half-way.
+ * @param {{ signal?: AbortSignal, mongrel2Optional?: boolean }} options `signal` ends it half-way.
+ * @returns {Promise<string | undefined>} Why there is no Mongrel2, where there need not be one.
  * @throws {Error} With a message for the user, when something cannot be had.
  */
-export async function setUp({ signal } = {}) {
+export async function setUp({ signal, mongrel2Optional = false } = {}) {
   checkNode()
   await installPackages(signal)
-  await installMongrel2(signal)
+  const missing = await installMongrel2(signal).catch((error) => {
+    if (!mongrel2Optional || signal?.aborted) throw error
+    return error.message
+  })
   await build(signal)
+  return missing
 }
 
 /** Throws unless this Node is one that package.json allows. */
@@ -49,10 +54,24 @@ async function installPackages(signal) {
 }
 
 async function installMongrel2(signal) {
-  if (isProgram('mongrel2') && isProgram('m2sh')) return
+  await installPrograms({ mongrel2: 'mongrel2-core', m2sh: 'mongrel2-core' }, GET_MONGREL2, { signal })
+}
+
+/**
+ * Installs the Debian packages of those programs that are not on the PATH, with sudo where we are not root.
+ *
+ * @param {Record<string, string>} programs The packages by their programs.
+ * @param {string} advice What to tell the user where it cannot be done.
+ * @param {{ signal?: AbortSignal }} options `signal` ends it half-way.
+ * @throws {Error} With the advice.
+ */
+export async function installPrograms(programs, advice, { signal } = {}) {
+  const missing = () => Object.keys(programs).filter((name) => !isProgram(name))
+  const packages = [...new Set(missing().map((name) => programs[name]))]
+  if (packages.length === 0) return
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n']
-  if (![...sudo.slice(0, 1), 'apt-get'].every(isProgram)) throw new Error(GET_MONGREL2)
-  console.log('Installing Mongrel2 (apt-get install mongrel2-core) ...')
+  if (![...sudo.slice(0, 1), 'apt-get'].every(isProgram)) throw new Error(advice)
+  console.log(`Installing ${packages.join(', ')} (apt-get install) ...`)
   const apt = (...args) => {
     const [command, ...rest] = [...sudo, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args]
     return run(command, rest, { signal })
@@ -60,11 +79,11 @@ async function installMongrel2(signal) {
   try {
     // A list of somebody else's that cannot be updated is no reason to stop: whether the package is there shows next.
     await apt('update').catch((error) => signal?.aborted || console.log(error.message))
-    await apt('-o', 'DPkg::Lock::Timeout=120', 'install', '-y', '--no-install-recommends', 'mongrel2-core')
+    await apt('-o', 'DPkg::Lock::Timeout=120', 'install', '-y', '--no-install-recommends', ...packages)
   } catch (error) {
-    throw new Error(`${error.message}\n${GET_MONGREL2}`)
+    throw new Error(`${error.message}\n${advice}`)
   }
-  if (!isProgram('mongrel2') || !isProgram('m2sh')) throw new Error(GET_MONGREL2)
+  if (missing().length > 0) throw new Error(advice)
 }
 
 async function build(signal) {

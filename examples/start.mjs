@@ -1,6 +1,7 @@
 // npm start [-- [EXAMPLE] [--port N]]
 //
 // Starts Mongrel2 with examples/mongrel2.conf and an example behind it, hello-hono unless told otherwise, until Ctrl-C.
+// Where Mongrel2 cannot be had, the embedded front takes its place.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -38,26 +39,30 @@ async function main(signal) {
   const host = valueIn(conf, /\bbind_addr="(.*?)"/)
   const { example, wanted } = await readArguments(valueIn(conf, /\bport=(\d+)/))
   const port = await reserve(wanted, host)
-  await setUp({ signal })
+  const missing = await setUp({ signal, mongrel2Optional: true })
   signal.throwIfAborted()
+  if (missing !== undefined)
+    console.log(`${missing}\n\nUntil then the embedded front takes its place, for development.`)
 
   // Everything that Mongrel2 writes is in a directory of its own: the checkout stays clean and need not be
   // writable, and two of us do not meet. The ZeroMQ addresses move there too, as tcp has only one port 9999.
   const directory = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'mongrel2-fetch-')))
   const programs = []
   try {
-    await prepare(directory, conf.replace(/\bport=\d+/, `port=${port}`).replaceAll('tcp://127.0.0.1:', 'ipc://run/'))
-    const mongrel2 = launch('Mongrel2', 'mongrel2', ['config.sqlite', valueIn(conf, /\buuid="(.*?)"/)], {
-      cwd: directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    programs.push(mongrel2)
+    const endpoints = {
+      ZEROMQ: `ipc://${directory}/run/9999,ipc://${directory}/run/9998`,
+      ZEROMQ_TNET: `ipc://${directory}/run/9997,ipc://${directory}/run/9996`,
+    }
+    const front =
+      missing === undefined
+        ? await launchMongrel2(directory, conf, port)
+        : await launchEmbeddedFront(directory, { ...endpoints, PORT: String(port) })
+    programs.push(front)
     const app = launch(`examples/${example}.ts`, process.execPath, ['--import', 'tsx', `examples/${example}.ts`], {
       cwd: root,
       env: {
         ...process.env,
-        ZEROMQ: `ipc://${directory}/run/9999,ipc://${directory}/run/9998`,
-        ZEROMQ_TNET: `ipc://${directory}/run/9997,ipc://${directory}/run/9996`,
+        ...endpoints,
         CHROOT: directory,
       },
       stdio: ['ignore', 'inherit', 'inherit'],
@@ -65,15 +70,32 @@ async function main(signal) {
     programs.push(app)
 
     const url = `http://${host}:${port}/`
-    const ended = Promise.race([stopped(signal), mongrel2.died, app.died])
+    const ended = Promise.race([stopped(signal), front.died, app.died])
     await Promise.race([ended, answered(url, signal)])
-    console.log(`${app.name} answers at ${url} through Mongrel2. Ctrl-C stops both.`)
+    console.log(`${app.name} answers at ${url} through ${front.name}. Ctrl-C stops both.`)
     await ended
   } finally {
     // The example first: it answers what it has received, and for that it needs Mongrel2.
     for (const program of programs.reverse()) await program.stop()
     await fs.rm(directory, { recursive: true, force: true })
   }
+}
+
+async function launchMongrel2(directory, conf, port) {
+  await prepare(directory, conf.replace(/\bport=\d+/, `port=${port}`).replaceAll('tcp://127.0.0.1:', 'ipc://run/'))
+  return launch('Mongrel2', 'mongrel2', ['config.sqlite', valueIn(conf, /\buuid="(.*?)"/)], {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+}
+
+async function launchEmbeddedFront(directory, env) {
+  await fs.mkdir(join(directory, 'run'))
+  return launch('the embedded front', process.execPath, ['examples/front.mjs'], {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
 }
 
 function valueIn(conf, pattern) {

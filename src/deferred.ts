@@ -22,10 +22,13 @@ export function delay(milliseconds: number): Promise<void> {
   })
 }
 
-/** Resolves when everything that was only waiting for promises has gone on as far as it can. */
+/**
+ * Resolves when everything that was only waiting for promises has gone on as far as it can: what `nextTick` is given comes after
+ * all of that, if it is given amid it.
+ */
 export function tickEnd(): Promise<'tick end'> {
   return new Promise((resolve) => {
-    process.nextTick(resolve, 'tick end')
+    queueMicrotask(() => process.nextTick(resolve, 'tick end'))
   })
 }
 

@@ -8,6 +8,8 @@ export type Mongrel2ErrorCode =
   | 'upload_unavailable'
   /** The handler returned something that cannot be sent as an HTTP response. */
   | 'invalid_response'
+  /** `upgradeWebSocket` was called for a request that is no handshake, or not any more. */
+  | 'not_a_handshake'
   /** A Mongrel2 that was connected to did not answer in time; logged, and tried again. */
   | 'timeout'
 

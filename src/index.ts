@@ -1,3 +1,4 @@
+export type { CommandConfig } from './cli/config-file.ts'
 export type { DispatcherStatistics } from './cluster/dispatcher.ts'
 export { serveWithWorkers, type WorkersServer } from './cluster/serve-with-workers.ts'
 export type { AppSource, LoadApp, LoadedApp } from './cluster/worker/config.ts'
@@ -5,6 +6,15 @@ export type { WorkersOptions } from './cluster/workers-options.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
+export type { SocketCloseEvent, SocketErrorEvent } from './exchange/websocket/events.ts'
+export type { WebSocketUpgrade } from './exchange/websocket/handshake.ts'
+export type {
+  OriginCheck,
+  PerMessageDeflateOptions,
+  UpgradeWebSocketOptions,
+} from './exchange/websocket/options.ts'
+export type { ServerWebSocket, ServerWebSocketEventMap, SocketMessageEvent } from './exchange/websocket/socket.ts'
+export { upgradeWebSocket } from './exchange/websocket/upgrade.ts'
 export type { Logger } from './log.ts'
 export type {
   EndpointInput,

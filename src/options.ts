@@ -5,7 +5,19 @@ import type { FetchHandler } from './exchange/handler.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
 import type { Endpoint } from './link/endpoint.ts'
-import { consoleLogger, type Logger } from './log.ts'
+import type { Logger } from './log.ts'
+import {
+  boolean,
+  integer,
+  invalid,
+  isObject,
+  known,
+  loggerOf,
+  MAX_BYTES,
+  MAX_DELAY,
+  optionalFunction,
+  specOf,
+} from './option-check.ts'
 
 /** A fetch handler, or an object with one, as `export default app` gives. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
@@ -138,11 +150,6 @@ export interface Settings {
 }
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
-/** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
-const MAX_BYTES = 1024 * 1024 * 1024
-/** The longest timer there is. */
-const MAX_DELAY = 2_147_483_647
-
 /**
  * Checks what a user gave to `serveMongrel2`.
  *
@@ -214,15 +221,6 @@ const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
 ]
 const UPLOAD_OPTIONS: readonly (keyof UploadOptions)[] = ['tempStore', 'keep']
 
-/** Refuses a misspelled name: what it was meant to do would silently not happen. */
-function known(what: string, options: object, names: readonly string[]): void {
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
-      throw new Mongrel2Error('invalid_option', `there is no ${what} ${name}; there are ${names.join(', ')}`)
-    }
-  }
-}
-
 function fetchOf(handler: unknown): FetchHandler {
   if (typeof handler === 'function') return handler as FetchHandler
   if (isObject(handler) && typeof handler.fetch === 'function') {
@@ -286,21 +284,6 @@ function linkOf(link: unknown, specs: readonly string[]): 'zmtp' | 'zeromq' {
   }
 }
 
-/** Host names as libzmq takes them, or an IPv6 address in brackets. */
-const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
-/** `sun_path` of Linux holds 108 bytes, the last of them zero. */
-const IPC_LONGEST = 107
-
-function specOf(name: string, spec: unknown): string {
-  if (typeof spec !== 'string') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
-  const port = TCP.exec(spec)?.[1]
-  if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return spec
-  const path = spec.startsWith('ipc://') ? spec.slice('ipc://'.length) : ''
-  if (path === '') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
-  if (Buffer.byteLength(path) > IPC_LONGEST) throw invalid(name, `an ipc path of at most ${IPC_LONGEST} bytes`, spec)
-  return spec
-}
-
 function checkUploads(uploads: unknown): UploadOptions {
   if (uploads === undefined) return {}
   if (!isObject(uploads)) throw invalid('uploads', '{ tempStore, keep }', uploads)
@@ -345,49 +328,7 @@ function trustProxyOf(trustProxy: unknown): TrustProxy {
   throw invalid('trustProxy', 'true, false or a number of proxies', trustProxy)
 }
 
-function loggerOf(logger: unknown): Logger {
-  if (logger === undefined) return consoleLogger
-  if (!isObject(logger)) throw invalid('logger', 'an object with the methods debug, info, warn and error', logger)
-  for (const name of ['debug', 'info', 'warn', 'error']) optionalFunction(`logger.${name}`, logger[name])
-  return logger as Logger
-}
-
 function signalOf(signal: unknown): AbortSignal | undefined {
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', signal)
   return signal
-}
-
-function integer(name: string, value: unknown, least: number, most: number, otherwise: number): number {
-  if (value === undefined) return otherwise
-  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
-  throw invalid(
-    name,
-    most === Number.MAX_SAFE_INTEGER ? `an integer from ${least}` : `an integer from ${least} to ${most}`,
-    value,
-  )
-}
-
-function boolean(name: string, value: unknown, otherwise: boolean): boolean {
-  if (value === undefined) return otherwise
-  if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
-  return value
-}
-
-function optionalFunction<T>(name: string, value: T): T {
-  if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
-  return value
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
-  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${describe(got)}`)
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (Array.isArray(value)) return `a list of ${value.length}`
-  return isObject(value) ? `an object (${Object.keys(value).join(', ')})` : String(value)
 }

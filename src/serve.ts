@@ -20,6 +20,8 @@ import {
 } from './options.ts'
 
 const TRANSPORTS = { zeromq, zmtp }
+/** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
+const FAREWELL = 2000
 
 /** A fetch handler at work behind Mongrel2. */
 export interface Mongrel2Server extends AsyncDisposable {
@@ -29,8 +31,8 @@ export interface Mongrel2Server extends AsyncDisposable {
    */
   readonly ready: Promise<void>
   /**
-   * Stops: reads what Mongrel2 has sent already, takes no more, answers all of it, waits for what handlers gave `waitUntil`,
-   * then closes the sockets. A second call returns the first one's promise.
+   * Stops: takes leave of the clients of WebSockets with the code 1001, which may take two seconds, reads what Mongrel2 has sent already,
+   * takes no more, answers all of it, waits for what handlers gave `waitUntil`, then closes the sockets. A second call returns the first one's promise.
    *
    * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
    */
@@ -138,9 +140,15 @@ class Server implements Mongrel2Server {
   async #close(timeout: number): Promise<void> {
     const late = delay(timeout)
     this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
+    const farewells = [...this.#epochs.values()].map((epoch) => epoch.goAway())
+    await Promise.race([Promise.all(farewells), delay(Math.min(timeout, FAREWELL))])
+    await Promise.race([Promise.all([...this.#epochs.values()].map((epoch) => epoch.heardOut())), late])
     await Promise.all(this.#links.map((link) => link.stop()))
     const epochs = [...this.#epochs.values()]
-    for (const epoch of epochs) epoch.refuseUploads()
+    for (const epoch of epochs) {
+      epoch.refuseUploads()
+      epoch.endSockets()
+    }
     const answered = this.#application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
     await Promise.race([answered, late])
     for (const epoch of epochs) epoch.cutBusy()

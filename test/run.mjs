@@ -1,8 +1,8 @@
 // npm test [-- --full] [VITEST ARGUMENTS]
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
-// --full adds the long tests (test/full), then all of it on the other link, libzmq, and then the suite on the oldest Node of
-// package.json, on 22 and on 24.
+// --full adds the long tests (test/full), then all of it on the other link, libzmq, then the end-to-end tests on the embedded
+// front, and then the suite on the oldest Node of package.json, on 22 and on 24.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -32,11 +32,14 @@ async function main() {
   if (checked !== 0) return checked
 
   const total = { passed: 0, failed: 0 }
-  let result = await test(total, [process.execPath], full)
+  let result = await test(total, [process.execPath], { FULL: full ? '1' : '' })
   if (full) {
     console.log('\nAll tests on libzmq')
-    const onLibzmq = await test(total, [process.execPath], full, { LINK: 'zeromq' })
+    const onLibzmq = await test(total, [process.execPath], { FULL: '1', LINK: 'zeromq' })
     result ||= onLibzmq
+    console.log('\nThe end-to-end tests on the embedded front')
+    const onFront = await test(total, [process.execPath], { FRONT: 'embedded' }, ['test/e2e'])
+    result ||= onFront
     const { engines } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
     for (const version of [engines.node.replace('>=', ''), '22', '24']) {
       console.log(`\nThe suite on Node ${version}`)
@@ -57,7 +60,7 @@ async function main() {
 }
 
 /** Runs the suite once and adds its numbers to `total`; the exit code. */
-async function test(total, [command, ...node], withLong = false, env = {}) {
+async function test(total, [command, ...node], env = {}, files = []) {
   const report = join(reports, 'report.json')
   await rm(report, { force: true })
   const vitest = [
@@ -67,7 +70,7 @@ async function test(total, [command, ...node], withLong = false, env = {}) {
     '--reporter=json',
     `--outputFile.json=${report}`,
   ]
-  const code = await run(command, [...node, ...vitest, ...vitestArgs], { FULL: withLong ? '1' : '', ...env })
+  const code = await run(command, [...node, ...vitest, ...files, ...vitestArgs], { FULL: '', ...env })
   const { passed, failed } = await count(report)
   total.passed += passed
   // A run can fail without a test that does, for example by an unhandled rejection.

@@ -25,6 +25,8 @@ const TRANSPORTS = { zeromq, zmtp }
 const ATTACH_TIME = 25
 /** How much longer than its time a worker may take to end, in milliseconds. */
 const STOP_GRACE = 2000
+/** How long a worker that has not finished in time may take leave of its clients, in milliseconds. */
+const FAREWELL = 1000
 /** How often it is looked whether all that was pulled has been dealt, in milliseconds. */
 const DEALT_INTERVAL = 10
 
@@ -133,6 +135,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     this.#closing = true
     const until = performance.now() + timeout
     this.#seats.close()
+    await Promise.all([...this.#workers].map((worker) => worker.goAway(timeout)))
     await Promise.all(this.#links.map((link) => link.stop()))
     while (this.#dealing.queued > 0 && performance.now() < until) await delay(DEALT_INTERVAL)
     for (const worker of this.#workers) this.#stop(worker, Math.max(0, until - performance.now()))
@@ -199,7 +202,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     this.#touch(worker)
     for (const slot of worker.slots) slot.retiring = true
     for (const slot of worker.slots) this.#dealing.retire(slot)
-    setTimeout(() => this.#stop(worker, 0), replaceTimeout).unref()
+    setTimeout(() => {
+      void worker.goAway(FAREWELL).then(() => this.#stop(worker, 0))
+    }, replaceTimeout).unref()
   }
 
   // What workers say.
@@ -246,6 +251,8 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
         if (slot !== undefined) this.#dealing.remove(slot)
         return this.#flushLater()
       }
+      case 'heard':
+        return
       case 'leaving':
         this.#seats.replace(worker, news.reason)
     }

@@ -37,6 +37,8 @@ export type Order =
   | { readonly order: 'ping' }
   /** Connections are to be forgotten as soon as they can be. */
   | { readonly order: 'retire' }
+  /** Leave is to be taken of the clients of WebSockets, and what needs messages to be finished within a time: no more will come. */
+  | { readonly order: 'goAway'; readonly timeout: number }
   /** What is open is to be answered within a time, and then the process ends. */
   | { readonly order: 'stop'; readonly timeout: number }
 
@@ -60,6 +62,8 @@ export type News =
     }
   /** A sign of life; the process' resident set in bytes. */
   | { readonly news: 'alive'; readonly slot: number; readonly rss: number }
+  /** A slot needs no messages any more. */
+  | { readonly news: 'heard'; readonly slot: number }
   /** A slot is gone. */
   | { readonly news: 'ended'; readonly slot: number }
   /** The process wants to be replaced. */

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { v4 } from 'uuid'
+import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
@@ -36,6 +37,8 @@ export class WorkerProcess {
   loaded = false
   /** Whether it was told to end. */
   stopping = false
+  readonly #deaf = new Set<number>()
+  readonly #heard: Deferred<void> = deferred()
   readonly #child: ChildProcess
   readonly #observer: WorkerObserver
   readonly #timeout: number
@@ -107,6 +110,14 @@ export class WorkerProcess {
     return this.slots.reduce((sum, slot) => sum + slot.inFlight, 0)
   }
 
+  /** Lets it finish what needs messages, for so many milliseconds; resolves when it needs none, or is gone. */
+  async goAway(timeout: number): Promise<void> {
+    if (!this.loaded || this.stopping) return
+    this.order({ order: 'goAway', timeout })
+    this.flush()
+    await Promise.race([this.#heard.promise, delay(timeout)])
+  }
+
   /** Queues a frame until `flush`. */
   send(frame: Buffer): void {
     this.#outgoing.push(frame)
@@ -136,6 +147,10 @@ export class WorkerProcess {
       this.loaded = true
       clearTimeout(this.#startTimer)
     } else if (news.news === 'alive') this.#silent[news.slot] = 0
+    else if (news.news === 'heard') {
+      this.#deaf.add(news.slot)
+      if (this.#deaf.size === this.slots.length) this.#heard.resolve()
+    }
     this.#observer.news(this, news)
   }
 
@@ -179,6 +194,7 @@ export class WorkerProcess {
 
   #endIfGone(): void {
     if (this.#exited === undefined || !this.#reportsClosed) return
+    this.#heard.resolve()
     this.#observer.gone(this, this.#exited)
   }
 }

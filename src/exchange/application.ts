@@ -1,4 +1,5 @@
 import { type Deferred, deferred } from '../deferred.ts'
+import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
@@ -6,6 +7,7 @@ import type { FetchHandler, Mongrel2Context, Mongrel2Env } from './handler.ts'
 import { createResponse } from './platform/light-response.ts'
 import { checkResponse } from './response.ts'
 import { type Counters, createCounters } from './statistics.ts'
+import { VERSION_FIELD } from './websocket/handshake-request.ts'
 
 /** What the user gave, checked. */
 export interface ApplicationSettings {
@@ -144,6 +146,10 @@ export class Application {
       } catch (failure) {
         logger.error?.(`mongrel2-fetch: onError failed: ${describeError(failure)}`)
       }
+    }
+    // Anybody can ask for a WebSocket's path without a handshake: that is the client's mistake.
+    if (error instanceof Mongrel2Error && error.code === 'not_a_handshake') {
+      return createResponse(`${error.message}\n`, { status: 426, headers: VERSION_FIELD })
     }
     logger.error?.(`mongrel2-fetch: the handler failed on ${request.method} ${request.url}: ${describeError(error)}`)
     return createResponse('Internal Server Error', { status: 500 })

@@ -52,6 +52,22 @@ export interface StreamedBody extends IncomingBody {
   readonly streamed: true
   /** The rest is not wanted: what there is of it within bounds is thrown away. */
   drain(): void
+  /** Takes more of what is not wanted: while Mongrel2 waits for credits it does not see the client leave. */
+  drainFurther(): void
+}
+
+/** What takes the frames of a WebSocket, as its connection sees it. */
+export interface IncomingFrames {
+  /** A frame came. */
+  receive(message: Message): void
+  /** What was written goes out now, and what is written now with it, at its end. */
+  publishing(): void
+  /** No more will come, nor can any be sent. */
+  lost(): void
+  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
+  goAway(): Promise<void>
+  /** Ends what is open without waiting for the client. */
+  end(): void
 }
 
 /**
@@ -68,11 +84,14 @@ export class Connection {
   gone = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
+  /** Its WebSocket, from the handshake on: all that comes now are frames. */
+  frames: IncomingFrames | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
   #outbox: Uint8Array[] = []
   #waiting = 0
+  #position = 0
   #closing = false
   #pipelining = false
   #touched = false
@@ -86,6 +105,9 @@ export class Connection {
   #credits = 0
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
+  #retryAt = Number.POSITIVE_INFINITY
+  /** When the client is taken to have read its last answer. */
+  #readAt: number | undefined
 
   /** @param maxPipelined Requests that are worked on at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
@@ -101,9 +123,42 @@ export class Connection {
     return !this.busy && this.pacing.settled(now)
   }
 
-  /** Whether a request of it has not come or not been answered in full, or its close not been said. */
+  /** Whether a request of it has not come or not been answered in full, a WebSocket is open, or its close not been said. */
   get busy(): boolean {
-    return this.#exchanges.length > 0 || this.#waiting > 0 || this.upload !== undefined || (this.#closing && !this.gone)
+    if (this.#exchanges.length > 0 || this.#waiting > 0) return true
+    return this.upload !== undefined || this.frames !== undefined || (this.#closing && !this.gone)
+  }
+
+  /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
+  get needsMessages(): boolean {
+    if (this.frames !== undefined || this.gone) return false
+    return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
+  }
+
+  /** How many bytes have been written since it was made, published or not. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** How many of them have not been delivered, as far as can be known. */
+  undelivered(): number {
+    return this.#waiting + this.pacing.undelivered(performance.now())
+  }
+
+  /** Whether something waits to be published. */
+  get waits(): boolean {
+    return this.#waiting > 0
+  }
+
+  /** Whether it is worth asking the client what it has read. */
+  get wantsProbe(): boolean {
+    return this.pacing.wantsProbe(this.#waiting, performance.now())
+  }
+
+  /** The client has read all up to this position. */
+  acknowledged(position: number): void {
+    this.pacing.acknowledged(position)
+    if (this.#waiting > 0) this.#touch()
   }
 
   /**
@@ -148,7 +203,10 @@ export class Connection {
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
     if (this.#exchanges.length > 0) this.#pipelining = true
-    else if (this.#waiting === 0 && !this.#pipelining) this.pacing.asked()
+    else if (this.#waiting === 0) {
+      if (this.#pipelining) this.pacing.askedAhead(performance.now())
+      else this.pacing.asked()
+    }
     this.#exchanges.push(exchange)
     if (!exchange.facts.persistent) this.deaf = true
   }
@@ -176,8 +234,14 @@ export class Connection {
   /** Its streamed upload is complete. */
   endUpload(): void {
     this.upload = undefined
+    this.#touch()
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
+  }
+
+  /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
+  probe(): void {
+    if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
   }
 
   /** Lets Mongrel2 send so many bytes more of a body. */
@@ -191,6 +255,7 @@ export class Connection {
     if (this.gone || this.#closing || bytes.length === 0) return
     this.#outbox.push(bytes)
     this.#waiting += bytes.length
+    this.#position += bytes.length
     this.#touch()
   }
 
@@ -211,6 +276,7 @@ export class Connection {
     this.#closing = true
     const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
     this.upload?.lost(reason)
+    this.frames?.lost()
     this.#abortAll(reason)
     this.#touch()
   }
@@ -229,8 +295,8 @@ export class Connection {
   }
 
   /** The control port says that Mongrel2 has written so many bytes; returns whether that is news. */
-  written(bytes: number): boolean {
-    const moved = this.pacing.written(bytes)
+  written(bytes: number, now: number): boolean {
+    const moved = this.pacing.written(bytes, now)
     if (moved && (this.#waiting > 0 || this.#closing)) this.#touch()
     return moved
   }
@@ -238,6 +304,7 @@ export class Connection {
   /** The connection is no more: what waits is dropped, open exchanges are aborted. */
   lose(reason: DOMException): void {
     if (this.gone) return
+    this.frames?.lost()
     this.#end()
     this.upload?.lost(reason)
     this.#abortAll(reason)
@@ -250,8 +317,9 @@ export class Connection {
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
+      if (this.pacing.allowance(this.#waiting, this.#isComplete(), now) <= 0) break
+      this.frames?.publishing()
       const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
-      if (size <= 0) break
       replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size
@@ -284,10 +352,14 @@ export class Connection {
   #takeLast(replies: Buffer[], now: number): void {
     if (this.upload?.streamed !== true) {
       replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    } else if (this.pacing.settled(now)) {
-      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once, so the answer has to be out.
+    } else {
+      if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
+      this.#readAt ??= now + this.pacing.readTime
+      if (this.#readAt > now) return this.#waitUntil(this.#readAt, now)
+      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once. Since there is something that it has not
+      // read, that resets the connection, and what the client has not read either is lost: so the answer has to have arrived.
       replies.push(renderControl(this.sender, [this.id], { cancel: true }))
-    } else return this.#waitToRetry(now)
+    }
     this.#end()
     this.#owner.closed(this)
   }
@@ -304,11 +376,16 @@ export class Connection {
 
   #waitToRetry(now: number): void {
     if (this.#waiting >= this.pacing.waitingLimit) this.#owner.stalled(this)
-    const at = this.pacing.retryAt(now)
-    if (at === undefined || this.#retry !== undefined) return
+    this.#waitUntil(this.pacing.retryAt(now), now)
+  }
+
+  #waitUntil(at: number | undefined, now: number): void {
+    if (at === undefined || at >= this.#retryAt) return
+    clearTimeout(this.#retry)
+    this.#retryAt = at
     this.#retry = setTimeout(
       () => {
-        this.#retry = undefined
+        this.#retryAt = Number.POSITIVE_INFINITY
         if (!this.gone) this.#touch()
       },
       Math.max(1, at - now),
@@ -318,6 +395,7 @@ export class Connection {
   #end(): void {
     this.gone = true
     this.deaf = true
+    this.frames = undefined
     this.#outbox = []
     this.#waiting = 0
     clearTimeout(this.#retry)

@@ -55,6 +55,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #observer: ConnectionObserver | undefined
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
+  readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
   #touched: Connection[] = []
@@ -62,8 +63,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #sweeper: NodeJS.Timeout | undefined
   #keeper: NodeJS.Timeout | undefined
   #quiet: Deferred<void> | undefined
+  #heard: Deferred<void> | undefined
   #flowControl: boolean
+  /** The highest number of a connection that was seen: Mongrel2 counts them up. */
+  #newest = -1
   #lost = false
+  #leaving = false
 
   /**
    * @param prefix What Mongrel2 subscribed to.
@@ -88,6 +93,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#warning = new ThrottledWarning(settings.logger)
     this.#stallWarning = new ThrottledWarning(settings.logger)
     this.#observer = observer
+    this.#overrunWarning = new ThrottledWarning(settings.logger)
     this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
   }
 
@@ -126,6 +132,18 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     for (const connection of this.#connections.values()) connection.lose(reason)
     this.#connections.clear()
     this.#quiet?.resolve()
+    this.#heard?.resolve()
+  }
+
+  /**
+   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies.
+   * Where something has, requests that come meanwhile are refused.
+   */
+  async heardOut(): Promise<void> {
+    if (this.#lost || !this.#mustHear()) return
+    this.#intake.stop()
+    this.#heard ??= deferred()
+    await this.#heard.promise
   }
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
@@ -152,6 +170,19 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** Mongrel2 is known by others to run with `download.flow_control`. */
   assumeFlowControl(): void {
     this.#flowControl = true
+  }
+
+  /** Takes leave of the clients of WebSockets, and opens no more; resolves when they have answered. */
+  async goAway(): Promise<void> {
+    this.#leaving = true
+    const farewells = [...this.#connections.values()].map((connection) => connection.frames?.goAway())
+    await Promise.all(farewells)
+  }
+
+  /** Ends the WebSockets whose clients have not answered: nothing will be heard of them any more. */
+  endSockets(): void {
+    this.#leaving = true
+    for (const connection of this.#connections.values()) connection.frames?.end()
   }
 
   /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
@@ -199,6 +230,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
+    if (this.#heard !== undefined && !this.#mustHear()) this.#heard.resolve()
   }
 
   #report(observer: ConnectionObserver, connection: Connection, bytes: number): void {
@@ -211,22 +243,30 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return false
   }
 
+  #mustHear(): boolean {
+    for (const connection of this.#connections.values()) if (connection.needsMessages) return true
+    return false
+  }
+
   #deal(message: Message, balance: number | undefined): void {
-    if (kindOf(message) === 'notice') return this.#notice(message)
+    const kind = kindOf(message)
+    if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, balance)
+    if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
-    else if (!connection.crowded) this.deal(message, connection)
+    else if (!connection.crowded) this.deal(message, connection, kind)
     else if (!connection.hold(message)) this.drop(message)
   }
 
-  deal(message: Message, connection: Connection): void {
+  deal(message: Message, connection: Connection, kind = kindOf(message)): void {
     if (connection.upload !== undefined) return connection.upload.receive(message)
-    switch (kindOf(message)) {
+    switch (kind) {
       case 'request':
         return isUploadPart(message) ? this.#intake.refusePart(connection) : this.#intake.accept(message, connection)
       case 'handshake':
-        return this.#intake.refuse(this.#intake.open(message, connection), 501, 'WebSockets are not supported')
+        if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
+        return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
       default:
         // Frames without a handshake of ours, and sockets that are not HTTP: there is nothing to answer but the end.
         this.#application.counters.rejected++
@@ -240,8 +280,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const credits = message.headers.own('DOWNLOAD_CREDITS')
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
-    } else if (credits === undefined) this.#lose(connection, LEFT)
-    else connection.credit(Number(credits))
+    } else if (credits !== undefined) connection.credit(Number(credits))
+    else {
+      if (connection.busy && connection.pacing.mayBeOverrun(performance.now())) this.#warnOfOverrun()
+      this.#lose(connection, LEFT)
+    }
   }
 
   #lose(connection: Connection, reason: string): void {
@@ -253,12 +296,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /**
    * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
    * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are.
+   * A client that left amid a body that nobody reads is found when Mongrel2 has read what it had sent.
    */
   #keepAlive(): void {
     const now = performance.now()
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
+      connection.probe()
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }
@@ -285,22 +330,21 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       this.#flowControl = true
       this.#observer?.flowControl()
     }
-    const connection = new Connection(
-      connectionId,
-      sender,
-      this.#createPacing(balance),
-      this.#settings.maxPipelined,
-      this,
-    )
+    // Where somebody else deals, another may have published for a connection that is new here.
+    const fresh = this.#observer === undefined && connectionId > this.#newest
+    const pacing = this.#createPacing(balance, fresh)
+    this.#newest = Math.max(this.#newest, connectionId)
+    const connection = new Connection(connectionId, sender, pacing, this.#settings.maxPipelined, this)
     this.#connections.set(connectionId, connection)
     this.#sweeper ??= setInterval(() => this.sweep(), SWEEP_INTERVAL).unref()
     this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
     return connection
   }
 
-  #createPacing(balance: number): Pacing {
+  /** @param fresh Whether nothing was published for the connection before. */
+  #createPacing(balance: number, fresh: boolean): Pacing {
     if (this.#flowControl) return new CreditPacing(balance)
-    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings)
+    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings, fresh)
   }
 
   stalled(connection: Connection): void {
@@ -309,6 +353,15 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       () =>
         `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
         "has read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+    )
+  }
+
+  /** Mongrel2 says no more than that the connection is gone. */
+  #warnOfOverrun(): void {
+    this.#overrunWarning.say(
+      () =>
+        `mongrel2-fetch: a stream was cut short because its client left, or because it read less than ${this.#settings.minClientRate} bytes a ` +
+        "second (minClientRate) and nobody told: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
     )
   }
 

@@ -12,6 +12,7 @@ import {
   sendPlain,
   sendResponse,
 } from './response.ts'
+import type { Handshake } from './websocket/handshake.ts'
 
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink {
@@ -27,6 +28,8 @@ export class Exchange implements ResponseSink {
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
   #reader: BodyReader | undefined
+  /** The handshake that it may accept. */
+  #handshake: Handshake | undefined
 
   /** @param finished Called once, when the response was handed over in full or given up. */
   constructor(connection: Connection, facts: RequestFacts, logger: Logger, finished: () => void) {
@@ -88,6 +91,12 @@ export class Exchange implements ResponseSink {
     this.#connection.deaf = true
   }
 
+  /** Makes it the handshake of a WebSocket: nothing but frames comes behind it. */
+  offer(handshake: Handshake): void {
+    this.#handshake = handshake
+    this.makeLast()
+  }
+
   /** Gives it its response, and makes it the last. */
   refuse(response: Response): void {
     this.makeLast()
@@ -98,6 +107,8 @@ export class Exchange implements ResponseSink {
   begin(): void {
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
+    if (this.#handshake?.accepts(this.#response)) return this.#switch(this.#handshake, this.#response)
+    this.#handshake?.reject()
     const plain = plainResponseOf(this.#response)
     const sent = plain === undefined ? undefined : sendPlain(plain, this.#facts, this)
     if (sent === undefined) void this.#send(this.#response)
@@ -126,6 +137,14 @@ export class Exchange implements ResponseSink {
 
   writable(): Promise<void> | undefined {
     return this.#connection.writable()
+  }
+
+  /** The connection is a WebSocket's from now on. */
+  #switch(handshake: Handshake, response: Response): void {
+    discardBody(response)
+    this.#end()
+    this.#connection.finish(this, true)
+    handshake.open(response)
   }
 
   async #send(response: Response): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Message } from '../wire/message.ts'
+import { kindOf } from './kind.ts'
 
 /** What a request says about the answer it wants. */
 export interface RequestFacts {
@@ -18,7 +19,9 @@ export function factsOf(message: Message): RequestFacts {
   const options = message.headers.all('connection').flatMap(listItems)
   const kept = !options.includes('close') && (!http10 || options.includes('keep-alive'))
   const chunked = message.headers.first('transfer-encoding') !== undefined
-  return { method: message.headers.own('METHOD') ?? '', http10, persistent: kept && !chunked }
+  // A WebSocket's handshake is a GET, which Mongrel2 does not say.
+  const method = kindOf(message) === 'handshake' ? 'GET' : (message.headers.own('METHOD') ?? '')
+  return { method, http10, persistent: kept && !chunked }
 }
 
 /** The items of a comma-separated list (RFC 9110, section 5.6.1), in lower case. */

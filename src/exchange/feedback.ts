@@ -14,6 +14,8 @@ const INTERVAL_MOVING = 25
 const INTERVAL_STILL = 250
 /** A question costs Mongrel2 time for every connection it has: it may spend a tenth of its time on answers. */
 const COST_FACTOR = 10
+/** Not longer than this, since an answer may be late for other reasons: a busy machine, or a busy process of ours. */
+const LONGEST_INTERVAL = 1000
 
 /** Asks what became of the messages of connections for which several wait, one question for all of them. */
 export class Feedback {
@@ -51,9 +53,11 @@ export class Feedback {
     while (this.#watched.size > 0) {
       const begun = performance.now()
       let moved = false
+      // One that comes up while the answer is under way may be newer than the answer, and is not in it.
+      const asked = [...this.#watched]
       try {
         const written = await this.#source.bytesWritten()
-        for (const connection of this.#watched) moved = this.#tell(connection, written.get(connection.id)) || moved
+        for (const connection of asked) moved = this.#tell(connection, written.get(connection.id)) || moved
       } catch (error) {
         if (this.#closed) return
         this.#warning.say(
@@ -62,15 +66,17 @@ export class Feedback {
         )
       }
       const cost = performance.now() - begun
-      await delay(Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, cost * COST_FACTOR))
+      const interval = Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, cost * COST_FACTOR)
+      await delay(Math.min(interval, LONGEST_INTERVAL))
     }
   }
 
   /** @returns Whether a message of it was found delivered. */
   #tell(connection: Connection, bytes: number | undefined): boolean {
+    const now = performance.now()
     if (bytes === undefined && !connection.gone) this.#vanished(connection)
-    const moved = bytes !== undefined && connection.written(bytes)
-    if (connection.gone || !connection.pacing.wantsFeedback(performance.now())) this.#watched.delete(connection)
+    const moved = bytes !== undefined && connection.written(bytes, now)
+    if (connection.gone || !connection.pacing.wantsFeedback(now)) this.#watched.delete(connection)
     return moved
   }
 }

@@ -13,6 +13,9 @@ import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 import { urlOf } from './url.ts'
+import { Handshake } from './websocket/handshake.ts'
+import { readHandshake } from './websocket/handshake-request.ts'
+import { registerHandshake } from './websocket/upgrade.ts'
 
 /** Looks at a request whose body is being stored; a Response ends it. */
 export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
@@ -27,6 +30,8 @@ export interface IntakeSettings {
   readonly uploads: UploadPlace
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
+  /** Bytes of messages that may wait for the client of a WebSocket. */
+  readonly maxBufferedBytes: number
   readonly onUploadStart: UploadStartHook | undefined
   /** Whether the globals are replaced, so that everything knows light objects. */
   readonly overrideGlobalObjects: boolean
@@ -40,6 +45,12 @@ interface Target {
   readonly url: string
 }
 
+/** Why a request is not looked at any further. */
+interface Refusal {
+  readonly status: number
+  readonly reason: string
+}
+
 /** A token (RFC 9110, section 5.6.2). */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
@@ -50,6 +61,7 @@ const UNREAD_BODY: StreamedBody = {
   refuse: () => {},
   lost: () => {},
   drain: () => {},
+  drainFurther: () => {},
 }
 
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
@@ -57,6 +69,7 @@ export class Intake {
   readonly #settings: IntakeSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
+  #stopping = false
 
   constructor(settings: IntakeSettings, application: Application) {
     this.#settings = settings
@@ -64,12 +77,17 @@ export class Intake {
     this.#warning = new ThrottledWarning(settings.logger)
   }
 
+  /** From now on every request is refused. */
+  stop(): void {
+    this.#stopping = true
+  }
+
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
     const exchange = this.open(message, connection)
     const target = this.#targetOf(message, exchange.facts.http10)
     if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
-    if (typeof target === 'string') return this.refuse(exchange, 400, target)
+    if ('status' in target) return this.refuse(exchange, target.status, target.reason)
 
     const { framing } = target
     const headers = uploadHeadersOf(message, isStored(message))
@@ -95,18 +113,37 @@ export class Intake {
     )
   }
 
+  /** Takes the handshake of a WebSocket. */
+  acceptHandshake(message: Message, connection: Connection): void {
+    const exchange = this.open(message, connection)
+    const target = this.#targetOf(message, exchange.facts.http10)
+    if ('status' in target) return this.refuse(exchange, target.status, target.reason)
+    const handshakeRequest = readHandshake(message)
+    if ('status' in handshakeRequest) {
+      return this.refuse(exchange, handshakeRequest.status, handshakeRequest.reason, handshakeRequest.headers)
+    }
+    const request = this.#requestOf(message, exchange, target, null, false)
+    if (request === undefined) return
+    const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings.maxBufferedBytes)
+    exchange.offer(handshake)
+    connection.frames = handshake
+    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined)
+    registerHandshake(handshake, request, mongrel2)
+    this.#application.run(exchange, request, { mongrel2 })
+  }
+
   /** Opens an exchange for a message. */
   open(message: Message, connection: Connection): Exchange {
     return new Exchange(connection, factsOf(message), this.#settings.logger, this.#application.opened())
   }
 
   /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
-  refuse(exchange: Exchange, status: number, reason: string): void {
+  refuse(exchange: Exchange, status: number, reason: string, headers: Record<string, string> = {}): void {
     this.#application.counters.rejected++
     exchange.refuse(
       createResponse(`${reason}\n`, {
         status,
-        headers: { 'content-type': 'text/plain; charset=utf-8', connection: 'close' },
+        headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
       }),
     )
   }
@@ -125,18 +162,19 @@ export class Intake {
     this.#application.inBackground(deleteUpload(headers.path, this.#settings.uploads))
   }
 
-  #targetOf(message: Message, http10: boolean): Target | string {
-    if (!METHOD.test(message.headers.own('METHOD') ?? '')) return 'The method is none'
+  #targetOf(message: Message, http10: boolean): Target | Refusal {
+    if (this.#stopping) return { status: 503, reason: 'The server is stopping' }
+    if (!METHOD.test(message.headers.own('METHOD') ?? '')) return bad('The method is none')
     const framing = framingOf(message)
-    if (typeof framing === 'string') return framing
+    if (typeof framing === 'string') return bad(framing)
     const origin = originOf(message, http10, this.#settings.host, this.#settings.trustProxy)
-    if (typeof origin === 'string') return origin
+    if (typeof origin === 'string') return bad(origin)
     const uri = message.headers.own('URI')
-    if (uri?.startsWith('/') !== true) return 'The target is no path'
+    if (uri?.startsWith('/') !== true) return bad('The target is no path')
     try {
       return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
     } catch {
-      return 'Host and target are no URL'
+      return bad('Host and target are no URL')
     }
   }
 
@@ -191,13 +229,13 @@ export class Intake {
     connection.upload = new PendingUpload(path, exchange, accepted, uploads, outcome, this.#warning)
   }
 
-  #stream(message: Message, exchange: Exchange, target: Target | string, connection: Connection): void {
-    const length = typeof target === 'string' ? undefined : target.framing.length
+  #stream(message: Message, exchange: Exchange, target: Target | Refusal, connection: Connection): void {
+    const length = 'status' in target ? undefined : target.framing.length
     const upload = this.#streamUpload(length, exchange, connection)
     const drain = async () => upload.drain()
     connection.upload = upload
     upload.receive(message)
-    if (typeof target === 'string') this.refuse(exchange, 400, target)
+    if ('status' in target) this.refuse(exchange, target.status, target.reason)
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
@@ -266,4 +304,8 @@ export class Intake {
   #refuseLarge(exchange: Exchange): void {
     this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
   }
+}
+
+function bad(reason: string): Refusal {
+  return { status: 400, reason }
 }

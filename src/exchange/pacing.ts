@@ -11,6 +11,8 @@ export interface Pacing {
   readonly mode: PacingMode
   /** Bytes that may wait to be published until the body that makes them is not read further. */
   readonly waitingLimit: number
+  /** Milliseconds for which what is settled may still be on its way: Mongrel2 counts what it has given to its socket. */
+  readonly readTime: number
   /**
    * The bytes that the next message may have; 0 asks to wait, for credits or until `retryAt`.
    *
@@ -23,23 +25,41 @@ export interface Pacing {
   /** Mongrel2 wrote so many bytes to the client. */
   credited(bytes: number): void
   /** The control port says that so many bytes were written to the connection; returns whether a message was found delivered. */
-  written(bytes: number): boolean
+  written(bytes: number, now: number): boolean
   /** Whether an answer of the control port is worth asking for. */
   wantsFeedback(now: number): boolean
-  /** The client asked for more with nothing under way. */
+  /** The client asked for more with nothing under way: it has read what there was. */
   asked(): void
+  /**
+   * Whether it is worth asking the client itself what it has read, which a WebSocket can.
+   *
+   * @param waiting Bytes that wait to be published.
+   */
+  wantsProbe(waiting: number, now: number): boolean
+  /** The client has read so many of the bytes that were published. */
+  acknowledged(bytes: number): void
+  /** Bytes that were published and have not been delivered, as far as can be known. */
+  undelivered(now: number): number
+  /** So did one that does not always wait for its answers: it has read something not long ago. */
+  askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
   settled(now: number): boolean
   /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
   readonly balance: number
+  /** Whether Mongrel2 may have ended the connection because its client reads more slowly than was reckoned with. */
+  mayBeOverrun(now: number): boolean
 }
+
+/** How long a client is given to read what the sockets of both ends hold of an answer, in milliseconds. */
+const READ_TIME = 5000
 
 /** Pacing by credits, where Mongrel2 runs with `download.flow_control`: it tells each byte it has written. */
 export class CreditPacing implements Pacing {
   readonly mode = 'credits'
   readonly waitingLimit = FLOW_CONTROL_WINDOW
+  readonly readTime = READ_TIME
   #outstanding: number
 
   /** @param outstanding Bytes that were published before and are not written yet. */
@@ -69,6 +89,17 @@ export class CreditPacing implements Pacing {
 
   asked(): void {}
 
+  wantsProbe(): boolean {
+    return false
+  }
+
+  acknowledged(): void {}
+
+  undelivered(): number {
+    return this.#outstanding
+  }
+  askedAhead(): void {}
+
   retryAt(): undefined {
     return undefined
   }
@@ -79,6 +110,10 @@ export class CreditPacing implements Pacing {
 
   get balance(): number {
     return this.#outstanding
+  }
+
+  mayBeOverrun(): boolean {
+    return false
   }
 }
 
@@ -100,12 +135,16 @@ const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
 const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
+/** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
+const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
 interface OutstandingMessage {
+  readonly publishedAt: number
   /** When the slowest client that is to be served has it. */
   readonly deliveredAt: number
-  /** Bytes published for the connection up to its end. */
+  /** Bytes published for the connection before it, and up to its end. */
+  readonly begin: number
   readonly end: number
 }
 
@@ -117,6 +156,8 @@ export class EstimatePacing implements Pacing {
   readonly mode: PacingMode = 'estimate'
   readonly balance = 0
   readonly waitingLimit: number
+  /** The slowest client has read what is settled. */
+  readonly readTime: number = 0
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []
   /** Bytes published since this was made. */
@@ -124,6 +165,9 @@ export class EstimatePacing implements Pacing {
   readonly #bytesPerMillisecond: number
   /** When the slowest client has everything. */
   #idleAt = 0
+  /** Bytes and messages published since the client asked with nothing under way. */
+  #bytesSinceAsked = 0
+  #messagesSinceAsked = 0
 
   constructor(settings: EstimateSettings) {
     this.waitingLimit = settings.maxBufferedBytes
@@ -138,15 +182,19 @@ export class EstimatePacing implements Pacing {
   }
 
   published(bytes: number, now: number): void {
+    const begin = this.total
     this.total += bytes
+    this.#bytesSinceAsked += bytes
+    this.#messagesSinceAsked++
     this.#idleAt = Math.max(this.#idleAt, now) + bytes / this.#bytesPerMillisecond
     const read = this.#idleAt - SOCKET_BUFFERS / this.#bytesPerMillisecond
-    this.outstanding.push({ deliveredAt: Math.max(now + DELIVERY_TIME, read), end: this.total })
+    const deliveredAt = Math.max(now + DELIVERY_TIME, read)
+    this.outstanding.push({ publishedAt: now, deliveredAt, begin, end: this.total })
   }
 
   credited(): void {}
 
-  written(_bytes: number): boolean {
+  written(_bytes: number, _now: number): boolean {
     return false
   }
 
@@ -157,16 +205,64 @@ export class EstimatePacing implements Pacing {
   /** Who asks again has read the answer before. */
   asked(): void {
     this.outstanding = []
-    this.#idleAt = 0
+    this.#forget()
+  }
+
+  wantsProbe(waiting: number, now: number): boolean {
+    return this.count(now) >= ASK_FROM || waiting + this.undelivered(now) > SOCKET_BUFFERS
+  }
+
+  acknowledged(bytes: number): void {
+    this.delivered(bytes)
+    if (this.outstanding.length === 0) this.#forget()
+  }
+
+  undelivered(now: number): number {
+    this.count(now)
+    const [first] = this.outstanding
+    return first === undefined ? 0 : this.total - first.begin
+  }
+
+  /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */
+  askedAhead(now: number): void {
+    const latest = now + DELIVERY_TIME
+    this.outstanding = this.outstanding.map((message) => ({
+      ...message,
+      deliveredAt: Math.min(message.deliveredAt, latest),
+    }))
+    this.#idleAt = Math.min(this.#idleAt, now)
   }
 
   retryAt(now: number): number | undefined {
-    this.count(now)
-    return this.outstanding[0]?.deliveredAt
+    return this.outstanding.find(({ deliveredAt }) => deliveredAt > now)?.deliveredAt
   }
 
   settled(now: number): boolean {
-    return this.count(now) === 0
+    const last = this.outstanding.at(-1)
+    return last === undefined || last.deliveredAt <= now
+  }
+
+  /** What fits the sockets' buffers, or Mongrel2's places, or was published long ago, cannot be too much. */
+  mayBeOverrun(now: number): boolean {
+    return (
+      this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS &&
+      this.#bytesSinceAsked > SOCKET_BUFFERS &&
+      !this.settled(now)
+    )
+  }
+
+  /** So many of the bytes published were delivered. */
+  protected delivered(bytes: number): void {
+    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= bytes) {
+      this.outstanding.shift()
+    }
+  }
+
+  /** The client has read everything. */
+  #forget(): void {
+    this.#idleAt = 0
+    this.#bytesSinceAsked = 0
+    this.#messagesSinceAsked = 0
   }
 
   /** How many messages may wait in Mongrel2. */
@@ -178,17 +274,28 @@ export class EstimatePacing implements Pacing {
   }
 }
 
-/** From so many messages outstanding on, the control port is asked what became of them. */
-const ASK_FROM = 4
+/** How long an answer of the control port may take until the estimate holds again, in milliseconds. */
+const ANSWER_PATIENCE = 10_000
 
 /**
- * Pacing by the control port, which tells how many bytes Mongrel2 has written to each connection. Between its answers, and where
- * they say less than could be, the estimate holds.
+ * Pacing by the control port, which tells how many bytes Mongrel2 has written to each connection: a client may read as slowly as it
+ * likes. The estimate holds where no answer comes, and where it cannot be told which of these bytes are ours.
  */
 export class ControlPacing extends EstimatePacing {
   override readonly mode: PacingMode = 'controlPort'
+  override readonly readTime: number = READ_TIME
   /** Bytes written to the connection that are none of ours: other Handlers', or from before this was made. */
   #foreign: number | undefined
+  /** Whether everything written to it is ours. */
+  #exact: boolean
+  #heardAt = Number.NEGATIVE_INFINITY
+
+  /** @param fresh Whether nothing was published for the connection before this was made. */
+  constructor(settings: EstimateSettings, fresh: boolean) {
+    super(settings)
+    this.#exact = fresh
+    if (fresh) this.#foreign = 0
+  }
 
   override wantsFeedback(now: number): boolean {
     return this.count(now) >= ASK_FROM
@@ -198,14 +305,36 @@ export class ControlPacing extends EstimatePacing {
    * The first answer has to be interpreted: where more was written than we have published, it cannot be told how much of ours
    * is in it, and none is assumed.
    */
-  override written(bytes: number): boolean {
+  override written(bytes: number, now: number): boolean {
+    this.#heardAt = now
     this.#foreign ??= bytes <= this.total ? 0 : bytes
     const delivered = bytes - this.#foreign
-    if (delivered > this.total) this.#foreign += delivered - this.total
-    const before = this.outstanding.length
-    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= delivered) {
-      this.outstanding.shift()
+    if (delivered > this.total) {
+      this.#foreign += delivered - this.total
+      this.#exact = false
     }
+    const before = this.outstanding.length
+    this.delivered(delivered)
     return this.outstanding.length < before
+  }
+
+  override retryAt(now: number): number | undefined {
+    const until = this.#knownUntil
+    return now < until && until < Number.POSITIVE_INFINITY ? until : super.retryAt(now)
+  }
+
+  override mayBeOverrun(now: number): boolean {
+    return now >= this.#knownUntil && super.mayBeOverrun(now)
+  }
+
+  protected override count(now: number): number {
+    return now < this.#knownUntil ? this.outstanding.length : super.count(now)
+  }
+
+  /** Until when what was not found delivered can be taken as outstanding, since the control port would have said so. */
+  get #knownUntil(): number {
+    if (!this.#exact) return Number.NEGATIVE_INFINITY
+    const asked = this.outstanding[ASK_FROM - 1]
+    return asked === undefined ? Number.POSITIVE_INFINITY : Math.max(asked.publishedAt, this.#heardAt) + ANSWER_PATIENCE
   }
 }

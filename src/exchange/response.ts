@@ -6,6 +6,7 @@ import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http
 import { listItems, type RequestFacts } from './facts.ts'
 import { PlatformResponse } from './platform/constructors.ts'
 import { type PlainResponse, plainResponseOf } from './platform/light-response.ts'
+import { isUpgradeResponse } from './websocket/upgrade-response.ts'
 
 /** Where a response's bytes go. */
 export interface ResponseSink {
@@ -27,6 +28,11 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
+/** Whether a field, by its name in lower case, speaks of one hop only. */
+export function isHopByHop(name: string): boolean {
+  return HOP_BY_HOP.has(name)
+}
+
 const NULL_BODY_STATUS = new Set([204, 205, 304])
 
 /**
@@ -43,6 +49,7 @@ export function checkResponse(value: unknown): Response {
     )
   }
   if (plainResponseOf(value) !== undefined) return value
+  if (isUpgradeResponse(value)) return value
   const { status } = value
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new Mongrel2Error(
@@ -130,6 +137,12 @@ export async function sendResponse(
   sink: ResponseSink,
   reading: (reader: BodyReader) => void,
 ): Promise<Sent> {
+  if (isUpgradeResponse(response)) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      'expected the response of upgradeWebSocket for the handshake it was made for',
+    )
+  }
   const blobSize = blobSizeOf(response)
   const { fields, length: givenLength = blobSize, close } = readHeaders(response)
   const { status, statusText } = response

@@ -12,7 +12,7 @@ export interface Mongrel2Statistics {
   bytesOut: number
   /** Messages dropped because they were none. */
   malformed: number
-  /** Requests that were refused (400, 413, 501, 503) and messages dropped because their connection is being closed. */
+  /** Requests that were refused (400, 413, 426, 503) and messages dropped because their connection is being closed. */
   rejected: number
   /** Notices that mean nothing: of connections that nothing is known of (any more), or with credits that are no number. */
   ignored: number

@@ -109,6 +109,11 @@ export class StreamUpload implements StreamedBody {
     this.#discard()
   }
 
+  drainFurther(): void {
+    this.#discard()
+    this.#replenish()
+  }
+
   lost(reason: Error): void {
     if (this.#complete) return
     clearTimeout(this.#deadline)

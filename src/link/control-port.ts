@@ -1,4 +1,5 @@
 import { Request } from 'zeromq'
+import { Mongrel2Error } from '../errors.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 
@@ -9,35 +10,51 @@ const STATUS_NET = renderTnetstring(['status', new Map([['what', 'net']])])
 
 /** Mongrel2's control port, which tells how many bytes it has written to each connection. One question at a time. */
 export class ControlPort {
-  readonly #socket: Request
+  readonly #spec: string
+  /** Made anew after a failure, so that an answer that comes late is none to the next question. */
+  #socket: Request | undefined
+  #closed = false
 
   /** @param spec Mongrel2's `control_port`, as seen from here. */
   constructor(spec: string) {
-    // Correlated and relaxed, a question whose answer got lost does not block the next one.
-    this.#socket = new Request({
-      linger: 0,
-      correlate: true,
-      relaxed: true,
-      receiveTimeout: ANSWER_TIMEOUT,
-      sendTimeout: ANSWER_TIMEOUT,
-    })
-    this.#socket.connect(spec)
+    this.#spec = spec
   }
 
   /**
    * Asks how many bytes were written to each connection, by its number. A message counts when it has been written whole.
    *
-   * @throws MalformedError when the answer is none; Error of ZeroMQ's when none comes within 2 seconds or the port was closed.
+   * @throws MalformedError when the answer is none; Error of ZeroMQ's when none comes within 2 seconds; Mongrel2Error `closed` when the
+   *   port was closed.
    */
   async bytesWritten(): Promise<Map<number, number>> {
-    await this.#socket.send(STATUS_NET)
-    const [answer] = await this.#socket.receive()
-    if (answer === undefined) throw new MalformedError('expected an answer of the control port, got nothing')
-    return readTable(parseTnetstring(answer))
+    if (this.#closed) throw new Mongrel2Error('closed', 'the control port was closed')
+    this.#socket ??= this.#connect()
+    try {
+      await this.#socket.send(STATUS_NET)
+      const [answer] = await this.#socket.receive()
+      if (answer === undefined) throw new MalformedError('expected an answer of the control port, got nothing')
+      return readTable(parseTnetstring(answer))
+    } catch (error) {
+      this.#disconnect()
+      throw error
+    }
   }
 
   close(): void {
-    this.#socket.close()
+    this.#closed = true
+    this.#disconnect()
+  }
+
+  #connect(): Request {
+    const ipv6 = this.#spec.startsWith('tcp://[')
+    const socket = new Request({ linger: 0, ipv6, receiveTimeout: ANSWER_TIMEOUT, sendTimeout: ANSWER_TIMEOUT })
+    socket.connect(this.#spec)
+    return socket
+  }
+
+  #disconnect(): void {
+    this.#socket?.close()
+    this.#socket = undefined
   }
 }
 
@@ -45,13 +62,13 @@ export class ControlPort {
 export function readTable(answer: Tnetstring): Map<number, number> {
   const headers = answer instanceof Map ? answer.get('headers') : undefined
   const rows = answer instanceof Map ? answer.get('rows') : undefined
-  if (!Array.isArray(headers) || !Array.isArray(rows)) {
+  const id = Array.isArray(headers) ? headers.indexOf('id') : -1
+  const bytesWritten = Array.isArray(headers) ? headers.indexOf('bytes_written') : -1
+  if (id === -1 || bytesWritten === -1 || !Array.isArray(rows)) {
     throw new MalformedError(
-      `expected a table of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
+      `expected a table with id and bytes_written of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
     )
   }
-  const id = headers.indexOf('id')
-  const bytesWritten = headers.indexOf('bytes_written')
   const written = new Map<number, number>()
   for (const row of rows) {
     if (!Array.isArray(row)) continue

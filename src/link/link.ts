@@ -138,7 +138,11 @@ export class Link {
         this.#report,
       )
       this.#source = source
-      await within(source.opened, ATTEMPT_TIMEOUT)
+      // When this process stood still, that Mongrel2 may be gone, and the source be connected to the next: its requests are not for here.
+      const gone = publisher.closed.then(() => {
+        throw new Mongrel2Error('closed', 'the connection to publish on ended')
+      })
+      await within(Promise.race([source.opened, gone]), ATTEMPT_TIMEOUT)
       found()
       await Promise.race([publisher.closed, source.closed])
       if (this.#stopping) await publisher.closed

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
+const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
 let project: UserProject
 let files: readonly string[]
 
@@ -53,6 +55,75 @@ describe('In an empty project', () => {
       console.log(await import('hono').catch((error) => error.code))
     `)
     expect(output).toBe('0\ntrue invalid_option\nERR_MODULE_NOT_FOUND\n')
+  })
+
+  it('has a front that runs with nothing else installed', async () => {
+    const output = await project.script(`
+      import { serveMongrel2 } from 'mongrel2-fetch'
+      import { createFront } from 'mongrel2-fetch/front'
+      const endpoint = { sendSpec: 'ipc://send', recvSpec: 'ipc://recv' }
+      const front = await createFront({ port: 0, routes: [{ path: '/', ...endpoint }], logger: {} })
+      const server = serveMongrel2(() => new Response('answered'), { zeromq: endpoint })
+      console.log(await (await fetch('http://127.0.0.1:' + front.address.port)).text())
+      await server.close()
+      await front.close()
+      for (const name of ['undici', 'node']) console.log(await import('mongrel2-fetch/' + name).catch((error) => error.code))
+    `)
+    expect(output).toBe('answered\nERR_MODULE_NOT_FOUND\nERR_MODULE_NOT_FOUND\n')
+  })
+
+  it('works from JavaScript and type-checks with undici and @hono/node-server', {
+    timeout: INSTALL_TIMEOUT,
+  }, async () => {
+    await project.install('undici', '@hono/node-server', 'hono', '@types/node')
+    const output = await project.script(`
+      import { serveMongrel2 } from 'mongrel2-fetch'
+      import { serveNode } from 'mongrel2-fetch/node'
+      import { Mongrel2Dispatcher } from 'mongrel2-fetch/undici'
+      import { fetch } from 'undici'
+      const handler = () => new Response('answered')
+      const zeromq = 'ipc://send,ipc://recv'
+      const dispatcher = new Mongrel2Dispatcher({ zeromq })
+      const server = serveMongrel2(handler, { zeromq })
+      const node = await serveNode(handler, { port: 0 })
+      console.log(await (await fetch('http://handler/', { dispatcher })).text())
+      console.log(await (await fetch('http://127.0.0.1:' + node.address.port)).text())
+      await Promise.all([server.close(), node.close()])
+      await dispatcher.close()
+    `)
+    expect(output).toBe('answered\nanswered\n')
+
+    project.write(
+      'servers.ts',
+      `
+      import { Hono } from 'hono'
+      import type { Mongrel2Env } from 'mongrel2-fetch'
+      import { createFront, type Front, type FrontOptions } from 'mongrel2-fetch/front'
+      import type { Bindings } from 'mongrel2-fetch/hono'
+      import { type NodeServer, serveNode } from 'mongrel2-fetch/node'
+      import { Mongrel2Dispatcher } from 'mongrel2-fetch/undici'
+      import { fetch } from 'undici'
+
+      const options: FrontOptions = { port: 0, routes: [{ path: '/', sendSpec: 'ipc://a', recvSpec: 'ipc://b' }], uploads: 'none' }
+      export const front: Front = await createFront(options)
+      const port: number = front.address.port
+      const app = new Hono<{ Bindings: Bindings }>()
+      export const servers: NodeServer[] = [await serveNode(app, { port }), await serveNode(() => new Response(), { port })]
+      export const response = await fetch('http://x/', { dispatcher: new Mongrel2Dispatcher({ zeromq: 'ipc://a,ipc://b' }) })
+      // @ts-expect-error such a handler needs Mongrel2
+      await serveNode((_request: Request, env: Mongrel2Env) => new Response(env.mongrel2.remoteAddress), { port })
+      // @ts-expect-error
+      await createFront({ port, routes: [{ path: '/' }] })
+      `,
+    )
+    await project.compile(['servers.ts'])
+  })
+
+  it('has the command, which names tsx where it needs it', async () => {
+    expect(await project.npx('mongrel2-fetch', '--version')).toBe(`${VERSION}\n`)
+    project.write('enum.ts', "enum Answer { text = 'x' }\nexport default () => new Response(Answer.text)")
+    const serving = project.npx('mongrel2-fetch', 'serve', 'enum.ts', '--zeromq', 'ipc://a,ipc://b')
+    await expect(serving).rejects.toThrow(/enum\.ts needs tsx, .* npm install tsx/)
   })
 
   it('does not open what it does not export', async () => {

@@ -5,11 +5,12 @@ import { etag } from 'hono/etag'
 import { secureHeaders } from 'hono/secure-headers'
 import { Pool } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient } from '../support/raw-client.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 
 // What users of other servers have reported of theirs, with the platform's objects and with ours in their place.
 describe.each([true, false])('with overrideGlobalObjects %s', (overrideGlobalObjects) => {

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { serveMongrel2 } from '../../src/serve.ts'
-import { freePort } from '../support/free-port.ts'
+import { WebSocket } from 'ws'
+import { freePort, freePorts } from '../support/free-port.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
 /** A fenced block of the README. */
@@ -30,6 +31,8 @@ const BLOCKS: Block[] = [...README.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(
 const SNIPPETS = BLOCKS.filter(({ language }) => language === 'ts')
 /** A snippet without imports is a part of a program. */
 const PROGRAMS = SNIPPETS.filter(({ code }) => /^import /m.test(code))
+/** The ports that the README writes. */
+const PORTS = ['9999', '9998', '6767', '8080']
 /** What is written around a part of a program, for the names it takes as given. */
 const AROUND_A_PART = `import { type FetchHandler, serveMongrel2 } from 'mongrel2-fetch'
 declare const handler: FetchHandler
@@ -44,7 +47,23 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'getConnInfo(c)': ['/', 'Hello, 127.0.0.1'],
   'AutoRouter()': ['/hello/world', '"Hello, world!"'],
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
+  'Hello twice': ['/', 'Hello twice'],
+  'upgradeWebSocket(request': ['/', 'This is a WebSocket.\n'],
+  'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
 }
+
+/** Where a program has a WebSocket, which sends back what it gets, and what it says before. */
+const SOCKETS: Record<string, [path: string, greetings: string[]]> = {
+  'upgradeWebSocket(request': ['/', []],
+  'upgradeWebSocket(() =>': ['/echo', ['Hello!']],
+}
+
+/** The programs that need no Mongrel2, found by a piece of their code, and what one prints or answers at its port 6767. */
+const ALONE: Record<string, { prints?: string; answers?: string }> = {
+  'createFront({': { answers: 'Hello without Mongrel2' },
+  'new Mongrel2Dispatcher(': { prints: 'Hello, handler\n' },
+}
+const isAlone = ({ code }: Block) => Object.keys(ALONE).some((piece) => code.includes(piece))
 
 /** The block that starts Mongrel2 by hand, found by a piece of it. */
 const BY_HAND = 'mongrel2 config.sqlite'
@@ -52,7 +71,10 @@ const BY_HAND = 'mongrel2 config.sqlite'
 /** The other blocks, found by a piece of them, and why they are not tried here. */
 const ELSEWHERE: Record<string, string> = {
   'npm start': 'test/full/start.test.ts',
+  'npm run bench': 'test/full/bench.test.ts',
   'npm test': 'it is what runs this test',
+  'npx mongrel2-fetch dev': 'test/e2e/cli.test.ts',
+  '[Service]': 'test/e2e/cli.test.ts plays the part of systemd',
   'npm install mongrel2-fetch': 'test/e2e/package.test.ts installs the package that is packed',
   "'/': Handler(": 'the first route of examples/mongrel2.conf',
   '{"upload.temp_store"': 'a setting of examples/mongrel2.conf',
@@ -81,7 +103,7 @@ describe('The snippets', () => {
 
   beforeAll(async () => {
     project = await UserProject.create()
-    await project.install('hono', 'itty-router', '@types/node')
+    await project.install('hono', 'itty-router', 'undici', '@hono/node-server', '@types/node')
   }, INSTALL_TIMEOUT)
 
   afterAll(() => {
@@ -97,20 +119,47 @@ describe('The snippets', () => {
     await project.compile(paths, USERS_OPTIONS)
   })
 
-  it.each(PROGRAMS)('answer a request: line $line', async ({ code, line }) => {
+  it.each(PROGRAMS.filter((program) => !isAlone(program)))('answer a request: line $line', async ({ code, line }) => {
     const answers = Object.entries(ANSWERS).filter(([piece]) => code.includes(piece))
     expect(answers, 'one entry of ANSWERS must say what this program answers').toHaveLength(1)
     const [path, body] = answers[0]?.[1] ?? []
     expect(code).toContain(ENDPOINT)
 
     await using mongrel2 = await startMongrel2()
-    project.write(`program-${line}.ts`, code.replaceAll(ENDPOINT, mongrel2.endpoint))
+    const port = await freePort()
+    project.write(
+      `program-${line}.ts`,
+      code.replaceAll(ENDPOINT, mongrel2.endpoint).replace('port: 8080', `port: ${port}`),
+    )
     await project.compile([`program-${line}.ts`], USERS_OPTIONS)
     await using program = launch(process.execPath, [`program-${line}.js`], { cwd: project.directory })
     // The request waits until the program is there.
     const response = await Promise.race([fetch(`http://127.0.0.1:${mongrel2.port}${path}`), program.ended])
     expect(response.status).toBe(200)
     expect(await response.text()).toBe(body)
+    for (const [piece, [socketPath, greetings]] of Object.entries(SOCKETS)) {
+      if (!code.includes(piece)) continue
+      expect(await messagesOf(`ws://127.0.0.1:${mongrel2.port}${socketPath}`, 'echo')).toEqual([...greetings, 'echo'])
+    }
+  })
+
+  it.each(PROGRAMS.filter(isAlone))('do without Mongrel2: line $line', async ({ code, line }) => {
+    const [found] = Object.entries(ALONE).filter(([piece]) => code.includes(piece))
+    const { prints, answers } = found?.[1] ?? {}
+    const ports = await freePorts(PORTS.length)
+    let changed = code
+    for (const [at, port] of PORTS.entries()) changed = changed.replaceAll(`${port}`, String(ports[at]))
+    project.write(`alone-${line}.ts`, changed)
+    await project.compile([`alone-${line}.ts`], USERS_OPTIONS)
+    if (prints !== undefined) {
+      expect(await project.script(`import '../alone-${line}.js'`)).toBe(prints)
+      return
+    }
+    await using program = launch(process.execPath, [`alone-${line}.js`], { cwd: project.directory })
+    const url = `http://127.0.0.1:${ports[PORTS.indexOf('6767')]}/`
+    const answer = async () => await (await fetch(url)).text()
+    const polled = expect.poll(() => answer().catch(() => undefined), { timeout: 20_000 }).toBe(answers)
+    await Promise.race([polled, program.ended])
   })
 })
 
@@ -143,6 +192,22 @@ describe('The commands that start Mongrel2 by hand', () => {
     }
   })
 })
+
+/** What comes from a WebSocket, up to what it sends back. */
+async function messagesOf(url: string, message: string): Promise<string[]> {
+  const client = new WebSocket(url)
+  const messages: string[] = []
+  client.on('open', () => client.send(message))
+  await new Promise<void>((resolve, reject) => {
+    client.on('error', reject)
+    client.on('message', (data) => {
+      messages.push(String(data))
+      if (messages.at(-1) === message) resolve()
+    })
+  })
+  client.close()
+  return messages
+}
 
 /** Starts a program; `ended` rejects when it ends, with what it printed. Disposed of, it and its children are ended. */
 function launch(command: string, args: string[], options: SpawnOptions): AsyncDisposable & { ended: Promise<never> } {

@@ -120,4 +120,4 @@ it('answers each request with its own answer or none while Mongrel2 is killed ag
   expect(wrong).toEqual([])
   expect(none).toBeGreaterThan(0)
   expect(server.stats().malformed).toBe(0)
-})
+}, 60_000)

@@ -5,9 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fetch, request as send } from 'undici'
 import { describe, expect, it } from 'vitest'
 import type { Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { startFakeMongrel2 } from '../support/fake-mongrel2.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 type Handler = Parameters<typeof serveMongrel2>[0]
@@ -122,6 +124,37 @@ describe('close', () => {
     expect(background).toBe(true)
   })
 
+  it('listens until answers that need credits and bodies that arrive are complete, and refuses what comes meanwhile', async () => {
+    await using mongrel2 = await startMongrel2({ flowControl: true, uploads: 'stream' })
+    const bytes = Buffer.alloc(5_000_000, 'credits ')
+    const gate = new Gate()
+    const server = await serve(mongrel2, async (request) => {
+      if (request.method === 'GET') return new Response(bytes)
+      const reader = request.body?.getReader()
+      let size = (await reader?.read())?.value?.length ?? 0
+      await gate.pass('body')
+      for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read())
+        size += piece.value.length
+      return new Response(String(size))
+    })
+    const download = new RawClient(mongrel2.port)
+    download.send('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    download.pause()
+    const upload = new RawClient(mongrel2.port)
+    upload.send(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${bytes.length}\r\n\r\n`).send(bytes)
+    await gate.arrival('body')
+    const closed = server.close()
+    const meanwhile = await fetch(urlOf(mongrel2, '/meanwhile'))
+    expect([meanwhile.status, meanwhile.headers.get('connection')]).toEqual([503, 'close'])
+    download.resume()
+    gate.open('body')
+    expect(sha256((await download.response()).body)).toBe(sha256(bytes))
+    expect((await upload.response()).body.toString()).toBe(String(bytes.length))
+    await closed
+    download.destroy()
+    upload.destroy()
+  })
+
   it('after its timeout aborts what is still open and closes its connections', async () => {
     await using mongrel2 = await startMongrel2()
     const gate = new Gate()
@@ -164,6 +197,17 @@ describe('close', () => {
       await using again = await serve(mongrel2, () => new Response('again'))
       expect(await (await fetch(urlOf(mongrel2))).text()).toBe('again')
       expect(again.stats().requests).toBe(1)
+    }
+  })
+
+  it.each(['zeromq', 'zmtp'] as const)('comes to its end where Mongrel2 goes in the same moment: %s', async (link) => {
+    for (let n = 0; n < 20; n++) {
+      const fake = await startFakeMongrel2()
+      const server = serveMongrel2(() => new Response('x'), { zeromq: fake.endpoint, link, logger: {} })
+      await server.ready
+      const gone = fake[Symbol.asyncDispose]()
+      await server.close()
+      await gone
     }
   })
 

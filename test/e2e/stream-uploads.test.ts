@@ -176,6 +176,15 @@ describe('A streamed body that nobody reads', () => {
     },
   )
 
+  it('is cancelled only when a client that takes its time has read the answer', async () => {
+    await serve(() => new Response(bytesOf(MIB)), {}, true)
+    const client = connect()
+    client.pace(512 * KIB)
+    client.send(head('/', 50 * MIB)).send(bytesOf(8 * MIB))
+    expect(sha256((await client.response()).body)).toBe(sha256(bytesOf(MIB)))
+    await client.closed
+  })
+
   it('of an answer that closes is thrown away before the end', async () => {
     await serve(() => new Response('enough', { headers: { connection: 'close' } }))
     const client = connect().send(head('/', 500_000)).send(bytesOf(500_000))
@@ -213,6 +222,19 @@ describe('A streamed body that nobody reads', () => {
 })
 
 describe('A client that leaves amid a streamed body', () => {
+  it('nobody reads, while its connection waits to be closed, is found', async () => {
+    await serve((request) => new Response(request.method === 'GET' ? bytesOf(2 * MIB) : 'enough'), {
+      keepAliveInterval: 50,
+    })
+    // As far as anybody knows, the first answer is on its way for minutes, and the second behind it.
+    const client = connect().send(GET)
+    client.send(head('/', 50 * MIB)).send(bytesOf(3 * MIB))
+    expect((await client.response()).body.length).toBe(2 * MIB)
+    expect((await client.response()).body.toString()).toBe('enough')
+    client.destroy()
+    await expect.poll(() => server.stats().connections, { timeout: 20_000 }).toBe(0)
+  })
+
   it('errors the body and aborts the signal', async () => {
     const gate = new Gate()
     let failure: unknown

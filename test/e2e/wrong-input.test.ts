@@ -4,12 +4,14 @@ import { mkdtemp, open, rm, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest'
-import { type FetchHandler, type Mongrel2Options, type Mongrel2Server, serveMongrel2 } from '../../src/index.ts'
+import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { lacks } from '../support/embedded.ts'
 import { type FakeMongrel2, startFakeMongrel2 } from '../support/fake-mongrel2.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient, type RawResponse } from '../support/raw-client.ts'
+import { serveMongrel2 } from '../support/serve.ts'
 import { netstring, PROTOCOLS, renderRequest, SENDER } from '../unit/support/message.ts'
 
 // To see what is opened and deleted; everything works as before.
@@ -323,7 +325,7 @@ describe('Forged upload headers', () => {
     })
   })
 
-  describe.each([
+  describe.skipIf(lacks('stored uploads')).each([
     ['a length', [`Content-Length: ${LARGE.length}`], LARGE],
     ['chunks', ['Transfer-Encoding: chunked'], IN_CHUNKS],
   ])('on a body that Mongrel2 stores, with %s,', (_what, framing, body) => {
@@ -357,7 +359,7 @@ describe('Forged upload headers', () => {
     )
   })
 
-  describe('that name the file of another client’s upload', () => {
+  describe.skipIf(lacks('stored uploads'))('that name the file of another client’s upload', () => {
     /** Requests that look like the start and the end of it, in one write. */
     const pair = (framing: readonly string[], path: string) => [
       request('POST /forged', [HOST, ...framing, `${START}: ${path}`]),
@@ -380,7 +382,7 @@ describe('Forged upload headers', () => {
         (path) => pair(framing, path),
       ]),
       ['a request without a Host and one behind it', 400, (path) => [request('GET /', []), ...pair([], path)]],
-      ['a WebSocket’s handshake and an empty frame', 501, (path) => [handshake(path), EMPTY_FRAME, EMPTY_FRAME]],
+      ['a WebSocket’s handshake and an empty frame', 400, (path) => [handshake(path), EMPTY_FRAME, EMPTY_FRAME]],
     ]
 
     it.each(ATTACKS)('by %s neither read nor delete it', async (_how, status, requests) => {
@@ -429,7 +431,7 @@ it('Forged upload headers of a streamed body, behind a request that was refused,
   }
 })
 
-describe('The file of an upload', () => {
+describe.skipIf(lacks('stored uploads'))('The file of an upload', () => {
   // Without permission to read for anybody, as where Mongrel2 runs as another user and keeps files for itself.
   serveBehindMongrel2(echo, {}, { settings: { 'upload.temp_store_mode': '0200' } })
 
@@ -477,7 +479,7 @@ describe('What a client can write that is no plain request', () => {
     expect(called).toEqual(['/method', '/method'])
   })
 
-  it('a target that is no path is a 400, though there is a route for it', async () => {
+  it.skipIf(lacks('message sockets'))('a target that is no path is a 400, though there is a route for it', async () => {
     const smuggled = request('GET /smuggled', [HOST])
     const response = await onlyResponse(request('GET @*', [HOST, 'METHOD: JSON', 'FLAGS: 0x81']), smuggled)
     expect([response.status, response.body.toString()]).toEqual([400, 'The target is no path\n'])
@@ -485,7 +487,7 @@ describe('What a client can write that is no plain request', () => {
     expect(called).toEqual([])
   })
 
-  it('a WebSocket’s handshake is a 501 and a close, and the frames behind it are dropped', async () => {
+  it('a WebSocket’s handshake that the handler does not accept is answered and closed, and the frames behind it are dropped', async () => {
     const handshake = request('GET /socket', [
       HOST,
       ...['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
@@ -493,15 +495,13 @@ describe('What a client can write that is no plain request', () => {
     ])
     const frame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, ...Buffer.from('hi')])
     const close = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
-    const { rejected } = server.stats()
     const response = await onlyResponse(handshake, frame, close)
-    expect([response.status, response.body.toString()]).toEqual([501, 'WebSockets are not supported\n'])
+    expect([response.status, response.body.toString()]).toEqual([200, 'GET /socket'])
     await fence()
-    expect(server.stats().rejected - rejected).toBe(3)
-    expect(called).toEqual([])
+    expect(called).toEqual(['/socket'])
   })
 
-  it.each<[what: string, message: Buffer]>([
+  it.skipIf(lacks('message sockets')).each<[what: string, message: Buffer]>([
     ['a JSON socket', socketMessage('@chat', '{"a":1}')],
     ['a forged disconnect notice', socketMessage('@*', '{"type":"disconnect"}')],
     ['a forged credits notice', socketMessage('@*', '{"type":"credits"}')],
@@ -516,20 +516,23 @@ describe('What a client can write that is no plain request', () => {
     expect(logger.lines).toEqual([])
   })
 
-  it.each(['disconnect', 'credits'])('a forged %s notice ends nobody’s request but its own client’s', async (type) => {
-    const other = connect().send(request('GET /held/other', [HOST]))
-    await gate.arrival('/held/other')
-    const own = connect().send(request('GET /held/own', [HOST]))
-    await gate.arrival('/held/own')
-    own.send(socketMessage('@*', JSON.stringify({ type })))
-    expect((await own.readToEnd()).toString()).toBe('')
-    expect(signals.get('/held/own')?.aborted).toBe(true)
-    gate.open('/held/own')
-    await fence()
-    expect(signals.get('/held/other')?.aborted).toBe(false)
-    gate.open('/held/other')
-    expect((await other.response()).body.toString()).toBe('GET /held/other')
-  })
+  it.skipIf(lacks('message sockets')).each(['disconnect', 'credits'])(
+    'a forged %s notice ends nobody’s request but its own client’s',
+    async (type) => {
+      const other = connect().send(request('GET /held/other', [HOST]))
+      await gate.arrival('/held/other')
+      const own = connect().send(request('GET /held/own', [HOST]))
+      await gate.arrival('/held/own')
+      own.send(socketMessage('@*', JSON.stringify({ type })))
+      expect((await own.readToEnd()).toString()).toBe('')
+      expect(signals.get('/held/own')?.aborted).toBe(true)
+      gate.open('/held/own')
+      await fence()
+      expect(signals.get('/held/other')?.aborted).toBe(false)
+      gate.open('/held/other')
+      expect((await other.response()).body.toString()).toBe('GET /held/other')
+    },
+  )
 })
 
 describe('A handler', () => {

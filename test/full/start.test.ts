@@ -116,12 +116,22 @@ describe('npm start', () => {
 })
 
 describe('What is missing', () => {
-  it('is named where it cannot be installed', async () => {
-    const { code, output } = await startWith({ PATH: directory }, '--port', '0').ended
-    expect(code).toBe(1)
+  it('is named where it cannot be installed, and the embedded front takes its place', async () => {
+    const run = startWith({ PATH: directory }, 'upload', '--port', '0')
+    const url = await run.url
+    const body = Buffer.alloc(100_000)
+    expect((await fetch(url)).status).toBe(200)
+    expect((await fetch(url, { method: 'POST', body })).status).toBe(200)
+    run.signalGroup('SIGTERM')
+    const { code, output } = await run.ended
+    expect(code).toBe(0)
     expect(output).toContain('Mongrel2 is needed: the programs mongrel2 and m2sh must be on the PATH.')
     expect(output).toContain('sudo apt-get install mongrel2-core')
+    expect(output).toContain('Until then the embedded front takes its place, for development.')
+    expect(output).toContain('examples/upload.ts answers at http')
+    expect(output).toContain('this is the embedded stand-in for development, not Mongrel2')
     expect(output).not.toMatch(/^\s+at /m)
+    expect(temporaryDirectories()).toEqual([])
   })
 
   it('is installed by apt-get, through sudo where it has to be', async () => {
@@ -148,8 +158,10 @@ describe('What is missing', () => {
     script('sudo', 'shift; exec "$@"')
     script('env', 'shift; exec "$@"')
     script('apt-get', 'echo "E: $*: no such luck" >&2; exit 100')
-    const { code, output } = await startWith({ PATH: directory }, '--port', '0').ended
-    expect(code).toBe(1)
+    const run = startWith({ PATH: directory }, '--port', '0')
+    expect((await fetch(await run.url)).status).toBe(200)
+    run.signalGroup('SIGTERM')
+    const { output } = await run.ended
     expect(output).toContain('mongrel2-core: no such luck')
     expect(output).toContain('Mongrel2 is needed')
   })
@@ -203,7 +215,7 @@ function launch(command: string, args: string[], env: NodeJS.ProcessEnv): Run {
   const url = new Promise<string>((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       output += chunk
-      const match = /(http:\S+) through Mongrel2/.exec(output)
+      const match = /(http:\S+) through (?:Mongrel2|the embedded front)/.exec(output)
       if (match?.[1] !== undefined) resolve(match[1])
     })
     child.stdout.on('end', async () => reject(new Error(`It ended without an address: ${output}${await errors}`)))

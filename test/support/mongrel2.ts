@@ -6,15 +6,21 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { guard } from '../../src/cli/dev/guard.ts'
+import type { FrontOptions, FrontRoute } from '../../src/front/index.ts'
+import { embedded } from './embedded.ts'
 import { freePorts } from './free-port.ts'
 
-/** One Handler of the configuration. */
+/** One Handler of the configuration, or a Proxy. */
 export interface Route {
   /** Default: json, as Mongrel2's. */
   protocol?: 'json' | 'tnetstring'
   recvIdent?: string
   /** Other routes to the same Handler. */
   also?: readonly string[]
+  /** Makes it a Proxy to the HTTP server at this port. */
+  proxyPort?: number
 }
 
 export interface Mongrel2TestOptions {
@@ -29,6 +35,8 @@ export interface Mongrel2TestOptions {
   flowControl?: boolean
   /** Handlers listen on tcp instead of ipc. */
   tcp?: boolean
+  /** Whether the embedded front runs in Mongrel2's place. Default: with FRONT=embedded. */
+  embedded?: boolean
   /** The template of upload files. Default: `tmp/mongrel2.upload.XXXXXX`. */
   tempStore?: string
 }
@@ -38,7 +46,9 @@ const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 const NOBODY = 65_534
 const START_TIMEOUT = 10_000
 
-/** Starts a real Mongrel2 in a temporary directory, on a port that was free. */
+const FRONT_PROCESS = fileURLToPath(new URL('front-process.mjs', import.meta.url))
+
+/** Starts a real Mongrel2 in a temporary directory, on a port that was free; with FRONT=embedded the embedded front in its place. */
 export async function startMongrel2(options: Mongrel2TestOptions = {}): Promise<Mongrel2> {
   for (let attempt = 1; ; attempt++) {
     const mongrel2 = await Mongrel2.create(options)
@@ -62,9 +72,11 @@ export class Mongrel2 {
   readonly directory: string
   /** The endpoints by their routes, as `SEND_SPEC,RECV_SPEC`. */
   readonly endpoints: Record<string, string>
+  readonly #onFront: boolean
   #child: ChildProcess | undefined
 
-  private constructor(port: number, directory: string, endpoints: Record<string, string>) {
+  private constructor(port: number, directory: string, endpoints: Record<string, string>, onFront: boolean) {
+    this.#onFront = onFront
     this.port = port
     this.directory = directory
     this.endpoints = endpoints
@@ -78,15 +90,28 @@ export class Mongrel2 {
     const [port = 0, ...handlerPorts] = await freePorts(count)
     const endpoints: Record<string, string> = {}
     const targets: string[] = []
-    const handlers = routes.map(([route, { protocol = options.protocol ?? 'json', recvIdent = '', also = [] }], n) => {
+    const frontRoutes: FrontRoute[] = []
+    const handlers = routes.map(([route, its], n) => {
+      const { protocol = options.protocol ?? 'json', recvIdent = '', also = [], proxyPort } = its
       for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
+      if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
       const [send, recv] = options.tcp
         ? [`tcp://127.0.0.1:${handlerPorts[2 * n]}`, `tcp://127.0.0.1:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
       endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
+      // It has no routes to message sockets: tests of them are not run on it.
+      for (const path of [route, ...also].filter((path) => path.startsWith('/'))) {
+        frontRoutes.push({ path, sendSpec: send ?? '', recvSpec: recv ?? '', protocol, sendIdent, recvIdent })
+      }
       return `handler${n} = Handler(send_spec='${send}', send_ident='${sendIdent}', recv_spec='${recv}', recv_ident='${recvIdent}', protocol='${protocol}')`
     })
+    const onFront = options.embedded ?? embedded
+    if (onFront) {
+      const front = { port, routes: frontRoutes, ...frontSettings(options) } satisfies FrontOptions
+      await writeFile(join(directory, 'front.json'), JSON.stringify(front))
+      return new Mongrel2(port, directory, endpoints, onFront)
+    }
     const settings = {
       'server.daemonize': 0,
       'limits.buffer_size': 16384,
@@ -121,7 +146,7 @@ settings=${JSON.stringify(settings)}
         await chown(join(directory, name), NOBODY, NOBODY)
       await chmod(directory, 0o755)
     }
-    return new Mongrel2(port, directory, endpoints)
+    return new Mongrel2(port, directory, endpoints, onFront)
   }
 
   /** The endpoint of the first route. */
@@ -145,7 +170,9 @@ settings=${JSON.stringify(settings)}
     while (!(await this.#listens())) {
       if (hasEnded(this.#child)) {
         const log = await this.errorLog()
-        throw log.includes('Address already in use') ? new PortTakenError(log) : new Error(`Mongrel2 ended: ${log}`)
+        throw /Address already in use|EADDRINUSE/.test(log)
+          ? new PortTakenError(log)
+          : new Error(`Mongrel2 ended: ${log}`)
       }
       if (Date.now() > deadline) throw new Error(`Mongrel2 does not come up: ${await this.errorLog()}`)
       await sleep(5)
@@ -156,7 +183,8 @@ settings=${JSON.stringify(settings)}
   startSync(): void {
     rmSync(this.#pidFile, { force: true })
     const output = openSync(this.#output, 'w')
-    const child = spawn('mongrel2', ['config.sqlite', UUID], {
+    const [program, args] = this.#onFront ? [process.execPath, [FRONT_PROCESS]] : ['mongrel2', ['config.sqlite', UUID]]
+    const child = spawn(program, args, {
       cwd: this.directory,
       stdio: ['ignore', output, output],
     })
@@ -228,22 +256,20 @@ settings=${JSON.stringify(settings)}
   }
 }
 
-function hasEnded(child: ChildProcess | undefined): boolean {
-  return child === undefined || child.exitCode !== null || child.signalCode !== null
+/** The options that stand for Mongrel2's settings. Bodies that it would store in files are streamed. */
+function frontSettings({ uploads, flowControl = false, settings = {} }: Mongrel2TestOptions): Partial<FrontOptions> {
+  const { no_clobber_xff: noClobberXff = 0, 'limits.buffer_size': bufferSize = 16384, ...others } = settings
+  if (Object.keys(others).length > 0) throw new Error(`the embedded front has no ${Object.keys(others).join()}`)
+  return {
+    uploads: uploads === 'none' ? 'none' : 'stream',
+    flowControl,
+    noClobberXff: Number(noClobberXff) !== 0,
+    bufferSize: Number(bufferSize),
+  }
 }
 
-/**
- * Ends Mongrel2 and removes its directory when this process is gone, however it went: killed, it has no time to do so itself. The
- * guard waits for the end of a pipe that only this process holds.
- */
-function guard(mongrel2: ChildProcess, directory: string): void {
-  if (mongrel2.pid === undefined) return // it could not be started
-  const script = 'read -r _; kill -9 "$0"; rm -rf "$1"'
-  const child = spawn('sh', ['-c', script, String(mongrel2.pid), directory], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  mongrel2.on('exit', () => child.kill('SIGKILL'))
+function hasEnded(child: ChildProcess | undefined): boolean {
+  return child === undefined || child.exitCode !== null || child.signalCode !== null
 }
 
 function addressOf(spec: string): { path: string } | { port: number } {

@@ -44,6 +44,7 @@ export class RawClient implements Disposable {
   readonly #socket: Socket
   #received: Buffer[] = []
   #size = 0
+  #rate = Number.POSITIVE_INFINITY
   #ended = false
   #fault: NodeJS.ErrnoException | undefined
   #wake: () => void = () => {}
@@ -62,6 +63,7 @@ export class RawClient implements Disposable {
     socket.on('data', (bytes) => {
       this.#received.push(bytes)
       this.#size += bytes.length
+      this.#rest(bytes.length)
       this.#wake()
     })
     socket.on('error', (error) => {
@@ -73,6 +75,16 @@ export class RawClient implements Disposable {
   /** Whether the other side has ended the connection, as far as it has been read. */
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** Bytes that have come since it connected. */
+  get bytesRead(): number {
+    return this.#socket.bytesRead
+  }
+
+  /** Bytes that wait here until the other side takes them. */
+  get bytesUnsent(): number {
+    return this.#socket.writableLength
   }
 
   /** Writes bytes, in one write; text as Latin-1. */
@@ -88,6 +100,11 @@ export class RawClient implements Disposable {
 
   resume(): void {
     this.#socket.resume()
+  }
+
+  /** Reads so many bytes a second from now on, as a slow client does. */
+  pace(rate: number): void {
+    this.#rate = rate
   }
 
   /** Ends the connection at once. */
@@ -124,6 +141,12 @@ export class RawClient implements Disposable {
     while (!this.#ended) await this.#more()
     if (this.#fault !== undefined) await this.#moreOrBroken()
     return this.#cut(this.#size)
+  }
+
+  #rest(bytes: number): void {
+    if (this.#rate === Number.POSITIVE_INFINITY) return
+    this.#socket.pause()
+    setTimeout(() => this.#socket.resume(), (1000 * bytes) / this.#rate)
   }
 
   async #body(head: RawHead, method: string): Promise<Pick<RawResponse, 'body' | 'framing'>> {

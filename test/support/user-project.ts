@@ -43,6 +43,11 @@ export class UserProject implements Disposable {
     writeFileSync(join(this.directory, path), text)
   }
 
+  /** Runs a command of an installed package; what it printed. */
+  async npx(...words: string[]): Promise<string> {
+    return await run('npx', ['--no', '--', ...words], this.directory)
+  }
+
   /** Runs a module of JavaScript; what it printed. */
   async script(code: string): Promise<string> {
     const at = mkdtempSync(join(this.directory, 'script-'))

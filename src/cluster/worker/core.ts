@@ -13,6 +13,8 @@ import type { Emission } from './emission.ts'
 
 /** How often connections are forgotten when the slot is to be left, in milliseconds. */
 const RETIRING_SWEEP = 20
+/** How long the clients of WebSockets may take to answer a close, in milliseconds. */
+const FAREWELL = 1000
 /** How long a report may wait for replies to go with, in milliseconds. */
 const REPORT_DELAY = 1
 
@@ -69,6 +71,9 @@ export class Core {
       case 'retire':
         this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
         return this.#sweep()
+      case 'goAway':
+        void this.#goAway(order.timeout)
+        return
       case 'stop':
     }
   }
@@ -88,7 +93,10 @@ export class Core {
   async stop(timeout: number): Promise<void> {
     const late = delay(timeout)
     const epochs = [...this.#epochs.values()]
-    for (const epoch of epochs) epoch.refuseUploads()
+    for (const epoch of epochs) {
+      epoch.refuseUploads()
+      epoch.endSockets()
+    }
     const answered = this.#application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
     await Promise.race([answered, late])
     for (const epoch of epochs) epoch.cutBusy()
@@ -100,6 +108,15 @@ export class Core {
   lose(number: number): void {
     this.#epochs.get(number)?.lost()
     this.#epochs.delete(number)
+  }
+
+  async #goAway(timeout: number): Promise<void> {
+    const late = delay(timeout)
+    const epochs = [...this.#epochs.values()]
+    const farewells = epochs.map((epoch) => epoch.goAway())
+    await Promise.race([Promise.all(farewells), delay(Math.min(timeout, FAREWELL))])
+    await Promise.race([Promise.all(epochs.map((epoch) => epoch.heardOut())), late])
+    this.#uplink.tell({ news: 'heard', slot: this.#slot })
   }
 
   #handOver({ slot, link, epoch, id }: Order & { order: 'handOver' }): void {

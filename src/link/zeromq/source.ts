@@ -81,7 +81,11 @@ export class ZeromqSource implements LinkSource {
   #disconnect(): void {
     if (this.#disconnected || this.#socket.closed) return
     this.#disconnected = true
-    this.#socket.disconnect(this.#spec)
+    try {
+      this.#socket.disconnect(this.#spec)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error // Mongrel2 was quicker, and the event is on its way
+    }
     this.#socket.receiveTimeout = -1
   }
 }

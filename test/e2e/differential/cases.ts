@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { lacks } from '../../support/embedded.ts'
 import { type Conversation, methodOf, type Parts, renderChunks, request } from './conversation.ts'
 import {
   type Difference,
@@ -316,11 +317,13 @@ const fields: Case[] = [
     'a real upload',
     'POST /mongrel2-headers',
     { chunks: ['stored'] },
-    differ(
-      'Mongrel2 says where it has stored the body',
-      { ...json(/^\["(tmp\/mongrel2\.upload\.\w{6})","\1",null\]$/), afterwards: 'closed' },
-      json('[null,null,null]'),
-    ),
+    lacks('stored uploads')
+      ? ENDS
+      : differ(
+          'Mongrel2 says where it has stored the body',
+          { ...json(/^\["(tmp\/mongrel2\.upload\.\w{6})","\1",null\]$/), afterwards: 'closed' },
+          json('[null,null,null]'),
+        ),
   ),
 ]
 
@@ -744,8 +747,8 @@ const connections: Case[] = [
     },
     differ(
       'Mongrel2 waits for frames from then on: the connection is of no use for requests',
-      refusal('WebSockets are not supported', '501 Not Implemented'),
-      text('text'),
+      { afterwards: 'closed' },
+      { afterwards: 'open' },
     ),
   ),
   one('HTTP/1.0', 'GET /text', { version: '1.0' }),

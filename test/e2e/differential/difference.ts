@@ -1,3 +1,5 @@
+import { lacks } from '../../support/embedded.ts'
+
 /** Some of what a client sees; a pattern for what is another each time. */
 export type Expected = Readonly<Record<string, string | RegExp>>
 
@@ -32,7 +34,7 @@ function answer(status: string, afterwards: string, fields: Expected = {}): Expe
 function fromMongrel2(status: string): Expected {
   const body = status.slice('400 '.length)
   const fields = {
-    server: 'Mongrel2/1.12.2',
+    server: lacks('own answers') ? 'mongrel2-fetch front' : 'Mongrel2/1.12.2',
     'content-type': 'text/plain',
     'content-length': String(body.length),
     body,

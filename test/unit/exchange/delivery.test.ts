@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { renderCredits, renderRequest } from '../support/message.ts'
+import { renderCredits, renderDisconnect, renderRequest } from '../support/message.ts'
 import { parseResponse } from '../support/reply.ts'
 import { type FakePublisher, type Stage, setStage, turns, until } from '../support/stage.ts'
 
@@ -15,13 +15,13 @@ afterEach(() => {
 const WINDOW = 102_400
 
 /** A body that gives a chunk in each turn of the event loop, as fast as it is read. */
-function steadyBody(chunks: number, size: number): ReadableStream<Uint8Array> {
+function steadyBody(chunks: number, size: number, ends = true): ReadableStream<Uint8Array> {
   let given = 0
   return new ReadableStream({
     async pull(controller) {
       await turns()
       if (given < chunks) controller.enqueue(Buffer.alloc(size, 97 + (given % 26)))
-      else controller.close()
+      else if (ends) controller.close()
       given++
     },
   })
@@ -158,6 +158,41 @@ describe('without flow control', () => {
     await pass(10, () => stage.publisher.received(1).split('an answer').length === 51)
     expect(countOf(stage.publisher)).toBeLessThan(25)
     await stage.settled()
+  })
+
+  it('answers to a client that pipelined before do not wait for the slowest of clients to read those', async () => {
+    const large = 'x'.repeat(1024 * 1024)
+    const stage = setStage((request) => new Response(request.url.endsWith('/small') ? 'an answer' : large))
+    stage.receive(renderRequest(), renderRequest())
+    await until(() => stage.publisher.received(1).split(large).length === 3)
+    const begun = performance.now()
+    for (let count = 1; count <= 40; count++) {
+      stage.receive(renderRequest({ target: '/small' }))
+      await pass(10, () => stage.publisher.received(1).split('an answer').length === count + 1)
+    }
+    expect(performance.now() - begun).toBeLessThan(10_000) // the two large ones take two minutes by estimate
+  })
+
+  it('a wait that became needless does not hold up what has to wait later', async () => {
+    const stage = setStage((request) => {
+      if (request.url.endsWith('/events')) return new Response(steadyBody(26, 10, false))
+      return new Response(new ReadableStream({ pull: large }, { highWaterMark: 0 }))
+    })
+    let pulled = 0
+    // Its end makes the last of it go out, though a minute has been set for the first of it to be read.
+    const large = async (controller: ReadableStreamDefaultController) => {
+      await turns(2)
+      controller.enqueue(Buffer.alloc(pulled++ === 0 ? 1024 * 1024 : 10, 'x'))
+      if (pulled === 10) controller.close()
+    }
+    stage.receive(renderRequest())
+    await pass(50, () => stage.publisher.received(1).endsWith('\r\n0\r\n\r\n'))
+    stage.receive(renderRequest({ target: '/events' }))
+    await turns(200)
+    const begun = performance.now()
+    await pass(10, () => stage.publisher.received(1).includes('z'.repeat(10)))
+    expect(performance.now() - begun).toBeLessThan(10_000)
+    stage.receive(renderDisconnect(1))
   })
 
   it('a body is not read further ahead than maxBufferedBytes', async () => {

@@ -214,18 +214,6 @@ describe('a connection that is being closed', () => {
 })
 
 describe('a message that is no HTTP request', () => {
-  it('answers a WebSocket handshake with 501 and closes', async () => {
-    const stage = setStage(echo)
-    stage.receive(renderRequest({ method: 'WEBSOCKET_HANDSHAKE', body: 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' }))
-    await stage.settled()
-    expect(stage.publisher.response(1)).toMatchObject({
-      statusLine: 'HTTP/1.1 501 Not Implemented',
-      rest: 'WebSockets are not supported\n',
-    })
-    expect(stage.publisher.closed(1)).toBe(true)
-    expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 1 })
-  })
-
   it.each([
     ['a frame without a handshake', renderRequest({ method: 'WEBSOCKET', headers: { FLAGS: '0x81' } })],
     [

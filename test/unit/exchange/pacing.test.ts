@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { CreditPacing, EstimatePacing } from '../../../src/exchange/pacing.ts'
+import { ControlPacing, CreditPacing, EstimatePacing } from '../../../src/exchange/pacing.ts'
 
 const KIB = 1024
 const SETTINGS = { minClientRate: 16 * KIB, maxBufferedBytes: 8 * KIB * KIB }
@@ -105,6 +105,30 @@ describe('EstimatePacing', () => {
     expect([pacing.allowance(10, false, 0), pacing.settled(0)]).toEqual([10, true])
   })
 
+  it.each([
+    ['17 messages that do not fit the sockets', 17, 2 * KIB, 0, true],
+    ['16 messages, for which there is room', 16, 2 * KIB, 0, false],
+    ['17 messages that fit the sockets', 17, KIB, 0, false],
+    ['17 messages that every client has read by now', 17, 2 * KIB, 60_000, false],
+  ])('says whether it may be too much: %s', (_what, messages, bytes, later, overrun) => {
+    const pacing = new EstimatePacing(SETTINGS)
+    for (let message = 0; message < messages; message++) pacing.published(bytes, 0)
+    expect(pacing.mayBeOverrun(later)).toBe(overrun)
+    pacing.asked()
+    expect(pacing.mayBeOverrun(later)).toBe(false)
+  })
+
+  it('takes everything as delivered within 200 ms once a client that pipelines asks again', () => {
+    const pacing = new EstimatePacing(SETTINGS)
+    pacing.published(1024 * KIB, 0) // a minute, for the slowest client
+    expect(fill(pacing, 64 * KIB, 100)).toBe(14)
+    pacing.askedAhead(1000)
+    expect([pacing.allowance(10, true, 1199), pacing.settled(1199)]).toEqual([0, false])
+    expect([pacing.allowance(10, true, 1200), pacing.settled(1200)]).toEqual([10, true])
+    pacing.published(10, 1200)
+    expect(pacing.retryAt(1200)).toBe(1400)
+  })
+
   it('never lets more than 15 messages wait for a client that reads 16 KiB a second', () => {
     const turn = fc.record({
       wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 })),
@@ -133,5 +157,92 @@ describe('EstimatePacing', () => {
         }
       }),
     )
+  })
+})
+
+describe('ControlPacing', () => {
+  /** A pacing for which so many messages of 1,000 bytes were published at 0. */
+  function withPublished(messages: number, fresh = true): ControlPacing {
+    const pacing = new ControlPacing(SETTINGS, fresh)
+    for (let message = 0; message < messages; message++) pacing.published(1000, 0)
+    return pacing
+  }
+
+  it.each([
+    [3, false],
+    [4, true],
+    [15, true],
+  ])('with %d messages outstanding wants feedback: %s', (messages, wanted) => {
+    expect(withPublished(messages).wantsFeedback(0)).toBe(wanted)
+  })
+
+  it.each([
+    [0, false, 15],
+    [999, false, 15],
+    [1000, true, 14],
+    [14_999, true, 1],
+    [15_000, true, 0],
+  ])('that %d bytes were written is news: %s, with %d messages outstanding', (bytes, news, outstanding) => {
+    const pacing = withPublished(15)
+    expect(pacing.written(bytes, 1)).toBe(news)
+    expect(pacing.written(bytes, 2)).toBe(false)
+    let room = 0
+    while (pacing.allowance(1, true, 3) > 0 && room < 15) {
+      pacing.published(1, 3)
+      room++
+    }
+    expect(room).toBe(15 - outstanding)
+  })
+
+  it('takes nothing as delivered that the control port does not tell, however long it takes', () => {
+    const pacing = withPublished(15)
+    for (let now = 0; now <= 600_000; now += 5000) {
+      expect(pacing.allowance(1, true, now)).toBe(0)
+      expect(pacing.written(0, now)).toBe(false)
+    }
+    expect(pacing.mayBeOverrun(600_000)).toBe(false)
+    pacing.written(2000, 600_000)
+    pacing.published(1, 600_000)
+    pacing.published(1, 600_000)
+    expect(pacing.allowance(1, true, 600_000)).toBe(0)
+  })
+
+  it('goes by the estimate once the control port has not answered for ten seconds', () => {
+    const pacing = withPublished(15)
+    expect([pacing.allowance(1, true, 9999), pacing.retryAt(9999)]).toEqual([0, 10_000])
+    expect([pacing.allowance(1, true, 10_000), pacing.retryAt(10_000)]).toEqual([1, undefined])
+  })
+
+  it('says when a few messages are delivered by the estimate, since it does not ask about them', () => {
+    const pacing = withPublished(2)
+    pacing.published(1000, 100)
+    expect([pacing.retryAt(0), pacing.retryAt(200), pacing.retryAt(300)]).toEqual([200, 300, undefined])
+  })
+
+  it('goes by the estimate where messages were published before it was made, and counts none of theirs', () => {
+    const pacing = withPublished(15, false)
+    expect([pacing.written(20_000, 1), pacing.allowance(1, true, 1)]).toEqual([false, 0])
+    expect([pacing.written(21_000, 2), pacing.allowance(1, true, 2)]).toEqual([true, 1])
+    expect(pacing.retryAt(2)).toBe(200)
+    expect(pacing.settled(200)).toBe(true)
+  })
+
+  it('goes by the estimate once more was written than it has published', () => {
+    const pacing = withPublished(15)
+    expect(pacing.written(15_001, 1)).toBe(true)
+    for (let message = 0; message < 15; message++) pacing.published(1000, 1)
+    expect([pacing.allowance(1, true, 200), pacing.allowance(1, true, 201)]).toEqual([0, 1])
+    pacing.written(17_001, 202)
+    expect(pacing.settled(202)).toBe(true)
+  })
+
+  it('is settled when the slowest client has everything, so that it can be forgotten without a question', () => {
+    expect([withPublished(3).settled(199), withPublished(3).settled(200)]).toEqual([false, true])
+  })
+
+  it('takes everything as read once the client asks again', () => {
+    const pacing = withPublished(15)
+    pacing.asked()
+    expect([pacing.allowance(10, false, 0), pacing.wantsFeedback(0)]).toEqual([10, false])
   })
 })

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
 import { Gate } from '../../support/gate.ts'
-import { renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
+import { renderCredits, renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
 import { valuesOf } from '../support/reply.ts'
 import { type Stage, setStage, turns, until } from '../support/stage.ts'
 
@@ -194,6 +194,24 @@ describe('a streamed upload that nobody reads', () => {
     expect(stage.epoch.connections).toBe(0)
   })
 
+  it.each([
+    ['credits', { flowControl: true }],
+    ['the control port', { feedback: { bytesWritten: async () => new Map<number, number>(), close: () => {} } }],
+  ])('is cancelled five seconds after %s may say that the answer is out', async (_mode, options) => {
+    const stage = setStage(answer, options)
+    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    await until(() => creditsOf(stage) > 0)
+    stage.receive(renderCredits(1, stage.publisher.received(1).length))
+    vi.advanceTimersByTime(500)
+    await turns(3)
+    vi.advanceTimersByTime(4999)
+    await turns(3)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(controls(stage).at(-1)).toEqual({ cancel: true })
+  })
+
   it('is cancelled after 1 MiB', async () => {
     const stage = setStage(answer)
     stage.receive(first(5000 * KIB))
@@ -203,6 +221,25 @@ describe('a streamed upload that nobody reads', () => {
     await until(() => stage.epoch.connections === 0)
     expect(controls(stage).at(-1)).toEqual({ cancel: true })
     expect(creditsOf(stage)).toBeLessThanOrEqual(1024 * KIB + 256 * KIB)
+  })
+
+  it('is read further while its connection waits to be closed, so that Mongrel2 sees its client leave', async () => {
+    const stage = setStage(answer, { flowControl: true, keepAliveInterval: 1000 })
+    stage.receive(first(5000 * KIB))
+    await until(() => creditsOf(stage) > 0)
+    for (let n = 0; n < 16; n++) stage.receive(renderPart(1, n * 64 * KIB, Buffer.alloc(64 * KIB)))
+    await turns(3)
+    const given = creditsOf(stage)
+    stage.receive(renderPart(1, 1024 * KIB, Buffer.alloc(given - 1024 * KIB)))
+    vi.advanceTimersByTime(999)
+    await turns(3)
+    expect(creditsOf(stage)).toBe(given) // nobody says that the answer is out
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(creditsOf(stage)).toBe(given + 256 * KIB)
+    expect(controls(stage)).not.toContainEqual({ cancel: true })
+    stage.receive(renderDisconnect(1))
+    expect(stage.epoch.connections).toBe(0)
   })
 
   it('is drained before the connection is closed where the answer is the last', async () => {

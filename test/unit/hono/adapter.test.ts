@@ -73,6 +73,16 @@ describe('getConnInfo', () => {
     expect(await (await app.request('/', {}, environment({ remoteAddress }))).json()).toEqual({ remote })
   })
 
+  it.each([
+    [
+      { remoteAddress: '192.0.2.7', remotePort: 1234 },
+      { address: '192.0.2.7', port: 1234, addressType: 'IPv4', transport: 'tcp' },
+    ],
+    [{}, { transport: 'tcp' }],
+  ])('tells what a socket of Node knows: %j', async (socket, remote) => {
+    expect(await (await app.request('/', {}, { incoming: { socket } })).json()).toEqual({ remote })
+  })
+
   it('throws where the app runs on another server, saying so', async () => {
     let thrown: unknown
     app.onError((error, c) => {
@@ -80,7 +90,7 @@ describe('getConnInfo', () => {
       return c.text('failed', 500)
     })
     await app.request('/', {}, {})
-    expect(String(thrown)).toMatch(/expected a request from Mongrel2/)
+    expect(String(thrown)).toMatch(/expected a request from Mongrel2 or Node/)
   })
 
   it("has the type of Hono's interface", () => {

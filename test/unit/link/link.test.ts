@@ -64,3 +64,28 @@ it('pulls nothing before replies can be delivered, and ends the epoch when one h
   await link.stop()
   await running
 })
+
+it('pulls nothing from a Mongrel2 when the one that subscribed is gone', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  const events: string[] = []
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
+    receive: (message) => events.push(String(message)),
+    lost: () => events.push('lost'),
+  }))
+  const running = link.run(() => events.push('ready'))
+  const subscriber = await receives.accept()
+  subscriber.handshake('SUB')
+  subscriber.send(renderCommand('SUBSCRIBE'))
+  subscriber.end()
+  const pusher = await sends.accept()
+  await subscriber.ended
+  pusher.handshake('PUSH')
+  pusher.send(Buffer.from('000161', 'hex'))
+  await pusher.ended
+  expect(events).toEqual(['lost'])
+  await receives.accept() // the next attempt
+  await link.stop()
+  await running
+})

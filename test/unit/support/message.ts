@@ -71,6 +71,29 @@ export function renderPart(
   return renderMessage({ connectionId, headers, body })
 }
 
+/** The header fields of a WebSocket's handshake, with the key of RFC 6455, section 1.3. */
+export const HANDSHAKE_FIELDS = {
+  upgrade: 'websocket',
+  connection: 'keep-alive, Upgrade',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+}
+
+/** What Mongrel2 makes of that key. */
+export const HANDSHAKE_ACCEPT = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+
+/** Renders a WebSocket's handshake. */
+export function renderHandshake(parts: RequestParts = {}): Buffer {
+  const headers = { ...HANDSHAKE_FIELDS, 'content-length': undefined, ...parts.headers }
+  return renderRequest({ method: 'WEBSOCKET_HANDSHAKE', body: HANDSHAKE_ACCEPT, ...parts, headers })
+}
+
+/** Renders a frame that a client sent, with the headers of its handshake. */
+export function renderFrameMessage(connectionId: number, flags: string, body: string | Uint8Array = ''): Buffer {
+  const headers = { ...HANDSHAKE_FIELDS, 'content-length': undefined, FLAGS: flags }
+  return renderRequest({ method: 'WEBSOCKET', connectionId, body, headers })
+}
+
 /** Renders a disconnect notice. */
 export function renderDisconnect(connectionId: number, protocol: Protocol = 'json'): Buffer {
   const headers = { METHOD: 'JSON', PATH: '@*' }

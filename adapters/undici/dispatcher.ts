@@ -1,0 +1,70 @@
+import { Agent, Dispatcher } from 'undici'
+import { Router } from '../../src/front/router.ts'
+import { memoryConnector } from './memory-connector.ts'
+import { checkDispatcherOptions, type Mongrel2DispatcherOptions } from './options.ts'
+
+export type { Mongrel2DispatcherOptions } from './options.ts'
+
+/**
+ * A dispatcher that has requests answered by a Mongrel2 handler over ZeroMQ, with no server and no network for HTTP between: it
+ * binds the endpoint as Mongrel2 would. Whatever the URL's host, the handler gets the request. Bodies stream both ways; an aborted
+ * request is a client that has left.
+ *
+ * Close it when done: its sockets keep the process alive.
+ *
+ * @example
+ * ```ts
+ * import { fetch } from 'undici'
+ * import { Mongrel2Dispatcher } from 'mongrel2-fetch/undici'
+ *
+ * const dispatcher = new Mongrel2Dispatcher({ zeromq: 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
+ * const response = await fetch('http://handler/', { dispatcher })
+ * ```
+ */
+export class Mongrel2Dispatcher extends Dispatcher {
+  readonly #router: Promise<Router>
+  readonly #agent: Agent
+  #closed: Promise<void> | undefined
+
+  /** @throws Mongrel2Error `invalid_option` when an option is wrong. An address that cannot be bound fails the requests. */
+  constructor(options: Mongrel2DispatcherOptions) {
+    super()
+    this.#router = Router.bind(checkDispatcherOptions(options))
+    this.#router.catch(() => {}) // each request says so
+    this.#agent = new Agent({ connect: memoryConnector(this.#router) })
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    return this.#agent.dispatch(options, handler)
+  }
+
+  /** Waits for the requests under way, then closes the sockets. */
+  override close(): Promise<void>
+  override close(callback: () => void): void
+  override close(callback?: () => void): Promise<void> | undefined {
+    this.#closed ??= this.#end(this.#agent.close())
+    return called(this.#closed, callback)
+  }
+
+  /** Ends the requests under way and closes the sockets. */
+  override destroy(): Promise<void>
+  override destroy(error: Error | null): Promise<void>
+  override destroy(callback: () => void): void
+  override destroy(error: Error | null, callback: () => void): void
+  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | undefined {
+    const reason = error instanceof Error ? error : null
+    return called(this.#end(this.#agent.destroy(reason)), typeof error === 'function' ? error : callback)
+  }
+
+  async #end(agentEnded: Promise<void>): Promise<void> {
+    await agentEnded
+    const router = await this.#router.catch(() => undefined)
+    await router?.close()
+  }
+}
+
+function called(promise: Promise<void>, callback: (() => void) | undefined): Promise<void> | undefined {
+  if (callback === undefined) return promise
+  void promise.finally(callback)
+  return undefined
+}

@@ -1,0 +1,1 @@
+export { Mongrel2Dispatcher, type Mongrel2DispatcherOptions } from './dispatcher.ts'

@@ -1,0 +1,105 @@
+import { Command, Option as Flag, InvalidArgumentError } from 'commander'
+import { COMPLETION_SHELLS, completionScript } from './completion.ts'
+import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './exit-code.ts'
+import type { Given, GivenOptions } from './given.ts'
+import { flagsOf, OPTIONS, type Option, type OptionKey } from './option-table.ts'
+import { parseOption } from './option-value.ts'
+import { version } from './version.ts'
+
+/** Told how a command ended. */
+export type Ended = (ending: Ending) => void
+
+const SUBCOMMANDS = {
+  serve: 'Serve an app behind Mongrel2.',
+  dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
+} as const
+type Subcommand = keyof typeof SUBCOMMANDS
+
+/** The command line; what only one subcommand needs is imported when it runs. */
+export function commandLine(ended: Ended): Command {
+  const program = new Command('mongrel2-fetch')
+    .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')
+    .version(version)
+    .exitOverride()
+    .addHelpText('after', `\n${exitCodesText()}`)
+  for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
+    program.addCommand(
+      subcommand(name, async (flags) => {
+        if (name === 'serve') ended(await (await import('./serve-command.ts')).serveCommand(flags))
+        else ended(await (await import('./dev/dev-command.ts')).devCommand(flags))
+      }),
+    )
+  }
+  program
+    .command('complete')
+    .description('Print a script that completes this command in a shell.')
+    .argument('<shell>', COMPLETION_SHELLS.join(', '))
+    .exitOverride()
+    .action((shell: string) => {
+      process.stdout.write(completionScript(shell, SUBCOMMANDS))
+      ended('ok')
+    })
+  return program
+}
+
+/** A subcommand that takes an app and options, and what runs it. */
+function subcommand(name: Subcommand, run: (flags: GivenOptions) => Promise<void>): Command {
+  const command = new Command(name)
+    .description(SUBCOMMANDS[name])
+    .argument('[app]', 'the module with the handler, such as app.ts')
+    .exitOverride()
+    .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
+  for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
+  return command.action((app: string | undefined, values: Record<string, unknown>) => run(givenByFlags(app, values)))
+}
+
+const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in
+the configuration file. A flag comes before its variable, and that before the file.`
+
+function exitCodesText(): string {
+  const lines = Object.values(EXIT_CODES).map(([code, meaning]) => `  ${String(code).padEnd(9)}${meaning}`)
+  const codes = Object.values(SIGNAL_EXIT_CODES).join(', ')
+  return ['Exit codes:', ...lines, `  ${codes.padEnd(9)}ended at once by a second SIGINT or SIGTERM`].join('\n')
+}
+
+function flagsFor(option: Option): Flag[] {
+  const { flag, value, otherwise, kind } = option
+  const summary = otherwise === '' ? option.summary : `${option.summary} (default: ${otherwise})`
+  if (kind === 'boolean') {
+    // Both, since the flag comes before what a variable or the file says; the help shows the one that changes the default.
+    const off = otherwise === 'true'
+    const opposite = `Do not ${summary.charAt(0).toLowerCase()}${summary.slice(1)}`
+    return [new Flag(`--${flag}`, summary).hideHelp(off), new Flag(`--no-${flag}`, opposite).hideHelp(!off)]
+  }
+  const taken = new Flag(`--${flag} <${value}>`, summary)
+  if (kind !== 'endpoints') return [taken.argParser((text) => parse(option, text))]
+  return [
+    taken.argParser((text, before: unknown) => [
+      ...(Array.isArray(before) ? before : []),
+      ...[parse(option, text)].flat(),
+    ]),
+  ]
+}
+
+function parse(option: Option, text: string): unknown {
+  try {
+    return parseOption(option, text)
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? `${error.message}.` : '')
+  }
+}
+
+function givenByFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): GivenOptions {
+  const given = new Map<OptionKey, Given>()
+  if (app !== undefined) given.set('app', { value: app, from: 'the argument' })
+  for (const option of OPTIONS) {
+    const value = values[attributeOf(option)]
+    if (value !== undefined) given.set(option.key, { value, from: `--${option.flag}` })
+  }
+  return given
+}
+
+/** The name that commander gives to a flag's value. */
+function attributeOf({ flag }: Option): string {
+  return flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+}

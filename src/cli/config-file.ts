@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, resolve } from 'node:path'
+import type { Logger } from '../log.ts'
+import type { EndpointInput, Mongrel2Options } from '../options.ts'
+import { CommandError } from './exit-code.ts'
+import { importModule } from './import-module.ts'
+import type { LogLevel } from './levelled-logger.ts'
+
+/**
+ * What `mongrel2-fetch.config.ts` may export as its default: the options of `serveMongrel2` and those of the command. Flags and
+ * environment variables come first. Relative paths are relative to the working directory.
+ */
+export interface CommandConfig extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'> {
+  /** The module with the handler. */
+  app?: string
+  /** The module's export that is the handler. Default: `default`. */
+  export?: string
+  /** One or several Handlers to serve. */
+  zeromq?: EndpointInput | readonly EndpointInput[]
+  /** `console`, `zeromq:ADDRESS` or an object as `serveMongrel2` takes it. Default: `console`. */
+  logger?: string | Logger
+  /** The least that is logged. Default: `info`. */
+  logLevel?: LogLevel
+  /** Milliseconds that open requests may take after the first signal. Default: 10,000. */
+  closeTimeout?: number
+  /** Where `dev` listens for browsers. Default: 6767. */
+  port?: number
+}
+
+/** A configuration as it was read. */
+export interface ConfigFile {
+  /** Its name, for messages. */
+  readonly name: string
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+const NAMES = ['ts', 'mts', 'js', 'mjs', 'json'].map((extension) => `mongrel2-fetch.config.${extension}`)
+
+/**
+ * Reads the configuration file.
+ *
+ * @param path Where it is; undefined looks for one of the usual names in the working directory, and there need be none.
+ * @throws CommandError `usage` when it is not there, cannot be read or is no object.
+ */
+export async function readConfigFile(path: string | undefined): Promise<ConfigFile | undefined> {
+  const found = path ?? NAMES.find((name) => existsSync(name))
+  if (found === undefined) return undefined
+  if (!existsSync(found)) throw new CommandError('usage', `there is no configuration file ${found}`)
+  const values = await read(resolve(found))
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) {
+    throw new CommandError('usage', `${found}: expected an object of options as the default export`)
+  }
+  return { name: basename(found), values: { ...values } }
+}
+
+async function read(path: string): Promise<unknown> {
+  try {
+    if (path.endsWith('.json')) return JSON.parse(await readFile(path, 'utf8'))
+    return (await importModule(path)).default
+  } catch (error) {
+    if (error instanceof CommandError) throw new CommandError('usage', error.message)
+    throw new CommandError('usage', `${path} could not be loaded`, { cause: error })
+  }
+}

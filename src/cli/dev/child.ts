@@ -1,0 +1,69 @@
+// The process of an app under `mongrel2-fetch dev`, told what to do by the `AppProcess` that has forked it.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Deferred, deferred } from '../../deferred.ts'
+import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { describeError } from '../../log.ts'
+import type { Mongrel2Handler } from '../../options.ts'
+import { serveMongrel2 } from '../../serve.ts'
+import type { GivenOptions } from '../given.ts'
+import { loadHandler } from '../load-handler.ts'
+import { type CommandSettings, settingsOf } from '../settings.ts'
+import type { AppCommand } from './app-process.ts'
+import { errorPage } from './error-page.ts'
+
+/** How often it is looked whether everything has arrived, in milliseconds. */
+const POLL_TIME = 5
+
+/** Resolves with how many messages are to be answered before the end. */
+const stopAfter: Deferred<number> = deferred()
+
+process.on('message', (command: AppCommand) => {
+  if ('stopAfter' in command) stopAfter.resolve(command.stopAfter)
+  else run(new Map(command.flags))
+})
+process.on('disconnect', () => stopAfter.resolve(0))
+// Ctrl-C reaches everybody at the terminal; the one who has forked us says when to stop.
+process.on('SIGINT', () => {})
+
+function run(flags: GivenOptions): void {
+  serve(flags).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      console.error(describeError(error))
+      process.exit(1)
+    },
+  )
+}
+
+async function serve(flags: GivenOptions): Promise<void> {
+  const settings = await settingsOf(flags)
+  const { logger, options, closeTimeout } = settings
+  // What nobody caught is shown, and the app goes on: the next change makes a new process.
+  process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))
+
+  if (options.overrideGlobalObjects === true) replaceGlobals()
+  const server = serveMongrel2(await handlerOf(settings), {
+    onError: (error, request) => {
+      logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)
+      return errorPage(error, request, 'The handler failed')
+    },
+    ...options,
+  })
+  await Promise.race([server.ready.then(() => process.send?.('ready')), stopAfter.promise])
+  const sent = await stopAfter.promise
+  const deadline = performance.now() + closeTimeout
+  while (server.stats().messages < sent && performance.now() < deadline) await sleep(POLL_TIME)
+  await server.close({ timeout: Math.max(0, Math.round(deadline - performance.now())) })
+}
+
+/** The app's handler, or one that shows why there is none. */
+async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<Mongrel2Handler> {
+  try {
+    return await loadHandler(app, exportName)
+  } catch (error) {
+    const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
+    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeError(reason)}`)
+    return (request) => errorPage(reason, request, 'The app could not be loaded')
+  }
+}

@@ -1,0 +1,109 @@
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join, relative } from 'node:path'
+import type { Ending } from '../exit-code.ts'
+import type { GivenOptions } from '../given.ts'
+import { type CommandSettings, settingsOf } from '../settings.ts'
+import { stopSignal } from '../stop-signals.ts'
+import { AppProcess } from './app-process.ts'
+import { EmbeddedFront } from './embedded-front.ts'
+import type { DevFront } from './front.ts'
+import { DevMongrel2 } from './mongrel2.ts'
+import { type Lane, Relay } from './relay.ts'
+import { WatchedFiles } from './watched-files.ts'
+
+/** `mongrel2-fetch dev`: a front, and an app behind it that is replaced after each change; how it ended. */
+export async function devCommand(flags: GivenOptions): Promise<Ending> {
+  const stopped = stopSignal()
+  // A Handler of the configuration file is for `serve`; one of the command line is wanted.
+  const front = flags.has('zeromq') ? undefined : await findFront()
+  const sockets = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-dev-'))
+  const leave = () => rmSync(sockets, { recursive: true, force: true })
+  process.on('exit', leave)
+  try {
+    const attached = front === undefined ? flags : attach(flags, front)
+    const settings = await settingsOf(attached)
+    const url = await front?.start(settings.port)
+    const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
+    using relay = new Relay(endpointsOf(attached), sockets)
+    const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
+    await serveAndReload(attached, settings, relay, where, ended)
+    return 'ok'
+  } finally {
+    await front?.stop()
+  }
+}
+
+/** Mongrel2 where it is installed, otherwise its stand-in. */
+async function findFront(): Promise<DevFront> {
+  return ['mongrel2', 'm2sh'].every(isProgram) ? await DevMongrel2.create() : new EmbeddedFront()
+}
+
+function attach(flags: GivenOptions, { name, endpoint, chroot }: DevFront): GivenOptions {
+  return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
+}
+
+/** From flags they are strings. */
+function endpointsOf(flags: GivenOptions): string[] {
+  return [flags.get('zeromq')?.value].flat().map(String)
+}
+
+/** Runs the app until it is to stop. After a change the next life is ready before messages go there, and the last answers what it has. */
+async function serveAndReload(
+  flags: GivenOptions,
+  { app, logger }: CommandSettings,
+  relay: Relay,
+  where: string,
+  stopped: Promise<unknown>,
+): Promise<void> {
+  const name = relative(process.cwd(), app)
+  using files = new WatchedFiles()
+  files.add(app)
+  const lives = new Map<AppProcess, Lane>()
+  let current: AppProcess | undefined
+  const leave = async (life: AppProcess | undefined) => {
+    const sent = life === undefined ? undefined : lives.get(life)?.sent
+    if (sent !== undefined) await life?.stop(sent)
+  }
+  const end = stopped.then(() => 'stop')
+  try {
+    for (;;) {
+      const lane = await relay.open()
+      const life = new AppProcess(new Map([...flags, ['zeromq', { value: lane.endpoints, from: 'dev' }]]), (path) =>
+        files.add(path),
+      )
+      lives.set(life, lane)
+      life.ended.then((how) => {
+        relay.interrupt(lane)
+        lane.close()
+        // One that was replaced, or stopped, or never began has ended as it should, or its end is told below.
+        if (current === life) logger.error?.(`mongrel2-fetch: ${name} ended by itself (${how}) and waits for a change`)
+        lives.delete(life)
+      })
+      const came = await Promise.race([life.ready.then(() => 'ready', String), end])
+      if (came === 'stop') return
+      if (came === 'ready') {
+        relay.switchTo(lane)
+        console.log(`mongrel2-fetch serves ${name} ${current === undefined ? where : 'again'}`)
+        leave(current)
+        current = life
+      } else logger.error?.(`mongrel2-fetch: ${name} did not start (${came}) and waits for a change`)
+      if ((await Promise.race([files.changed(), end])) === 'stop') return
+    }
+  } finally {
+    current = undefined
+    await Promise.all([...lives.keys()].map(leave))
+  }
+}
+
+/** Whether the PATH has a program of this name. */
+function isProgram(name: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}

@@ -1,0 +1,37 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createFront, type Front } from '../../front/create-front.ts'
+import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
+
+/** The embedded stand-in for Mongrel2, where that is not installed. */
+export class EmbeddedFront implements DevFront {
+  readonly name = 'the embedded front'
+  readonly endpoint: string
+  readonly chroot = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-'))
+  /** It has no life of its own that could end. */
+  readonly died = new Promise<never>(() => {})
+  #front: Front | undefined
+  readonly #leave = (): void => rmSync(this.chroot, { recursive: true, force: true })
+
+  constructor() {
+    this.endpoint = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
+    process.on('exit', this.#leave)
+  }
+
+  async start(port: number): Promise<string> {
+    const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
+    try {
+      this.#front = await createFront({ port, host: DEV_ADDRESS, routes: [{ path: '/', sendSpec, recvSpec }] })
+    } catch (error) {
+      throw cannotListen(port, error)
+    }
+    return `http://${DEV_ADDRESS}:${this.#front.address.port}/`
+  }
+
+  async stop(): Promise<void> {
+    await this.#front?.close()
+    process.off('exit', this.#leave)
+    this.#leave()
+  }
+}

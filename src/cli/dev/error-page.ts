@@ -1,0 +1,48 @@
+import { inspect } from 'node:util'
+
+const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 60rem; padding: 0 1rem }
+h1 { color: #b00020; font-size: 1.4rem; overflow-wrap: anywhere }
+pre { background: #8882; padding: 1rem; overflow: auto }
+:root { color-scheme: light dark }`
+
+/**
+ * The response of `mongrel2-fetch dev` for an error: a page with its message and stack for browsers, text for others.
+ *
+ * @param title What could not be done.
+ */
+export function errorPage(error: unknown, request: Request, title: string): Response {
+  // With its causes and everything else it carries.
+  const details = inspect(error)
+  const headers = { 'cache-control': 'no-store' }
+  if (!request.headers.get('accept')?.includes('text/html')) {
+    return new Response(`${title}\n\n${details}\n`, {
+      status: 500,
+      headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
+    })
+  }
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  const page = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escapeHtml(message)}</title>
+<style>${STYLE}</style>
+<h1>${escapeHtml(message)}</h1>
+<p>${escapeHtml(title)}: ${escapeHtml(`${request.method} ${request.url}`)}</p>
+<pre>${escapeHtml(details)}</pre>
+</html>
+`
+  return new Response(page, { status: 500, headers: { ...headers, 'content-type': 'text/html; charset=utf-8' } })
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
+}

@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync } from 'node:fs'
+import { chown, mkdir, mkdtemp, realpath, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CommandError } from '../exit-code.ts'
+import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
+import { guard } from './guard.ts'
+
+/** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
+const NOBODY = 65_534
+/** How long it may take until it listens, in milliseconds. */
+const START_TIMEOUT = 10_000
+const POLL_TIME = 20
+const UUID = 'a1b0d8e4-66c0-4a5e-9c7a-2f6d10c7fd34'
+
+/** A Mongrel2 in a temporary directory, with one Handler for everything. */
+export class DevMongrel2 implements DevFront {
+  readonly name = 'Mongrel2'
+  readonly endpoint: string
+  readonly chroot: string
+  readonly died: Promise<never>
+  #reportDeath: (error: CommandError) => void = () => {}
+  #child: ChildProcess | undefined
+  /** Leaves nothing behind, also when this process ends at once. */
+  readonly #leave = (): void => {
+    this.#child?.kill('SIGKILL')
+    rmSync(this.chroot, { recursive: true, force: true })
+  }
+
+  private constructor(directory: string) {
+    this.chroot = directory
+    this.endpoint = ['send', 'recv', 'control'].map((name) => `ipc://${directory}/run/${name}`).join(',')
+    this.died = new Promise((_, reject) => {
+      this.#reportDeath = reject
+    })
+    process.on('exit', this.#leave)
+    this.died.catch(() => {}) // whether that is bad is for the one who waits for it
+  }
+
+  /** Makes its directory; nothing runs yet. */
+  static async create(): Promise<DevMongrel2> {
+    return new DevMongrel2(await realpath(await mkdtemp(join(tmpdir(), 'mongrel2-fetch-'))))
+  }
+
+  async start(port: number): Promise<string> {
+    const free = await reserve(port)
+    for (const name of ['run', 'logs', 'tmp']) await mkdir(join(this.chroot, name))
+    await writeFile(join(this.chroot, 'mongrel2.conf'), configuration(free))
+    await this.#load()
+    if (process.getuid?.() === 0) {
+      for (const name of ['run', 'logs', 'tmp', '.']) await chown(join(this.chroot, name), NOBODY, NOBODY)
+    }
+    await this.#run(free)
+    return `http://${DEV_ADDRESS}:${free}/`
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const exit = once(child, 'exit')
+      child.kill('SIGTERM')
+      await exit
+    }
+    process.off('exit', this.#leave)
+    this.#leave()
+  }
+
+  async #load(): Promise<void> {
+    const m2sh = this.#launch('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'])
+    const how = await m2sh.ended
+    // It ends with 0 also when it could not read the file.
+    if (how !== 'exit code 0' || m2sh.output().includes('[ERROR]')) {
+      throw new CommandError('front', `m2sh could not load the configuration (${how}):\n${m2sh.output()}`)
+    }
+  }
+
+  async #run(port: number): Promise<void> {
+    const mongrel2 = this.#launch('mongrel2', ['config.sqlite', UUID])
+    this.#child = mongrel2.child
+    guard(mongrel2.child, this.chroot)
+    const ended = mongrel2.ended.then((how) =>
+      this.#reportDeath(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
+    )
+    ended.catch(() => {})
+    const deadline = AbortSignal.timeout(START_TIMEOUT)
+    while (!(await Promise.race([accepts(port), this.died]))) {
+      if (deadline.aborted) throw new CommandError('front', `Mongrel2 does not listen:\n${mongrel2.output()}`)
+      await sleep(POLL_TIME)
+    }
+  }
+
+  /** In a session of its own, so that Ctrl-C does not reach it before the app has answered. */
+  #launch(command: string, args: string[]): { child: ChildProcess; ended: Promise<string>; output: () => string } {
+    const child = spawn(command, args, {
+      cwd: this.chroot,
+      // m2sh keeps a log of who loaded what.
+      env: { ...process.env, LOGNAME: process.env.LOGNAME ?? 'mongrel2-fetch' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output = (output + text).slice(-8192)
+      })
+    }
+    const ended = new Promise<string>((resolve) => {
+      child.on('error', (error) => resolve(error.message))
+      child.on('close', (code, signal) => resolve(signal ?? `exit code ${code}`))
+    })
+    return { child, ended, output: () => output }
+  }
+}
+
+function configuration(port: number): string {
+  return `main = Server(uuid="${UUID}", name="dev", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
+  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${DEV_ADDRESS}", port=${port},
+  hosts=[Host(name="localhost", routes={
+    '/': Handler(send_spec='ipc://run/send', send_ident='34f9ceee-cd52-4b7f-b197-88bf2f0ec378',
+      recv_spec='ipc://run/recv', recv_ident='', protocol='tnetstring')
+  })])
+settings = {"server.daemonize": 0, "upload.temp_store": "tmp/mongrel2.upload.XXXXXX", "limits.buffer_size": 16384}
+servers = [main]
+`
+}
+
+/** Checks that a port can be had, for Mongrel2's own complaint is long; 0 stands for any, which it does not know. */
+async function reserve(port: number): Promise<number> {
+  const probe = createServer().listen(port, DEV_ADDRESS)
+  try {
+    await once(probe, 'listening')
+  } catch (error) {
+    throw cannotListen(port, error)
+  }
+  const { port: free } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return free
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, DEV_ADDRESS)
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}

@@ -1,0 +1,46 @@
+import { type FSWatcher, watch } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type Deferred, deferred } from '../../deferred.ts'
+
+/** Changes that come within so many milliseconds are one: editors write a file in several steps. */
+const TOGETHER = 50
+
+/** The files of an app, watched for changes. */
+export class WatchedFiles implements Disposable {
+  readonly #files = new Set<string>()
+  readonly #directories = new Map<string, FSWatcher>()
+  #change: Deferred<void> = deferred()
+  #timer: NodeJS.Timeout | undefined
+
+  /** Watches a file, which need not be there yet. Its directory is what is watched, since editors replace files by new ones. */
+  add(path: string): void {
+    this.#files.add(path)
+    const directory = dirname(path)
+    if (this.#directories.has(directory)) return
+    try {
+      const watcher = watch(directory, (_, name) => this.#changed(name === null ? path : join(directory, name)))
+      watcher.on('error', () => this.#directories.delete(directory)) // it is gone, and its files with it
+      this.#directories.set(directory, watcher)
+    } catch {
+      // There is no such directory, so nothing in it can change.
+    }
+  }
+
+  /** Resolves after the next change, or at once if there was one since the last call. */
+  async changed(): Promise<'changed'> {
+    await this.#change.promise
+    this.#change = deferred()
+    return 'changed'
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+    for (const watcher of this.#directories.values()) watcher.close()
+  }
+
+  #changed(path: string): void {
+    if (!this.#files.has(path)) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#change.resolve(), TOGETHER)
+  }
+}

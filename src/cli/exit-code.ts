@@ -1,0 +1,24 @@
+/** What the command ends with; the README and `--help` show this table. */
+export const EXIT_CODES = {
+  ok: [0, 'closed after a signal, everything that was received is answered'],
+  failed: [1, 'an error that nobody caught, or serving could not go on'],
+  usage: [2, 'a wrong option, argument or configuration file'],
+  load: [3, 'the app is missing, does not load or exports no handler'],
+  front: [4, 'the front of `dev`, Mongrel2 or its stand-in, could not be started or ended by itself'],
+} as const
+
+/** Ended at once by a second signal: 128 and its number, as shells count. */
+export const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+
+export type Ending = keyof typeof EXIT_CODES
+
+/** Ends the command: its message is for the user, without a stack. */
+export class CommandError extends Error {
+  readonly ending: Ending
+
+  constructor(ending: Ending, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'CommandError'
+    this.ending = ending
+  }
+}

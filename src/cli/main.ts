@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+// The command mongrel2-fetch.
+
+import { CommanderError } from 'commander'
+import { describeError } from '../log.ts'
+import { commandLine } from './command.ts'
+import { CommandError, type Ending, EXIT_CODES } from './exit-code.ts'
+
+process.exit(EXIT_CODES[await run()][0])
+
+async function run(): Promise<Ending> {
+  let how: Ending = 'ok'
+  try {
+    await commandLine((ending) => {
+      how = ending
+    }).parseAsync()
+    return how
+  } catch (error) {
+    // It has printed its message, or the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
+    if (!(error instanceof CommandError)) {
+      console.error(describeError(error))
+      return 'failed'
+    }
+    console.error(
+      `mongrel2-fetch: ${error.message}${error.cause === undefined ? '' : `:\n${describeError(error.cause)}`}`,
+    )
+    return error.ending
+  }
+}

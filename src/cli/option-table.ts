@@ -1,0 +1,198 @@
+import type { Mongrel2Options, UploadOptions } from '../options.ts'
+
+/** What the text of a flag or an environment variable is read as. */
+export type OptionKind = 'string' | 'integer' | 'boolean' | 'endpoints' | 'proxies'
+
+interface Row {
+  readonly kind: OptionKind
+  /** The flag without its dashes. Default: the key in kebab-case. */
+  readonly flag?: string
+  /** What stands for the value in the help. */
+  readonly value?: string
+  readonly choices?: readonly string[]
+  /** The default, as people read it. */
+  readonly otherwise: string
+  /** What it does: one sentence for the help and the README. */
+  readonly summary: string
+}
+
+type Scalar<T> = { [K in keyof T & string]: NonNullable<T[K]> extends string | number | boolean ? K : never }[keyof T &
+  string]
+/** Every option of the library that a flag can give; the compiler asks for a row when one is added. */
+type LibraryKey = Scalar<Omit<Mongrel2Options, 'uploads'>> | `uploads.${Scalar<Required<UploadOptions>>}`
+
+const COMMAND = {
+  app: {
+    kind: 'string',
+    value: 'FILE',
+    otherwise: '',
+    summary: 'The module with the handler; on the command line it is the argument.',
+  },
+  export: {
+    kind: 'string',
+    value: 'NAME',
+    otherwise: 'default',
+    summary: "The module's export that is the handler: a fetch function or an object with one.",
+  },
+  zeromq: {
+    kind: 'endpoints',
+    value: 'SEND,RECV[,CONTROL]',
+    otherwise: '',
+    summary: 'A Handler to serve. The flag can be given again; in the variable they are separated by blanks.',
+  },
+  config: {
+    kind: 'string',
+    value: 'FILE',
+    otherwise: 'mongrel2-fetch.config.{ts,mts,js,mjs,json}',
+    summary: 'The configuration file.',
+  },
+  logger: {
+    kind: 'string',
+    value: 'console|zeromq:ADDRESS',
+    otherwise: 'console',
+    summary: 'Where log lines go: to stderr, or to a PULL socket that listens at the address.',
+  },
+  logLevel: {
+    kind: 'string',
+    value: 'LEVEL',
+    choices: ['debug', 'info', 'warn', 'error', 'silent'],
+    otherwise: 'info',
+    summary: 'The least that is logged: debug, info, warn, error or silent.',
+  },
+  closeTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '10000',
+    summary: 'How long open requests may take after the first signal.',
+  },
+  port: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '6767',
+    summary: 'Where `dev` listens for browsers; 0 is any free port.',
+  },
+} as const satisfies Record<string, Row>
+
+const LIBRARY = {
+  link: {
+    kind: 'string',
+    value: 'KIND',
+    choices: ['auto', 'zmtp', 'zeromq'],
+    otherwise: 'auto',
+    summary: "What the sockets are made of: zmtp (Node's own), zeromq (libzmq) or auto.",
+  },
+  identity: { kind: 'string', value: 'UUID', otherwise: 'a new UUID', summary: 'The identity of the sockets.' },
+  chroot: {
+    kind: 'string',
+    value: 'DIR',
+    otherwise: 'working directory',
+    summary: "Mongrel2's chroot as seen from this process.",
+  },
+  'uploads.tempStore': {
+    kind: 'string',
+    flag: 'temp-store',
+    value: 'TEMPLATE',
+    otherwise: 'tmp/mongrel2.upload.XXXXXX',
+    summary: "The value of Mongrel2's setting upload.temp_store.",
+  },
+  'uploads.keep': {
+    kind: 'boolean',
+    flag: 'keep-uploads',
+    otherwise: 'false',
+    summary: 'Keep the files of uploads when the response is finished.',
+  },
+  flowControl: {
+    kind: 'boolean',
+    otherwise: 'found out',
+    summary: 'Mongrel2 runs with download.flow_control and several processes pull from its Handler.',
+  },
+  maxInFlight: { kind: 'integer', value: 'N', otherwise: '1024', summary: 'Handlers that run at once.' },
+  maxQueued: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '1024',
+    summary: 'Requests that wait for one of those places; those beyond get a 503.',
+  },
+  maxPipelined: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '16',
+    summary: 'Requests of one connection that are worked on at once.',
+  },
+  maxBufferedBytes: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '8 MiB',
+    summary: 'What is held of one streaming response until its client takes it.',
+  },
+  minClientRate: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '16 KiB',
+    summary: 'Bytes a second that a client has to read where nobody tells what it has read.',
+  },
+  keepAliveInterval: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '45000',
+    summary: 'How often Mongrel2 is told to keep connections with an open request.',
+  },
+  uploadWindow: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '256 KiB',
+    summary: 'What of a streamed upload may be on its way to its handler.',
+  },
+  requestTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '0, none',
+    summary: 'How long a handler may take to return its Response; then 504.',
+  },
+  maxBodySize: { kind: 'integer', value: 'BYTES', otherwise: 'none', summary: 'Larger request bodies get a 413.' },
+  host: {
+    kind: 'string',
+    value: 'HOST',
+    otherwise: 'localhost',
+    summary: 'The authority in the URL of HTTP/1.0 requests that name no host.',
+  },
+  trustProxy: {
+    kind: 'proxies',
+    value: 'N|true',
+    otherwise: 'false',
+    summary: 'Proxies in front of Mongrel2 whose X-Forwarded headers are believed.',
+  },
+  overrideGlobalObjects: {
+    kind: 'boolean',
+    otherwise: 'true',
+    summary: 'Replace the global Request, Response and fetch by quick ones.',
+  },
+} as const satisfies Record<LibraryKey, Row>
+
+/** A key of the configuration file; a dot stands for an object in an object. */
+export type OptionKey = keyof typeof COMMAND | keyof typeof LIBRARY
+
+/** One option of the command with its three names. */
+export interface Option extends Row {
+  readonly key: OptionKey
+  readonly flag: string
+  readonly environment: string
+  /** Whether it is handed to `serveMongrel2`. */
+  readonly library: boolean
+}
+
+/** Every option: the one place for flags, keys of the configuration file and environment variables. */
+export const OPTIONS: readonly Option[] = [
+  ...(Object.entries(COMMAND) as [OptionKey, Row][]).map(([key, row]) => option(key, row, key === 'zeromq')),
+  ...(Object.entries(LIBRARY) as [OptionKey, Row][]).map(([key, row]) => option(key, row, true)),
+]
+
+function option(key: OptionKey, row: Row, library: boolean): Option {
+  const flag = row.flag ?? key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  return { ...row, key, library, flag, environment: `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}` }
+}
+
+/** The options that a subcommand takes as flags. */
+export function flagsOf(command: 'serve' | 'dev'): Option[] {
+  return OPTIONS.filter(({ key }) => key !== 'app' && (command === 'dev' || key !== 'port'))
+}

@@ -1,0 +1,15 @@
+import { replaceGlobals } from '../exchange/platform/globals.ts'
+import { type Mongrel2Server, serveMongrel2 } from '../serve.ts'
+import { loadHandler } from './load-handler.ts'
+import type { CommandSettings } from './settings.ts'
+
+/**
+ * Loads an app and serves it in this process: what every worker does.
+ *
+ * @throws CommandError `load` when the app gives no handler.
+ */
+export async function serveModule({ app, exportName, options }: CommandSettings): Promise<Mongrel2Server> {
+  // Before the app is loaded, since it may keep the classes it finds; the process is ours, so they stay.
+  if (options.overrideGlobalObjects === true) replaceGlobals()
+  return serveMongrel2(await loadHandler(app, exportName), options)
+}

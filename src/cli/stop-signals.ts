@@ -1,0 +1,24 @@
+import { type Deferred, deferred } from '../deferred.ts'
+import { SIGNAL_EXIT_CODES } from './exit-code.ts'
+
+/**
+ * Signals that come together are one: Ctrl-C reaches everybody at the terminal, and npm passes on to us what it got.
+ * In milliseconds.
+ */
+const TOGETHER = 300
+
+/**
+ * Resolves with the first SIGTERM or SIGINT. A later one ends the process at once.
+ */
+export function stopSignal(): Promise<NodeJS.Signals> {
+  const first: Deferred<NodeJS.Signals> = deferred()
+  let since: number | undefined
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      since ??= performance.now()
+      first.resolve(signal)
+      if (performance.now() - since > TOGETHER) process.exit(SIGNAL_EXIT_CODES[signal])
+    })
+  }
+  return first.promise
+}

@@ -1,0 +1,89 @@
+import { Mongrel2Error } from './errors.ts'
+import { consoleLogger, type Logger } from './log.ts'
+
+// Each returns a checked value or throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
+
+/** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
+export const MAX_BYTES: number = 1024 * 1024 * 1024
+/** The longest timer there is. */
+export const MAX_DELAY = 2_147_483_647
+/** Host names as libzmq takes them, or an IPv6 address in brackets. */
+const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
+/** `sun_path` of Linux holds 108 bytes, the last of them zero. */
+const IPC_LONGEST = 107
+
+/** Refuses a misspelled name: what it was meant to do would silently not happen. */
+export function known(what: string, options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) {
+      throw new Mongrel2Error('invalid_option', `there is no ${what} ${name}; there are ${names.join(', ')}`)
+    }
+  }
+}
+
+/** A ZeroMQ address. */
+export function specOf(name: string, spec: unknown): string {
+  if (typeof spec !== 'string') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
+  const port = TCP.exec(spec)?.[1]
+  if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return spec
+  const path = spec.startsWith('ipc://') ? spec.slice('ipc://'.length) : ''
+  if (path === '') throw invalid(name, 'tcp://HOST:PORT or ipc://PATH', spec)
+  if (Buffer.byteLength(path) > IPC_LONGEST) throw invalid(name, `an ipc path of at most ${IPC_LONGEST} bytes`, spec)
+  return spec
+}
+
+/** A logger, by default the console. */
+export function loggerOf(logger: unknown): Logger {
+  if (logger === undefined) return consoleLogger
+  if (!isObject(logger)) throw invalid('logger', 'an object with the methods debug, info, warn and error', logger)
+  for (const name of ['debug', 'info', 'warn', 'error']) optionalFunction(`logger.${name}`, logger[name])
+  return logger as Logger
+}
+
+/** An integer within bounds. */
+export function integer(name: string, value: unknown, least: number, most: number, otherwise: number): number {
+  if (value === undefined) return otherwise
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
+  throw invalid(
+    name,
+    most === Number.MAX_SAFE_INTEGER ? `an integer from ${least}` : `an integer from ${least} to ${most}`,
+    value,
+  )
+}
+
+/** True or false. */
+export function boolean(name: string, value: unknown, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise
+  if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
+  return value
+}
+
+/** One of some texts. */
+export function oneOf<T extends string>(name: string, value: unknown, texts: readonly T[], otherwise: T): T {
+  if (value === undefined) return otherwise
+  const found = texts.find((text) => text === value)
+  if (found === undefined) throw invalid(name, texts.map((text) => `'${text}'`).join(' or '), value)
+  return found
+}
+
+/** A function, or nothing. */
+export function optionalFunction<T>(name: string, value: T): T {
+  if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
+  return value
+}
+
+/** Whether a value has properties to look at. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The error for an option. */
+export function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
+  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${describe(got)}`)
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  return isObject(value) ? `an object (${Object.keys(value).join(', ')})` : String(value)
+}

@@ -1,0 +1,136 @@
+import { join } from 'node:path'
+import type { Mongrel2Options } from '../../src/index.ts'
+import { type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
+import { compileCHandler, startCHandler } from './c-handler.ts'
+import { createNginxDirectory, startNginx } from './nginx.ts'
+import { type Running, startAll } from './running.ts'
+import { startServer } from './server-process.ts'
+import type { WorkloadName } from './workloads.ts'
+
+/** What a contender is started with. */
+export interface Place {
+  /** The Node that runs the servers. */
+  readonly node: string
+  /** For what is compiled and written; removed at the end. */
+  readonly directory: string
+}
+
+/** One way to answer HTTP requests. */
+export interface Contender {
+  readonly title: string
+  readonly workloads: readonly WorkloadName[]
+  /** @throws Error if it cannot be had here; the message says why. */
+  prepare?(place: Place): Promise<void>
+  start(place: Place): Promise<Running>
+}
+
+const SMALL = ['hello', 'echo', 'headers'] as const
+
+/** Who is compared, in the order in which they take their turns. */
+export const CONTENDERS = {
+  nginx: {
+    title: 'nginx → @hono/node-server',
+    workloads: [...SMALL, 'latency', 'download', 'upload'],
+    start: behindNginx,
+  },
+  'node-server': {
+    title: '@hono/node-server',
+    workloads: [...SMALL, 'latency', 'download', 'upload'],
+    start: nodeServer('node-server.mjs'),
+  },
+  'node-server-plain': {
+    title: '@hono/node-server, plain Response',
+    workloads: SMALL,
+    start: nodeServer('node-server.mjs', { overrideGlobalObjects: false }),
+  },
+  srvx: { title: 'srvx, FastResponse', workloads: SMALL, start: nodeServer('srvx.mjs') },
+  proxy: {
+    title: 'Mongrel2 Proxy → @hono/node-server',
+    workloads: [...SMALL, 'latency', 'download', 'upload'],
+    start: behindProxy,
+  },
+  c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
+  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'latency', 'idle'], { link: 'zmtp', overrideGlobalObjects: true }),
+  'zmtp-plain': mongrel2Fetch('mongrel2-fetch, plain Response', [...SMALL, 'latency'], { link: 'zmtp' }),
+  zeromq: mongrel2Fetch('mongrel2-fetch on zeromq.js', SMALL, { link: 'zeromq', overrideGlobalObjects: true }),
+  'zeromq-plain': mongrel2Fetch('mongrel2-fetch on zeromq.js, plain Response', SMALL, {
+    link: 'zeromq',
+  }),
+  credits: mongrel2Fetch('mongrel2-fetch, flow control', ['download'], {}, { flowControl: true }),
+  'control-port': mongrel2Fetch('mongrel2-fetch, control port', ['download'], {}, {}, true),
+  'upload-file': mongrel2Fetch('mongrel2-fetch, stored in a file', ['upload'], {}, { uploads: 'file' }),
+  'upload-stream': mongrel2Fetch('mongrel2-fetch, upload.stream', ['upload'], {}, { uploads: 'stream' }),
+} satisfies Record<string, Contender>
+
+export type ContenderName = keyof typeof CONTENDERS
+
+/** Requests are not logged, as by nginx. */
+const SETTINGS = { 'disable.access_logging': 1 }
+
+function nodeServer(script: string, options = {}) {
+  return ({ node }: Place): Promise<Running> =>
+    startAll(async (use) => {
+      const handler = await use(startServer(node, script, options))
+      return { origin: `http://127.0.0.1:${handler.port}`, handler }
+    })
+}
+
+function behindNginx({ node }: Place): Promise<Running> {
+  return startAll(async (use) => {
+    const directory = await createNginxDirectory()
+    const handler = await use(startServer(node, 'node-server.mjs', { socket: join(directory, 'server.sock') }))
+    const front = await use(startNginx(directory))
+    return { origin: front.origin, handler, front }
+  })
+}
+
+function behindProxy({ node }: Place): Promise<Running> {
+  return startAll(async (use) => {
+    const handler = await use(startServer(node, 'node-server.mjs'))
+    const routes = { '/': { proxyPort: handler.port } }
+    const front = await use(startMongrel2({ routes, settings: SETTINGS }))
+    return { origin: `http://127.0.0.1:${front.port}`, handler, front }
+  })
+}
+
+async function prepareC({ directory }: Place): Promise<void> {
+  await compileCHandler(directory).catch((error: unknown) => {
+    throw new Error('it needs a C compiler and the headers of libzmq (apt-get install gcc libc6-dev libzmq3-dev)', {
+      cause: error,
+    })
+  })
+}
+
+function startC({ directory }: Place): Promise<Running> {
+  return startAll(async (use) => {
+    const front = await use(startMongrel2({ settings: SETTINGS }))
+    const handler = await use(startCHandler(directory, front.endpoint))
+    return { origin: `http://127.0.0.1:${front.port}`, handler, front }
+  })
+}
+
+/**
+ * @param options Those of `serveMongrel2`.
+ * @param mongrel2 How Mongrel2 is configured.
+ * @param controlled Whether Mongrel2's control port is used.
+ */
+function mongrel2Fetch(
+  title: string,
+  workloads: readonly WorkloadName[],
+  options: Partial<Mongrel2Options>,
+  mongrel2: Mongrel2TestOptions = {},
+  controlled = false,
+): Contender {
+  return {
+    title,
+    workloads,
+    start: ({ node }) =>
+      startAll(async (use) => {
+        const front = await use(startMongrel2({ ...mongrel2, settings: SETTINGS }))
+        const zeromq = controlled ? `${front.endpoint},${front.controlPort}` : front.endpoint
+        const chroot = front.directory
+        const handler = await use(startServer(node, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))
+        return { origin: `http://127.0.0.1:${front.port}`, handler, front }
+      }),
+  }
+}

@@ -1,0 +1,93 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { guard } from '../../src/cli/dev/guard.ts'
+import { freePort } from '../support/free-port.ts'
+
+/** An nginx that passes everything on to a server behind a Unix socket. */
+export interface Nginx extends AsyncDisposable {
+  readonly pid: number
+  readonly origin: string
+}
+
+/**
+ * Starts nginx with one worker, since every other front and server here has one process, and without a log of requests, as
+ * Mongrel2 beside it. Connections to both sides are kept.
+ *
+ * @param directory Where the server behind it listens at `server.sock`; removed with nginx.
+ */
+export async function startNginx(directory: string): Promise<Nginx> {
+  const port = await freePort()
+  await writeFile(
+    join(directory, 'nginx.conf'),
+    `daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+  client_max_body_size 0;
+  client_body_temp_path client_body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  upstream app {
+    server unix:${directory}/server.sock;
+    keepalive 128;
+    keepalive_requests 1000000000;
+  }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+    }
+  }
+}
+`,
+  )
+  const child = spawn('nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  guard(child, directory, 'TERM')
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text
+  })
+  const exit = once(child, 'exit')
+  const nginx: Nginx = {
+    pid: child.pid ?? 0,
+    origin: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM')
+      await exit
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+  while (!(await answers(nginx.origin))) {
+    if (child.exitCode !== null || child.pid === undefined) throw new Error(`nginx ended: ${errors}`)
+    await sleep(10)
+  }
+  return nginx
+}
+
+/** Makes a directory for nginx and the server behind it. */
+export async function createNginxDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'nginx-'))
+  await chmod(directory, 0o755) // started as root, its worker is somebody else
+  return directory
+}
+
+async function answers(url: string): Promise<boolean> {
+  const response = await fetch(url).catch(() => undefined)
+  await response?.arrayBuffer()
+  return response?.ok === true
+}

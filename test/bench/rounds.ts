@@ -1,0 +1,88 @@
+import { busyCores } from './busy-cores.ts'
+import { CONTENDERS, type ContenderName, type Place } from './contenders.ts'
+import type { Sample } from './metrics.ts'
+import type { Running } from './running.ts'
+import { type Effort, WORKLOADS, type Workload, type WorkloadName } from './workloads.ts'
+
+/** Milliseconds for which the machine is watched before each turn. */
+const WATCH_TIME = 200
+
+/** All measurements: by workload, by contender, one a round. */
+export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName, Sample[]>>>>
+
+/**
+ * Measures contenders in turn, round by round.
+ *
+ * @param group The workloads; a contender takes those of them that are its own.
+ * @param results Where the measurements go.
+ * @returns How many cores were busy before each turn, when nothing of this was at work.
+ */
+export async function measure(
+  names: readonly ContenderName[],
+  group: readonly WorkloadName[],
+  effort: Effort,
+  place: Place,
+  results: Results,
+): Promise<number[]> {
+  const busy: number[] = []
+  for (let round = 1; round <= effort.rounds; round++) {
+    for (const name of names) {
+      const workloads = workloadsOf(name, group)
+      const record = (workload: WorkloadName, sample: Sample) => {
+        results[workload] ??= {}
+        results[workload][name] ??= []
+        results[workload][name].push(sample)
+        console.error(`${round}/${effort.rounds} ${name} ${workload}: ${describe(sample)}`)
+      }
+      if (workloads.length === 0) continue
+      busy.push(await busyCores(WATCH_TIME))
+      await turn(name, workloads, effort, place, record)
+    }
+  }
+  return busy
+}
+
+/** Those workloads of a group that a contender takes part in. */
+export function workloadsOf(name: ContenderName, group: readonly WorkloadName[]): WorkloadName[] {
+  return group.filter((workload) => CONTENDERS[name].workloads.some((own) => own === workload))
+}
+
+/** A contender's turn: started anew, so that rounds are independent, and checked before anything is measured. */
+async function turn(
+  name: ContenderName,
+  workloads: readonly WorkloadName[],
+  effort: Effort,
+  place: Place,
+  record: (workload: WorkloadName, sample: Sample) => void,
+): Promise<void> {
+  let left = workloads
+  try {
+    await using running = await CONTENDERS[name].start(place)
+    for (const workload of workloads) {
+      record(workload, await sampleOf(WORKLOADS[workload], running, effort, place))
+      left = left.slice(1)
+    }
+  } catch (error) {
+    for (const workload of left) record(workload, failed(error))
+  }
+}
+
+async function sampleOf(workload: Workload, running: Running, effort: Effort, place: Place): Promise<Sample> {
+  try {
+    await workload.check(running)
+    return { measures: await workload.measure(running, effort, place) }
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+function failed(error: unknown): Sample {
+  return { failure: error instanceof Error ? error.message : String(error) }
+}
+
+function describe(sample: Sample): string {
+  if ('failure' in sample) return sample.failure
+  return Object.entries(sample.measures)
+    .map(([metric, value]) => `${metric} ${value.toFixed(2)}`)
+    .join(', ')
+}

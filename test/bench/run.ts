@@ -1,0 +1,149 @@
+// npm run bench [-- --quick] [--only NAME]... [--node VERSION] [--markdown]
+//
+// Compares ways to answer HTTP requests, contender by contender and round by round, prints tables and whether the goals are met.
+// A complete run also writes results.json and results.svg, with --node results-nodeVERSION.json and .svg.
+//
+//   --quick          under a minute: a short round of the small workloads; writes nothing
+//   --only NAME      this contender, and others that are named so; writes nothing
+//   --node VERSION   the servers run on this version of Node
+//   --markdown       prints Markdown
+//
+// It ends with 1 if a measurement failed. A missed goal is no failure.
+
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { CONTENDERS, type Contender, type ContenderName, type Place } from './contenders.ts'
+import { GOALS, judge, valuesOf } from './goals.ts'
+import { describeMachine, type Machine } from './machine.ts'
+import type { Sample } from './metrics.ts'
+import { failureOf, goalRows, workloadRows } from './report.ts'
+import { measure, type Results, workloadsOf } from './rounds.ts'
+import { runProgram } from './run-program.ts'
+import { save } from './save.ts'
+import { type Spread, spreadOf } from './statistics.ts'
+import { renderMarkdown, renderText } from './table.ts'
+import { type Effort, GROUPS, WORKLOADS, type WorkloadName } from './workloads.ts'
+
+const REFERENCE = 'nginx'
+const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: 5 }
+/** Cores that others may keep busy. */
+const MOST_OF_OTHERS = 0.2
+/** Seconds that the small workloads of a quick run may take, beside starting and stopping. */
+const QUICK_SECONDS = 32
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
+    node: { type: 'string' },
+    markdown: { type: 'boolean', default: false },
+  },
+})
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
+
+const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
+process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+try {
+  await main({ directory, node: flags.node === undefined ? process.execPath : await findNode(flags.node) })
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}
+
+async function main(place: Place): Promise<void> {
+  const machine = describeMachine(place.node)
+  console.error(`Node ${machine.node} on ${machine.cores} × ${machine.cpu}`)
+  const names = await available(chosen(), place)
+  if (names.length === 0) throw new Error('No contender is left.')
+  const results: Results = {}
+  const busy: number[] = []
+  for (const group of flags.quick ? GROUPS.slice(0, 1) : GROUPS) {
+    const effort = effortFor(names, group, results)
+    if (effort.rate > 0 || !group.includes('latency')) {
+      busy.push(...(await measure(names, group, effort, place, results)))
+    } else console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
+  }
+  const render = flags.markdown ? renderMarkdown : renderText
+  for (const workload of Object.keys(results) as WorkloadName[]) {
+    const entries = entriesOf(results, workload)
+    console.log(`\n${titleOf(workload, results)}\n\n${render(workloadRows(entries, CONTENDERS[REFERENCE].title))}`)
+  }
+  // Each was told when it happened.
+  if (hasFailures(results)) process.exitCode = 1
+  const verdicts = judge(GOALS, results, Number(machine.node.split('.')[0]))
+  console.log(`\nGoals\n\n${render(goalRows(verdicts))}`)
+  const others = spreadOf(busy)
+  console.log(`\n${othersText(others, machine)}`)
+  if (!flags.quick && flags.only === undefined) {
+    const effort = { ...COMPLETE, rate: commonRate(results) }
+    const suffix = flags.node === undefined ? '' : `-node${flags.node}`
+    await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
+  }
+}
+
+function chosen(): ContenderName[] {
+  const all = Object.keys(CONTENDERS) as ContenderName[]
+  const unknown = flags.only?.find((name) => !all.some((known) => known === name))
+  if (unknown !== undefined) throw new Error(`There is no contender '${unknown}'; there are ${all.join(', ')}.`)
+  return all.filter((name) => flags.only === undefined || flags.only.includes(name))
+}
+
+/** Leaves out, with a line, who cannot be had here. */
+async function available(names: readonly ContenderName[], place: Place): Promise<ContenderName[]> {
+  const found: ContenderName[] = []
+  for (const name of names) {
+    const contender: Contender = CONTENDERS[name]
+    try {
+      await contender.prepare?.(place)
+      found.push(name)
+    } catch (error) {
+      console.error(`Without ${name}: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  return found
+}
+
+function effortFor(names: readonly ContenderName[], group: readonly WorkloadName[], results: Results): Effort {
+  if (!flags.quick) return { ...COMPLETE, rate: commonRate(results) }
+  const measurements = names.flatMap((name) => workloadsOf(name, group)).length
+  const seconds = Math.min(2, QUICK_SECONDS / measurements)
+  return { warmUp: seconds / 3, seconds: (seconds * 2) / 3, rounds: 1, rate: 0 }
+}
+
+function othersText({ median, max }: Spread, { cores }: Machine): string {
+  const busy = `Between measurements others kept ${median.toFixed(2)} of ${cores} cores busy, at most ${max.toFixed(2)}`
+  return median > MOST_OF_OTHERS ? `${busy}: throughput and latency cannot be believed.` : `${busy}.`
+}
+
+function titleOf(workload: WorkloadName, results: Results): string {
+  const { title } = WORKLOADS[workload]
+  return workload === 'latency' ? `${title}: ${commonRate(results).toLocaleString('en')} requests/s` : title
+}
+
+/** Half of the peak of what the others are compared with; 0 if that is not known. */
+function commonRate(results: Results): number {
+  const peaks = valuesOf(results.hello?.[REFERENCE] ?? [], 'rate')
+  return peaks.length === 0 ? 0 : Math.round(spreadOf(peaks).median / 2)
+}
+
+function hasFailures(results: Results): boolean {
+  return Object.values(results)
+    .flatMap((contenders) => Object.values(contenders))
+    .some((samples) => failureOf(samples) !== undefined)
+}
+
+function entriesOf(results: Results, workload: WorkloadName) {
+  return (Object.entries(results[workload] ?? {}) as [ContenderName, Sample[]][]).map(([name, samples]) => ({
+    title: CONTENDERS[name].title,
+    samples,
+  }))
+}
+
+/** Finds the program of another Node, as a package brings it. */
+async function findNode(version: string): Promise<string> {
+  const pack = `--package=node-linux-${process.arch}@${version}`
+  return (await runProgram('npm', ['exec', '--yes', pack, '--', 'node', '-p', 'process.execPath'])).trim()
+}

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Place } from './contenders.ts'
+import { askAtRate, askInARow } from './h2load.ts'
+import { addedByIdleConnections } from './idle-connections.ts'
+import type { Measures } from './metrics.ts'
+import { cpuTimeOf } from './process-usage.ts'
+import type { Running } from './running.ts'
+import { type HttpRequest, wrk } from './wrk.ts'
+
+/** How long and how often is measured. */
+export interface Effort {
+  /** Seconds under load before each measurement. */
+  readonly warmUp: number
+  /** Seconds of each measurement that is limited by time. */
+  readonly seconds: number
+  readonly rounds: number
+  /** Requests a second at which latency is measured: the same for all. */
+  readonly rate: number
+}
+
+/** Something that is asked of contenders, and how it is measured. */
+export interface Workload {
+  readonly title: string
+  /** @throws Error if the answer is not the right one. */
+  check(running: Running): Promise<unknown>
+  measure(running: Running, effort: Effort, place: Place): Promise<Measures>
+}
+
+const MIB = 1024 * 1024
+const LARGE = 100 * MIB
+const IN_A_ROW = 5
+const IDLE_CONNECTIONS = 10_000
+const ECHO = JSON.stringify({
+  list: Array.from({ length: 9 }, (_, n) => ({ n, text: 'x'.repeat(92) })),
+  end: 'x'.repeat(15),
+})
+
+const hello: HttpRequest = { path: '/' }
+
+/** What is measured, by the names that goals call it. */
+export const WORKLOADS = {
+  hello: {
+    title: 'Hono hello',
+    check: (running) => expectAnswer(running, hello, 'Hello World'),
+    measure: (running, effort) => measurePeak(running, effort, hello),
+  },
+  echo: {
+    title: `JSON POST, ${ECHO.length} bytes echoed`,
+    check: (running) => expectAnswer(running, { path: '/echo', method: 'POST', body: ECHO }, ECHO),
+    measure: (running, effort) => measurePeak(running, effort, { path: '/echo', method: 'POST', body: ECHO }),
+  },
+  headers: {
+    title: 'A page with 20 response headers',
+    async check(running) {
+      const { headers } = await expectAnswer(running, { path: '/headers' }, 'A page of 20 headers')
+      for (let n = 1; n < 20; n++)
+        expectEqual(`x-header-${n}`, headers.get(`x-header-${n}`), `the value of header ${n}`)
+    },
+    measure: (running, effort) => measurePeak(running, effort, { path: '/headers' }),
+  },
+  latency: {
+    title: 'Latency at one rate for all, half of the peak of nginx → @hono/node-server',
+    check: (running) => expectAnswer(running, hello, 'Hello World'),
+    async measure(running, { warmUp, seconds, rate }, { directory }) {
+      await wrk(running.origin, hello, warmUp)
+      const before = usage(running)
+      const { requests, p50, p99 } = await askAtRate(`${running.origin}/`, rate, seconds, directory)
+      return { p50, p99, ...perRequest(before, usage(running), requests) }
+    },
+  },
+  download: {
+    title: 'A streamed response of 100 MiB',
+    async check({ origin }) {
+      const response = await fetch(`${origin}/download`)
+      const expected = createHash('sha256').update(Buffer.alloc(LARGE, 'mongrel2')).digest('hex')
+      const hash = createHash('sha256')
+      for await (const chunk of response.body ?? []) hash.update(chunk)
+      expectEqual('the SHA-256', hash.digest('hex'), expected)
+    },
+    measure: (running) => measureLarge(running, `${running.origin}/download`),
+  },
+  upload: {
+    title: 'An upload of 100 MiB',
+    async check({ origin }) {
+      const response = await fetch(`${origin}/upload`, { method: 'POST', body: Buffer.alloc(LARGE) })
+      expectEqual('the size', await response.text(), String(LARGE))
+    },
+    async measure(running, _effort, { directory }) {
+      const body = join(directory, 'upload')
+      await writeFile(body, Buffer.alloc(LARGE, 'mongrel2'))
+      return await measureLarge(running, `${running.origin}/upload`, body)
+    },
+  },
+  idle: {
+    title: `${IDLE_CONNECTIONS.toLocaleString('en')} idle connections`,
+    check: (running) => expectAnswer(running, hello, 'Hello World'),
+    async measure(running, { warmUp }) {
+      await wrk(running.origin, hello, warmUp)
+      return { memory: (await addedByIdleConnections(running, IDLE_CONNECTIONS)) / MIB }
+    },
+  },
+} satisfies Record<string, Workload>
+
+export type WorkloadName = keyof typeof WORKLOADS
+
+/** Workloads that are measured in one go, with the same processes; each group waits for the one before it. */
+export const GROUPS: readonly (readonly WorkloadName[])[] = [
+  ['hello', 'echo', 'headers'],
+  ['latency'],
+  ['download', 'upload'],
+  ['idle'],
+]
+
+async function measurePeak(running: Running, { warmUp, seconds }: Effort, request: HttpRequest): Promise<Measures> {
+  await wrk(running.origin, request, warmUp)
+  const before = usage(running)
+  const totals = await wrk(running.origin, request, seconds)
+  return { rate: totals.requests / totals.seconds, ...perRequest(before, usage(running), totals.requests) }
+}
+
+async function measureLarge(running: Running, url: string, body?: string): Promise<Measures> {
+  await askInARow(url, 1, body)
+  const before = usage(running)
+  const seconds = await askInARow(url, IN_A_ROW, body)
+  return { throughput: (IN_A_ROW * LARGE) / MIB / seconds, ...perRequest(before, usage(running), IN_A_ROW) }
+}
+
+interface Usage {
+  readonly handler: number
+  readonly front: number | undefined
+}
+
+function usage({ handler, front }: Running): Usage {
+  return { handler: cpuTimeOf(handler.pid), front: front && cpuTimeOf(front.pid) }
+}
+
+function perRequest(before: Usage, after: Usage, requests: number): Measures {
+  const cpu = (after.handler - before.handler) / requests
+  if (before.front === undefined || after.front === undefined) return { cpu }
+  return { cpu, frontCpu: (after.front - before.front) / requests }
+}
+
+async function expectAnswer({ origin }: Running, request: HttpRequest, body: string): Promise<Response> {
+  const response = await fetch(origin + request.path, {
+    method: request.method ?? 'GET',
+    ...(request.body === undefined ? {} : { body: request.body, headers: { 'content-type': 'application/json' } }),
+  })
+  expectEqual('the status', response.status, 200)
+  expectEqual('the body', await response.text(), body)
+  return response
+}
+
+function expectEqual(what: string, actual: unknown, expected: unknown): void {
+  if (actual !== expected) throw new Error(`expected ${expected} as ${what}, got ${actual}`)
+}

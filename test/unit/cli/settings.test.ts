@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Given } from '../../../src/cli/given.ts'
+import { OPTIONS, type OptionKey } from '../../../src/cli/option-table.ts'
+import { parseOption } from '../../../src/cli/option-value.ts'
+import { type CommandSettings, settingsOf } from '../../../src/cli/settings.ts'
+
+const UUID = [
+  '2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d',
+  '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed',
+  '9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d',
+]
+
+/** For each option a value from the file, the environment and a flag, and where it ends up. */
+const CASES: Record<
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel'>,
+  [string, string, string, (settings: CommandSettings) => unknown]
+> = {
+  app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
+  export: ['a', 'b', 'c', ({ exportName }) => exportName],
+  zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
+  closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
+  port: ['1', '2', '3', ({ port }) => port],
+  link: ['zmtp', 'zeromq', 'auto', ({ options }) => options.link],
+  identity: [UUID[0] ?? '', UUID[1] ?? '', UUID[2] ?? '', ({ options }) => options.identity],
+  chroot: ['/a', '/b', '/c', ({ options }) => options.chroot],
+  'uploads.tempStore': ['aXXXXXX', 'bXXXXXX', 'cXXXXXX', ({ options }) => options.uploads?.tempStore],
+  'uploads.keep': ['true', 'false', 'true', ({ options }) => options.uploads?.keep],
+  flowControl: ['true', 'false', 'true', ({ options }) => options.flowControl],
+  maxInFlight: ['1', '2', '3', ({ options }) => options.maxInFlight],
+  maxQueued: ['1', '2', '3', ({ options }) => options.maxQueued],
+  maxPipelined: ['1', '2', '3', ({ options }) => options.maxPipelined],
+  maxBufferedBytes: ['100001', '100002', '100003', ({ options }) => options.maxBufferedBytes],
+  minClientRate: ['1', '2', '3', ({ options }) => options.minClientRate],
+  keepAliveInterval: ['1', '2', '3', ({ options }) => options.keepAliveInterval],
+  uploadWindow: ['1024', '1025', '1026', ({ options }) => options.uploadWindow],
+  requestTimeout: ['1', '2', '3', ({ options }) => options.requestTimeout],
+  maxBodySize: ['1', '2', '3', ({ options }) => options.maxBodySize],
+  host: ['a', 'b', 'c', ({ options }) => options.host],
+  trustProxy: ['true', '2', 'false', ({ options }) => options.trustProxy],
+  overrideGlobalObjects: ['false', 'true', 'false', ({ options }) => options.overrideGlobalObjects],
+}
+
+let directory: string
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'settings-test-'))
+})
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+describe('The settings of a command', () => {
+  it.each(OPTIONS.filter(({ key }) => key in CASES))(
+    'have $key from the file, before it the environment, before it a flag',
+    async (option) => {
+      const [ofFile, ofEnvironment, ofFlag, settingIn] = CASES[option.key as keyof typeof CASES]
+      const [outer = '', inner] = option.key.split('.')
+      const value = parseOption(option, ofFile)
+      const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
+      const config = join(directory, 'config.json')
+      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...values }))
+      const settled = async (flag?: string) =>
+        settingIn(
+          await settingsOf(
+            new Map<OptionKey, Given>([
+              ['config', { value: config, from: '--config' }],
+              ...(flag === undefined ? [] : [[option.key, { value: parseOption(option, flag), from: '' }] as const]),
+            ]),
+          ),
+        )
+      const read = (text: string) => [parseOption(option, text)].flat()[0]
+      expect(await settled()).toEqual(read(ofFile))
+      vi.stubEnv(option.environment, ofEnvironment)
+      expect(await settled()).toEqual(read(ofEnvironment))
+      expect(await settled(ofFlag)).toEqual(read(ofFlag))
+      vi.stubEnv(option.environment, '')
+      expect(await settled()).toEqual(read(ofFile))
+    },
+  )
+
+  it('have their defaults', async () => {
+    const settings = await settingsOf(
+      new Map<OptionKey, Given>([
+        ['app', { value: 'app.ts', from: '' }],
+        ['zeromq', { value: ['ipc://a,ipc://b'], from: '' }],
+      ]),
+    )
+    expect(settings).toEqual({
+      app: resolve('app.ts'),
+      exportName: 'default',
+      options: { zeromq: ['ipc://a,ipc://b'], overrideGlobalObjects: true, logger: settings.logger },
+      logger: settings.logger,
+      closeTimeout: 10_000,
+      port: 6767,
+    })
+    expect(Object.keys(settings.logger)).toEqual(['info', 'warn', 'error'])
+  })
+
+  it('separate the endpoints of the environment by blanks', async () => {
+    vi.stubEnv('MONGREL2_FETCH_ZEROMQ', ' ipc://a,ipc://b  ipc://c,ipc://d ')
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    expect((await settingsOf(new Map())).options.zeromq).toEqual(['ipc://a,ipc://b', 'ipc://c,ipc://d'])
+  })
+
+  it.each([
+    ['debug', ['debug', 'info', 'warn', 'error']],
+    ['error', ['error']],
+    ['silent', []],
+  ])('log from %s on', async (logLevel, methods) => {
+    const path = join(directory, 'config.json')
+    writeFileSync(path, JSON.stringify({ app: 'a.ts', zeromq: 'ipc://a,ipc://b', logLevel }))
+    const { logger } = await settingsOf(new Map([['config', { value: path, from: '' }]]))
+    expect(Object.keys(logger)).toEqual(methods)
+  })
+
+  it('log to an object of the file', async () => {
+    const path = join(directory, 'config.mjs')
+    writeFileSync(
+      path,
+      `export const lines = []
+      export default { app: 'a.ts', zeromq: { sendSpec: 'ipc://a', recvSpec: 'ipc://b' }, logger: { warn: (line) => lines.push(line) } }`,
+    )
+    vi.stubEnv('MONGREL2_FETCH_MAX_INFLIGHT', '1')
+    const { logger } = await settingsOf(new Map([['config', { value: path, from: '' }]]))
+    logger.info?.('goes nowhere')
+    const { lines } = (await import(path)) as { lines: string[] }
+    expect(lines).toEqual([
+      'mongrel2-fetch: there is no option MONGREL2_FETCH_MAX_INFLIGHT; did you mean MONGREL2_FETCH_MAX_IN_FLIGHT?',
+    ])
+  })
+})

@@ -1,0 +1,202 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { FeedbackSource } from '../../../src/exchange/feedback.ts'
+import { renderDisconnect, renderRequest } from '../support/message.ts'
+import { type Stage, setStage, turns, until } from '../support/stage.ts'
+
+// Time stands still but when a test lets it go on; turns of the event loop do not.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** Stands for a control port: each question waits until the test answers it. */
+class FakeSource implements FeedbackSource {
+  questions = 0
+  closed = false
+  #pending: { resolve(written: Map<number, number>): void; reject(error: Error): void } | undefined
+
+  bytesWritten(): Promise<Map<number, number>> {
+    if (this.#pending !== undefined) throw new Error('asked with a question under way')
+    this.questions++
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject }
+    })
+  }
+
+  close(): void {
+    this.closed = true
+    this.fail('closed')
+  }
+
+  get asked(): boolean {
+    return this.#pending !== undefined
+  }
+
+  async answer(written: Iterable<[id: number, bytes: number]>): Promise<void> {
+    this.#pending?.resolve(new Map(written))
+    this.#pending = undefined
+    await turns(3)
+  }
+
+  fail(message: string): void {
+    this.#pending?.reject(new Error(message))
+    this.#pending = undefined
+  }
+}
+
+/** A chunk in each turn of the event loop, without end. */
+function endless(cancelled?: (reason: unknown) => void): ReadableStream<Uint8Array> {
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        await turns()
+        controller.enqueue(Buffer.alloc(100))
+      },
+      cancel: (reason) => cancelled?.(reason),
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+const messagesOf = (stage: Stage, id: number) => stage.publisher.payloadsFor(id).length
+const bytesOf = (stage: Stage, id: number) => stage.publisher.received(id).length
+
+let source: FakeSource
+let stage: Stage
+beforeEach(() => {
+  source = new FakeSource()
+  stage = setStage((request) => (request.url.endsWith('/small') ? new Response('small') : new Response(endless())), {
+    feedback: source,
+  })
+})
+afterEach(async () => {
+  stage.epoch.lost()
+  await stage.settled()
+})
+
+describe('the control port', () => {
+  it('is not asked about small answers', async () => {
+    for (let request = 0; request < 20; request++) {
+      stage.receive(renderRequest({ target: '/small' }))
+      await turns(5)
+    }
+    expect(messagesOf(stage, 1)).toBe(20)
+    expect(source.questions).toBe(0)
+  })
+
+  it('is asked once four messages of a stream are outstanding', async () => {
+    stage.receive(renderRequest())
+    await until(() => source.asked)
+    expect(messagesOf(stage, 1)).toBe(4)
+  })
+
+  it('is asked one question for all streams, and each goes on by what was written of it', async () => {
+    stage.receive(...[1, 2, 3].map((connectionId) => renderRequest({ connectionId })))
+    await turns(300)
+    expect(source.questions).toBe(1)
+    await source.answer([1, 2, 3].map((id) => [id, 0]))
+    vi.advanceTimersByTime(250)
+    await turns(300)
+    expect(source.questions).toBe(2)
+    const stalled = [1, 2, 3].map((id) => messagesOf(stage, id))
+    await source.answer([
+      [1, bytesOf(stage, 1)],
+      [2, 0],
+      [3, 0],
+    ])
+    await turns(300)
+    expect(messagesOf(stage, 1)).toBeGreaterThan(stalled[0] as number)
+    expect([2, 3].map((id) => messagesOf(stage, id))).toEqual(stalled.slice(1))
+  })
+
+  it('is asked again after 250 ms while nothing moves, and after 25 when something did', async () => {
+    stage.receive(renderRequest())
+    await turns(300)
+    await source.answer([[1, 0]])
+    vi.advanceTimersByTime(249)
+    await turns(3)
+    expect(source.asked).toBe(false)
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(source.asked).toBe(true)
+    await source.answer([[1, bytesOf(stage, 1)]])
+    await turns(300)
+    vi.advanceTimersByTime(24)
+    await turns(3)
+    expect(source.asked).toBe(false)
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(source.asked).toBe(true)
+  })
+
+  it.each([
+    [50, 500],
+    [100, 1000],
+    [1900, 1000],
+  ])('after an answer that took %d ms is left alone for %d ms', async (cost, rest) => {
+    stage.receive(renderRequest())
+    await until(() => source.asked)
+    vi.advanceTimersByTime(cost)
+    await source.answer([[1, 0]])
+    vi.advanceTimersByTime(rest - 1)
+    await turns(3)
+    expect(source.asked).toBe(false)
+    vi.advanceTimersByTime(1)
+    await turns(3)
+    expect(source.asked).toBe(true)
+  })
+
+  it('is not asked any more when the client has left', async () => {
+    stage.receive(renderRequest())
+    await until(() => source.asked)
+    stage.receive(renderDisconnect(1))
+    await source.answer([])
+    vi.advanceTimersByTime(60_000)
+    await turns(3)
+    expect([source.questions, stage.epoch.connections]).toEqual([1, 0])
+  })
+
+  it('tells of a connection that Mongrel2 has ended without a notice: its stream is cancelled', async () => {
+    const reasons: unknown[] = []
+    const other = setStage(() => new Response(endless((reason) => reasons.push(reason))), { feedback: source })
+    other.receive(renderRequest())
+    await until(() => source.asked)
+    await source.answer([[2, 5000]])
+    expect(reasons).toEqual([
+      expect.objectContaining({ name: 'AbortError', message: expect.stringContaining('ended') }),
+    ])
+    expect(other.epoch.connections).toBe(0)
+    await other.settled()
+  })
+
+  it('says nothing about a connection that came up while its answer was under way', async () => {
+    stage.receive(renderRequest({ connectionId: 1 }))
+    await until(() => source.asked)
+    stage.receive(renderRequest({ connectionId: 2 }))
+    await turns(300)
+    await source.answer([[1, 0]])
+    expect(stage.epoch.connections).toBe(2)
+  })
+
+  it('that does not answer is warned of, and asked again after a while', async () => {
+    stage.receive(renderRequest())
+    await until(() => source.asked)
+    source.fail('nobody there')
+    await turns(3)
+    expect(stage.log.warnings).toEqual([expect.stringMatching(/control port, and paces by estimate: .*nobody there/)])
+    expect(messagesOf(stage, 1)).toBeLessThanOrEqual(15)
+    vi.advanceTimersByTime(250)
+    await turns(3)
+    expect(source.questions).toBe(2)
+  })
+
+  it('is closed with its Mongrel2, without a warning about the question under way', async () => {
+    stage.receive(renderRequest())
+    await until(() => source.asked)
+    stage.epoch.lost()
+    await turns(3)
+    expect([source.closed, stage.log.warnings]).toEqual([true, []])
+  })
+})
