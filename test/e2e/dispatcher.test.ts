@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
@@ -102,6 +103,55 @@ describe('connections', () => {
       }),
     )
     expect(echoes).toEqual(Array(8).fill(true))
+  })
+})
+
+describe('WebSockets', () => {
+  /** A WebSocket, the messages that have come over it, and the code that it was closed with. */
+  async function open(): Promise<{ socket: WebSocket; messages: string[]; closed: Promise<number> }> {
+    const socket = new WebSocket(`ws://127.0.0.1:${mongrel2.port}/socket`)
+    const messages: string[] = []
+    socket.onmessage = ({ data }) => messages.push(String(data))
+    const closed = new Promise<number>((resolve) => {
+      socket.onclose = ({ code }) => resolve(code)
+    })
+    await expect.poll(() => messages.length, { timeout: 10_000 }).toBe(1)
+    return { socket, messages, closed }
+  }
+
+  it('have their messages in order, on whatever worker, and end with theirs alone', async () => {
+    await start({ threads: 2 })
+    await server.ready
+    const sockets = await Promise.all(Array.from({ length: 16 }, open))
+    expect(new Set(sockets.map(({ messages }) => messages[0])).size).toBe(4)
+    const sent = Array.from({ length: 200 }, (_, number) => String(number))
+    for (const number of sent) for (const { socket } of sockets) socket.send(number)
+    for (const { messages } of sockets) {
+      await expect.poll(() => messages.length, { timeout: 10_000 }).toBe(201)
+      expect(messages.slice(1)).toEqual(sent)
+    }
+    const pid = server.stats().workers[0]?.pid ?? 0
+    process.kill(pid, 'SIGKILL')
+    const [lost, kept] = [true, false].map((dead) =>
+      sockets.filter(({ messages }) => (Number.parseInt(String(messages[0]), 10) === pid) === dead),
+    ) as [typeof sockets, typeof sockets]
+    expect(await Promise.all(lost.map(({ closed }) => closed))).toEqual(Array(8).fill(1006))
+    for (const { socket, messages } of kept) {
+      socket.send('still there')
+      await expect.poll(() => messages.at(-1), { timeout: 10_000 }).toBe('still there')
+    }
+  })
+
+  it('are taken leave of when their worker has to go, and when all is closed', async () => {
+    await start({ workers: 1, replaceTimeout: 0 })
+    await server.ready
+    const first = await open()
+    await server.reload()
+    expect(await first.closed).toBe(1001)
+    const second = await open()
+    await server.close()
+    expect(await second.closed).toBe(1001)
+    expect(logger.errors).toEqual([])
   })
 })
 

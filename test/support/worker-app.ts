@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
+import { upgradeWebSocket } from '../../src/index.ts'
 
 /** The app of the tests with workers. `data` may name a file without which it does not load. */
 export default function load(data: unknown): LoadedApp {
@@ -39,6 +40,8 @@ async function fetch(request: Request): Promise<Response> {
       return new Response(ticks(Number(url.searchParams.get('count')), Number(url.searchParams.get('ms'))))
     case '/bytes':
       return new Response(bytes(Number(url.searchParams.get('size'))))
+    case '/socket':
+      return socketOf(request)
     case '/echo':
       return new Response(await request.arrayBuffer())
     default:
@@ -48,6 +51,14 @@ async function fetch(request: Request): Promise<Response> {
 
 function loop(): never {
   for (;;);
+}
+
+/** A WebSocket that says its worker's name, and then what it is told. */
+function socketOf(request: Request): Response {
+  const { socket, response } = upgradeWebSocket(request)
+  socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
+  socket.onmessage = ({ data }) => socket.send(data)
+  return response
 }
 
 /** A body that begins after a while, and is as much as its process says. */
