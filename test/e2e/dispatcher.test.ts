@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
@@ -421,3 +424,32 @@ it('answers all it has received before it closes', async () => {
   expect(server.stats().workers).toEqual([])
   expect(logger.errors).toEqual([])
 })
+
+it('leaves workers that answer what they have and end, when the dispatcher is killed', async () => {
+  await start({ workers: 1 })
+  await server.close()
+  const entry = fileURLToPath(new URL('../support/dispatcher-process.ts', import.meta.url))
+  const hook = new URL('../support/register-tsx.mjs', import.meta.url).href
+  const dispatcher = spawn(process.execPath, ['--import', hook, entry, mongrel2.endpoint, mongrel2.directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    const [line] = (await once(dispatcher.stdout, 'data')) as [Buffer]
+    const workers = line.toString().trim().split(' ').map(Number)
+    const answer = connect().send(request('/sleep?ms=1000')).response()
+    await sleep(300)
+    dispatcher.kill('SIGKILL')
+    expect(workers).toContain(Number.parseInt((await answer).body.toString(), 10))
+    await expect.poll(() => workers.filter(isAlive), { timeout: 10_000 }).toEqual([])
+  } finally {
+    dispatcher.kill('SIGKILL')
+  }
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
