@@ -122,10 +122,18 @@ export class Dealing {
     for (const epoch of this.#epochs) for (const connection of epoch.waiting) this.#refuse(connection)
   }
 
-  /** A slot is gone, and no byte of it is still to come: its connections end. */
-  remove(slot: Slot): void {
-    for (const epoch of this.#epochs) this.#endConnections(slot, epoch)
+  /**
+   * A slot is gone, and no byte of it is still to come: its connections end.
+   *
+   * @param clean Whether it had delivered everything: then those on which nothing is open stay, for whoever gets their next request.
+   */
+  remove(slot: Slot, clean = false): void {
+    for (const epoch of this.#epochs) this.#endConnections(slot, epoch, clean)
     this.withdraw(slot)
+    if (clean) return
+    for (const connection of slot.recentlyClosed) {
+      if (this.#epochs.has(connection.epoch)) this.#outlet.end(connection, undefined)
+    }
   }
 
   /** A slot is to be left: what it has moves to others as soon as nothing is open on it. */
@@ -171,6 +179,7 @@ export class Dealing {
         break
       case 'closed':
         epoch.closed.add(id, performance.now())
+        slot.close(connection, performance.now())
         for (const { message } of connection.held ?? []) this.#drop(epoch, message)
         this.#remove(connection)
         break
@@ -289,9 +298,13 @@ export class Dealing {
     }
   }
 
-  #endConnections(slot: Slot, epoch: DealtEpoch): void {
+  #endConnections(slot: Slot, epoch: DealtEpoch, clean = false): void {
     for (const connection of epoch.connections.values()) {
       if (connection.slot !== slot) continue
+      if (clean && connection.state === 'idle' && connection.held === undefined) {
+        this.#remove(connection)
+        continue
+      }
       for (const path of connection.uploads ?? []) this.#outlet.deleteUpload(epoch, path)
       const unanswered = connection.state === 'waiting' || connection.held !== undefined
       this.#end(connection, unanswered && connection.state !== 'answering' ? 502 : undefined)

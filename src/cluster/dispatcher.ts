@@ -261,7 +261,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
   gone(worker: WorkerProcess, reason: string): void {
     this.#workers.delete(worker)
     for (const slot of worker.slots) {
-      this.#dealing.remove(slot)
+      this.#dealing.remove(slot, worker.endedCleanly)
       this.#workerOf.delete(slot)
     }
     this.#flush()

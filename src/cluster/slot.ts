@@ -1,6 +1,9 @@
 import type { DealtConnection } from './dealt-connection.ts'
 import type { DealtEpoch } from './dealt-epoch.ts'
 
+/** How long a connection that was closed is remembered at least, in milliseconds: until then the close has reached Mongrel2. */
+const REMEMBERED = 1000
+
 /** A place where handlers run, as the dispatcher sees it: a thread of a worker process, or all of one. */
 export class Slot {
   /** Its number within its process. */
@@ -17,6 +20,10 @@ export class Slot {
   requests = 0
   /** Messages that were dealt to it. */
   dealt = 0
+  /** Connections that it has closed not long ago, and before them. */
+  #closed: DealtConnection[] = []
+  #closedBefore: DealtConnection[] = []
+  #turned = 0
   /** Handlers that had not returned when it last said so. */
   #reported = 0
   /** Requests that it had not seen then, by the number of their message. */
@@ -29,6 +36,21 @@ export class Slot {
   /** Requests that it works on, or will have to. */
   get inFlight(): number {
     return this.#reported + this.#unseen.length
+  }
+
+  /** The connections whose close may be lost with it. */
+  get recentlyClosed(): readonly DealtConnection[] {
+    return [...this.#closedBefore, ...this.#closed]
+  }
+
+  /** It has closed a connection. */
+  close(connection: DealtConnection, now: number): void {
+    if (now - this.#turned > REMEMBERED) {
+      this.#closedBefore = now - this.#turned > 2 * REMEMBERED ? [] : this.#closed
+      this.#closed = []
+      this.#turned = now
+    }
+    this.#closed.push(connection)
   }
 
   /** A message is dealt to it; returns its number. */

@@ -118,6 +118,11 @@ export class WorkerProcess {
     await Promise.race([this.#heard.promise, delay(timeout)])
   }
 
+  /** Whether it ended as it was told to, with everything delivered. */
+  get endedCleanly(): boolean {
+    return this.stopping && this.#child.exitCode === 0
+  }
+
   /** Queues a frame until `flush`. */
   send(frame: Buffer): void {
     this.#outgoing.push(frame)

@@ -414,6 +414,20 @@ it('gives each worker so many requests at once, lets so many wait and refuses th
   expect(statuses).toEqual([200, 200, 200, 200, 200, 200, 200, 503, 503])
 })
 
+it('leaves clients connected when it closes, for the next to serve', async () => {
+  await start({ workers: 1 })
+  await server.ready
+  const client = connect()
+  const first = await get(client, '/worker')
+  await server.close()
+  server = serveWithWorkers({
+    workers: 1,
+    options: { zeromq: mongrel2.endpoint, chroot: mongrel2.directory, logger },
+  })
+  await server.ready
+  expect(await get(client, '/worker')).not.toBe(first)
+})
+
 it('answers all it has received before it closes', async () => {
   await start()
   await server.ready

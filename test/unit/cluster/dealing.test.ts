@@ -267,6 +267,26 @@ describe('a slot that is gone', () => {
     ])
   })
 
+  it('leaves an end to whom it had just closed: that may be lost with it', () => {
+    request(1)
+    dealing.reportConnection(a, epoch, 1, 'closed', a.dealt)
+    happened()
+    dealing.remove(a)
+    expect(happened()).toEqual(['1 ends'])
+  })
+
+  it('and had delivered everything leaves connections on which nothing is open, to go on elsewhere', () => {
+    for (const id of [1, 2, 3]) request(id)
+    answer(a, 1)
+    dealing.reportConnection(a, epoch, 1, 'idle', a.dealt)
+    happened()
+    dealing.remove(a, true)
+    expect(happened()).toEqual(['3 ends with 502'])
+    answer(b, 2)
+    request(1, '/again')
+    expect(happened()).toEqual(['b gets 1 /again'])
+  })
+
   it('says nothing any more', () => {
     request(1)
     dealing.remove(a)
