@@ -1,4 +1,8 @@
 export type { CommandConfig } from './cli/config-file.ts'
+export type { DispatcherStatistics } from './cluster/dispatcher.ts'
+export { serveWithWorkers, type WorkersServer } from './cluster/serve-with-workers.ts'
+export type { AppSource, LoadApp, LoadedApp } from './cluster/worker/config.ts'
+export type { WorkersOptions } from './cluster/workers-options.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'

@@ -15,6 +15,11 @@ export class Admission {
     return this.#inFlight
   }
 
+  /** Requests that wait for one. */
+  get queued(): number {
+    return this.#queue.length
+  }
+
   /** Takes a place if one is free; whoever has one gives it back by `leave`. */
   enter(): boolean {
     if (this.#inFlight >= this.#maxInFlight) return false

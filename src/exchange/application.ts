@@ -45,6 +45,11 @@ export class Application {
     return this.#admission.inFlight
   }
 
+  /** Requests whose handler has not returned: those it runs for, and those that wait for a place. */
+  get unreturned(): number {
+    return this.#admission.inFlight + this.#admission.queued
+  }
+
   /**
    * Calls the handler when there is a place, and answers the exchange with what it returns.
    *

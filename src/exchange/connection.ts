@@ -162,6 +162,14 @@ export class Connection {
   }
 
   /**
+   * Bytes that Mongrel2 has not written yet, when somebody else may go on with the connection. Undefined when something is open on it,
+   * or its client asks for more before it has read what there is: another's answer could overtake ours.
+   */
+  balance(now: number): number | undefined {
+    return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.balance
+  }
+
+  /**
    * Whether a message has to wait until requests before it are answered, or an upload before it has been looked at. Those of a body
    * under way never do, but those behind a message that does.
    */
@@ -215,6 +223,7 @@ export class Connection {
     if (reusable) {
       this.advance()
       this.#releaseHeld()
+      this.#touch()
     } else if (this.upload?.streamed === true) {
       // Mongrel2 would reset the connection, and with it the answer, while the client still sends.
       this.#closesAfterUpload = true

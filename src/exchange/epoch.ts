@@ -8,6 +8,7 @@ import { type Control, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
+import type { ConnectionObserver } from './connection-observer.ts'
 import { Feedback, type FeedbackSource } from './feedback.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
@@ -51,6 +52,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #application: Application
   readonly #settings: EpochSettings
   readonly #feedback: Feedback | undefined
+  readonly #observer: ConnectionObserver | undefined
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
   readonly #overrunWarning: ThrottledWarning
@@ -71,6 +73,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /**
    * @param prefix What Mongrel2 subscribed to.
    * @param source Mongrel2's control port, where one is configured.
+   * @param observer Told what becomes of the connections, where somebody else deals the messages.
    */
   constructor(
     publisher: Publisher,
@@ -79,6 +82,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     intake: Intake,
     application: Application,
     source?: FeedbackSource,
+    observer?: ConnectionObserver,
   ) {
     this.publisher = publisher
     this.#prefix = prefix
@@ -88,6 +92,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#application = application
     this.#warning = new ThrottledWarning(settings.logger)
     this.#stallWarning = new ThrottledWarning(settings.logger)
+    this.#observer = observer
     this.#overrunWarning = new ThrottledWarning(settings.logger)
     this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
   }
@@ -104,10 +109,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return pacing
   }
 
-  receive(bytes: Buffer): void {
+  /** @param balance What a connection brings along from where it was before, by `handOver`. */
+  receive(bytes: Buffer, balance?: number): void {
     this.#application.counters.messages++
     try {
-      this.#deal(parseMessage(bytes))
+      this.#deal(parseMessage(bytes), balance)
     } catch (error) {
       if (error instanceof MalformedError) {
         this.#application.counters.malformed++
@@ -148,6 +154,24 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
   }
 
+  /**
+   * Gives up a connection on which nothing is open, for somebody else to go on with.
+   *
+   * @returns Bytes that Mongrel2 has not written yet, to be passed to the other's `receive`; undefined when something is open, and
+   *   the connection stays.
+   */
+  handOver(id: number): number | undefined {
+    const connection = this.#connections.get(id)
+    const balance = connection === undefined ? 0 : connection.balance(performance.now())
+    if (balance !== undefined) this.#connections.delete(id)
+    return balance
+  }
+
+  /** Mongrel2 is known by others to run with `download.flow_control`. */
+  assumeFlowControl(): void {
+    this.#flowControl = true
+  }
+
   /** Takes leave of the clients of WebSockets, and opens no more; resolves when they have answered. */
   async goAway(): Promise<void> {
     this.#leaving = true
@@ -183,6 +207,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   closed(connection: Connection): void {
     this.#connections.delete(connection.id)
+    this.#observer?.closed(connection.id)
     this.#closed.add(connection.id, performance.now())
   }
 
@@ -197,13 +222,20 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const { counters } = this.#application
     const now = performance.now()
     for (const connection of touched) {
-      counters.bytesOut += connection.take(replies, now)
+      const bytes = connection.take(replies, now)
+      counters.bytesOut += bytes
+      if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
       if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
     }
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
     if (this.#heard !== undefined && !this.#mustHear()) this.#heard.resolve()
+  }
+
+  #report(observer: ConnectionObserver, connection: Connection, bytes: number): void {
+    if (bytes > 0) observer.answering(connection.id)
+    if (!connection.busy && !connection.gone) observer.idle(connection.id)
   }
 
   #isBusy(): boolean {
@@ -216,10 +248,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return false
   }
 
-  #deal(message: Message): void {
+  #deal(message: Message, balance: number | undefined): void {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
-    const connection = this.#connectionOf(message)
+    const connection = this.#connectionOf(message, balance)
     if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
@@ -257,6 +289,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   #lose(connection: Connection, reason: string): void {
     this.#connections.delete(connection.id)
+    this.#observer?.forgotten(connection.id)
     connection.lose(new DOMException(reason, 'AbortError'))
   }
 
@@ -280,7 +313,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   /** The message's connection; undefined for one that we have closed. */
-  #connectionOf(message: Message): Connection | undefined {
+  #connectionOf(message: Message, balance = 0): Connection | undefined {
     const { connectionId, sender, headers } = message
     const known = this.#connections.get(connectionId)
     if (known !== undefined) return known
@@ -293,19 +326,24 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#flowControl = true
-    const pacing = this.#createPacing(connectionId > this.#newest)
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined && !this.#flowControl) {
+      this.#flowControl = true
+      this.#observer?.flowControl()
+    }
+    // Where somebody else deals, another may have published for a connection that is new here.
+    const fresh = this.#observer === undefined && connectionId > this.#newest
+    const pacing = this.#createPacing(balance, fresh)
     this.#newest = Math.max(this.#newest, connectionId)
     const connection = new Connection(connectionId, sender, pacing, this.#settings.maxPipelined, this)
     this.#connections.set(connectionId, connection)
-    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    this.#sweeper ??= setInterval(() => this.sweep(), SWEEP_INTERVAL).unref()
     this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
     return connection
   }
 
   /** @param fresh Whether nothing was published for the connection before. */
-  #createPacing(fresh: boolean): Pacing {
-    if (this.#flowControl) return new CreditPacing()
+  #createPacing(balance: number, fresh: boolean): Pacing {
+    if (this.#flowControl) return new CreditPacing(balance)
     return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings, fresh)
   }
 
@@ -333,10 +371,13 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#intake.discard(message)
   }
 
-  #sweep(): void {
+  /** Forgets the connections of which nothing has to be remembered. */
+  sweep(): void {
     const now = performance.now()
     for (const connection of this.#connections.values()) {
-      if (connection.isIdle(now)) this.#connections.delete(connection.id)
+      if (!connection.isIdle(now)) continue
+      this.#connections.delete(connection.id)
+      this.#observer?.forgotten(connection.id)
     }
     if (this.#connections.size > 0) return
     this.#stopTimers()

@@ -48,6 +48,8 @@ export interface Pacing {
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
   settled(now: number): boolean
+  /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
+  readonly balance: number
   /** Whether Mongrel2 may have ended the connection because its client reads more slowly than was reckoned with. */
   mayBeOverrun(now: number): boolean
 }
@@ -60,7 +62,12 @@ export class CreditPacing implements Pacing {
   readonly mode = 'credits'
   readonly waitingLimit = FLOW_CONTROL_WINDOW
   readonly readTime = READ_TIME
-  #outstanding = 0
+  #outstanding: number
+
+  /** @param outstanding Bytes that were published before and are not written yet. */
+  constructor(outstanding = 0) {
+    this.#outstanding = outstanding
+  }
 
   allowance(waiting: number): number {
     return Math.min(waiting, FLOW_CONTROL_WINDOW - this.#outstanding)
@@ -105,6 +112,10 @@ export class CreditPacing implements Pacing {
     return this.#outstanding === 0
   }
 
+  get balance(): number {
+    return this.#outstanding
+  }
+
   mayBeOverrun(): boolean {
     return false
   }
@@ -147,6 +158,7 @@ interface OutstandingMessage {
  */
 export class EstimatePacing implements Pacing {
   readonly mode: PacingMode = 'estimate'
+  readonly balance = 0
   readonly waitingLimit: number
   /** The slowest client has read what is settled. */
   readonly readTime: number = 0

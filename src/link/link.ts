@@ -21,6 +21,8 @@ export interface LinkEpoch {
   receive(message: Buffer): void
   /** That Mongrel2 is gone, and with it every connection it had. */
   lost(): void
+  /** Resolves when messages can be dealt with; none is pulled before. Without it they can at once. */
+  readonly willing?: Promise<void>
 }
 
 /**
@@ -55,6 +57,8 @@ export class Link {
   #source: LinkSource | undefined
   #stopping = false
   #endPause: (() => void) | undefined
+  #found = false
+  #impatient: NodeJS.Timeout | undefined
 
   /** What was said last: a peer that is none is tried again every second. */
   #reported = ''
@@ -82,10 +86,11 @@ export class Link {
    * @param ready Called once, when messages can come for the first time.
    */
   async run(ready: () => void): Promise<void> {
-    const impatient = setTimeout(() => this.#logger.warn?.(this.#nobodyThere()), PATIENCE).unref()
+    this.#beImpatient()
     let wait = RETRY_FIRST
     const found = () => {
-      clearTimeout(impatient)
+      clearTimeout(this.#impatient)
+      this.#found = true
       wait = RETRY_FIRST
       this.#reported = ''
       ready()
@@ -96,7 +101,7 @@ export class Link {
       await this.#pause(wait)
       wait = Math.min(wait * 2, RETRY_LONGEST)
     }
-    clearTimeout(impatient)
+    clearTimeout(this.#impatient)
   }
 
   /** Reads what has arrived and disconnects from new messages; replies can still be published. */
@@ -125,6 +130,7 @@ export class Link {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
       const begun = this.#begin(publisher, prefix)
       epoch = begun
+      if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
       const source = this.#transport.createSource(
         this.#endpoint.sendSpec,
         this.#identity,
@@ -154,6 +160,18 @@ export class Link {
     }
   }
 
+  /** Mongrel2 is there: whoever deals with its messages is waited for. */
+  async #awaitWill(willing: Promise<void>, publisher: LinkPublisher): Promise<void> {
+    clearTimeout(this.#impatient)
+    await Promise.race([willing, publisher.closed.then(failClosed)])
+    this.#beImpatient()
+  }
+
+  #beImpatient(): void {
+    if (this.#found) return
+    this.#impatient = setTimeout(() => this.#logger.warn?.(this.#nobodyThere()), PATIENCE).unref()
+  }
+
   /** Keeps the process alive, as an open socket does: who waits for Mongrel2 is no less at work. */
   #pause(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
@@ -175,6 +193,10 @@ export class Link {
       'is it running, and are these the send_spec and the recv_spec of its Handler, in this order?'
     )
   }
+}
+
+function failClosed(): never {
+  throw new Mongrel2Error('closed', 'the connection ended')
 }
 
 /** Rejects when a promise has not settled after so many milliseconds. */

@@ -29,6 +29,23 @@ const CONNECTION_ID_DIGITS = 10
 /** The last SENDER that was found right: it is the same in all messages of a Handler. */
 let lastSender = ''
 
+/** What a message begins with. */
+export type Envelope = Pick<Message, 'sender' | 'connectionId' | 'path'>
+
+/**
+ * Parses what a message begins with, for somebody who passes it on.
+ *
+ * @throws MalformedError when the bytes are no message's beginning.
+ */
+export function parseEnvelope(bytes: Buffer): Envelope {
+  const senderEnd = spaceAfter(bytes, 0, 'SENDER')
+  const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')
+  const pathEnd = spaceAfter(bytes, idEnd + 1, 'PATH')
+  const connectionId = numberAt(bytes, senderEnd + 1, idEnd)
+  const text = bytes.toString('latin1', 0, pathEnd)
+  return { sender: senderIn(text, senderEnd), connectionId, path: text.slice(idEnd + 1) }
+}
+
 /**
  * Parses a message.
  *

@@ -110,6 +110,16 @@ export class FrameParser {
  * @returns What to write, in order, in as few pieces as pays: small messages are joined, large ones not copied.
  */
 export function renderMessages(bodies: readonly Buffer[]): Buffer[] {
+  return renderFrames(bodies, 0)
+}
+
+/** Renders one message of several frames, as `renderMessages` does several of one. */
+export function renderMultipart(bodies: readonly Buffer[]): Buffer[] {
+  return renderFrames(bodies, MORE)
+}
+
+/** @param more The flags of every frame but the last. */
+function renderFrames(bodies: readonly Buffer[], more: number): Buffer[] {
   let size = 0
   for (const { length } of bodies) {
     size += (length > SHORT_LONGEST ? LONG_HEAD : SHORT_HEAD) + (length < JOINED_BELOW ? length : 0)
@@ -118,8 +128,9 @@ export function renderMessages(bodies: readonly Buffer[]): Buffer[] {
   const pieces: Buffer[] = []
   let start = 0
   let at = 0
+  let left = bodies.length
   for (const body of bodies) {
-    at = writeHead(joined, at, 0, body.length)
+    at = writeHead(joined, at, --left === 0 ? 0 : more, body.length)
     if (body.length < JOINED_BELOW) at += body.copy(joined, at)
     else {
       pieces.push(joined.subarray(start, at), body)

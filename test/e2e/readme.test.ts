@@ -49,8 +49,12 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
   'Hello twice': ['/', 'Hello twice'],
   'upgradeWebSocket(request': ['/', 'This is a WebSocket.\n'],
+  'serveWithWorkers({': ['/', 'Hello from a worker'],
   'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
 }
+
+/** The part of a program that is a module of its own, found by its name. */
+const WORKER_APP = 'worker-app.ts'
 
 /** Where a program has a WebSocket, which sends back what it gets, and what it says before. */
 const SOCKETS: Record<string, [path: string, greetings: string[]]> = {
@@ -127,6 +131,8 @@ describe('The snippets', () => {
 
     await using mongrel2 = await startMongrel2()
     const port = await freePort()
+    for (const part of SNIPPETS)
+      if (part.code.includes(WORKER_APP)) project.write(WORKER_APP.replace('.ts', '.js'), part.code)
     project.write(
       `program-${line}.ts`,
       code.replaceAll(ENDPOINT, mongrel2.endpoint).replace('port: 8080', `port: ${port}`),

@@ -38,12 +38,11 @@ export interface Role {
   receive(part: Buffer): void
   /** A command came that is not of the connection's own. Must not throw. */
   command?(command: Command): void
+  /** Whether a peer that gives no sign of life is given up. Default: true; false where somebody else watches over it. */
+  readonly heartbeats?: boolean
 }
 
-/**
- * A ZMTP connection to a peer that was connected to: from the greeting to its end, over tcp or ipc, without security (RFC 37;
- * peers of RFC 23 too).
- */
+/** A ZMTP connection to a peer: from the greeting to its end, over tcp or ipc, without security (RFC 37; peers of RFC 23 too). */
 export class ZmtpConnection {
   /** Settles when the handshake is done; rejects when it never will be. */
   readonly opened: Deferred<void> = deferred()
@@ -63,21 +62,28 @@ export class ZmtpConnection {
   #parts: Buffer[] = []
   #partBytes = 0
   #silent = 0
+  #peerIdentity = ''
   #timer: NodeJS.Timeout | undefined
 
-  /** @param report Told why it was closed, if that was neither our will nor the peer's. */
-  constructor(spec: string, identity: string, role: Role, report: Report) {
+  /**
+   * @param peer Where to connect to, or a socket that was accepted.
+   * @param report Told why it was closed, if that was neither our will nor the peer's.
+   */
+  constructor(peer: string | Socket, identity: string, role: Role, report: Report) {
     this.#role = role
     this.#identity = identity
     this.#report = report
-    // What is read into is used again and again: the parser copies.
-    const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
-    const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
-    this.#socket = connect({ ...addressOf(spec), onread })
-    this.#socket.once('connect', () => {
-      this.#socket.write(GREETING)
-      this.#timer = setTimeout(() => setImmediate(() => this.#handshakeTimedOut()), HANDSHAKE_TIMEOUT).unref()
-    })
+    if (typeof peer === 'string') {
+      // What is read into is used again and again: the parser copies.
+      const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
+      const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
+      this.#socket = connect({ ...addressOf(peer), onread })
+      this.#socket.once('connect', () => this.#begin())
+    } else {
+      this.#socket = peer
+      peer.on('data', (bytes: Buffer) => this.#read(bytes))
+      this.#begin()
+    }
     // Whatever goes wrong with the network says that there is no Mongrel2 (any more).
     this.#socket.on('error', (error) => this.opened.reject(error))
     this.closed = new Promise((resolve) => {
@@ -87,6 +93,11 @@ export class ZmtpConnection {
         resolve()
       })
     })
+  }
+
+  /** What the peer calls itself; empty before `opened`, or when it says nothing. */
+  get peerIdentity(): string {
+    return this.#peerIdentity
   }
 
   /** Bytes that were written and that the system has not taken. */
@@ -123,6 +134,11 @@ export class ZmtpConnection {
   /** Ends both sides at once. */
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  #begin(): void {
+    this.#socket.write(GREETING)
+    this.#timer = setTimeout(() => setImmediate(() => this.#handshakeTimedOut()), HANDSHAKE_TIMEOUT).unref()
   }
 
   #read(bytes: Buffer): boolean {
@@ -173,7 +189,8 @@ export class ZmtpConnection {
 
   #shakeHands({ name, data }: Command): void {
     if (name !== 'READY') throw new MalformedError(`expected READY, got ${JSON.stringify(name)}`)
-    const peer = parseReady(data).get('socket-type') ?? ''
+    const properties = parseReady(data)
+    const peer = properties.get('socket-type') ?? ''
     const { socketType, peers } = this.#role
     if (!peers.includes(peer)) {
       this.write([renderError(`a ${socketType} cannot talk to a ${peer.slice(0, 20)}`)])
@@ -183,8 +200,9 @@ export class ZmtpConnection {
       )
     }
     this.#ready = true
+    this.#peerIdentity = properties.get('identity') ?? ''
     clearTimeout(this.#timer)
-    this.#timer = setInterval(() => this.#beat(), HEARTBEAT_INTERVAL).unref()
+    if (this.#role.heartbeats !== false) this.#timer = setInterval(() => this.#beat(), HEARTBEAT_INTERVAL).unref()
     this.opened.resolve()
   }
 

@@ -89,3 +89,43 @@ it('pulls nothing from a Mongrel2 when the one that subscribed is gone', async (
   await link.stop()
   await running
 })
+
+it('pulls nothing before its epoch says that messages can be dealt with, and begins anew when Mongrel2 goes before', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  const logger = new CollectingLogger()
+  const wills: (() => void)[] = []
+  let lost = 0
+  let pulled = false
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({
+    willing: new Promise<void>((resolve) => {
+      wills.push(resolve)
+    }),
+    receive: () => {},
+    lost: () => {
+      lost++
+    },
+  }))
+  const running = link.run(() => {})
+  const pulling = sends.accept().then((peer) => {
+    pulled = true
+    return peer
+  })
+  for (const life of [1, 2]) {
+    const subscriber = await receives.accept()
+    subscriber.handshake('SUB')
+    subscriber.send(renderCommand('SUBSCRIBE', Buffer.alloc(0)))
+    await expect.poll(() => wills.length).toBe(life)
+    if (life === 2) break
+    subscriber.destroy()
+    await expect.poll(() => lost).toBe(1)
+  }
+  expect(pulled).toBe(false)
+  wills[1]?.()
+  const pusher = await pulling
+  pusher.handshake('PUSH')
+  await link.stop()
+  await link.close()
+  await running
+})

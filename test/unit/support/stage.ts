@@ -1,4 +1,5 @@
 import { Application } from '../../../src/exchange/application.ts'
+import type { ConnectionObserver } from '../../../src/exchange/connection-observer.ts'
 import { Epoch } from '../../../src/exchange/epoch.ts'
 import type { FeedbackSource } from '../../../src/exchange/feedback.ts'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
@@ -76,10 +77,15 @@ export interface StageOptions extends Omit<Mongrel2Options, 'zeromq' | 'logger' 
   readonly prefix?: string
   /** What stands for its control port. */
   readonly feedback?: FeedbackSource
+  /** Told what becomes of the connections. */
+  readonly observer?: ConnectionObserver
 }
 
 /** Sets a stage for a handler. */
-export function setStage(fetch: FetchHandler, { prefix = '', feedback, ...options }: StageOptions = {}): Stage {
+export function setStage(
+  fetch: FetchHandler,
+  { prefix = '', feedback, observer, ...options }: StageOptions = {},
+): Stage {
   const warnings: string[] = []
   const errors: string[] = []
   const logger = { warn: (line: string) => warnings.push(line), error: (line: string) => errors.push(line) }
@@ -96,6 +102,7 @@ export function setStage(fetch: FetchHandler, { prefix = '', feedback, ...option
     intake,
     application,
     feedback,
+    observer,
   )
   return {
     epoch,

@@ -1,0 +1,164 @@
+import type { ConnectionReport } from './dealing.ts'
+
+/**
+ * What the dispatcher and a worker process say to each other, frame by frame. Messages and reports, of which there are many, have a
+ * form of bytes; the rest is JSON.
+ */
+
+const DEALT = 0x4d
+const REPORT = 0x52
+const DEALT_HEAD = 11
+const REPORT_HEAD = 14
+const RECORD = 10
+const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'closed', 'forgotten']
+
+/** What the dispatcher orders. Times are in milliseconds. */
+export type Order =
+  /** A life of a Mongrel2 has begun: replies to it go to the link's endpoint. */
+  | {
+      readonly order: 'begin'
+      readonly link: number
+      readonly epoch: number
+      /** What it subscribed to. */
+      readonly prefix: string
+      readonly flowControl: boolean
+    }
+  /** It is over. */
+  | { readonly order: 'end'; readonly link: number; readonly epoch: number }
+  | { readonly order: 'flowControl'; readonly link: number; readonly epoch: number }
+  | {
+      readonly order: 'handOver'
+      readonly slot: number
+      readonly link: number
+      readonly epoch: number
+      readonly id: number
+    }
+  /** Asks each slot for a sign of life. */
+  | { readonly order: 'ping' }
+  /** Connections are to be forgotten as soon as they can be. */
+  | { readonly order: 'retire' }
+  /** Leave is to be taken of the clients of WebSockets, and what needs messages to be finished within a time: no more will come. */
+  | { readonly order: 'goAway'; readonly timeout: number }
+  /** What is open is to be answered within a time, and then the process ends. */
+  | { readonly order: 'stop'; readonly timeout: number }
+
+/** What a worker process tells. */
+export type News =
+  /** The app is loaded in each slot. */
+  | { readonly news: 'loaded' }
+  /** Replies to an epoch can be delivered. */
+  | { readonly news: 'attached'; readonly link: number; readonly epoch: number }
+  /** They cannot any more. */
+  | { readonly news: 'detached'; readonly link: number; readonly epoch: number }
+  | { readonly news: 'flowControl'; readonly link: number; readonly epoch: number }
+  | {
+      readonly news: 'handedOver'
+      readonly slot: number
+      readonly link: number
+      readonly epoch: number
+      readonly id: number
+      /** Bytes that Mongrel2 has not written yet; null when the connection stays. */
+      readonly balance: number | null
+    }
+  /** A sign of life; the process' resident set in bytes. */
+  | { readonly news: 'alive'; readonly slot: number; readonly rss: number }
+  /** A slot needs no messages any more. */
+  | { readonly news: 'heard'; readonly slot: number }
+  /** A slot is gone. */
+  | { readonly news: 'ended'; readonly slot: number }
+  /** The process wants to be replaced. */
+  | { readonly news: 'leaving'; readonly reason: string }
+
+/** Who gets a message, which is the next frame. */
+export interface DealtHead {
+  readonly slot: number
+  readonly link: number
+  readonly epoch: number
+  /** Bytes that Mongrel2 has not written yet to a connection that comes from elsewhere. */
+  readonly balance: number
+}
+
+/** What has become of a connection. */
+export interface ReportRecord {
+  readonly link: number
+  readonly epoch: number
+  readonly id: number
+  readonly report: ConnectionReport
+}
+
+/** What a slot reports of its connections, having seen so many messages. */
+export interface Report {
+  readonly slot: number
+  readonly seen: number
+  readonly inFlight: number
+  readonly records: readonly ReportRecord[]
+}
+
+export function renderDealtHead({ slot, link, epoch, balance }: DealtHead): Buffer {
+  const frame = Buffer.allocUnsafe(DEALT_HEAD)
+  frame[0] = DEALT
+  frame[1] = slot
+  frame[2] = link
+  frame.writeUInt32LE(epoch, 3)
+  frame.writeUInt32LE(balance, 7)
+  return frame
+}
+
+export function isDealtHead(frame: Buffer): boolean {
+  return frame[0] === DEALT
+}
+
+export function parseDealtHead(frame: Buffer): DealtHead {
+  return {
+    slot: frame[1] as number,
+    link: frame[2] as number,
+    epoch: frame.readUInt32LE(3),
+    balance: frame.readUInt32LE(7),
+  }
+}
+
+export function renderReport({ slot, seen, inFlight, records }: Report): Buffer {
+  const frame = Buffer.allocUnsafe(REPORT_HEAD + RECORD * records.length)
+  frame[0] = REPORT
+  frame[1] = slot
+  frame.writeDoubleLE(seen, 2)
+  frame.writeUInt32LE(inFlight, 10)
+  let at = REPORT_HEAD
+  for (const { link, epoch, id, report } of records) {
+    frame[at] = REPORTS.indexOf(report)
+    frame[at + 1] = link
+    frame.writeUInt32LE(epoch, at + 2)
+    frame.writeUInt32LE(id, at + 6)
+    at += RECORD
+  }
+  return frame
+}
+
+export function isReport(frame: Buffer): boolean {
+  return frame[0] === REPORT
+}
+
+export function parseReport(frame: Buffer): Report {
+  const records: ReportRecord[] = []
+  for (let at = REPORT_HEAD; at < frame.length; at += RECORD) {
+    records.push({
+      report: REPORTS[frame[at] as number] as ConnectionReport,
+      link: frame[at + 1] as number,
+      epoch: frame.readUInt32LE(at + 2),
+      id: frame.readUInt32LE(at + 6),
+    })
+  }
+  return { slot: frame[1] as number, seen: frame.readDoubleLE(2), inFlight: frame.readUInt32LE(10), records }
+}
+
+export function renderJson(value: Order | News): Buffer {
+  return Buffer.from(JSON.stringify(value))
+}
+
+export function parseOrder(frame: Buffer): Order {
+  return JSON.parse(frame.toString())
+}
+
+export function parseNews(frame: Buffer): News {
+  return JSON.parse(frame.toString())
+}

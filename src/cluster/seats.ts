@@ -1,0 +1,126 @@
+import { type Deferred, deferred } from '../deferred.ts'
+import { Mongrel2Error } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+/** Waits between starts of workers that end before they have loaded the app, in milliseconds. */
+const BACKOFF_FIRST = 100
+const BACKOFF_LONGEST = 10_000
+
+/** A place for one worker process, which is filled again when it becomes free. */
+interface Seat {
+  current: WorkerProcess | undefined
+  /** The one that takes its place when it is ready. */
+  next: WorkerProcess | undefined
+  timer: NodeJS.Timeout | undefined
+}
+
+/** What keeping seats filled brings about. */
+export interface SeatsOwner {
+  start(): WorkerProcess
+  /** A worker is to be left, since another is there. */
+  retire(worker: WorkerProcess): void
+}
+
+/** Keeps so many worker processes running, and replaces them without a gap. */
+export class Seats {
+  /** Resolves when each seat has had a worker that was ready. */
+  readonly filled: Promise<void>
+  readonly #seats: Seat[]
+  readonly #owner: SeatsOwner
+  readonly #logger: Logger
+  readonly #filled: Deferred<void> = deferred()
+  readonly #leaving = new Map<WorkerProcess, Deferred<void>>()
+  #failures = 0
+  #closed = false
+
+  constructor(count: number, owner: SeatsOwner, logger: Logger) {
+    this.filled = this.#filled.promise
+    this.#owner = owner
+    this.#logger = logger
+    this.#seats = Array.from({ length: count }, () => ({ current: undefined, next: undefined, timer: undefined }))
+  }
+
+  /** Whether the last workers that were started have failed to load the app. */
+  get failing(): boolean {
+    return this.#failures > 0
+  }
+
+  fill(): void {
+    for (const seat of this.#seats) this.#start(seat)
+  }
+
+  /** Replaces all workers; resolves when those of now are gone. */
+  async reload(): Promise<void> {
+    const gone = this.#seats.map((seat) => {
+      // One that is starting may have read what was there before.
+      const { next } = seat
+      seat.next = undefined
+      next?.kill('it is replaced')
+      this.#start(seat)
+      return seat.current === undefined ? undefined : this.#departure(seat.current)
+    })
+    await Promise.all(gone)
+  }
+
+  /** Replaces a worker, unless it is being replaced. */
+  replace(worker: WorkerProcess, reason: string): void {
+    const seat = this.#seats.find(({ current }) => current === worker)
+    if (this.#closed || seat === undefined || seat.next !== undefined || seat.timer !== undefined) return
+    this.#logger.info?.(`mongrel2-fetch replaces worker ${worker.pid}: ${reason}`)
+    this.#start(seat)
+  }
+
+  /** A worker may have become ready. */
+  settle(worker: WorkerProcess): void {
+    const seat = this.#seats.find(({ next }) => next === worker)
+    if (seat === undefined || !worker.ready) return
+    this.#failures = 0
+    const { current } = seat
+    seat.current = worker
+    seat.next = undefined
+    if (current !== undefined) this.#owner.retire(current)
+    if (this.#seats.every((each) => each.current !== undefined)) this.#filled.resolve()
+  }
+
+  /** A worker is gone. */
+  vacate(worker: WorkerProcess): void {
+    this.#leaving.get(worker)?.resolve()
+    this.#leaving.delete(worker)
+    for (const seat of this.#seats) {
+      if (seat.current === worker) {
+        seat.current = undefined
+        if (seat.next === undefined && seat.timer === undefined) this.#start(seat)
+      } else if (seat.next === worker) {
+        seat.next = undefined
+        this.#startLater(seat)
+      }
+    }
+  }
+
+  /** No worker is started any more. */
+  close(): void {
+    this.#closed = true
+    this.#filled.reject(new Mongrel2Error('closed', 'the server was closed before its workers were ready'))
+    for (const seat of this.#seats) clearTimeout(seat.timer)
+  }
+
+  #start(seat: Seat): void {
+    clearTimeout(seat.timer)
+    seat.timer = undefined
+    if (!this.#closed) seat.next = this.#owner.start()
+  }
+
+  #startLater(seat: Seat): void {
+    if (this.#closed) return
+    const wait = Math.min(BACKOFF_FIRST * 2 ** this.#failures, BACKOFF_LONGEST)
+    this.#failures++
+    seat.timer = setTimeout(() => this.#start(seat), wait)
+  }
+
+  async #departure(worker: WorkerProcess): Promise<void> {
+    const departure = this.#leaving.get(worker) ?? deferred()
+    this.#leaving.set(worker, departure)
+    await departure.promise
+  }
+}

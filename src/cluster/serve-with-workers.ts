@@ -1,0 +1,59 @@
+import { describeError } from '../log.ts'
+import { checkTimeout } from '../options.ts'
+import { Dispatcher, type DispatcherStatistics } from './dispatcher.ts'
+import { ExchangePoint } from './exchange-point.ts'
+import { checkWorkersOptions, type WorkersOptions } from './workers-options.ts'
+
+/** Worker processes at work behind Mongrel2. */
+export interface WorkersServer extends AsyncDisposable {
+  /**
+   * Resolves when every endpoint is pulled from and each worker has loaded the app and can answer. Rejects with a `Mongrel2Error`
+   * `closed` when the server is closed before.
+   */
+  readonly ready: Promise<void>
+  /**
+   * Replaces every worker: new ones load the app anew and take over, old ones finish what is open and end. Resolves when they have.
+   * Workers that cannot load the app are started again, and the old ones stay.
+   *
+   * @throws Mongrel2Error `closed` after `close`.
+   */
+  reload(): Promise<void>
+  /**
+   * Stops: reads what Mongrel2 has sent already, takes no more, lets the workers answer all of it, then ends them and closes the
+   * sockets. A second call returns the first one's promise.
+   *
+   * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
+   */
+  close(options?: { timeout?: number }): Promise<void>
+  /** What has been counted since the start, and what is there. */
+  stats(): DispatcherStatistics
+}
+
+/**
+ * Serves an app by several worker processes: this one pulls from Mongrel2 and deals its messages to them, all of a connection to the
+ * same one, and they publish their answers themselves.
+ *
+ * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ */
+export function serveWithWorkers(options: WorkersOptions): WorkersServer {
+  const settings = checkWorkersOptions(options)
+  const { logger, signal } = settings.settings
+  const dispatcher = new Dispatcher(settings, new ExchangePoint(logger))
+  let closed: Promise<void> | undefined
+  const close: WorkersServer['close'] = ({ timeout } = {}) => {
+    closed ??= dispatcher.close(checkTimeout(timeout))
+    return closed
+  }
+  const closeBySignal = () => {
+    close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
+  }
+  if (signal?.aborted === true) closeBySignal()
+  else signal?.addEventListener('abort', closeBySignal, { once: true })
+  return {
+    ready: dispatcher.ready,
+    reload: () => dispatcher.reload(),
+    close,
+    stats: () => dispatcher.stats(),
+    [Symbol.asyncDispose]: () => close(),
+  }
+}

@@ -1,0 +1,69 @@
+import { delay } from '../../deferred.ts'
+import type { LinkPublisher, Transport } from '../../link/transport.ts'
+import { describeError, type Logger } from '../../log.ts'
+
+/** Waits between attempts to reach a Mongrel2, in milliseconds. */
+const RETRY_FIRST = 20
+const RETRY_LONGEST = 1000
+
+/** The publishing half to one life of a Mongrel2, opened again as long as that life lasts. */
+export class Attachment {
+  readonly #open: () => LinkPublisher
+  readonly #logger: Logger
+  readonly #changed: (attached: boolean) => void
+  #publisher: LinkPublisher | undefined
+  #ended = false
+
+  /** @param changed Told when replies can be delivered, and when not any more. */
+  constructor(
+    transport: Transport,
+    recvSpec: string,
+    identity: string,
+    logger: Logger,
+    changed: (attached: boolean) => void,
+  ) {
+    const report = (error: unknown) =>
+      logger.error?.(`mongrel2-fetch: a worker's socket to ${recvSpec} failed: ${describeError(error)}`)
+    this.#open = () => transport.createPublisher(recvSpec, identity, report)
+    this.#logger = logger
+    this.#changed = changed
+    void this.#run()
+  }
+
+  get publisher(): LinkPublisher | undefined {
+    return this.#publisher
+  }
+
+  /** That Mongrel2 is gone. */
+  end(): void {
+    this.#ended = true
+    this.#publisher?.close()
+  }
+
+  /** Delivers what was published, and closes. */
+  async close(linger: number): Promise<void> {
+    this.#ended = true
+    const publisher = this.#publisher
+    await publisher?.drained()
+    publisher?.close(linger)
+    await publisher?.closed
+  }
+
+  async #run(): Promise<void> {
+    for (let wait = RETRY_FIRST; !this.#ended; wait = Math.min(wait * 2, RETRY_LONGEST)) {
+      const publisher = this.#open()
+      this.#publisher = publisher
+      try {
+        await publisher.opened
+        this.#changed(true)
+        wait = RETRY_FIRST
+        await publisher.closed
+        if (!this.#ended) this.#changed(false)
+      } catch (error) {
+        this.#logger.debug?.(`mongrel2-fetch: a worker does not reach Mongrel2: ${error}`)
+      }
+      publisher.close()
+      if (!this.#ended) await delay(wait)
+    }
+  }
+}

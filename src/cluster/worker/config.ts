@@ -1,0 +1,45 @@
+import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options.ts'
+
+/** The environment variable that a worker process finds its configuration in, as JSON. */
+export const WORKER_VARIABLE = 'MONGREL2_FETCH_WORKER'
+
+/** What a worker loads: a module whose default export makes the app of the data. */
+export interface AppSource {
+  /** The URL of a module whose default export is a `LoadApp`. */
+  readonly module: string
+  /** What that function is called with; it has to survive JSON. */
+  readonly data?: unknown
+}
+
+/** What a worker serves. */
+export interface LoadedApp {
+  readonly handler: Mongrel2Handler
+  /** Options that JSON cannot carry: functions and the logger. They go over those of the dispatcher. */
+  readonly options?: Partial<Mongrel2Options>
+}
+
+/** Loads the app, once in each worker. */
+export type LoadApp = (data: unknown) => LoadedApp | Promise<LoadedApp>
+
+/** What the dispatcher tells a worker process when it starts it. */
+export interface WorkerConfig {
+  /** The name that its sockets have. */
+  readonly identity: string
+  /** Where it is dealt messages: the dispatcher's ROUTER. */
+  readonly dealSpec: string
+  /** Where its reports go: the dispatcher's PULL. */
+  readonly reportSpec: string
+  /** Handler threads; with one, the main thread is it. */
+  readonly threads: number
+  readonly app: AppSource
+  readonly options: Mongrel2Options
+}
+
+/** Loads the app and puts the options together. The globals are replaced before, since an app may keep the classes that it finds. */
+export async function loadSettings({ app, options }: WorkerConfig): Promise<Settings> {
+  if (options.overrideGlobalObjects === true) replaceGlobals()
+  const module: { readonly default: LoadApp } = await import(app.module)
+  const loaded = await module.default(app.data)
+  return checkOptions(loaded.handler, { ...options, ...loaded.options })
+}

@@ -1,0 +1,268 @@
+import { type Deferred, deferred } from '../../deferred.ts'
+import type { FeedbackSource } from '../../exchange/feedback.ts'
+import { ControlPort } from '../../link/control-port.ts'
+import type { Transport } from '../../link/transport.ts'
+import { zeromq } from '../../link/zeromq/transport.ts'
+import { ZmtpConnection } from '../../link/zmtp/connection.ts'
+import { zmtp } from '../../link/zmtp/transport.ts'
+import { describeError } from '../../log.ts'
+import type { Settings } from '../../options.ts'
+import { renderMultipart } from '../../wire/zmtp-frame.ts'
+import {
+  type DealtHead,
+  isDealtHead,
+  type News,
+  type Order,
+  parseDealtHead,
+  parseOrder,
+  renderJson,
+} from '../frames.ts'
+import { Attachment } from './attachment.ts'
+import type { WorkerConfig } from './config.ts'
+import { Core, type Uplink } from './core.ts'
+import type { Emission } from './emission.ts'
+import { ThreadSlot } from './thread-slot.ts'
+
+const TRANSPORTS: Readonly<Record<string, Transport>> = { zeromq, zmtp }
+/** How long replies may still be delivered at the end, in milliseconds. */
+const LINGER = 5000
+/** How long what is open may take when the dispatcher is gone, in milliseconds. */
+const ORPHAN_TIMEOUT = 10_000
+/** How long a report may wait for another to go with, in milliseconds. */
+const REPORT_DELAY = 1
+
+/** A slot, wherever it runs. */
+interface SlotHandle {
+  take(head: DealtHead, message: Buffer): void
+  obey(order: Order): void
+  lose(epoch: number): void
+  stop(timeout: number): Promise<void>
+}
+
+/**
+ * The main thread of a worker process: it has all sockets, a DEALER that messages come by, a PUSH that reports go by and a publishing
+ * half for each Mongrel2, and passes frames to the slots, which are threads or itself.
+ *
+ * The dispatcher never writes to the PUSH, so it reads all that was written before it finds out that this process is gone. That is
+ * why a report counts as told as soon as the system has taken it, and why no byte of an answer goes out before that.
+ */
+export class Hub {
+  /** Resolves when everything has been said and the process can end. */
+  readonly ended: Promise<void>
+  readonly #settings: Settings
+  readonly #slots: SlotHandle[] = []
+  readonly #attachments = new Map<number, Attachment>()
+  readonly #controlPorts = new Map<number, SharedControlPort>()
+  readonly #dealer: ZmtpConnection
+  readonly #reports: ZmtpConnection
+  readonly #ended: Deferred<void> = deferred()
+  /** What waits until the reports before it have been taken. */
+  readonly #held: (() => void)[] = []
+  /** Reports of what has been published and taken, which wait for others to go with. */
+  #told: Buffer[] = []
+  #timer: NodeJS.Timeout | undefined
+  /** Whose message the next frame is. */
+  #head: DealtHead | undefined
+  /** Resolves when all that was published so far has been taken. */
+  #taken: Promise<void> = Promise.resolve()
+  #stopping = false
+  /** Whether nobody is left to report to. */
+  #orphan = false
+
+  constructor(config: WorkerConfig, settings: Settings) {
+    this.ended = this.#ended.promise
+    this.#settings = settings
+    const report = (error: unknown) =>
+      settings.logger.error?.(`mongrel2-fetch: a worker's socket to the dispatcher failed: ${describeError(error)}`)
+    const receive = (frame: Buffer) => this.#take(frame)
+    this.#dealer = new ZmtpConnection(
+      config.dealSpec,
+      config.identity,
+      { socketType: 'DEALER', peers: ['ROUTER'], receive, heartbeats: false },
+      report,
+    )
+    this.#reports = new ZmtpConnection(
+      config.reportSpec,
+      config.identity,
+      { socketType: 'PUSH', peers: ['PULL'], receive: () => {}, heartbeats: false },
+      report,
+    )
+    // Without a dispatcher nothing more will come; what is open is answered all the same.
+    void Promise.race([this.#dealer.closed, this.#reports.closed]).then(() => this.#orphaned())
+  }
+
+  /** Sets up the slots and says so. Rejects when the app cannot be loaded. */
+  async start(config: WorkerConfig): Promise<void> {
+    if (config.threads <= 1) this.#slots.push(new Core(this.#settings, 0, this.#uplink()))
+    else {
+      const threads = Array.from({ length: config.threads }, (_, slot) => this.#startThread(config, slot))
+      this.#slots.push(...threads)
+      await Promise.all(threads.map((thread) => thread.loaded))
+    }
+    await Promise.all([this.#dealer.opened.promise, this.#reports.opened.promise])
+    this.#tell({ news: 'loaded' })
+  }
+
+  /** Asks to be replaced. */
+  leave(reason: string): void {
+    this.#tell({ news: 'leaving', reason })
+  }
+
+  #startThread(config: WorkerConfig, slot: number): ThreadSlot {
+    return new ThreadSlot(config, slot, this.#uplink(), (error) => {
+      if (this.#stopping) return
+      this.#settings.logger.error?.(`mongrel2-fetch: a handler thread ended: ${describeError(error)}`)
+      this.#tell({ news: 'ended', slot })
+      this.leave('a handler thread ended')
+    })
+  }
+
+  #take(frame: Buffer): void {
+    // If the next request is the last of this process, those before it have been answered.
+    if (this.#told.length > 0) this.#write()
+    const head = this.#head
+    this.#head = undefined
+    if (head !== undefined) this.#slots[head.slot]?.take(head, frame)
+    else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
+    else this.#obey(parseOrder(frame))
+  }
+
+  #obey(order: Order): void {
+    if (order.order === 'stop') return void this.#stop(order.timeout)
+    if (order.order === 'handOver') return this.#slots[order.slot]?.obey(order)
+    if (order.order === 'end') this.#detach(order.epoch)
+    for (const slot of this.#slots) slot.obey(order)
+    if (order.order === 'begin') this.#attach(order)
+  }
+
+  #attach(begin: Order & { order: 'begin' }): void {
+    const { link, epoch } = begin
+    const endpoint = this.#settings.endpoints[link]
+    const transport = TRANSPORTS[endpoint?.link ?? '']
+    if (endpoint === undefined || transport === undefined) return
+    let before = false
+    const { identity, logger } = this.#settings
+    const attachment = new Attachment(transport, endpoint.recvSpec, identity, logger, (attached) => {
+      if (!attached) for (const slot of this.#slots) slot.lose(epoch)
+      else if (before) for (const slot of this.#slots) slot.obey(begin)
+      before = true
+      this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
+    })
+    this.#attachments.set(epoch, attachment)
+  }
+
+  #detach(epoch: number): void {
+    this.#attachments.get(epoch)?.end()
+    this.#attachments.delete(epoch)
+    this.#controlPorts.get(epoch)?.close()
+    this.#controlPorts.delete(epoch)
+  }
+
+  #uplink(): Uplink {
+    return {
+      emit: (emission) => this.#emit(emission),
+      tell: (news) => this.#tell(news),
+      isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
+      drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
+      feedback: (epoch, spec) => this.#controlPort(epoch, spec),
+    }
+  }
+
+  #controlPort(epoch: number, spec: string): FeedbackSource {
+    const known = this.#controlPorts.get(epoch) ?? new SharedControlPort(spec)
+    this.#controlPorts.set(epoch, known)
+    return { bytesWritten: () => known.bytesWritten(), close: () => {} }
+  }
+
+  #emit({ before, publication, after }: Emission): void {
+    if (before !== undefined) this.#write(before)
+    this.#inOrder(() => {
+      if (publication !== undefined) {
+        this.#attachments.get(publication.epoch)?.publisher?.publish([...publication.replies])
+      }
+      if (after !== undefined) this.#writeWhenTaken(after)
+    })
+  }
+
+  #tell(news: News): void {
+    const frame = renderJson(news)
+    // Another slot answers next on that connection: what was published here has to be on its way.
+    if (news.news === 'handedOver') this.#inOrder(() => this.#writeWhenTaken(frame))
+    else this.#write(frame)
+  }
+
+  /** Acts at once, or when the system has taken the reports before. */
+  #inOrder(action: () => void): void {
+    if (this.#held.length === 0 && this.#isTold()) action()
+    else this.#held.push(action)
+  }
+
+  #isTold(): boolean {
+    return this.#orphan || this.#reports.waitingBytes === 0
+  }
+
+  readonly #written = (): void => {
+    while (this.#held.length > 0 && this.#isTold()) this.#held.shift()?.()
+  }
+
+  #orphaned(): void {
+    this.#orphan = true
+    this.#written()
+    void this.#stop(ORPHAN_TIMEOUT)
+  }
+
+  #writeWhenTaken(frame: Buffer): void {
+    this.#taken = this.#taken
+      .then(() => this.#allTaken())
+      .then(() => {
+        this.#told.push(frame)
+        this.#timer ??= setTimeout(() => this.#write(), REPORT_DELAY)
+      })
+  }
+
+  async #allTaken(): Promise<void> {
+    for (const { publisher } of this.#attachments.values()) await publisher?.drained()
+  }
+
+  #write(frame?: Buffer): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const frames = this.#told
+    this.#told = []
+    if (frame !== undefined) frames.push(frame)
+    if (frames.length > 0) this.#reports.write(renderMultipart(frames), this.#written)
+  }
+
+  async #stop(timeout: number): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    await Promise.all(this.#slots.map((slot) => slot.stop(timeout)))
+    await this.#taken
+    await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close(LINGER)))
+    this.#write()
+    this.#reports.end(LINGER)
+    await this.#reports.closed
+    this.#ended.resolve()
+  }
+}
+
+/** One control port for all slots, which takes one question at a time. */
+class SharedControlPort {
+  readonly #port: ControlPort
+  #answer: Promise<Map<number, number>> | undefined
+
+  constructor(spec: string) {
+    this.#port = new ControlPort(spec)
+  }
+
+  bytesWritten(): Promise<Map<number, number>> {
+    this.#answer ??= this.#port.bytesWritten().finally(() => {
+      this.#answer = undefined
+    })
+    return this.#answer
+  }
+
+  close(): void {
+    this.#port.close()
+  }
+}

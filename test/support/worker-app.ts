@@ -1,0 +1,100 @@
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { threadId } from 'node:worker_threads'
+import type { LoadedApp } from '../../src/cluster/worker/config.ts'
+import { upgradeWebSocket } from '../../src/index.ts'
+
+/** The app of the tests with workers. `data` may name a file without which it does not load. */
+export default function load(data: unknown): LoadedApp {
+  if (typeof data === 'string' && !existsSync(data)) process.exit(7)
+  return { handler: { fetch } }
+}
+
+const leaked: Buffer[] = []
+
+async function fetch(request: Request): Promise<Response> {
+  const url = new URL(request.url)
+  switch (url.pathname) {
+    case '/worker':
+      return new Response(`${process.pid}.${threadId}`)
+    case '/sleep':
+      await sleep(Number(url.searchParams.get('ms')))
+      return new Response(`${process.pid}.${threadId}`)
+    case '/never':
+      return await new Promise<Response>(() => {})
+    case '/loop':
+      return loop()
+    case '/exit':
+      return process.exit(3)
+    case '/last-words':
+      return new Response(lastWords(Number(url.searchParams.get('ms'))))
+    case '/throw':
+      setImmediate(() => {
+        throw new Error('nobody catches this')
+      })
+      return new Response('thrown')
+    case '/leak':
+      leaked.push(Buffer.alloc(Number(url.searchParams.get('bytes')), 1))
+      return new Response(String(process.pid))
+    case '/stream':
+      return new Response(ticks(Number(url.searchParams.get('count')), Number(url.searchParams.get('ms'))))
+    case '/bytes':
+      return new Response(bytes(Number(url.searchParams.get('size'))))
+    case '/socket':
+      return socketOf(request)
+    case '/echo':
+      return new Response(await request.arrayBuffer())
+    default:
+      return new Response(url.pathname)
+  }
+}
+
+function loop(): never {
+  for (;;);
+}
+
+/** A WebSocket that says its worker's name, and then what it is told. */
+function socketOf(request: Request): Response {
+  const { socket, response } = upgradeWebSocket(request)
+  socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
+  socket.onmessage = ({ data }) => socket.send(data)
+  return response
+}
+
+/** A body that begins after a while, and is as much as its process says. */
+function lastWords(milliseconds: number): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async start(controller) {
+      await sleep(milliseconds)
+      controller.enqueue(Buffer.from('last words'))
+      // In the next turn they have been published.
+      setImmediate(() => setImmediate(() => process.kill(process.pid, 'SIGKILL')))
+    },
+  })
+}
+
+function ticks(count: number, milliseconds: number): ReadableStream<Uint8Array> {
+  let sent = 0
+  return new ReadableStream({
+    async pull(controller) {
+      if (sent > 0) await sleep(milliseconds)
+      controller.enqueue(Buffer.from(`${process.pid} ${sent++}\n`))
+      if (sent === count) controller.close()
+    },
+  })
+}
+
+function bytes(size: number): ReadableStream<Uint8Array> {
+  let left = size
+  return new ReadableStream(
+    {
+      pull(controller) {
+        const chunk = Buffer.alloc(Math.min(left, 16 * 1024), left & 0xff)
+        left -= chunk.length
+        controller.enqueue(chunk)
+        if (left === 0) controller.close()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}
