@@ -205,8 +205,11 @@ export class Connection {
     if (this.#exchanges.length > 0 || this.#waiting > 0) {
       if (!this.#pipelining) this.pacing.pipelines(performance.now())
       this.#pipelining = true
-    } else if (this.#pipelining) this.pacing.askedAhead(performance.now())
-    else this.pacing.asked()
+    } else if (!this.#pipelining || this.pacing.settled(performance.now())) {
+      // One that has pipelined may do so again, and ask before it has read: only when it must have read all is it believed.
+      this.#pipelining = false
+      this.pacing.asked()
+    }
     this.#exchanges.push(exchange)
     if (!exchange.facts.persistent) this.deaf = true
   }

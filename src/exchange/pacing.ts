@@ -42,8 +42,6 @@ export interface Pacing {
   undelivered(now: number): number
   /** It asked before it had been answered, so that it may have done so before. */
   pipelines(now: number): void
-  /** It asked with nothing under way, but does not always wait for its answers: it has read something not long ago. */
-  askedAhead(now: number): void
   /** When `allowance` is worth asking again though no credits came; undefined where only credits help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
@@ -101,8 +99,6 @@ export class CreditPacing implements Pacing {
     return this.#outstanding
   }
   pipelines(): void {}
-
-  askedAhead(): void {}
 
   retryAt(): undefined {
     return undefined
@@ -240,16 +236,6 @@ export class EstimatePacing implements Pacing {
     }
     this.outstanding.unshift(...doubtful)
     this.#takenAsRead = []
-  }
-
-  /** It is not the slowest of clients, so that what it may not have yet is with Mongrel2 and not behind what it does not read. */
-  askedAhead(now: number): void {
-    const latest = now + DELIVERY_TIME
-    this.outstanding = this.outstanding.map((message) => ({
-      ...message,
-      deliveredAt: Math.min(message.deliveredAt, latest),
-    }))
-    this.#idleAt = Math.min(this.#idleAt, now)
   }
 
   retryAt(now: number): number | undefined {

@@ -131,17 +131,6 @@ describe('EstimatePacing', () => {
     expect(fill(pacing, 10, 500)).toBe(4)
   })
 
-  it('takes everything as delivered within 200 ms once a client that pipelines asks again', () => {
-    const pacing = new EstimatePacing(SETTINGS)
-    pacing.published(1024 * KIB, 0) // a minute, for the slowest client
-    expect(fill(pacing, 64 * KIB, 100)).toBe(14)
-    pacing.askedAhead(1000)
-    expect([pacing.allowance(10, true, 1199), pacing.settled(1199)]).toEqual([0, false])
-    expect([pacing.allowance(10, true, 1200), pacing.settled(1200)]).toEqual([10, true])
-    pacing.published(10, 1200)
-    expect(pacing.retryAt(1200)).toBe(1400)
-  })
-
   it('never lets more than 15 messages wait for a client that reads 16 KiB a second', () => {
     const turn = fc.record({
       wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 })),
