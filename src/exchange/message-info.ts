@@ -2,12 +2,14 @@ import type { Message } from '../wire/message.ts'
 import type { MessageInfo, UploadInfo } from './handler.ts'
 import type { Origin } from './origin.ts'
 
-/** What Mongrel2 says about a request; most handlers never ask, so what costs something is read when they do. */
+/** What Mongrel2 says about a request; most handlers never ask for its headers, so these are put together when they do. */
 export class LazyMessageInfo implements MessageInfo {
   readonly sender: string
   readonly connectionId: number
+  readonly pattern: string
   readonly remoteAddress: string
   readonly scheme: string
+  readonly version: string
   declare readonly upload?: UploadInfo
   readonly #message: Message
   #headers: Readonly<Record<string, string>> | undefined
@@ -15,18 +17,12 @@ export class LazyMessageInfo implements MessageInfo {
   constructor(message: Message, origin: Origin, upload: UploadInfo | undefined) {
     this.sender = message.sender
     this.connectionId = message.connectionId
+    this.pattern = message.headers.own('PATTERN') ?? ''
     this.remoteAddress = origin.remoteAddress
     this.scheme = origin.scheme
+    this.version = message.headers.own('VERSION') ?? ''
     if (upload !== undefined) this.upload = upload
     this.#message = message
-  }
-
-  get pattern(): string {
-    return this.#message.headers.own('PATTERN') ?? ''
-  }
-
-  get version(): string {
-    return this.#message.headers.own('VERSION') ?? ''
   }
 
   get headers(): Readonly<Record<string, string>> {
@@ -36,7 +32,6 @@ export class LazyMessageInfo implements MessageInfo {
 
   /** All of it, as `JSON.stringify` asks for it. */
   toJSON(): MessageInfo {
-    const { pattern, version, headers } = this
-    return { ...this, pattern, version, headers }
+    return { ...this, headers: this.headers }
   }
 }

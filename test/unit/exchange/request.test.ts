@@ -160,6 +160,15 @@ describe('env.mongrel2', () => {
       target: '/a?b',
       headers: { PATTERN: '/a', QUERY: 'b' },
     })
+    const { headers: _headers, ...others } = env.mongrel2
+    expect(Object.keys(others).sort()).toEqual([
+      'connectionId',
+      'pattern',
+      'remoteAddress',
+      'scheme',
+      'sender',
+      'version',
+    ])
     expect(JSON.parse(JSON.stringify(env))).toEqual({
       mongrel2: {
         sender: SENDER,
