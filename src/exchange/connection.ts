@@ -8,6 +8,9 @@ import type { Pacing } from './pacing.ts'
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
 
+/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
+const UNREAD = 64 * 1024 * 1024
+
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
   /** At the end of this turn `take` is called. */
@@ -353,16 +356,18 @@ export class Connection {
 
   /** Takes the reply that closes the connection. */
   #takeLast(replies: Buffer[], now: number): void {
-    if (this.upload?.streamed !== true) {
-      replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    } else {
+    const unread = this.upload?.streamed === true
+    if (unread) {
       if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
       this.#readAt ??= now + this.pacing.readTime
       if (this.#readAt > now) return this.#waitUntil(this.#readAt, now)
-      // While Mongrel2 waits for credits it does not look at a close; a cancel ends it at once. Since there is something that it has not
-      // read, that resets the connection, and what the client has not read either is lost: so the answer has to have arrived.
-      replies.push(renderControl(this.sender, [this.id], { cancel: true }))
+      // A close resets the connection while there is something that Mongrel2 has not read, and what the client has not read either is
+      // lost: so the answer has to have arrived.
     }
+    replies.push(renderReply(this.sender, [this.id], [CLOSE]))
+    // Mongrel2 finds the connection closed by reading to its end, for which it needs credits. No `cancel`: it closes the socket under
+    // a read that is waiting, which goes on to take the first bytes of the next client whose socket gets the same number.
+    if (unread) replies.push(renderControl(this.sender, [this.id], { credits: UNREAD }))
     this.#end()
     this.#owner.closed(this)
   }

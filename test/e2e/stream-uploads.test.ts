@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { Gate } from '../support/gate.ts'
@@ -164,7 +165,7 @@ describe('A streamed body that nobody reads', () => {
   })
 
   it.each(['over 1 MiB', 'whose client stops sending'])(
-    '%s is cancelled: the answer arrives, the connection ends',
+    '%s is given up: the answer arrives, the connection ends',
     async (what) => {
       await serve(() => new Response('enough'))
       const client = connect()
@@ -176,13 +177,36 @@ describe('A streamed body that nobody reads', () => {
     },
   )
 
-  it('is cancelled only when a client that takes its time has read the answer', async () => {
+  it('is given up only when a client that takes its time has read the answer', async () => {
     await serve(() => new Response(bytesOf(MIB)), {}, true)
     const client = connect()
     client.pace(512 * KIB)
     client.send(head('/', 50 * MIB)).send(bytesOf(8 * MIB))
     expect(sha256((await client.response()).body)).toBe(sha256(bytesOf(MIB)))
     await client.closed
+  })
+
+  it('takes nothing from the client that comes next', async () => {
+    await serve((request) => new Response(request.method))
+    let given = 0
+    const uploads = Array.from({ length: 400 }, async (_, number) => {
+      await sleep(number * 5)
+      const client = connect()
+        .send(head('/', 5 * MIB))
+        .send(bytesOf(100_000))
+      await client.response()
+      await client.closed
+      given++
+    })
+    // The socket of one that was given up has its number taken at once; Mongrel2 still reads from the one that had it.
+    const others = Array.from({ length: 12 }, async () => {
+      while (given < uploads.length) {
+        const client = connect().send(GET.repeat(5))
+        for (let answer = 0; answer < 5; answer++) expect((await client.response()).body.toString()).toBe('GET')
+        client.destroy()
+      }
+    })
+    await Promise.all([...uploads, ...others])
   })
 
   it('of an answer that closes is thrown away before the end', async () => {
