@@ -1,3 +1,4 @@
+import { DELIVER_OUTSTANDING_MSGS } from '../../src/wire/limits.ts'
 import { contentOf, digestOf, type Expected, expectContent, expectText } from './content.ts'
 import type { FrontSetup } from './front.ts'
 
@@ -43,6 +44,8 @@ const LARGEST_LEFT = MIB
 const LARGEST_CHUNK = 100 * KIB
 /** More than `maxPipelined`, so that some have to wait. */
 const MOST_PIPELINED = 40
+/** Answers that may wait in Mongrel2 for a connection without flow control, less the one that closes it. */
+const MOST_PLACES = DELIVER_OUTSTANDING_MSGS - 1
 
 /** Kinds of traffic by how often they come, in parts of a hundred. */
 const MIX: readonly (readonly [share: number, make: (setup: FrontSetup) => Plan])[] = [
@@ -116,8 +119,11 @@ function unread(): PlannedRequest {
 /**
  * Many at once, with a large body among them now and then. Nothing follows a body that Mongrel2 stores: what it reads together with
  * the end of one goes into the file, and what is left of the next request it answers with a 400 of its own, ahead of all others.
+ *
+ * Only with credits are they more than Mongrel2 has places for, and does the connection go on: see the README for what becomes of others.
  */
-function pipelined({ uploads }: FrontSetup): Plan {
+function pipelined({ uploads, pacing }: FrontSetup): Plan {
+  if (pacing !== 'credits') return pipelinedSmall()
   const requests: PlannedRequest[] = []
   for (let left = random(2, MOST_PIPELINED); left > 0; left--) {
     const request = oneOfMany()
@@ -125,6 +131,15 @@ function pipelined({ uploads }: FrontSetup): Plan {
     if (request.last || (request.stored && uploads === 'file')) break
   }
   return { requests }
+}
+
+/** No more than there are places for the answers, on a connection that is left behind them. */
+function pipelinedSmall(): Plan {
+  const requests = Array.from({ length: random(1, MOST_PLACES - 1) }, () =>
+    random(0, 9) === 0 ? echo(random(1, KIB)) : small(),
+  )
+  const chunked = requests.findIndex(({ last }) => last)
+  return { requests: chunked === -1 ? [...requests, { ...small(), last: true }] : requests.slice(0, chunked + 1) }
 }
 
 function oneOfMany(): PlannedRequest {
