@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Publisher } from '../link/link.ts'
 import { renderHead } from '../wire/http.ts'
-import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderControl, renderReply } from '../wire/reply.ts'
 import type { EndStatus } from './dealing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 
@@ -13,9 +13,9 @@ const REPEAT_DELAY = 2000
 /** Ends connections of one Mongrel2 in place of the worker that had them, those of one turn together. */
 export class Endings {
   readonly #publisher: Publisher
-  #now: Buffer[] = []
-  #cancels: Buffer[] = []
-  #repeats: Buffer[] = []
+  #now: Reply[] = []
+  #cancels: Reply[] = []
+  #repeats: Reply[] = []
 
   constructor(publisher: Publisher) {
     this.#publisher = publisher
@@ -38,11 +38,11 @@ export class Endings {
     this.#repeats = []
   }
 
-  #later(replies: Buffer[], delay: number): void {
+  #later(replies: Reply[], delay: number): void {
     if (replies.length > 0) setTimeout(() => this.#publish(replies), delay).unref()
   }
 
-  #publish(replies: Buffer[]): void {
+  #publish(replies: Reply[]): void {
     if (replies.length > 0) this.#publisher.publish(replies)
   }
 }

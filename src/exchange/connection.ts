@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
 
@@ -317,7 +317,7 @@ export class Connection {
   }
 
   /** Appends what may go out now, as replies; called at the end of a turn. */
-  take(replies: Buffer[], now: number): number {
+  take(replies: Reply[], now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
@@ -355,7 +355,7 @@ export class Connection {
   }
 
   /** Takes the reply that closes the connection. */
-  #takeLast(replies: Buffer[], now: number): void {
+  #takeLast(replies: Reply[], now: number): void {
     const unread = this.upload?.streamed === true
     if (unread) {
       if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
