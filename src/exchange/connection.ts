@@ -268,10 +268,7 @@ export class Connection {
   /** Resolves when more may be written; undefined when it may be at once. */
   writable(): Promise<void> | undefined {
     if (this.gone) return undefined
-    if (this.#waiting >= this.pacing.waitingLimit) {
-      this.#room ??= deferred()
-      return this.#room.promise
-    }
+    if (this.#waiting >= this.pacing.waitingLimit) return this.#roomy()
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
@@ -408,6 +405,13 @@ export class Connection {
     this.#waiting = 0
     clearTimeout(this.#retry)
     this.#makeRoom()
+  }
+
+  /** What made room here may have filled the publisher: a message that goes out now would carry no more than one chunk. */
+  async #roomy(): Promise<void> {
+    this.#room ??= deferred()
+    await this.#room.promise
+    if (!this.gone && this.#owner.publisher.full) await this.#owner.publisher.drained()
   }
 
   #makeRoom(): void {
