@@ -1,15 +1,12 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, type Reply, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
-
-/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
-const UNREAD = 64 * 1024 * 1024
 
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
@@ -361,10 +358,8 @@ export class Connection {
       // A close resets the connection while there is something that Mongrel2 has not read, and what the client has not read either is
       // lost: so the answer has to have arrived.
     }
-    replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    // Mongrel2 finds the connection closed by reading to its end, for which it needs credits. No `cancel`: it closes the socket under
-    // a read that is waiting, which goes on to take the first bytes of the next client whose socket gets the same number.
-    if (unread) replies.push(renderControl(this.sender, [this.id], { credits: UNREAD }))
+    if (unread) replies.push(...renderCloseAmidBody(this.sender, this.id))
+    else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
     this.#end()
     this.#owner.closed(this)
   }

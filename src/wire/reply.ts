@@ -36,6 +36,18 @@ export function joinReply(reply: Reply): Buffer {
   return Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
 }
 
+/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
+const UNREAD = 64 * 1024 * 1024
+
+/**
+ * Renders what closes a connection amid a streamed body that nobody reads further: Mongrel2 finds it closed by reading to its end, for
+ * which it needs credits. No `cancel`: that closes the socket under a read that is waiting, which goes on to take the first bytes of the
+ * next client whose socket gets the same number.
+ */
+export function renderCloseAmidBody(sender: string, connectionId: number): Reply[] {
+  return [renderReply(sender, [connectionId], [CLOSE]), renderControl(sender, [connectionId], { credits: UNREAD })]
+}
+
 /** What Mongrel2 is told about a connection, instead of bytes for its client. */
 export type Control =
   /** Counts as activity of the client: the connection's idle time begins anew. */
