@@ -251,6 +251,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
         if (slot !== undefined) this.#dealing.remove(slot)
         return this.#flushLater()
       }
+      case 'line':
+        return this.#logger[news.level]?.(news.line)
+      case 'failed':
       case 'heard':
         return
       case 'leaving':
@@ -267,7 +270,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     this.#flush()
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended worker ${worker.pid}`)
     else this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason}`)
-    this.#seats.vacate(worker)
+    this.#seats.vacate(worker, reason)
     if (this.#seats.failing) for (const { willing } of this.#lives.values()) willing.resolve()
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }

@@ -24,7 +24,7 @@ export interface SeatsOwner {
 
 /** Keeps so many worker processes running, and replaces them without a gap. */
 export class Seats {
-  /** Resolves when each seat has had a worker that was ready. */
+  /** Resolves when each seat has had a worker that was ready; rejects when one ended before it had loaded the app. */
   readonly filled: Promise<void>
   readonly #seats: Seat[]
   readonly #owner: SeatsOwner
@@ -50,7 +50,7 @@ export class Seats {
     for (const seat of this.#seats) this.#start(seat)
   }
 
-  /** Replaces all workers; resolves when those of now are gone. */
+  /** Replaces all workers; resolves when those of now are gone. Rejects when the app cannot be loaded: then those of now stay for a while. */
   async reload(): Promise<void> {
     const gone = this.#seats.map((seat) => {
       // One that is starting may have read what was there before.
@@ -84,7 +84,7 @@ export class Seats {
   }
 
   /** A worker is gone. */
-  vacate(worker: WorkerProcess): void {
+  vacate(worker: WorkerProcess, reason: string): void {
     this.#leaving.get(worker)?.resolve()
     this.#leaving.delete(worker)
     for (const seat of this.#seats) {
@@ -93,6 +93,7 @@ export class Seats {
         if (seat.next === undefined && seat.timer === undefined) this.#start(seat)
       } else if (seat.next === worker) {
         seat.next = undefined
+        if (!worker.loaded) this.#complain(seat, reason)
         this.#startLater(seat)
       }
     }
@@ -116,6 +117,14 @@ export class Seats {
     const wait = Math.min(BACKOFF_FIRST * 2 ** this.#failures, BACKOFF_LONGEST)
     this.#failures++
     seat.timer = setTimeout(() => this.#start(seat), wait)
+  }
+
+  #complain({ current }: Seat, reason: string): void {
+    const error = new Mongrel2Error('load_failed', `a worker could not load the app: ${reason}`)
+    this.#filled.reject(error)
+    if (current === undefined) return
+    this.#leaving.get(current)?.reject(error)
+    this.#leaving.delete(current)
   }
 
   async #departure(worker: WorkerProcess): Promise<void> {
