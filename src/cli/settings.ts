@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
+import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { checkOptions, checkTimeout, type Mongrel2Options } from '../options.ts'
@@ -18,6 +20,10 @@ export interface CommandSettings {
   readonly exportName: string
   /** For `serveMongrel2`, checked. */
   readonly options: Mongrel2Options
+  /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
+  readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
+  /** The configuration file, if there is one. */
+  readonly config: string | undefined
   readonly logger: Logger
   /** How long open requests may take after the first signal, in milliseconds. */
   readonly closeTimeout: number
@@ -39,11 +45,15 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
   const file = await readConfigFile(typeof path === 'string' ? path : undefined)
   const given = new Map([...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags])
   const logger = loggerOf(given)
+  const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
+  const options = checkedOptions(given, file?.values ?? {}, logger)
   for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
   return {
-    app: resolve(textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')),
+    app: resolve(app),
     exportName: textOf(given, 'export') ?? 'default',
-    options: checkedOptions(given, file?.values ?? {}, logger),
+    options,
+    workers: workersOf(given, options),
+    config: file?.path,
     logger,
     closeTimeout: closeTimeoutOf(given),
     port: portOf(given),
@@ -54,9 +64,9 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
 function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unknown>>, logger: Logger): Mongrel2Options {
   if (!given.has('zeromq')) missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
   const options: Record<string, unknown> = { overrideGlobalObjects: true, logger }
-  for (const { key, library } of OPTIONS) {
+  for (const { key, group } of OPTIONS) {
     const value = given.get(key)?.value
-    if (!library || value === undefined) continue
+    if (group !== 'server' || value === undefined) continue
     const [outer = key, inner] = key.split('.')
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
@@ -66,6 +76,19 @@ function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unkno
   const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked
   named(given, () => checkOptions(() => new Response(), checked))
   return unchecked
+}
+
+/** Any option of theirs asks for workers. */
+function workersOf(given: GivenOptions, options: Mongrel2Options): CommandSettings['workers'] {
+  const rows = OPTIONS.filter(({ key, group }) => group === 'workers' && given.has(key))
+  if (rows.length === 0) return undefined
+  const asked = given.get('workers')?.value ?? 1
+  const workers: Omit<WorkersOptions, 'app' | 'options'> = {
+    ...Object.fromEntries(rows.map(({ key }) => [key, given.get(key)?.value])),
+    workers: asked === 'auto' ? availableParallelism() : Number(asked),
+  }
+  named(given, () => checkWorkersOptions({ ...workers, app: { module: '' }, options }))
+  return workers
 }
 
 function closeTimeoutOf(given: GivenOptions): number {

@@ -84,6 +84,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
   #turn: NodeJS.Immediate | undefined
   #noWorkers: Deferred<void> | undefined
   #closing = false
+  #lossReason = ''
 
   constructor(settings: WorkersSettings, point: ExchangePoint) {
     this.#settings = settings
@@ -269,7 +270,12 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     }
     this.#flush()
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended worker ${worker.pid}`)
-    else this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason}`)
+    else {
+      // Workers that end for one reason are lost together, or again and again.
+      const [line] = reason.split('\n', 1)
+      this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason === this.#lossReason ? line : reason}`)
+      this.#lossReason = reason
+    }
     this.#seats.vacate(worker, reason)
     if (this.#seats.failing) for (const { willing } of this.#lives.values()) willing.resolve()
     if (this.#workers.size === 0) this.#noWorkers?.resolve()

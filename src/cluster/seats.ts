@@ -56,7 +56,10 @@ export class Seats {
       // One that is starting may have read what was there before.
       const { next } = seat
       seat.next = undefined
-      next?.kill('it is replaced')
+      if (next !== undefined) {
+        next.stopping = true
+        next.kill('it is replaced')
+      }
       this.#start(seat)
       return seat.current === undefined ? undefined : this.#departure(seat.current)
     })
