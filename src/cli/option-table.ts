@@ -112,6 +112,11 @@ const LIBRARY = {
     otherwise: 'found out',
     summary: 'Mongrel2 runs with download.flow_control and several processes pull from its Handler.',
   },
+  shared: {
+    kind: 'boolean',
+    otherwise: 'false',
+    summary: 'Take stored bodies whose beginning went to another process that pulls from the same Handler.',
+  },
   maxInFlight: { kind: 'integer', value: 'N', otherwise: '1024', summary: 'Handlers that run at once.' },
   maxQueued: {
     kind: 'integer',

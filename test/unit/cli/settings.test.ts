@@ -37,6 +37,7 @@ const CASES: Record<
   'uploads.tempStore': ['aXXXXXX', 'bXXXXXX', 'cXXXXXX', ({ options }) => options.uploads?.tempStore],
   'uploads.keep': ['true', 'false', 'true', ({ options }) => options.uploads?.keep],
   flowControl: ['true', 'false', 'true', ({ options }) => options.flowControl],
+  shared: ['true', 'false', 'true', ({ options }) => options.shared],
   maxInFlight: ['1', '2', '3', ({ options }) => options.maxInFlight],
   maxQueued: ['1', '2', '3', ({ options }) => options.maxQueued],
   maxPipelined: ['1', '2', '3', ({ options }) => options.maxPipelined],
