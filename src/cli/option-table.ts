@@ -71,6 +71,11 @@ const COMMAND = {
     otherwise: '10000',
     summary: 'How long open requests may take after the first signal.',
   },
+  direct: {
+    kind: 'boolean',
+    otherwise: 'false',
+    summary: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  },
   port: {
     kind: 'integer',
     value: 'N',
@@ -255,6 +260,7 @@ function option(key: OptionKey, row: Row, group: Option['group']): Option {
 
 /** The options that a subcommand takes as flags. */
 export function flagsOf(command: 'serve' | 'dev'): Option[] {
-  const others = ({ key, group }: Option) => (command === 'serve' ? key === 'port' : group === 'workers')
+  const others = ({ key, group }: Option) =>
+    command === 'serve' ? key === 'port' : key === 'direct' || group === 'workers'
   return OPTIONS.filter((option) => option.key !== 'app' && !others(option))
 }

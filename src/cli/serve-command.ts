@@ -5,6 +5,7 @@ import type { EndpointInput } from '../options.ts'
 import { CommandError, type Ending } from './exit-code.ts'
 import type { GivenOptions } from './given.ts'
 import { reloadBySignal } from './reload-by-signal.ts'
+import { serveDirectly } from './serve-directly.ts'
 import { serveModule } from './serve-module.ts'
 import { serveWithWorkerProcesses } from './serve-with-worker-processes.ts'
 import { notifyServiceManager } from './service-manager.ts'
@@ -16,22 +17,21 @@ import { version } from './version.ts'
 interface Server {
   readonly ready: Promise<void>
   close(options: { timeout: number }): Promise<void>
-  stats(): { messages: number; workers?: readonly { pid: number }[] }
+  stats(): { messages?: number; workers?: readonly { pid: number }[] }
   reload?(): Promise<void>
 }
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
 export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   const settings = await settingsOf(flags)
-  const { logger, closeTimeout, workers } = settings
+  const { logger, closeTimeout } = settings
   const app = relative(process.cwd(), settings.app)
   let server: Server | undefined
   const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
   logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} starts ${app}, process ${process.pid}`)
 
-  const begun: Promise<Server> =
-    workers === undefined ? serveModule(settings) : Promise.resolve(serveWithWorkerProcesses(settings, workers))
+  const begun: Promise<Server> = begin(settings)
   const reloading = reloadBySignal(begun, logger)
   const first = await Promise.race([begun, stopped, failed])
   if (typeof first !== 'object') return first === 'failed' ? 'failed' : 'ok'
@@ -52,9 +52,16 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
     logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
   await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
   await server.close({ timeout: closeTimeout })
-  logger.info?.(`mongrel2-fetch ended ${app} after ${server.stats().messages} messages`)
+  const { messages } = server.stats()
+  logger.info?.(`mongrel2-fetch ended ${app}${messages === undefined ? '' : ` after ${messages} messages`}`)
   if (typeof came === 'object') throw came
   return came === 'failed' ? 'failed' : 'ok'
+}
+
+async function begin(settings: CommandSettings): Promise<Server> {
+  const { workers, direct } = settings
+  if (workers === undefined) return await serveModule(settings)
+  return direct ? serveDirectly(settings, workers) : serveWithWorkerProcesses(settings, workers)
 }
 
 /** Resolves after the first error that nobody caught: the app cannot be relied on any more, but what is open can be answered. */
@@ -85,9 +92,10 @@ function endpointsOf({ options }: CommandSettings): string {
     .join(' and ')
 }
 
-function workersText({ workers }: CommandSettings): string {
+function workersText({ workers, direct }: CommandSettings): string {
   if (workers === undefined) return ''
   const { workers: processes = 1, threads = 1 } = workers
   const each = threads === 1 ? '' : ` with ${threads} threads each`
-  return ` by ${processes} worker ${processes === 1 ? 'process' : 'processes'}${each}`
+  const how = direct ? `, which ${processes === 1 ? 'pulls' : 'pull'} directly` : each
+  return ` by ${processes} worker ${processes === 1 ? 'process' : 'processes'}${how}`
 }

@@ -22,6 +22,8 @@ export interface CommandSettings {
   readonly options: Mongrel2Options
   /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
+  /** Whether worker processes pull for themselves. */
+  readonly direct: boolean
   /** The configuration file, if there is one. */
   readonly config: string | undefined
   readonly logger: Logger
@@ -53,6 +55,7 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
     exportName: textOf(given, 'export') ?? 'default',
     options,
     workers: workersOf(given, options),
+    direct: isDirect(given),
     config: file?.path,
     logger,
     closeTimeout: closeTimeoutOf(given),
@@ -78,10 +81,22 @@ function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unkno
   return unchecked
 }
 
+const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
+
+function isDirect(given: GivenOptions): boolean {
+  if (given.get('direct')?.value !== true) return false
+  for (const key of NEEDS_DISPATCHER) {
+    const from = given.get(key)?.from
+    if (from !== undefined)
+      throw new CommandError('usage', `${from}: expected none with --direct: a dispatcher does that`)
+  }
+  return true
+}
+
 /** Any option of theirs asks for workers. */
 function workersOf(given: GivenOptions, options: Mongrel2Options): CommandSettings['workers'] {
   const rows = OPTIONS.filter(({ key, group }) => group === 'workers' && given.has(key))
-  if (rows.length === 0) return undefined
+  if (rows.length === 0 && !isDirect(given)) return undefined
   const asked = given.get('workers')?.value ?? 1
   const workers: Omit<WorkersOptions, 'app' | 'options'> = {
     ...Object.fromEntries(rows.map(({ key }) => [key, given.get(key)?.value])),

@@ -66,13 +66,13 @@ export interface DispatcherStatistics {
 }
 
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */
-export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
+export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, WorkerObserver {
   readonly ready: Promise<void>
   readonly #settings: WorkersSettings
   readonly #logger: Logger
   readonly #point: ExchangePoint
   readonly #dealing: Dealing
-  readonly #seats: Seats
+  readonly #seats: Seats<WorkerProcess>
   readonly #workers = new Set<WorkerProcess>()
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()

@@ -1,6 +1,9 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CommandRun, Workplace } from '../support/command.ts'
+import { lacks } from '../support/embedded.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { ServiceManager } from '../support/service-manager.ts'
 
@@ -140,6 +143,7 @@ describe('mongrel2-fetch serve with workers', () => {
   it.each([
     ['a process', ['-p', '2']],
     ['a thread', ['--threads', '2']],
+    ['a process that pulls for itself', ['-p', '2', '--direct']],
   ])('ends with 3 and says why when %s cannot load the app', async (_, flags) => {
     place.write('app.ts', "enum Day { today }\nthrow new Error('not ' + Day[0])")
     const run = start(...flags)
@@ -150,8 +154,11 @@ describe('mongrel2-fetch serve with workers', () => {
     expect(run.stdout).toBe('')
   })
 
-  it('ends at once on a second signal, and its workers with it', async () => {
-    const run = await serve('-p', '2')
+  it.each([
+    ['', []],
+    [' directly', ['--direct']],
+  ])('ends at once on a second signal, and its workers that pull%s with it', async (_, flags) => {
+    const run = await serve('-p', '2', ...flags)
     ask('/never').catch(() => {})
     await run.prints(/^never$/m)
     run.signal('SIGTERM')
@@ -161,6 +168,72 @@ describe('mongrel2-fetch serve with workers', () => {
     run.signal('SIGTERM')
     expect(await run.ended).toBe(143)
     await expect.poll(() => startedBy(run).filter(isAlive)).toEqual([])
+  })
+})
+
+describe('mongrel2-fetch serve --direct', () => {
+  it('has every process pull for itself, and ends with 0 when they have answered', async () => {
+    const run = await serve('-p', '2', '--direct')
+    expect(run.stdout).toBe(
+      `mongrel2-fetch serves app.ts at ${mongrel2.endpoint} by 2 worker processes, which pull directly\n`,
+    )
+    const answers = await Promise.all(Array.from({ length: 4 }, () => answer('/sleep')))
+    expect(new Set(answers.map(([pid]) => Number(pid)))).toEqual(new Set(startedBy(run)))
+    const last = answer('/sleep')
+    await expect.poll(() => run.stdout.match(/^sleeps$/gm)?.length).toBe(5)
+    run.signal('SIGTERM')
+    expect((await last)[2]).toBe('1')
+    expect(await run.ended).toBe(0)
+    expect(startedBy(run)).toHaveLength(2)
+    for (const pid of startedBy(run)) {
+      expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch ended worker ${pid}$`, 'm'))
+    }
+  })
+
+  it.skipIf(lacks('stored uploads'))(
+    'takes stored bodies whose beginning and end came to different processes',
+    async () => {
+      place.write('app.ts', 'export default async (request: Request) => new Response(await request.arrayBuffer())')
+      const run = await serve('-p', '2', '--direct')
+      for (let round = 0; round < 5; round++) {
+        const body = Buffer.alloc(100_000, `round ${round}`)
+        const response = await fetch(`http://127.0.0.1:${mongrel2.port}/`, { method: 'POST', body })
+        expect(response.status).toBe(200)
+        expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+      }
+      await expect.poll(() => readdirSync(join(mongrel2.directory, 'tmp'))).toEqual([])
+      expect(run.stderr).not.toContain('refused')
+    },
+  )
+
+  it('starts another for one that dies, later and later while it does not come up', async () => {
+    const run = await serve('--direct')
+    place.write('app.ts', 'process.exit(9)')
+    const [pid = 0] = startedBy(run)
+    process.kill(pid, 'SIGKILL')
+    await expect.poll(() => run.stderr.match(/: it exited with code 9$/gm)?.length, { timeout: 20_000 }).toBe(3)
+    place.write('app.ts', appOf('2'))
+    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    expect((await answer())[2]).toBe('2')
+    expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch lost worker ${pid}: it was ended by SIGKILL$`, 'm'))
+  })
+
+  it('replaces one that leaves after an error that nobody caught, when it has answered', async () => {
+    place.write(
+      'app.ts',
+      `export default async (request: Request) => {
+        if (!request.url.endsWith('/throw')) return new Response('served')
+        setImmediate(() => { throw new Error('nobody catches this') })
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        return new Response('answered')
+      }`,
+    )
+    const run = await serve('--direct')
+    expect(await answer('/throw')).toEqual(['answered'])
+    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    await run.prints(/^mongrel2-fetch ended worker/m)
+    expect(await answer()).toEqual(['served'])
+    expect(run.stderr).toContain('Error: nobody catches this')
   })
 })
 
@@ -191,14 +264,18 @@ describe('SIGHUP', () => {
     expect(run.stderr).not.toMatch(/lost/)
   })
 
-  it('that finds an app that does not load leaves the one of before', async () => {
-    const run = await serve('-p', '1')
+  it.each([
+    ['', ['-p', '1']],
+    [', which pulls directly', ['--direct']],
+  ])('that finds an app that does not load leaves the one of before%s', async (_, flags) => {
+    const run = await serve(...flags)
     place.write('app.ts', "throw new Error('not today')")
     run.signal('SIGHUP')
     await run.prints(/^mongrel2-fetch could not load the app anew, and serves on as before: .*:\nError: not today$/m)
     expect((await answer())[2]).toBe('1')
     place.write('app.ts', appOf('2'))
-    await expect.poll(async () => (await answer())[2], { timeout: 20_000 }).toBe('2')
+    await run.prints(/^mongrel2-fetch ended worker/m)
+    expect((await answer())[2]).toBe('2')
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
   })

@@ -23,6 +23,7 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  direct: ['true', 'false', 'true', ({ direct }) => direct],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
   threads: ['1', '2', '3', ({ workers }) => workers?.threads],
   workerTimeout: ['101', '102', '103', ({ workers }) => workers?.workerTimeout],
@@ -104,6 +105,7 @@ describe('The settings of a command', () => {
       exportName: 'default',
       options: { zeromq: ['ipc://a,ipc://b'], overrideGlobalObjects: true, logger: settings.logger },
       workers: undefined,
+      direct: false,
       config: undefined,
       logger: settings.logger,
       closeTimeout: 10_000,
@@ -116,6 +118,7 @@ describe('The settings of a command', () => {
     ['THREADS', '2', { threads: 2, workers: 1 }],
     ['WORKERS', 'auto', { workers: availableParallelism() }],
     ['EXEC_ARGV', ' --a  --b=1 ', { execArgv: ['--a', '--b=1'], workers: 1 }],
+    ['DIRECT', 'true', { workers: 1 }],
   ])('with %s=%s ask for workers', async (name, text, workers) => {
     vi.stubEnv(`MONGREL2_FETCH_${name}`, text)
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
