@@ -27,6 +27,8 @@ export interface CommandConfig
   logLevel?: LogLevel
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
+  /** Where ordinary HTTP is answered, too: `HOST:PORT`, `:PORT` or the path of a socket. */
+  http?: string
   /** Whether every worker process pulls from Mongrel2 for itself, without a dispatcher. Default: false. */
   direct?: boolean
   /** Milliseconds that open requests may take after the first signal. Default: 10,000. */

@@ -71,6 +71,12 @@ const COMMAND = {
     otherwise: '10000',
     summary: 'How long open requests may take after the first signal.',
   },
+  http: {
+    kind: 'string',
+    value: 'HOST:PORT|PATH',
+    otherwise: '',
+    summary: 'Answer ordinary HTTP, too, or only: at an address, or at a socket in the file system.',
+  },
   direct: {
     kind: 'boolean',
     otherwise: 'false',
@@ -261,6 +267,6 @@ function option(key: OptionKey, row: Row, group: Option['group']): Option {
 /** The options that a subcommand takes as flags. */
 export function flagsOf(command: 'serve' | 'dev'): Option[] {
   const others = ({ key, group }: Option) =>
-    command === 'serve' ? key === 'port' : key === 'direct' || group === 'workers'
+    command === 'serve' ? key === 'port' : key === 'http' || key === 'direct' || group === 'workers'
   return OPTIONS.filter((option) => option.key !== 'app' && !others(option))
 }

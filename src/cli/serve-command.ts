@@ -4,6 +4,7 @@ import { describeError, type Logger } from '../log.ts'
 import type { EndpointInput } from '../options.ts'
 import { CommandError, type Ending } from './exit-code.ts'
 import type { GivenOptions } from './given.ts'
+import { HttpFront } from './http-front.ts'
 import { reloadBySignal } from './reload-by-signal.ts'
 import { serveDirectly } from './serve-directly.ts'
 import { serveModule } from './serve-module.ts'
@@ -31,6 +32,9 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   const failed = failure(logger)
   logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} starts ${app}, process ${process.pid}`)
 
+  const { http, direct } = settings
+  // Credits would go to any of those that pull.
+  const front = http === undefined ? undefined : await HttpFront.start(http, !direct, logger)
   const begun: Promise<Server> = begin(settings)
   const reloading = reloadBySignal(begun, logger)
   const first = await Promise.race([begun, stopped, failed])
@@ -43,7 +47,7 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   )
   let came = await Promise.race([ready, stopped, failed])
   if (came === 'ready') {
-    const where = `${endpointsOf(settings)}${workersText(settings)}`
+    const where = `${[...endpointsOf(settings), ...(front === undefined ? [] : [front.where])].join(' and ')}${workersText(settings)}`
     console.log(`mongrel2-fetch serves ${app} at ${where}`)
     await reloading.announce(`Serves ${app} at ${where}`)
     came = await Promise.race([stopped, failed])
@@ -51,7 +55,9 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   if (typeof came === 'string' && came !== 'failed')
     logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
   await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
+  front?.stop()
   await server.close({ timeout: closeTimeout })
+  await front?.close()
   const { messages } = server.stats()
   logger.info?.(`mongrel2-fetch ended ${app}${messages === undefined ? '' : ` after ${messages} messages`}`)
   if (typeof came === 'object') throw came
@@ -85,11 +91,11 @@ function killWorkers(server: Server | undefined): void {
   for (const { pid } of server?.stats().workers ?? []) process.kill(pid, 'SIGKILL')
 }
 
-function endpointsOf({ options }: CommandSettings): string {
+function endpointsOf({ options, http }: CommandSettings): string[] {
   const inputs: readonly EndpointInput[] = [options.zeromq].flat()
   return inputs
+    .filter((input) => input !== http?.endpoint)
     .map((input) => (typeof input === 'string' ? input : `${input.sendSpec},${input.recvSpec}`))
-    .join(' and ')
 }
 
 function workersText({ workers, direct }: CommandSettings): string {

@@ -7,6 +7,7 @@ import { checkOptions, checkTimeout, type Mongrel2Options } from '../options.ts'
 import { readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
 import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
+import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
 import { type LogLevel, levelledLogger } from './levelled-logger.ts'
 import { OPTIONS, type OptionKey } from './option-table.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -22,6 +23,8 @@ export interface CommandSettings {
   readonly options: Mongrel2Options
   /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
+  /** Where ordinary HTTP is answered, too. */
+  readonly http: HttpSettings | undefined
   /** Whether worker processes pull for themselves. */
   readonly direct: boolean
   /** The configuration file, if there is one. */
@@ -48,13 +51,15 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
   const given = new Map([...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags])
   const logger = loggerOf(given)
   const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
-  const options = checkedOptions(given, file?.values ?? {}, logger)
+  const http = httpOf(given)
+  const options = checkedOptions(given, http, file?.values ?? {}, logger)
   for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
   return {
     app: resolve(app),
     exportName: textOf(given, 'export') ?? 'default',
     options,
     workers: workersOf(given, options),
+    http,
     direct: isDirect(given),
     config: file?.path,
     logger,
@@ -64,8 +69,14 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
 }
 
 /** The library checks its options; here a message gets the name that the user has given. */
-function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unknown>>, logger: Logger): Mongrel2Options {
-  if (!given.has('zeromq')) missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
+function checkedOptions(
+  given: GivenOptions,
+  http: HttpSettings | undefined,
+  file: Readonly<Record<string, unknown>>,
+  logger: Logger,
+): Mongrel2Options {
+  if (!given.has('zeromq') && http === undefined)
+    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
   const options: Record<string, unknown> = { overrideGlobalObjects: true, logger }
   for (const { key, group } of OPTIONS) {
     const value = given.get(key)?.value
@@ -73,12 +84,28 @@ function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unkno
     const [outer = key, inner] = key.split('.')
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
+  if (http !== undefined) options.zeromq = [options.zeromq ?? [], http.endpoint].flat()
   for (const key of FUNCTION_KEYS) if (file[key] !== undefined) options[key] = file[key]
   const unchecked = options as object as Mongrel2Options
   const ownLogger = given.get('logger')?.value
   const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked
   named(given, () => checkOptions(() => new Response(), checked))
   return unchecked
+}
+
+function httpOf(given: GivenOptions): HttpSettings | undefined {
+  const http = given.get('http')
+  if (http === undefined) return undefined
+  try {
+    const trust = given.get('trustProxy')?.value ?? false
+    return {
+      at: parseHttpAddress(String(http.value)),
+      endpoint: httpEndpoint(),
+      trustsProxy: trust !== false && trust !== 0,
+    }
+  } catch (error) {
+    throw new CommandError('usage', `${http.from}: ${error instanceof Error ? error.message : error}`)
+  }
 }
 
 const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']

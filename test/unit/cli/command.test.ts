@@ -67,6 +67,8 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', ...ENDPOINT, '-p', '0'], '--workers: expected an integer from 1 to 1024, got 0'],
     [['serve', 'a.ts', ...ENDPOINT, '--threads', '256'], '--threads: expected an integer from 1 to 255, got 256'],
     [['serve', 'a.ts', ...ENDPOINT, '--direct', '--threads', '2'], '--threads: expected none with --direct'],
+    [['serve', 'a.ts', '--http', '8080'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
+    [['serve', 'a.ts', '--http', 'localhost:65536'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
     [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],
     [['dev', 'a.ts', '--workers', '2'], "unknown option '--workers'"],
     [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected 0 to 65535, got 65536'],

@@ -23,6 +23,7 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
   threads: ['1', '2', '3', ({ workers }) => workers?.threads],
@@ -105,6 +106,7 @@ describe('The settings of a command', () => {
       exportName: 'default',
       options: { zeromq: ['ipc://a,ipc://b'], overrideGlobalObjects: true, logger: settings.logger },
       workers: undefined,
+      http: undefined,
       direct: false,
       config: undefined,
       logger: settings.logger,
@@ -124,6 +126,22 @@ describe('The settings of a command', () => {
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
     expect((await settingsOf(new Map())).workers).toEqual(workers)
+  })
+
+  it.each([
+    ['localhost:80', { host: 'localhost', port: 80 }],
+    [':0', { host: undefined, port: 0 }],
+    ['[::1]:8080', { host: '::1', port: 8080 }],
+    ['/run/app.sock', { path: '/run/app.sock' }],
+  ])('listen for HTTP at %s, with an endpoint more, or alone', async (text, at) => {
+    vi.stubEnv('MONGREL2_FETCH_HTTP', text)
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    const alone = await settingsOf(new Map())
+    expect(alone.http?.at).toEqual(at)
+    expect(alone.options.zeromq).toEqual([alone.http?.endpoint])
+    vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
+    const beside = await settingsOf(new Map())
+    expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.http?.endpoint])
   })
 
   it('separate the endpoints of the environment by blanks', async () => {
