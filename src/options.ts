@@ -118,6 +118,22 @@ export interface Mongrel2Options {
   signal?: AbortSignal
 }
 
+/** Options of `createReplier`. */
+export interface ReplierOptions {
+  /** The Handlers to publish to, as for `serveMongrel2`; nothing is pulled from them. */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /** As for `serveMongrel2`. */
+  link?: LinkOption
+  /** The sockets' identity, a UUID. Default: a new one each time. */
+  identity?: string
+  /** Bytes of one response, or of messages on their way to one socket. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that the client of a socket reads at least. Default: 16 KiB. */
+  minClientRate?: number
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
+}
+
 /** A link's part of the options, checked. */
 export interface EndpointSettings extends Endpoint {
   readonly link: 'zmtp' | 'zeromq'
@@ -148,6 +164,9 @@ export interface Settings {
   readonly logger: Logger
   readonly signal: AbortSignal | undefined
 }
+
+/** The options of a replier, checked and with their defaults. */
+export type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
 /**
@@ -181,6 +200,17 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
   }
 }
 
+/**
+ * Checks what a user gave to `createReplier`.
+ *
+ * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
+ */
+export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
+  if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
+  known('option of createReplier', options, REPLIER_OPTIONS)
+  return checkOptions(() => new Response(), options)
+}
+
 /** Checks a limit of time for `close`. */
 export function checkTimeout(timeout: unknown): number {
   return integer('timeout', timeout, 0, MAX_DELAY, 10_000)
@@ -209,6 +239,14 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'overrideGlobalObjects',
   'logger',
   'signal',
+]
+const REPLIER_OPTIONS: readonly (keyof ReplierOptions)[] = [
+  'zeromq',
+  'link',
+  'identity',
+  'maxBufferedBytes',
+  'minClientRate',
+  'logger',
 ]
 const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'sendSpec',

@@ -1,9 +1,10 @@
-import { type Deferred, deferred } from '../deferred.ts'
+import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
 import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
+import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
@@ -24,7 +25,14 @@ export interface ConnectionOwner {
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
   readonly publisher: Publisher
+  /** Where others find the connection. */
+  readonly place: TokenPlace
+  /** Its answer is left to others. */
+  deferred(connection: Connection): void
 }
+
+/** How often it is looked whether the client has read everything, where only Mongrel2's credits tell, in milliseconds. */
+const SETTLE_INTERVAL = 20
 
 /** A request that has not been answered in full, as its connection sees it. */
 export interface OpenExchange {
@@ -33,6 +41,8 @@ export interface OpenExchange {
   begin(): void
   /** It will not be answered any more. */
   abort(reason: DOMException): void
+  /** It was left to others, and is not looked after any more. */
+  forsake(): void
 }
 
 /** A body that comes in messages of its own, as its connection sees it. */
@@ -85,6 +95,8 @@ export class Connection {
   deaf = false
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
+  /** Whether its answer is left to others: it is kept alive, and nothing is said. */
+  deferred = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
   /** Its WebSocket, from the handshake on: all that comes now are frames. */
@@ -134,8 +146,13 @@ export class Connection {
 
   /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
   get needsMessages(): boolean {
-    if (this.frames !== undefined || this.gone) return false
+    if (this.frames !== undefined || this.gone || this.deferred) return false
     return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
+  }
+
+  /** Whether something of it is for us to finish. */
+  get unfinished(): boolean {
+    return this.busy && !this.deferred
   }
 
   /** How many bytes have been written since it was made, published or not. */
@@ -226,6 +243,7 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
+    this.deferred = false
     if (reusable) {
       this.advance()
       this.#releaseHeld()
@@ -243,6 +261,47 @@ export class Connection {
     this.#touch()
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
+  }
+
+  /** Makes a token by which others can write to it, once. */
+  token(use: Pick<Token, 'kind' | 'deadline' | 'method' | 'http10'>): string {
+    const { recvSpec, life } = this.#owner.place
+    const flowControl = this.pacing.mode === 'credits'
+    return renderToken({ ...use, recvSpec, life, sender: this.sender, id: this.id, madeAt: Date.now(), flowControl })
+  }
+
+  /** Makes a token by which others can write to it as often as they like, beside us. */
+  sharedToken(kind: TokenKind): string {
+    this.pacing.share()
+    return this.token({ kind, deadline: 0, method: '', http10: false })
+  }
+
+  /** Whether an exchange is the one whose turn it is. */
+  isFirst(exchange: OpenExchange): boolean {
+    return this.#exchanges[0] === exchange
+  }
+
+  /** Resolves when nothing is on its way to the client any more, as far as can be known: what others send cannot be too much, nor overtake it. */
+  async settled(): Promise<void> {
+    for (let now = performance.now(); !this.gone && !this.#isSettled(now); now = performance.now()) {
+      await delay(Math.max(1, (this.pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
+    }
+  }
+
+  /** Leaves the answer of the first exchange to others. Those behind it will not be answered. */
+  defer(exchange: OpenExchange): void {
+    this.deferred = true
+    this.#exchanges.shift()
+    this.#abortAll(
+      new DOMException('the connection is closed by the answer to a request before this one', 'AbortError'),
+    )
+    this.#exchanges.push(exchange)
+    this.#owner.deferred(this)
+  }
+
+  /** Leaves it to others for good. */
+  forsake(): void {
+    for (const exchange of this.#exchanges) exchange.forsake()
   }
 
   /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
@@ -370,6 +429,10 @@ export class Connection {
     if (unread) replies.push(renderControl(this.sender, [this.id], { credits: UNREAD }))
     this.#end()
     this.#owner.closed(this)
+  }
+
+  #isSettled(now: number): boolean {
+    return this.#waiting === 0 && this.pacing.settled(now)
   }
 
   #isComplete(): boolean {

@@ -127,7 +127,7 @@ export class Intake {
     const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings.maxBufferedBytes)
     exchange.offer(handshake)
     connection.frames = handshake
-    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined)
+    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)
     registerHandshake(handshake, request, mongrel2)
     this.#application.run(exchange, request, { mongrel2 })
   }
@@ -181,7 +181,7 @@ export class Intake {
   #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
     const release = upload === undefined ? undefined : () => upload.release()
     const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
-    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info) }
+    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info, exchange) }
     if (request !== undefined) this.#application.run(exchange, request, env, release)
     else if (release !== undefined) this.#application.inBackground(release())
   }
@@ -239,7 +239,7 @@ export class Intake {
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined) }
+      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined, exchange) }
       if (request !== undefined) return this.#application.run(exchange, request, env, drain)
     }
     this.#application.inBackground(exchange.ended.then(drain))

@@ -63,6 +63,7 @@ export class Session implements IncomingFrames {
   readonly #outgoing = new TaskChain()
   readonly #ledger = new SendLedger()
   #state: ReadyState = READY_STATE.CONNECTING
+  #token: string | undefined
   /** Bytes of messages that wait to be decompressed. */
   #incomingBytes = 0
   /** Bytes of messages that are not frames yet. */
@@ -102,6 +103,12 @@ export class Session implements IncomingFrames {
     if (this.#state === READY_STATE.CLOSED) return this.#unsent
     const { position } = this.#connection
     return this.#unframed + this.#unsent + this.#ledger.undelivered(position - this.#connection.undelivered())
+  }
+
+  /** What others can send to the client by. */
+  get token(): string {
+    this.#token ??= this.#connection.sharedToken('websocket')
+    return this.#token
   }
 
   /** The handshake was answered: frames may come and go. */
