@@ -174,6 +174,8 @@ export class Dealing {
         connection.state = report
         break
       case 'idle':
+        // What was said before is heard after that it was left to others.
+        if (connection.state === 'deferred') break
         // What came behind has found everything before it answered.
         connection.state = connection.last > seen ? 'waiting' : 'idle'
         if (connection.state === 'idle') connection.uploads = undefined

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
-import { upgradeWebSocket } from '../../src/index.ts'
+import { type Mongrel2Env, upgradeWebSocket } from '../../src/index.ts'
 
 /** The app of the tests with workers. `data` may name a file without which it does not load. */
 export default function load(data: unknown): LoadedApp {
@@ -11,8 +11,9 @@ export default function load(data: unknown): LoadedApp {
 }
 
 const leaked: Buffer[] = []
+let token = ''
 
-async function fetch(request: Request): Promise<Response> {
+async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
   const url = new URL(request.url)
   switch (url.pathname) {
     case '/worker':
@@ -42,6 +43,13 @@ async function fetch(request: Request): Promise<Response> {
       return new Response(bytes(Number(url.searchParams.get('size'))))
     case '/socket':
       return socketOf(request)
+    case '/defer': {
+      const deferral = await env.mongrel2.defer()
+      token = deferral.token
+      return deferral.response
+    }
+    case '/token':
+      return new Response(token)
     case '/echo':
       return new Response(await request.arrayBuffer())
     default:

@@ -164,7 +164,11 @@ export class Core {
     return {
       answering: (id) => this.#before.push({ link, epoch, id, report: 'answering' }),
       idle: (id) => after(id, 'idle'),
-      deferred: (id) => after(id, 'deferred'),
+      // Its client is not to get a 502 from now on, whatever becomes of this process.
+      deferred: (id) => {
+        this.#before.push({ link, epoch, id, report: 'deferred' })
+        this.#report()
+      },
       closed: (id) => after(id, 'closed'),
       forgotten: (id) => after(id, 'forgotten'),
       flowControl: () => this.#uplink.tell({ news: 'flowControl', link, epoch }),
