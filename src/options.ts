@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { v4, validate } from 'uuid'
 import { Mongrel2Error } from './errors.ts'
 import type { FetchHandler } from './exchange/handler.ts'
+import { checkMessages, type MessageHandlers } from './exchange/messages/handlers.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
 import type { Endpoint } from './link/endpoint.ts'
@@ -106,6 +107,8 @@ export interface Mongrel2Options {
    * lets it go on. The request has no body yet.
    */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** What takes JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without it, who sends one is closed. */
+  messages?: MessageHandlers
   /** Where lines go. Default: the console, for warnings and errors. */
   logger?: Logger
   /**
@@ -160,6 +163,7 @@ export interface Settings {
   readonly maxBodySize: number
   readonly onError: Mongrel2Options['onError'] | undefined
   readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
+  readonly messages: MessageHandlers | undefined
   readonly overrideGlobalObjects: boolean
   readonly logger: Logger
   readonly signal: AbortSignal | undefined
@@ -194,6 +198,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     onError: optionalFunction('onError', options.onError),
     onUploadStart: optionalFunction('onUploadStart', options.onUploadStart),
+    messages: checkMessages(options.messages),
     overrideGlobalObjects: boolean('overrideGlobalObjects', options.overrideGlobalObjects, false),
     logger: loggerOf(options.logger),
     signal: signalOf(options.signal),
@@ -236,6 +241,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBodySize',
   'onError',
   'onUploadStart',
+  'messages',
   'overrideGlobalObjects',
   'logger',
   'signal',

@@ -69,8 +69,10 @@ export interface StreamedBody extends IncomingBody {
   drainFurther(): void
 }
 
-/** What takes the frames of a WebSocket, as its connection sees it. */
+/** What takes the frames of a WebSocket, or the messages of a message socket, as its connection sees it. */
 export interface IncomingFrames {
+  /** The kind of message that belongs to it. */
+  readonly takes: 'frame' | 'socket'
   /** A frame came. */
   receive(message: Message): void
   /** What was written goes out now, and what is written now with it, at its end. */
@@ -99,8 +101,13 @@ export class Connection {
   deferred = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
-  /** Its WebSocket, from the handshake on: all that comes now are frames. */
+  /** Its WebSocket, from the handshake on, or its message socket: all that comes now are frames, or messages. */
   frames: IncomingFrames | undefined
+  /**
+   * What Mongrel2 makes of what is written to a message socket, one by one: neither joined with others nor cut. Undefined where it
+   * is a stream of bytes, as everywhere else.
+   */
+  encoding: 'base64' | 'raw' | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
@@ -318,10 +325,16 @@ export class Connection {
   /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
   write(bytes: Uint8Array): void {
     if (this.gone || this.#closing || bytes.length === 0) return
+    const size = this.sizeOf(bytes)
     this.#outbox.push(bytes)
-    this.#waiting += bytes.length
-    this.#position += bytes.length
+    this.#waiting += size
+    this.#position += size
     this.#touch()
+  }
+
+  /** How many bytes Mongrel2 makes of some. */
+  sizeOf({ length }: Uint8Array): number {
+    return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
   }
 
   /** Resolves when more may be written; undefined when it may be at once. */
@@ -382,9 +395,9 @@ export class Connection {
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
-      if (this.pacing.allowance(this.#waiting, this.#isComplete(), now) <= 0) break
+      if (this.#allowance(now) <= 0) break
       this.frames?.publishing()
-      const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+      const size = this.#allowance(now)
       replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size
@@ -429,6 +442,13 @@ export class Connection {
     if (unread) replies.push(renderControl(this.sender, [this.id], { credits: UNREAD }))
     this.#end()
     this.#owner.closed(this)
+  }
+
+  /** The bytes of the next message. */
+  #allowance(now: number): number {
+    if (this.encoding === undefined) return this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+    const size = this.sizeOf(this.#outbox[0] as Uint8Array)
+    return this.pacing.allowance(size, true, now) >= size ? size : 0
   }
 
   #isSettled(now: number): boolean {
@@ -481,6 +501,7 @@ export class Connection {
   /** Takes exactly so many bytes off the outbox. */
   #cut(size: number): Uint8Array[] {
     this.#waiting -= size
+    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
     if (this.#waiting === 0) {
       const all = this.#outbox
       this.#outbox = []

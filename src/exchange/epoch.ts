@@ -275,7 +275,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, balance)
-    if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
+    if (connection?.frames?.takes === kind) return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection, kind)
@@ -290,17 +290,31 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       case 'handshake':
         if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
         return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
+      case 'socket':
+        // Who spoke HTTP and was not answered yet would find our messages amid the answer.
+        if (!this.#leaving && !connection.busy && this.#intake.acceptSocket(message, connection)) {
+          // It waits for no answer: whatever becomes of us, it must not get one.
+          this.#observer?.answering(connection.id)
+          return
+        }
+        return this.#refuse(connection)
       default:
-        // Frames without a handshake of ours, and sockets that are not HTTP: there is nothing to answer but the end.
-        this.#application.counters.rejected++
-        connection.close()
+        this.#refuse(connection)
     }
+  }
+
+  /** Frames without a handshake of ours, and sockets that nobody speaks to: there is nothing to answer but the end. */
+  #refuse(connection: Connection): void {
+    this.#application.counters.rejected++
+    connection.close()
   }
 
   /** A notice is never answered: a reply to a connection that is gone brings another. */
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
     const credits = message.headers.own('DOWNLOAD_CREDITS')
+    // Message sockets are not told when they begin.
+    if (credits !== undefined) this.#learnFlowControl()
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
     } else if (credits !== undefined) connection.credit(Number(credits))
@@ -354,6 +368,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (replies.length > 0) this.publisher.publish(replies)
   }
 
+  #learnFlowControl(): void {
+    if (this.#flowControl) return
+    this.#flowControl = true
+    this.#observer?.flowControl()
+  }
+
   /** The message's connection; undefined for one that we have closed. */
   #connectionOf(message: Message, balance = 0): Connection | undefined {
     const { connectionId, sender, headers } = message
@@ -368,10 +388,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (headers.own('DOWNLOAD_CREDITS') !== undefined && !this.#flowControl) {
-      this.#flowControl = true
-      this.#observer?.flowControl()
-    }
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#learnFlowControl()
     // Where somebody else deals, another may have published for a connection that is new here.
     const fresh = this.#observer === undefined && connectionId > this.#newest
     const pacing = this.#createPacing(balance, fresh)

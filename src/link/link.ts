@@ -133,8 +133,8 @@ export class Link {
     try {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
       const life = lifeOf(recvSpec)
-      // Where they differ, it cannot be told which of the two we are connected to.
-      const begun = this.#begin(publisher, prefix, life === before ? life : undefined)
+      // Where there were two, it cannot be told which of them we are connected to.
+      const begun = this.#begin(publisher, prefix, before === undefined || life === before ? life : undefined)
       epoch = begun
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
       const source = this.#transport.createSource(

@@ -2,12 +2,18 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
-import { type Mongrel2Env, upgradeWebSocket } from '../../src/index.ts'
+import { type JsonMessage, type MessageConnection, type Mongrel2Env, upgradeWebSocket } from '../../src/index.ts'
 
 /** The app of the tests with workers. `data` may name a file without which it does not load. */
 export default function load(data: unknown): LoadedApp {
   if (typeof data === 'string' && !existsSync(data)) process.exit(7)
-  return { handler: { fetch } }
+  return { handler: { fetch }, options: { messages: { json } } }
+}
+
+/** Says its process, and what it was told to; as many bytes as base64 does not fill up. */
+function json({ data }: JsonMessage, connection: MessageConnection): void {
+  const text = `${process.pid} ${(data as { say: string }).say}\n`
+  connection.send(text)
 }
 
 const leaked: Buffer[] = []

@@ -12,9 +12,9 @@ import {
 } from '../../wire/websocket.ts'
 import { WebSocketFault } from '../../wire/websocket-fault.ts'
 import type { Connection, IncomingFrames } from '../connection.ts'
+import { SendLedger } from '../send-ledger.ts'
 import type { CloseEventInit } from './events.ts'
 import type { PerMessageDeflate } from './permessage-deflate.ts'
-import { SendLedger } from './send-ledger.ts'
 import { TaskChain } from './task-chain.ts'
 
 /** How long the client's close frame is waited for after ours, in milliseconds, and again while it still takes what was sent before. */
@@ -55,6 +55,7 @@ export interface SessionSettings {
 
 /** One WebSocket on one connection: what its client and its user say, by the rules of RFC 6455. */
 export class Session implements IncomingFrames {
+  readonly takes = 'frame'
   readonly #connection: Connection
   readonly #settings: SessionSettings
   readonly #deflate: PerMessageDeflate | undefined
