@@ -1,21 +1,24 @@
 import { STATUS_CODES } from 'node:http'
 import type { Publisher } from '../link/link.ts'
 import { renderHead } from '../wire/http.ts'
-import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderCloseAmidBody, renderReply } from '../wire/reply.ts'
 import type { EndStatus } from './dealing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 
-/** While Mongrel2 waits for credits it does not look at a close, and a cancel ends at once: the answer has this time, in milliseconds. */
-const CANCEL_DELAY = 250
+/**
+ * While Mongrel2 waits for credits it does not look at a close, and with them it resets the connection if there is something that it
+ * has not read: the answer has this time to arrive, in milliseconds.
+ */
+const ANSWER_TIME = 250
 /** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
 
 /** Ends connections of one Mongrel2 in place of the worker that had them, those of one turn together. */
 export class Endings {
   readonly #publisher: Publisher
-  #now: Buffer[] = []
-  #cancels: Buffer[] = []
-  #repeats: Buffer[] = []
+  #now: Reply[] = []
+  #ends: Reply[] = []
+  #repeats: Reply[] = []
 
   constructor(publisher: Publisher) {
     this.#publisher = publisher
@@ -23,26 +26,29 @@ export class Endings {
 
   add({ sender, id, streaming, state }: DealtConnection, status: EndStatus): void {
     if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
+    if (streaming) {
+      this.#ends.push(...renderCloseAmidBody(sender, id))
+      return
+    }
     const close = renderReply(sender, [id], [CLOSE])
-    if (streaming) this.#cancels.push(renderControl(sender, [id], { cancel: true }))
-    else this.#now.push(close)
-    if (!streaming && state === 'answering') this.#repeats.push(close)
+    this.#now.push(close)
+    if (state === 'answering') this.#repeats.push(close)
   }
 
   flush(): void {
     this.#publish(this.#now)
-    this.#later(this.#cancels, CANCEL_DELAY)
+    this.#later(this.#ends, ANSWER_TIME)
     this.#later(this.#repeats, REPEAT_DELAY)
     this.#now = []
-    this.#cancels = []
+    this.#ends = []
     this.#repeats = []
   }
 
-  #later(replies: Buffer[], delay: number): void {
+  #later(replies: Reply[], delay: number): void {
     if (replies.length > 0) setTimeout(() => this.#publish(replies), delay).unref()
   }
 
-  #publish(replies: Buffer[]): void {
+  #publish(replies: Reply[]): void {
     if (replies.length > 0) this.#publisher.publish(replies)
   }
 }

@@ -1,16 +1,13 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
-
-/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
-const UNREAD = 64 * 1024 * 1024
 
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
@@ -340,10 +337,7 @@ export class Connection {
   /** Resolves when more may be written; undefined when it may be at once. */
   writable(): Promise<void> | undefined {
     if (this.gone) return undefined
-    if (this.#waiting >= this.pacing.waitingLimit) {
-      this.#room ??= deferred()
-      return this.#room.promise
-    }
+    if (this.#waiting >= this.pacing.waitingLimit) return this.#roomy()
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
@@ -389,7 +383,7 @@ export class Connection {
   }
 
   /** Appends what may go out now, as replies; called at the end of a turn. */
-  take(replies: Buffer[], now: number): number {
+  take(replies: Reply[], now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
@@ -427,7 +421,7 @@ export class Connection {
   }
 
   /** Takes the reply that closes the connection. */
-  #takeLast(replies: Buffer[], now: number): void {
+  #takeLast(replies: Reply[], now: number): void {
     const unread = this.upload?.streamed === true
     if (unread) {
       if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
@@ -436,10 +430,8 @@ export class Connection {
       // A close resets the connection while there is something that Mongrel2 has not read, and what the client has not read either is
       // lost: so the answer has to have arrived.
     }
-    replies.push(renderReply(this.sender, [this.id], [CLOSE]))
-    // Mongrel2 finds the connection closed by reading to its end, for which it needs credits. No `cancel`: it closes the socket under
-    // a read that is waiting, which goes on to take the first bytes of the next client whose socket gets the same number.
-    if (unread) replies.push(renderControl(this.sender, [this.id], { credits: UNREAD }))
+    if (unread) replies.push(...renderCloseAmidBody(this.sender, this.id))
+    else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
     this.#end()
     this.#owner.closed(this)
   }
@@ -491,6 +483,13 @@ export class Connection {
     this.#waiting = 0
     clearTimeout(this.#retry)
     this.#makeRoom()
+  }
+
+  /** What made room here may have filled the publisher: a message that goes out now would carry no more than one chunk. */
+  async #roomy(): Promise<void> {
+    this.#room ??= deferred()
+    await this.#room.promise
+    if (!this.gone && this.#owner.publisher.full) await this.#owner.publisher.drained()
   }
 
   #makeRoom(): void {

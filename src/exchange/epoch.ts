@@ -4,7 +4,7 @@ import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../lo
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
-import { type Control, renderControl } from '../wire/reply.ts'
+import { type Control, type Reply, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
@@ -241,7 +241,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (this.#lost) return
     const touched = this.#touched
     this.#touched = []
-    const replies: Buffer[] = []
+    const replies: Reply[] = []
     const { counters } = this.#application
     const now = performance.now()
     for (const connection of touched) {

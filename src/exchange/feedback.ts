@@ -10,11 +10,14 @@ export interface FeedbackSource {
 }
 
 /** Milliseconds between two questions while something moves, and while nothing does. */
-const INTERVAL_MOVING = 25
+const INTERVAL_MOVING = 5
 const INTERVAL_STILL = 250
-/** A question costs Mongrel2 time for every connection it has: it may spend a tenth of its time on answers. */
-const COST_FACTOR = 10
-/** Not longer than this, since an answer may be late for other reasons: a busy machine, or a busy process of ours. */
+/**
+ * A question costs Mongrel2 some 1.25 µs for every connection it has, and it may spend a tenth of its time on answers: milliseconds for
+ * each connection. How long an answer takes says nothing: Mongrel2 answers when it has delivered what is there.
+ */
+const INTERVAL_PER_CONNECTION = 0.0125
+/** However many there are. */
 const LONGEST_INTERVAL = 1000
 
 /** Asks what became of the messages of connections for which several wait, one question for all of them. */
@@ -51,12 +54,13 @@ export class Feedback {
 
   async #ask(): Promise<void> {
     while (this.#watched.size > 0) {
-      const begun = performance.now()
       let moved = false
+      let connections = 0
       // One that comes up while the answer is under way may be newer than the answer, and is not in it.
       const asked = [...this.#watched]
       try {
         const written = await this.#source.bytesWritten()
+        connections = written.size
         for (const connection of asked) moved = this.#tell(connection, written.get(connection.id)) || moved
       } catch (error) {
         if (this.#closed) return
@@ -65,8 +69,7 @@ export class Feedback {
             `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`,
         )
       }
-      const cost = performance.now() - begun
-      const interval = Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, cost * COST_FACTOR)
+      const interval = Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, connections * INTERVAL_PER_CONNECTION)
       await delay(Math.min(interval, LONGEST_INTERVAL))
     }
   }

@@ -2,6 +2,7 @@ import { delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
+import type { Reply } from '../wire/reply.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifeOf } from './life.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
@@ -13,7 +14,7 @@ export interface Publisher {
   /** Resolves when nothing waits any more, or the connection is gone. */
   drained(): Promise<void>
   /** Publishes replies in their order, together. Those for a Mongrel2 that is gone are dropped. */
-  publish(replies: Buffer[]): void
+  publish(replies: Reply[]): void
 }
 
 /** One life of a Mongrel2 as its link sees it. */

@@ -4,15 +4,48 @@ import { renderTnetstring, type Tnetstring } from './tnetstring.ts'
 /** The empty payload: Mongrel2 closes the connection once what was queued for it has been written. */
 export const CLOSE: Buffer = Buffer.alloc(0)
 
+/** A reply's bytes: in several pieces where they are so many that copying them would cost more than writing each piece for itself. */
+export type Reply = Buffer | readonly Buffer[]
+
+/** Payloads from this size on stay in pieces, in bytes, if these have this size on the average. */
+const IN_PIECES_FROM = 16 * 1024
+const MEAN_PIECE = 4 * 1024
+
 /**
  * Renders a reply: `SENDER SP netstring("ID ID ...") SP BYTES`. The bytes go to each client as they are.
  *
  * @param sender The message's SENDER.
  * @param connectionIds From 1 to 128 connections.
- * @param payload The bytes in pieces, joined here so that they are copied once.
+ * @param payload The bytes in pieces. Those of a large reply are not copied: they must not change any more.
  */
-export function renderReply(sender: string, connectionIds: readonly number[], payload: readonly Uint8Array[]): Buffer {
-  return framed(sender, targets(connectionIds), payload)
+export function renderReply(sender: string, connectionIds: readonly number[], payload: readonly Uint8Array[]): Reply {
+  let length = 0
+  for (const piece of payload) length += piece.length
+  const envelope = renderEnvelope(sender, targets(connectionIds))
+  if (length < IN_PIECES_FROM || length < payload.length * MEAN_PIECE) return joined(envelope, payload, length)
+  return [Buffer.from(envelope, 'latin1'), ...payload.map(asBuffer)]
+}
+
+/** Bytes of a reply. */
+export function lengthOf(reply: Reply): number {
+  return Buffer.isBuffer(reply) ? reply.length : reply.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** A reply in one piece. */
+export function joinReply(reply: Reply): Buffer {
+  return Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
+}
+
+/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
+const UNREAD = 64 * 1024 * 1024
+
+/**
+ * Renders what closes a connection amid a streamed body that nobody reads further: Mongrel2 finds it closed by reading to its end, for
+ * which it needs credits. No `cancel`: that closes the socket under a read that is waiting, which goes on to take the first bytes of the
+ * next client whose socket gets the same number.
+ */
+export function renderCloseAmidBody(sender: string, connectionId: number): Reply[] {
+  return [renderReply(sender, [connectionId], [CLOSE]), renderControl(sender, [connectionId], { credits: UNREAD })]
 }
 
 /** What Mongrel2 is told about a connection, instead of bytes for its client. */
@@ -31,7 +64,8 @@ export type Control =
  * @throws RangeError when credits are no integer from 0 to 2^31 - 1.
  */
 export function renderControl(sender: string, connectionIds: readonly number[], control: Control): Buffer {
-  return framed(sender, `X ${targets(connectionIds)}`, [renderTnetstring(['ctl', controlArguments(control)])])
+  const arguments_ = renderTnetstring(['ctl', controlArguments(control)])
+  return joined(renderEnvelope(sender, `X ${targets(connectionIds)}`), [arguments_], arguments_.length)
 }
 
 function controlArguments(control: Control): Map<string, Tnetstring> {
@@ -51,15 +85,21 @@ function targets(connectionIds: readonly number[]): string {
   return connectionIds.join(' ')
 }
 
-function framed(sender: string, list: string, payload: readonly Uint8Array[]): Buffer {
-  const envelope = `${sender} ${list.length}:${list}, `
-  let length = envelope.length
-  for (const piece of payload) length += piece.length
-  const reply = Buffer.allocUnsafe(length)
+function renderEnvelope(sender: string, list: string): string {
+  return `${sender} ${list.length}:${list}, `
+}
+
+/** @param length Bytes of the payload. */
+function joined(envelope: string, payload: readonly Uint8Array[], length: number): Buffer {
+  const reply = Buffer.allocUnsafe(envelope.length + length)
   let at = reply.write(envelope, 0, 'latin1')
   for (const piece of payload) {
     reply.set(piece, at)
     at += piece.length
   }
   return reply
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

@@ -104,12 +104,15 @@ export class FrameParser {
   }
 }
 
+/** A frame's body: in one piece or in several. */
+export type FrameBody = Buffer | readonly Buffer[]
+
 /**
  * Renders messages of one frame each.
  *
- * @returns What to write, in order, in as few pieces as pays: small messages are joined, large ones not copied.
+ * @returns What to write, in order, in as few pieces as pays: small ones are joined, large ones not copied.
  */
-export function renderMessages(bodies: readonly Buffer[]): Buffer[] {
+export function renderMessages(bodies: readonly FrameBody[]): Buffer[] {
   return renderFrames(bodies, 0)
 }
 
@@ -119,26 +122,45 @@ export function renderMultipart(bodies: readonly Buffer[]): Buffer[] {
 }
 
 /** @param more The flags of every frame but the last. */
-function renderFrames(bodies: readonly Buffer[], more: number): Buffer[] {
+function renderFrames(bodies: readonly FrameBody[], more: number): Buffer[] {
   let size = 0
-  for (const { length } of bodies) {
-    size += (length > SHORT_LONGEST ? LONG_HEAD : SHORT_HEAD) + (length < JOINED_BELOW ? length : 0)
-  }
+  for (const body of bodies) size += LONG_HEAD + joinedBytes(body)
   const joined = Buffer.allocUnsafe(size)
   const pieces: Buffer[] = []
   let start = 0
   let at = 0
   let left = bodies.length
-  for (const body of bodies) {
-    at = writeHead(joined, at, --left === 0 ? 0 : more, body.length)
-    if (body.length < JOINED_BELOW) at += body.copy(joined, at)
+  const add = (piece: Buffer) => {
+    if (piece.length < JOINED_BELOW) at += piece.copy(joined, at)
     else {
-      pieces.push(joined.subarray(start, at), body)
+      if (start < at) pieces.push(joined.subarray(start, at))
+      pieces.push(piece)
       start = at
+    }
+  }
+  for (const body of bodies) {
+    const flags = --left === 0 ? 0 : more
+    if (Buffer.isBuffer(body)) {
+      at = writeHead(joined, at, flags, body.length)
+      add(body)
+    } else {
+      at = writeHead(
+        joined,
+        at,
+        flags,
+        body.reduce((sum, { length }) => sum + length, 0),
+      )
+      for (const piece of body) add(piece)
     }
   }
   if (start < at) pieces.push(joined.subarray(start, at))
   return pieces
+}
+
+/** Bytes of a body that are not written for themselves. */
+function joinedBytes(body: FrameBody): number {
+  if (Buffer.isBuffer(body)) return body.length < JOINED_BELOW ? body.length : 0
+  return body.reduce((sum, { length }) => (length < JOINED_BELOW ? sum + length : sum), 0)
 }
 
 /** Renders a command's frame around its body. */

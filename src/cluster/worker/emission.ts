@@ -1,3 +1,5 @@
+import type { Reply } from '../../wire/reply.ts'
+
 /** What a slot publishes, and reports of it. */
 export interface Emission {
   /** The report that has to be with the dispatcher before. */
@@ -10,5 +12,5 @@ export interface Emission {
 /** Replies of one turn to one life of a Mongrel2. */
 export interface Publication {
   readonly epoch: number
-  readonly replies: readonly Buffer[]
+  readonly replies: readonly Reply[]
 }

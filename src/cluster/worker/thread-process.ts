@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import { lengthOf } from '../../wire/reply.ts'
 import { loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import type { ControlPortAnswer, FromThread, ToThread } from './thread-messages.ts'
@@ -32,8 +33,8 @@ const uplink: Uplink = {
     }
     const joined = publication && {
       epoch: publication.epoch,
-      lengths: publication.replies.map(({ length }) => length),
-      bytes: join(publication.replies),
+      lengths: publication.replies.map(lengthOf),
+      bytes: join(publication.replies.flat()),
     }
     if (joined !== undefined) {
       transfer.push(joined.bytes.buffer)

@@ -1,5 +1,6 @@
 import { XPublisher } from 'zeromq'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
+import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
@@ -53,11 +54,12 @@ export class ZeromqPublisher implements LinkPublisher {
   }
 
   /** Publishes replies, in one multipart send with those that wait already: Mongrel2 takes each part for a reply. */
-  publish(replies: Buffer[]): void {
+  publish(replies: Reply[]): void {
     if (!this.#open) return
     for (const reply of replies) {
-      this.#waiting.push(reply)
-      this.#waitingBytes += reply.length
+      const joined = joinReply(reply)
+      this.#waiting.push(joined)
+      this.#waitingBytes += joined.length
     }
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }

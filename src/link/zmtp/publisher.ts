@@ -1,5 +1,6 @@
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import type { Reply } from '../../wire/reply.ts'
 import type { Command } from '../../wire/zmtp-command.ts'
 import { renderMessages } from '../../wire/zmtp-frame.ts'
 import { type Subscription, subscriptionInCommand, subscriptionInMessage } from '../../wire/zmtp-subscription.ts'
@@ -52,7 +53,7 @@ export class ZmtpPublisher implements LinkPublisher {
     await this.#room.promise
   }
 
-  publish(replies: Buffer[]): void {
+  publish(replies: Reply[]): void {
     if (this.#open) this.#connection.write(renderMessages(this.#subscriptions.filter(replies)), this.#written)
   }
 

@@ -1,3 +1,4 @@
+import type { Reply } from '../../wire/reply.ts'
 import type { Subscription } from '../../wire/zmtp-subscription.ts'
 
 /** What the other side of a PUB has subscribed to. The same prefix twice has to be cancelled twice (RFC 37). */
@@ -17,11 +18,13 @@ export class Subscriptions {
   }
 
   /** The messages that are wanted, in their order. */
-  filter(messages: readonly Buffer[]): readonly Buffer[] {
+  filter(messages: readonly Reply[]): readonly Reply[] {
     return this.#all ? messages : messages.filter((message) => this.#prefixes.some((prefix) => begins(message, prefix)))
   }
 }
 
-function begins(message: Buffer, prefix: Buffer): boolean {
+/** An envelope is in one piece, and no prefix that Mongrel2 subscribes to goes beyond it. */
+function begins(reply: Reply, prefix: Buffer): boolean {
+  const message = Buffer.isBuffer(reply) ? reply : (reply[0] as Buffer)
   return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0
 }

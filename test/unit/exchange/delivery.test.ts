@@ -260,6 +260,27 @@ describe('a full publisher', () => {
     await pass(10, () => stage.publisher.received(1).endsWith('0\r\n\r\n'))
     expect(unchunked(stage.publisher.received(1))).toBe(steadyText(20, 10))
   })
+
+  it('that a stream has filled itself is not given the next chunk alone', async () => {
+    const body = new ReadableStream<Uint8Array>(
+      { pull: (controller) => controller.enqueue(Buffer.alloc(1000)) },
+      { highWaterMark: 0 },
+    )
+    const stage = setStage(() => new Response(body), { maxBufferedBytes: 100_000 })
+    stage.publisher.onPublish = () => {
+      stage.publisher.full = true
+    }
+    const sizes = () => stage.publisher.payloadsFor(1).map((payload) => Math.round(payload.length / 10_000))
+    stage.receive(renderRequest())
+    await turns(20)
+    expect(sizes()).toEqual([10])
+    stage.publisher.drain()
+    await turns(20)
+    expect(sizes()).toEqual([10, 10])
+    stage.epoch.lost()
+    stage.publisher.drain()
+    await stage.settled()
+  })
 })
 
 describe('with flow control', () => {

@@ -6,6 +6,7 @@ import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { Intake } from '../../../src/exchange/intake.ts'
 import type { Publisher } from '../../../src/link/link.ts'
 import { checkOptions, type Mongrel2Options } from '../../../src/options.ts'
+import { joinReply, type Reply } from '../../../src/wire/reply.ts'
 import { type ParsedReply, type ParsedResponse, parseReply, parseResponse } from './reply.ts'
 
 /** A publisher that keeps what it is given. */
@@ -21,8 +22,8 @@ export class FakePublisher implements Publisher {
     return this.full ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve()
   }
 
-  publish(replies: Buffer[]): void {
-    const parsed = replies.map(parseReply)
+  publish(replies: Reply[]): void {
+    const parsed = replies.map((reply) => parseReply(joinReply(reply)))
     this.batches.push(parsed)
     this.onPublish?.(parsed)
   }

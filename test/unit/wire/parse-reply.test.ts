@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MalformedError } from '../../../src/wire/malformed.ts'
 import { parseReply } from '../../../src/wire/parse-reply.ts'
-import { renderControl, renderReply } from '../../../src/wire/reply.ts'
+import { joinReply, renderControl, renderReply } from '../../../src/wire/reply.ts'
 
 const parse = (bytes: string) => parseReply(Buffer.from(bytes, 'latin1'), 128)
 
@@ -9,7 +9,10 @@ describe('parseReply', () => {
   it('reads what renderReply writes', () => {
     const ids = Array.from({ length: 128 }, (_, n) => n * n)
     const payload = Buffer.from([0, 255, 44, 32])
-    expect(parseReply(renderReply('a-1', ids, [payload]), 128)).toEqual({ connectionIds: ids, content: { payload } })
+    expect(parseReply(joinReply(renderReply('a-1', ids, [payload])), 128)).toEqual({
+      connectionIds: ids,
+      content: { payload },
+    })
   })
 
   it.each([{ 'keep-alive': true }, { credits: 0 }, { credits: 1000 }, { cancel: true }] as const)(

@@ -186,6 +186,13 @@ describe('rendered messages', () => {
     expect(pieces[3]).toBe(large)
     expect(pieces[4]).toEqual(hex('00 01 62'))
   })
+
+  it('may be given in pieces, of which only the small are copied', () => {
+    const large = Buffer.alloc(100_000, 1)
+    const pieces = renderMessages([[latin1('a'), latin1('b'), large, large, latin1('c')], latin1('d')])
+    expect(pieces).toEqual([hex('02 0000000000030d43 6162'), large, large, hex('63 00 01 64')])
+    expect(pieces[1]).toBe(large)
+  })
 })
 
 describe('a command', () => {
