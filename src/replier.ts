@@ -10,7 +10,7 @@ import { zeromq } from './link/zeromq/transport.ts'
 import { zmtp } from './link/zmtp/transport.ts'
 import { checkReplierOptions, type EndpointSettings, type ReplierOptions, type ReplierSettings } from './options.ts'
 import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
-import { CLOSE, renderReply } from './wire/reply.ts'
+import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
 import { OPCODE, renderFrame } from './wire/websocket.ts'
 
 const TRANSPORTS = { zeromq, zmtp }
@@ -171,7 +171,7 @@ class Outlet {
     return recvSpec === this.#recvSpec && madeAt >= this.#since + CLOCK_TOLERANCE
   }
 
-  async publish(replies: Buffer[]): Promise<void> {
+  async publish(replies: Reply[]): Promise<void> {
     this.#attachment.publisher?.publish(replies)
     await this.#attachment.publisher?.drained()
   }

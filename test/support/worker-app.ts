@@ -12,8 +12,7 @@ export default function load(data: unknown): LoadedApp {
 
 /** Says its process, and what it was told to; as many bytes as base64 does not fill up. */
 function json({ data }: JsonMessage, connection: MessageConnection): void {
-  const text = `${process.pid} ${(data as { say: string }).say}\n`
-  connection.send(text)
+  connection.send(`${process.pid} ${(data as { say: string }).say}`.padEnd(30))
 }
 
 const leaked: Buffer[] = []
