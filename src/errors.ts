@@ -20,6 +20,8 @@ export type Mongrel2ErrorCode =
   | 'over_budget'
   /** A Mongrel2 that was connected to did not answer in time; logged, and tried again. */
   | 'timeout'
+  /** A worker could not load its app, or ended before it had. */
+  | 'load_failed'
 
 /** The one class of errors this package throws. Its message says what was expected, what came and what to do. */
 export class Mongrel2Error extends Error {

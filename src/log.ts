@@ -9,6 +9,10 @@ export interface Logger {
   error?(line: string): void
 }
 
+/** A logger's methods, from what is of the least interest on. */
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export type Level = (typeof LOG_LEVELS)[number]
+
 /** The console, for what somebody has to look at. */
 export const consoleLogger: Logger = {
   warn: (line) => console.warn(line),

@@ -75,6 +75,11 @@ export interface Mongrel2Options {
    * request may have gone to another process. Default: false, found out.
    */
   flowControl?: boolean
+  /**
+   * Whether other processes pull from the same Handlers, so that the beginning and the end of a stored body may go to different ones. Then
+   * `onUploadStart` is asked when the body is there. Default: false.
+   */
+  shared?: boolean
   /** Handlers that run at once; open streams do not count. Default: 1024. */
   maxInFlight?: number
   /** Requests that wait for a place when so many run; those beyond get a 503. Default: 1024. */
@@ -150,6 +155,7 @@ export interface Settings {
   readonly fetch: FetchHandler
   readonly endpoints: readonly EndpointSettings[]
   readonly identity: string
+  readonly shared: boolean
   readonly maxInFlight: number
   readonly maxQueued: number
   readonly maxPipelined: number
@@ -185,6 +191,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     fetch: fetchOf(handler),
     endpoints: endpointsOf(options),
     identity: identityOf(options.identity),
+    shared: boolean('shared', options.shared, false),
     maxInFlight: integer('maxInFlight', options.maxInFlight, 1, Number.MAX_SAFE_INTEGER, 1024),
     maxQueued: integer('maxQueued', options.maxQueued, 0, Number.MAX_SAFE_INTEGER, 1024),
     maxPipelined: integer('maxPipelined', options.maxPipelined, 1, Number.MAX_SAFE_INTEGER, 16),
@@ -228,6 +235,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'chroot',
   'uploads',
   'flowControl',
+  'shared',
   'maxInFlight',
   'maxQueued',
   'maxPipelined',

@@ -30,7 +30,7 @@ export function checkDispatcherOptions(options: Mongrel2DispatcherOptions): Rout
     sendIdent: v4(),
     recvIdent: '',
   }
-  return { ...checkSettings(settings), routes: [route], eagerChunks: true }
+  return { ...checkSettings(settings), routes: [route], eagerChunks: true, lateHandshakes: true, idleTimeout: 0 }
 }
 
 function endpointOf(zeromq: unknown): Endpoint {

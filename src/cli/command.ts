@@ -63,7 +63,7 @@ function exitCodesText(): string {
 }
 
 function flagsFor(option: Option): Flag[] {
-  const { flag, value, otherwise, kind } = option
+  const { flag, letter, value, otherwise, kind } = option
   const summary = otherwise === '' ? option.summary : `${option.summary} (default: ${otherwise})`
   if (kind === 'boolean') {
     // Both, since the flag comes before what a variable or the file says; the help shows the one that changes the default.
@@ -71,7 +71,8 @@ function flagsFor(option: Option): Flag[] {
     const opposite = `Do not ${summary.charAt(0).toLowerCase()}${summary.slice(1)}`
     return [new Flag(`--${flag}`, summary).hideHelp(off), new Flag(`--no-${flag}`, opposite).hideHelp(!off)]
   }
-  const taken = new Flag(`--${flag} <${value}>`, summary)
+  const short = letter === undefined ? '' : `-${letter}, `
+  const taken = new Flag(`${short}--${flag} <${value}>`, summary)
   if (kind !== 'endpoints') return [taken.argParser((text) => parse(option, text))]
   return [
     taken.argParser((text, before: unknown) => [

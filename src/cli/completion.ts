@@ -1,6 +1,6 @@
 import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
-import { flagsOf, type Option } from './option-table.ts'
+import { flagsOf, OPTIONS, type Option } from './option-table.ts'
 
 export const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const
 
@@ -32,15 +32,16 @@ const NAMES = ['serve', 'dev'] as const
 
 /** File names are what bash falls back to (`-o default`), after a flag that takes a value too. */
 function bash(subcommands: Subcommands): string {
-  const choices = flagsOf('dev').filter(({ choices }) => choices !== undefined)
-  const valued = flagsOf('dev').filter(({ kind, choices }) => kind !== 'boolean' && choices === undefined)
+  const flags = OPTIONS.filter(({ key, kind }) => key !== 'app' && kind !== 'boolean')
+  const choices = flags.filter(({ choices }) => choices !== undefined)
+  const valued = flags.filter(({ choices }) => choices === undefined)
   return `# mongrel2-fetch in bash: eval "$(mongrel2-fetch complete bash)"
 _mongrel2_fetch() {
   local words=
   COMPREPLY=()
   case $3 in
 ${choices.map((option) => `    --${option.flag}) words='${option.choices?.join(' ')}' ;;`).join('\n')}
-    ${valued.map(({ flag }) => `--${flag}`).join('|')}) return ;;
+    ${valued.flatMap(spellings).join('|')}) return ;;
     complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
     *)
       if ((COMP_CWORD == 1)); then
@@ -103,8 +104,7 @@ function fishFlags(command: string, option: Option): string[][] {
   return spellings(option).map((flag) => [
     '-n',
     quote(`__fish_seen_subcommand_from ${command}`),
-    '-l',
-    flag.slice(2),
+    ...(flag.startsWith('--') ? ['-l', flag.slice(2)] : ['-s', flag.slice(1)]),
     ...(option.kind === 'boolean' ? [] : values),
     '-d',
     quote(option.summary),
@@ -112,8 +112,9 @@ function fishFlags(command: string, option: Option): string[][] {
 }
 
 /** A boolean has a flag for each of its values. */
-function spellings({ flag, kind }: Option): string[] {
-  return kind === 'boolean' ? [`--${flag}`, `--no-${flag}`] : [`--${flag}`]
+function spellings({ flag, letter, kind }: Option): string[] {
+  if (kind === 'boolean') return [`--${flag}`, `--no-${flag}`]
+  return letter === undefined ? [`--${flag}`] : [`--${flag}`, `-${letter}`]
 }
 
 /** A word in single quotes, for every one of these shells: a quote is left, written and begun again. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
+import type { WorkersOptions } from '../cluster/workers-options.ts'
 import type { Logger } from '../log.ts'
 import type { EndpointInput, Mongrel2Options } from '../options.ts'
 import { CommandError } from './exit-code.ts'
@@ -8,10 +9,12 @@ import { importModule } from './import-module.ts'
 import type { LogLevel } from './levelled-logger.ts'
 
 /**
- * What `mongrel2-fetch.config.ts` may export as its default: the options of `serveMongrel2` and those of the command. Flags and
- * environment variables come first. Relative paths are relative to the working directory.
+ * What `mongrel2-fetch.config.ts` may export as its default: the options of `serveMongrel2`, those of `serveWithWorkers` and those of
+ * the command. Flags and environment variables come first. Relative paths are relative to the working directory.
  */
-export interface CommandConfig extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'> {
+export interface CommandConfig
+  extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'>,
+    Omit<WorkersOptions, 'app' | 'options' | 'workers'> {
   /** The module with the handler. */
   app?: string
   /** The module's export that is the handler. Default: `default`. */
@@ -22,6 +25,12 @@ export interface CommandConfig extends Omit<Mongrel2Options, 'zeromq' | 'logger'
   logger?: string | Logger
   /** The least that is logged. Default: `info`. */
   logLevel?: LogLevel
+  /** Worker processes; `auto` is one for each processor. Default: 1. */
+  workers?: number | 'auto'
+  /** Where ordinary HTTP is answered, too: `HOST:PORT`, `:PORT` or the path of a socket. */
+  http?: string
+  /** Whether every worker process pulls from Mongrel2 for itself, without a dispatcher. Default: false. */
+  direct?: boolean
   /** Milliseconds that open requests may take after the first signal. Default: 10,000. */
   closeTimeout?: number
   /** Where `dev` listens for browsers. Default: 6767. */
@@ -32,6 +41,8 @@ export interface CommandConfig extends Omit<Mongrel2Options, 'zeromq' | 'logger'
 export interface ConfigFile {
   /** Its name, for messages. */
   readonly name: string
+  /** An absolute path. */
+  readonly path: string
   readonly values: Readonly<Record<string, unknown>>
 }
 
@@ -51,7 +62,7 @@ export async function readConfigFile(path: string | undefined): Promise<ConfigFi
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
     throw new CommandError('usage', `${found}: expected an object of options as the default export`)
   }
-  return { name: basename(found), values: { ...values } }
+  return { name: basename(found), path: resolve(found), values: { ...values } }
 }
 
 async function read(path: string): Promise<unknown> {

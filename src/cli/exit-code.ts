@@ -4,7 +4,10 @@ export const EXIT_CODES = {
   failed: [1, 'an error that nobody caught, or serving could not go on'],
   usage: [2, 'a wrong option, argument or configuration file'],
   load: [3, 'the app is missing, does not load or exports no handler'],
-  front: [4, 'the front of `dev`, Mongrel2 or its stand-in, could not be started or ended by itself'],
+  front: [
+    4,
+    'the front of `dev`, Mongrel2 or its stand-in, could not be started or ended by itself, or `--http` cannot listen',
+  ],
 } as const
 
 /** Ended at once by a second signal: 128 and its number, as shells count. */

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import { CommandError } from './exit-code.ts'
 
 const TYPESCRIPT = /\.[cm]?ts$/
@@ -45,7 +46,15 @@ async function registerTsx(path: string): Promise<void> {
     )
   }
   registered = true
-  await import(pathToFileURL(tsx).href)
+  if (isMainThread) return void (await import(pathToFileURL(tsx).href))
+  // There the module above does nothing: a thread has to ask for it.
+  const require = createRequire(tsx)
+  for (const api of ['tsx/cjs/api', 'tsx/esm/api']) {
+    // Of its two kinds the module: the other looks for its hooks in the wrong place.
+    const url = pathToFileURL(require.resolve(api).replace(/\.cjs$/, '.mjs')).href
+    const { register }: { register: () => unknown } = await import(url)
+    register()
+  }
 }
 
 /** The app's own tsx before one that is installed beside us. */

@@ -1,12 +1,15 @@
+import type { WorkersOptions } from '../cluster/workers-options.ts'
 import type { Mongrel2Options, UploadOptions } from '../options.ts'
 
 /** What the text of a flag or an environment variable is read as. */
-export type OptionKind = 'string' | 'integer' | 'boolean' | 'endpoints' | 'proxies'
+export type OptionKind = 'string' | 'integer' | 'boolean' | 'endpoints' | 'proxies' | 'processes' | 'words'
 
 interface Row {
   readonly kind: OptionKind
   /** The flag without its dashes. Default: the key in kebab-case. */
   readonly flag?: string
+  /** A letter that is a flag, too. */
+  readonly letter?: string
   /** What stands for the value in the help. */
   readonly value?: string
   readonly choices?: readonly string[]
@@ -20,6 +23,9 @@ type Scalar<T> = { [K in keyof T & string]: NonNullable<T[K]> extends string | n
   string]
 /** Every option of the library that a flag can give; the compiler asks for a row when one is added. */
 type LibraryKey = Scalar<Omit<Mongrel2Options, 'uploads'>> | `uploads.${Scalar<Required<UploadOptions>>}`
+
+/** The same for `serveWithWorkers`. */
+type WorkersKey = keyof Omit<WorkersOptions, 'app' | 'options'>
 
 const COMMAND = {
   app: {
@@ -65,6 +71,17 @@ const COMMAND = {
     otherwise: '10000',
     summary: 'How long open requests may take after the first signal.',
   },
+  http: {
+    kind: 'string',
+    value: 'HOST:PORT|PATH',
+    otherwise: '',
+    summary: 'Answer ordinary HTTP, too, or only: at an address, or at a socket in the file system.',
+  },
+  direct: {
+    kind: 'boolean',
+    otherwise: 'false',
+    summary: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  },
   port: {
     kind: 'integer',
     value: 'N',
@@ -105,6 +122,11 @@ const LIBRARY = {
     kind: 'boolean',
     otherwise: 'found out',
     summary: 'Mongrel2 runs with download.flow_control and several processes pull from its Handler.',
+  },
+  shared: {
+    kind: 'boolean',
+    otherwise: 'false',
+    summary: 'Take stored bodies whose beginning went to another process that pulls from the same Handler.',
   },
   maxInFlight: { kind: 'integer', value: 'N', otherwise: '1024', summary: 'Handlers that run at once.' },
   maxQueued: {
@@ -169,30 +191,82 @@ const LIBRARY = {
   },
 } as const satisfies Record<LibraryKey, Row>
 
+const WORKERS = {
+  workers: {
+    kind: 'processes',
+    letter: 'p',
+    value: 'N|auto',
+    otherwise: '1',
+    summary: 'Worker processes; auto is one for each processor.',
+  },
+  threads: { kind: 'integer', value: 'N', otherwise: '1', summary: 'Handler threads in each worker process.' },
+  workerTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '30000',
+    summary: 'How long a worker may give no sign of life until it is killed.',
+  },
+  startTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '60000',
+    summary: 'How long a worker may take to load the app.',
+  },
+  replaceTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '30000',
+    summary: 'How long a worker that is replaced may take to finish what is open.',
+  },
+  maxRequests: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '0, never',
+    summary: 'Requests after which a worker process is replaced.',
+  },
+  maxRss: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '0, never',
+    summary: 'Resident memory beyond which a worker process is replaced.',
+  },
+  execArgv: {
+    kind: 'words',
+    value: 'ARGS',
+    otherwise: "the command's own",
+    summary: 'Arguments for Node in worker processes, separated by blanks.',
+  },
+} as const satisfies Record<WorkersKey, Row>
+
 /** A key of the configuration file; a dot stands for an object in an object. */
-export type OptionKey = keyof typeof COMMAND | keyof typeof LIBRARY
+export type OptionKey = keyof typeof COMMAND | keyof typeof LIBRARY | keyof typeof WORKERS
 
 /** One option of the command with its three names. */
 export interface Option extends Row {
   readonly key: OptionKey
   readonly flag: string
   readonly environment: string
-  /** Whether it is handed to `serveMongrel2`. */
-  readonly library: boolean
+  /** Whether it is an option of `serveMongrel2`, of `serveWithWorkers` or of the command alone. */
+  readonly group: 'command' | 'server' | 'workers'
 }
 
 /** Every option: the one place for flags, keys of the configuration file and environment variables. */
 export const OPTIONS: readonly Option[] = [
-  ...(Object.entries(COMMAND) as [OptionKey, Row][]).map(([key, row]) => option(key, row, key === 'zeromq')),
-  ...(Object.entries(LIBRARY) as [OptionKey, Row][]).map(([key, row]) => option(key, row, true)),
+  ...(Object.entries(COMMAND) as [OptionKey, Row][]).map(([key, row]) =>
+    option(key, row, key === 'zeromq' ? 'server' : 'command'),
+  ),
+  ...(Object.entries(WORKERS) as [OptionKey, Row][]).map(([key, row]) => option(key, row, 'workers')),
+  ...(Object.entries(LIBRARY) as [OptionKey, Row][]).map(([key, row]) => option(key, row, 'server')),
 ]
 
-function option(key: OptionKey, row: Row, library: boolean): Option {
+function option(key: OptionKey, row: Row, group: Option['group']): Option {
   const flag = row.flag ?? key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  return { ...row, key, library, flag, environment: `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}` }
+  return { ...row, key, group, flag, environment: `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}` }
 }
 
 /** The options that a subcommand takes as flags. */
 export function flagsOf(command: 'serve' | 'dev'): Option[] {
-  return OPTIONS.filter(({ key }) => key !== 'app' && (command === 'dev' || key !== 'port'))
+  const others = ({ key, group }: Option) =>
+    command === 'serve' ? key === 'port' : key === 'http' || key === 'direct' || group === 'workers'
+  return OPTIONS.filter((option) => option.key !== 'app' && !others(option))
 }

@@ -17,6 +17,10 @@ function fromText({ kind }: Option, text: string): unknown {
       return numberOf(text)
     case 'boolean':
       return booleanOf(text)
+    case 'processes':
+      return text === 'auto' ? text : numberOf(text)
+    case 'words':
+      return text.split(/\s+/).filter((word) => word !== '')
     case 'proxies':
       return typeof booleanOf(text) === 'boolean' ? booleanOf(text) : numberOf(text)
     case 'endpoints':
@@ -39,6 +43,10 @@ export function checkOption({ kind, choices }: Option, value: unknown): void {
   if (kind === 'boolean' && typeof value !== 'boolean') throw expected('true or false', value)
   if (kind === 'proxies' && typeof value !== 'boolean' && !Number.isSafeInteger(value))
     throw expected('true, false or a number of proxies', value)
+  if (kind === 'processes' && value !== 'auto' && !Number.isSafeInteger(value))
+    throw expected('a number of processes or auto', value)
+  if (kind === 'words' && !(Array.isArray(value) && value.every((word) => typeof word === 'string')))
+    throw expected('a list of texts', value)
   if (kind === 'string' && (typeof value !== 'string' || value === '')) throw expected('a text', value)
 }
 

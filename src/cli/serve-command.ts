@@ -1,50 +1,73 @@
 import { relative } from 'node:path'
+import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { EndpointInput } from '../options.ts'
-import type { Ending } from './exit-code.ts'
+import { CommandError, type Ending } from './exit-code.ts'
 import type { GivenOptions } from './given.ts'
+import { HttpFront } from './http-front.ts'
+import { reloadBySignal } from './reload-by-signal.ts'
+import { serveDirectly } from './serve-directly.ts'
 import { serveModule } from './serve-module.ts'
+import { serveWithWorkerProcesses } from './serve-with-worker-processes.ts'
 import { notifyServiceManager } from './service-manager.ts'
 import { type CommandSettings, settingsOf } from './settings.ts'
 import { stopSignal } from './stop-signals.ts'
 import { version } from './version.ts'
+
+/** What the command does with a server, with workers or without. */
+interface Server {
+  readonly ready: Promise<void>
+  close(options: { timeout: number }): Promise<void>
+  stats(): { messages?: number; workers?: readonly { pid: number }[] }
+  reload?(): Promise<void>
+}
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
 export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   const settings = await settingsOf(flags)
   const { logger, closeTimeout } = settings
   const app = relative(process.cwd(), settings.app)
-  const stopped = stopSignal()
+  let server: Server | undefined
+  const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
   logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} starts ${app}, process ${process.pid}`)
 
-  const server = await Promise.race([serveModule(settings), stopped, failed])
-  if (typeof server !== 'object') return server === 'failed' ? 'failed' : 'ok'
+  const { http, direct } = settings
+  // Credits would go to any of those that pull.
+  const front = http === undefined ? undefined : await HttpFront.start(http, !direct, logger)
+  const begun: Promise<Server> = begin(settings)
+  const reloading = reloadBySignal(begun, logger)
+  const first = await Promise.race([begun, stopped, failed])
+  if (typeof first !== 'object') return first === 'failed' ? 'failed' : 'ok'
+  server = first
   // A link that fails for good has logged why.
-  let came = await Promise.race([
-    server.ready.then(
-      () => 'ready',
-      () => 'failed',
-    ),
-    stopped,
-    failed,
-  ])
+  const ready = server.ready.then(
+    () => 'ready' as const,
+    (error: unknown) => loadFailure(app, error) ?? ('failed' as const),
+  )
+  let came = await Promise.race([ready, stopped, failed])
   if (came === 'ready') {
-    await announce()
+    const where = `${[...endpointsOf(settings), ...(front === undefined ? [] : [front.where])].join(' and ')}${workersText(settings)}`
+    console.log(`mongrel2-fetch serves ${app} at ${where}`)
+    await reloading.announce(`Serves ${app} at ${where}`)
     came = await Promise.race([stopped, failed])
   }
-  if (came !== 'failed')
+  if (typeof came === 'string' && came !== 'failed')
     logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
   await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
+  front?.stop()
   await server.close({ timeout: closeTimeout })
-  logger.info?.(`mongrel2-fetch ended ${app} after ${server.stats().requests} requests`)
+  await front?.close()
+  const { messages } = server.stats()
+  logger.info?.(`mongrel2-fetch ended ${app}${messages === undefined ? '' : ` after ${messages} messages`}`)
+  if (typeof came === 'object') throw came
   return came === 'failed' ? 'failed' : 'ok'
+}
 
-  async function announce(): Promise<void> {
-    const endpoints = endpointsOf(settings)
-    console.log(`mongrel2-fetch serves ${app} at ${endpoints}`)
-    await notifyServiceManager(logger, 'READY=1', `STATUS=Serves ${app} at ${endpoints}`)
-  }
+async function begin(settings: CommandSettings): Promise<Server> {
+  const { workers, direct } = settings
+  if (workers === undefined) return await serveModule(settings)
+  return direct ? serveDirectly(settings, workers) : serveWithWorkerProcesses(settings, workers)
 }
 
 /** Resolves after the first error that nobody caught: the app cannot be relied on any more, but what is open can be answered. */
@@ -57,9 +80,28 @@ function failure(logger: Logger): Promise<'failed'> {
   })
 }
 
-function endpointsOf({ options }: CommandSettings): string {
+/** The end of a command whose workers cannot load the app; undefined for another error. */
+function loadFailure(app: string, error: unknown): CommandError | undefined {
+  if (!(error instanceof Mongrel2Error) || error.code !== 'load_failed') return undefined
+  return new CommandError('load', `${app} is not served: ${error.message}`)
+}
+
+/** Without the one that they work for they would go on for a while. */
+function killWorkers(server: Server | undefined): void {
+  for (const { pid } of server?.stats().workers ?? []) process.kill(pid, 'SIGKILL')
+}
+
+function endpointsOf({ options, http }: CommandSettings): string[] {
   const inputs: readonly EndpointInput[] = [options.zeromq].flat()
   return inputs
+    .filter((input) => input !== http?.endpoint)
     .map((input) => (typeof input === 'string' ? input : `${input.sendSpec},${input.recvSpec}`))
-    .join(' and ')
+}
+
+function workersText({ workers, direct }: CommandSettings): string {
+  if (workers === undefined) return ''
+  const { workers: processes = 1, threads = 1 } = workers
+  const each = threads === 1 ? '' : ` with ${threads} threads each`
+  const how = direct ? `, which ${processes === 1 ? 'pulls' : 'pull'} directly` : each
+  return ` by ${processes} worker ${processes === 1 ? 'process' : 'processes'}${how}`
 }

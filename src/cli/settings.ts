@@ -1,10 +1,13 @@
+import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
+import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { checkOptions, checkTimeout, type Mongrel2Options } from '../options.ts'
 import { readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
 import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
+import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
 import { type LogLevel, levelledLogger } from './levelled-logger.ts'
 import { OPTIONS, type OptionKey } from './option-table.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -18,6 +21,14 @@ export interface CommandSettings {
   readonly exportName: string
   /** For `serveMongrel2`, checked. */
   readonly options: Mongrel2Options
+  /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
+  readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
+  /** Where ordinary HTTP is answered, too. */
+  readonly http: HttpSettings | undefined
+  /** Whether worker processes pull for themselves. */
+  readonly direct: boolean
+  /** The configuration file, if there is one. */
+  readonly config: string | undefined
   readonly logger: Logger
   /** How long open requests may take after the first signal, in milliseconds. */
   readonly closeTimeout: number
@@ -39,11 +50,18 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
   const file = await readConfigFile(typeof path === 'string' ? path : undefined)
   const given = new Map([...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags])
   const logger = loggerOf(given)
+  const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
+  const http = httpOf(given)
+  const options = checkedOptions(given, http, file?.values ?? {}, logger)
   for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
   return {
-    app: resolve(textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')),
+    app: resolve(app),
     exportName: textOf(given, 'export') ?? 'default',
-    options: checkedOptions(given, file?.values ?? {}, logger),
+    options,
+    workers: workersOf(given, options),
+    http,
+    direct: isDirect(given),
+    config: file?.path,
     logger,
     closeTimeout: closeTimeoutOf(given),
     port: portOf(given),
@@ -51,21 +69,68 @@ export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> 
 }
 
 /** The library checks its options; here a message gets the name that the user has given. */
-function checkedOptions(given: GivenOptions, file: Readonly<Record<string, unknown>>, logger: Logger): Mongrel2Options {
-  if (!given.has('zeromq')) missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
+function checkedOptions(
+  given: GivenOptions,
+  http: HttpSettings | undefined,
+  file: Readonly<Record<string, unknown>>,
+  logger: Logger,
+): Mongrel2Options {
+  if (!given.has('zeromq') && http === undefined)
+    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
   const options: Record<string, unknown> = { overrideGlobalObjects: true, logger }
-  for (const { key, library } of OPTIONS) {
+  for (const { key, group } of OPTIONS) {
     const value = given.get(key)?.value
-    if (!library || value === undefined) continue
+    if (group !== 'server' || value === undefined) continue
     const [outer = key, inner] = key.split('.')
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
+  if (http !== undefined) options.zeromq = [options.zeromq ?? [], http.endpoint].flat()
   for (const key of FUNCTION_KEYS) if (file[key] !== undefined) options[key] = file[key]
   const unchecked = options as object as Mongrel2Options
   const ownLogger = given.get('logger')?.value
   const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked
   named(given, () => checkOptions(() => new Response(), checked))
   return unchecked
+}
+
+function httpOf(given: GivenOptions): HttpSettings | undefined {
+  const http = given.get('http')
+  if (http === undefined) return undefined
+  try {
+    const trust = given.get('trustProxy')?.value ?? false
+    return {
+      at: parseHttpAddress(String(http.value)),
+      endpoint: httpEndpoint(),
+      trustsProxy: trust !== false && trust !== 0,
+    }
+  } catch (error) {
+    throw new CommandError('usage', `${http.from}: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
+
+function isDirect(given: GivenOptions): boolean {
+  if (given.get('direct')?.value !== true) return false
+  for (const key of NEEDS_DISPATCHER) {
+    const from = given.get(key)?.from
+    if (from !== undefined)
+      throw new CommandError('usage', `${from}: expected none with --direct: a dispatcher does that`)
+  }
+  return true
+}
+
+/** Any option of theirs asks for workers. */
+function workersOf(given: GivenOptions, options: Mongrel2Options): CommandSettings['workers'] {
+  const rows = OPTIONS.filter(({ key, group }) => group === 'workers' && given.has(key))
+  if (rows.length === 0 && !isDirect(given)) return undefined
+  const asked = given.get('workers')?.value ?? 1
+  const workers: Omit<WorkersOptions, 'app' | 'options'> = {
+    ...Object.fromEntries(rows.map(({ key }) => [key, given.get(key)?.value])),
+    workers: asked === 'auto' ? availableParallelism() : Number(asked),
+  }
+  named(given, () => checkWorkersOptions({ ...workers, app: { module: '' }, options }))
+  return workers
 }
 
 function closeTimeoutOf(given: GivenOptions): number {

@@ -9,15 +9,19 @@ const TOGETHER = 300
 
 /**
  * Resolves with the first SIGTERM or SIGINT. A later one ends the process at once.
+ *
+ * @param leave What is done before that.
  */
-export function stopSignal(): Promise<NodeJS.Signals> {
+export function stopSignal(leave: () => void = () => {}): Promise<NodeJS.Signals> {
   const first: Deferred<NodeJS.Signals> = deferred()
   let since: number | undefined
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       since ??= performance.now()
       first.resolve(signal)
-      if (performance.now() - since > TOGETHER) process.exit(SIGNAL_EXIT_CODES[signal])
+      if (performance.now() - since <= TOGETHER) return
+      leave()
+      process.exit(SIGNAL_EXIT_CODES[signal])
     })
   }
   return first.promise

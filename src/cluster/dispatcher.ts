@@ -68,13 +68,13 @@ export interface DispatcherStatistics {
 }
 
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */
-export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
+export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, WorkerObserver {
   readonly ready: Promise<void>
   readonly #settings: WorkersSettings
   readonly #logger: Logger
   readonly #point: ExchangePoint
   readonly #dealing: Dealing
-  readonly #seats: Seats
+  readonly #seats: Seats<WorkerProcess>
   readonly #workers = new Set<WorkerProcess>()
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
@@ -86,6 +86,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
   #turn: NodeJS.Immediate | undefined
   #noWorkers: Deferred<void> | undefined
   #closing = false
+  #lossReason = ''
 
   constructor(settings: WorkersSettings, point: ExchangePoint) {
     this.#settings = settings
@@ -253,6 +254,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
         if (slot !== undefined) this.#dealing.remove(slot)
         return this.#flushLater()
       }
+      case 'line':
+        return this.#logger[news.level]?.(news.line)
+      case 'failed':
       case 'heard':
         return
       case 'leaving':
@@ -268,8 +272,13 @@ export class Dispatcher implements DealingOutlet, SeatsOwner, WorkerObserver {
     }
     this.#flush()
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended worker ${worker.pid}`)
-    else this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason}`)
-    this.#seats.vacate(worker)
+    else {
+      // Workers that end for one reason are lost together, or again and again.
+      const [line] = reason.split('\n', 1)
+      this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason === this.#lossReason ? line : reason}`)
+      this.#lossReason = reason
+    }
+    this.#seats.vacate(worker, reason)
     if (this.#seats.failing) for (const { willing } of this.#lives.values()) willing.resolve()
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }

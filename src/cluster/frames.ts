@@ -1,3 +1,4 @@
+import type { Level } from '../log.ts'
 import type { ConnectionReport } from './dealing.ts'
 
 /**
@@ -48,6 +49,10 @@ export type Order =
 export type News =
   /** The app is loaded in each slot. */
   | { readonly news: 'loaded' }
+  /** It cannot be loaded, and the process ends. */
+  | { readonly news: 'failed'; readonly reason: string }
+  /** A line for the dispatcher's logger. */
+  | { readonly news: 'line'; readonly level: Level; readonly line: string }
   /** Replies to an epoch can be delivered. */
   | { readonly news: 'attached'; readonly link: number; readonly epoch: number }
   /** They cannot any more. */

@@ -1,40 +1,51 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { WorkerProcess } from './worker-process.ts'
 
 /** Waits between starts of workers that end before they have loaded the app, in milliseconds. */
 const BACKOFF_FIRST = 100
 const BACKOFF_LONGEST = 10_000
 
+/** A worker process, as far as it matters to who keeps it. */
+export interface SeatedWorker {
+  readonly pid: number
+  /** Whether it has its app. */
+  readonly loaded: boolean
+  /** Whether it can take over from another. */
+  readonly ready: boolean
+  /** Whether it was told to end. */
+  stopping: boolean
+  kill(reason: string): void
+}
+
 /** A place for one worker process, which is filled again when it becomes free. */
-interface Seat {
-  current: WorkerProcess | undefined
+interface Seat<Worker> {
+  current: Worker | undefined
   /** The one that takes its place when it is ready. */
-  next: WorkerProcess | undefined
+  next: Worker | undefined
   timer: NodeJS.Timeout | undefined
 }
 
 /** What keeping seats filled brings about. */
-export interface SeatsOwner {
-  start(): WorkerProcess
+export interface SeatsOwner<Worker> {
+  start(): Worker
   /** A worker is to be left, since another is there. */
-  retire(worker: WorkerProcess): void
+  retire(worker: Worker): void
 }
 
 /** Keeps so many worker processes running, and replaces them without a gap. */
-export class Seats {
-  /** Resolves when each seat has had a worker that was ready. */
+export class Seats<Worker extends SeatedWorker> {
+  /** Resolves when each seat has had a worker that was ready; rejects when one ended before it had loaded the app. */
   readonly filled: Promise<void>
-  readonly #seats: Seat[]
-  readonly #owner: SeatsOwner
+  readonly #seats: Seat<Worker>[]
+  readonly #owner: SeatsOwner<Worker>
   readonly #logger: Logger
   readonly #filled: Deferred<void> = deferred()
-  readonly #leaving = new Map<WorkerProcess, Deferred<void>>()
+  readonly #leaving = new Map<Worker, Deferred<void>>()
   #failures = 0
   #closed = false
 
-  constructor(count: number, owner: SeatsOwner, logger: Logger) {
+  constructor(count: number, owner: SeatsOwner<Worker>, logger: Logger) {
     this.filled = this.#filled.promise
     this.#owner = owner
     this.#logger = logger
@@ -50,13 +61,16 @@ export class Seats {
     for (const seat of this.#seats) this.#start(seat)
   }
 
-  /** Replaces all workers; resolves when those of now are gone. */
+  /** Replaces all workers; resolves when those of now are gone. Rejects when the app cannot be loaded: then those of now stay for a while. */
   async reload(): Promise<void> {
     const gone = this.#seats.map((seat) => {
       // One that is starting may have read what was there before.
       const { next } = seat
       seat.next = undefined
-      next?.kill('it is replaced')
+      if (next !== undefined) {
+        next.stopping = true
+        next.kill('it is replaced')
+      }
       this.#start(seat)
       return seat.current === undefined ? undefined : this.#departure(seat.current)
     })
@@ -64,7 +78,7 @@ export class Seats {
   }
 
   /** Replaces a worker, unless it is being replaced. */
-  replace(worker: WorkerProcess, reason: string): void {
+  replace(worker: Worker, reason: string): void {
     const seat = this.#seats.find(({ current }) => current === worker)
     if (this.#closed || seat === undefined || seat.next !== undefined || seat.timer !== undefined) return
     this.#logger.info?.(`mongrel2-fetch replaces worker ${worker.pid}: ${reason}`)
@@ -72,7 +86,7 @@ export class Seats {
   }
 
   /** A worker may have become ready. */
-  settle(worker: WorkerProcess): void {
+  settle(worker: Worker): void {
     const seat = this.#seats.find(({ next }) => next === worker)
     if (seat === undefined || !worker.ready) return
     this.#failures = 0
@@ -84,7 +98,7 @@ export class Seats {
   }
 
   /** A worker is gone. */
-  vacate(worker: WorkerProcess): void {
+  vacate(worker: Worker, reason: string): void {
     this.#leaving.get(worker)?.resolve()
     this.#leaving.delete(worker)
     for (const seat of this.#seats) {
@@ -93,6 +107,7 @@ export class Seats {
         if (seat.next === undefined && seat.timer === undefined) this.#start(seat)
       } else if (seat.next === worker) {
         seat.next = undefined
+        if (!worker.loaded) this.#complain(seat, reason)
         this.#startLater(seat)
       }
     }
@@ -105,20 +120,28 @@ export class Seats {
     for (const seat of this.#seats) clearTimeout(seat.timer)
   }
 
-  #start(seat: Seat): void {
+  #start(seat: Seat<Worker>): void {
     clearTimeout(seat.timer)
     seat.timer = undefined
     if (!this.#closed) seat.next = this.#owner.start()
   }
 
-  #startLater(seat: Seat): void {
+  #startLater(seat: Seat<Worker>): void {
     if (this.#closed) return
     const wait = Math.min(BACKOFF_FIRST * 2 ** this.#failures, BACKOFF_LONGEST)
     this.#failures++
     seat.timer = setTimeout(() => this.#start(seat), wait)
   }
 
-  async #departure(worker: WorkerProcess): Promise<void> {
+  #complain({ current }: Seat<Worker>, reason: string): void {
+    const error = new Mongrel2Error('load_failed', `a worker could not load the app: ${reason}`)
+    this.#filled.reject(error)
+    if (current === undefined) return
+    this.#leaving.get(current)?.reject(error)
+    this.#leaving.delete(current)
+  }
+
+  async #departure(worker: Worker): Promise<void> {
     const departure = this.#leaving.get(worker) ?? deferred()
     this.#leaving.set(worker, departure)
     await departure.promise

@@ -8,14 +8,14 @@ import { checkWorkersOptions, type WorkersOptions } from './workers-options.ts'
 export interface WorkersServer extends AsyncDisposable {
   /**
    * Resolves when every endpoint is pulled from and each worker has loaded the app and can answer. Rejects with a `Mongrel2Error`
-   * `closed` when the server is closed before.
+   * `closed` when the server is closed before, or `load_failed` when a worker cannot load the app; that is tried again until `close`.
    */
   readonly ready: Promise<void>
   /**
    * Replaces every worker: new ones load the app anew and take over, old ones finish what is open and end. Resolves when they have.
-   * Workers that cannot load the app are started again, and the old ones stay.
+   * Workers that cannot load the app are started again, and the old ones stay until one can.
    *
-   * @throws Mongrel2Error `closed` after `close`.
+   * @throws Mongrel2Error `load_failed` when one cannot; `closed` after `close`.
    */
   reload(): Promise<void>
   /**

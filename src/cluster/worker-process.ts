@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { v4 } from 'uuid'
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
+import { LOG_LEVELS } from '../log.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
@@ -148,7 +149,8 @@ export class WorkerProcess {
   #receive(frame: Buffer): void {
     if (isReport(frame)) return this.#observer.report(this, parseReport(frame))
     const news = parseNews(frame)
-    if (news.news === 'loaded') {
+    if (news.news === 'failed') this.#killReason ??= news.reason
+    else if (news.news === 'loaded') {
       this.loaded = true
       clearTimeout(this.#startTimer)
     } else if (news.news === 'alive') this.#silent[news.slot] = 0
@@ -188,7 +190,7 @@ export class WorkerProcess {
 
   #exit(point: ExchangePoint, identity: string, how: string): void {
     if (this.#exited !== undefined) return
-    this.#exited = this.#killReason ?? how
+    this.#exited = how
     clearTimeout(this.#startTimer)
     clearTimeout(this.#exitTimer)
     clearInterval(this.#beat)
@@ -200,16 +202,17 @@ export class WorkerProcess {
   #endIfGone(): void {
     if (this.#exited === undefined || !this.#reportsClosed) return
     this.#heard.resolve()
-    this.#observer.gone(this, this.#exited)
+    this.#observer.gone(this, this.#killReason ?? this.#exited)
   }
 }
 
 function start(
-  { app, options, threads, execArgv }: WorkersSettings,
+  { app, options, threads, execArgv, settings }: WorkersSettings,
   sockets: Pick<WorkerConfig, 'identity' | 'dealSpec' | 'reportSpec'>,
 ): ChildProcess {
   const { logger: _logger, signal: _signal, identity: _identity, ...rest } = options
-  const config: WorkerConfig = { ...sockets, threads, app, options: rest }
+  const logLevels = LOG_LEVELS.filter((level) => settings.logger[level] !== undefined)
+  const config: WorkerConfig = { ...sockets, threads, app, options: rest, logLevels }
   return spawn(process.execPath, [...execArgv, ENTRY], {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(config) },

@@ -30,6 +30,8 @@ export interface IntakeSettings {
   /** Bytes a request's body may have. */
   readonly maxBodySize: number
   readonly uploads: UploadPlace
+  /** Whether other processes pull from the same Handlers. */
+  readonly shared: boolean
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
   /** Bytes of messages that may wait for the client of a socket. */
@@ -88,6 +90,8 @@ export class Intake {
 
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
+    // Its end, which may go to another process, says all of it again.
+    if (this.#settings.shared && uploadHeadersOf(message, isStored(message)).stage === 'start') return
     const exchange = this.open(message, connection)
     const target = this.#targetOf(message, exchange.facts.http10)
     if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
@@ -101,10 +105,16 @@ export class Intake {
       case 'forged':
         return this.#refuseForged(message, exchange, headers.reason)
       case 'done':
+        if (this.#settings.shared) {
+          this.#begin(message, headers.path, exchange, target, connection)
+          if (connection.upload === undefined) this.discard(message)
+          else connection.upload.receive(message)
+          return
+        }
         return this.#refuseForged(
           message,
           exchange,
-          'its start did not come here (does another process pull from this send_spec?)',
+          'its start did not come here (does another process pull from this send_spec? then set the option shared)',
         )
     }
     if (!agrees(framing, message.body.length)) return this.refuse(exchange, 400, 'Body and length disagree')

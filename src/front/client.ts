@@ -23,6 +23,13 @@ export interface ClientSettings {
   readonly contentLength: number
   /** Whether a chunk is passed on when its data has come. Mongrel2 waits for the line's end behind it, which some clients send with the next. */
   readonly eagerChunks: boolean
+  /** Whether a WebSocket may begin on a connection that has had requests; Mongrel2 ends it. */
+  readonly lateHandshakes: boolean
+  /**
+   * Milliseconds without a byte either way, or a sign from the handler that it is at work, after which a client is gone, and that a head may
+   * take from its first byte to its last; 0 is for ever.
+   */
+  readonly idleTimeout: number
 }
 
 /** Where a client comes from. */
@@ -69,6 +76,7 @@ export class Client {
   /** Bytes of an upload that the handler has asked for and not got; chunks, which come whole, may make it negative. */
   #credits = 0
   #wake: Deferred<void> | undefined
+  #idle: NodeJS.Timeout | undefined
 
   constructor(
     id: number,
@@ -84,14 +92,19 @@ export class Client {
     this.#route = route
     this.#reader = new ByteReader(stream)
     this.#delivery = new Delivery(stream, settings.flowControl, (bytes) => {
+      this.#idle?.refresh()
       if (settings.flowControl) this.#handler?.notifyCredits(id, bytes)
     })
     stream.on('error', () => {}) // that the connection is over is all there is to know
     const end = () => {
+      clearTimeout(this.#idle)
       this.#reader.stop()
       this.#wake?.resolve()
     }
     stream.on('finish', end).on('close', end)
+    if (settings.idleTimeout === 0) return
+    this.#idle = setTimeout(() => stream.destroy(), settings.idleTimeout)
+    stream.on('readable', () => this.#idle?.refresh())
   }
 
   /** Reads requests until the connection is over, by whoever's will, and tells the handler if it was the client's. */
@@ -109,6 +122,7 @@ export class Client {
   /** Takes what a handler has published for this client; false when the connection is over. */
   take(content: Reply['content']): boolean {
     if (this.#killed) return false
+    this.#idle?.refresh()
     if ('payload' in content) this.#deliver(content.payload)
     else if ('credits' in content.control) {
       this.#credits += content.control.credits
@@ -137,8 +151,8 @@ export class Client {
     if (route === undefined) return this.#refuse(REFUSALS.notFound)
     const arrival = { ...route, head, fields: this.#fields(head, route.pattern) }
     const key = webSocketKey(head)
-    if (key !== undefined && !first) {
-      this.kill() // Mongrel2 shakes hands only at a connection's beginning
+    if (key !== undefined && !first && !this.#settings.lateHandshakes) {
+      this.kill()
       return 'is over'
     }
     const expectation = head.fields.get('expect')?.[0]
@@ -149,12 +163,15 @@ export class Client {
 
   /** A head's bytes; undefined when the client has left, or has been refused for sending too many. */
   async #head(): Promise<Buffer | undefined> {
-    const { bufferSize } = this.#settings
+    const { bufferSize, idleTimeout } = this.#settings
+    let began: number | undefined
     for (;;) {
       const end = headEnd(this.#reader.bytes, bufferSize)
       if (end !== -1) return this.#reader.take(end)
       if (this.#reader.bytes.length >= bufferSize) this.#refuse(REFUSALS.badRequest)
       if (!(await this.#reader.more())) return undefined
+      began ??= performance.now()
+      if (idleTimeout > 0 && performance.now() - began > idleTimeout) this.#refuse(REFUSALS.badRequest)
     }
   }
 

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { Listener } from './listener.ts'
 import { checkFrontOptions, type FrontOptions } from './options.ts'
-import { Router } from './router.ts'
 
 /** An embedded front at work. */
 export interface Front extends AsyncDisposable {
@@ -30,31 +29,13 @@ export interface Front extends AsyncDisposable {
  */
 export async function createFront(options: FrontOptions): Promise<Front> {
   const settings = checkFrontOptions(options)
-  const router = await Router.bind(settings)
-  // A client that ends its side is gone for Mongrel2; the router ends the other.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    router.admit(socket, { remoteAddress: plainAddress(socket.remoteAddress), scheme: 'http' })
-  })
-  try {
-    await once(server.listen(settings.port, settings.host), 'listening')
-  } catch (error) {
-    await router.close()
-    throw error
-  }
-  const address = server.address() as AddressInfo
+  const listener = await Listener.start(settings, settings)
+  const { address } = listener
+  if (address === undefined) throw new Error('expected to listen at a port')
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   settings.logger.warn?.(
     `mongrel2-fetch front at http://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,
   )
-  let closed: Promise<unknown> | undefined
-  const close = async () => {
-    closed ??= Promise.all([once(server.close(), 'close'), router.close()])
-    await closed
-  }
+  const close = () => listener.close()
   return { address, close, [Symbol.asyncDispose]: close }
-}
-
-/** An IPv4 address as such where a socket for both shows it as one of IPv6. */
-function plainAddress(address = ''): string {
-  return address.replace(/^::ffff:(?=\d+\.)/, '')
 }

@@ -84,11 +84,15 @@ export function checkFrontOptions(options: FrontOptions): RouterSettings & { por
     routes: options.routes.map(checkRoute),
     ...checkSettings(options),
     eagerChunks: false,
+    lateHandshakes: false,
+    idleTimeout: 0,
   }
 }
 
 /** Checks what does not depend on where clients come from. */
-export function checkSettings(options: FrontSettings): Omit<RouterSettings, 'routes' | 'eagerChunks'> {
+export function checkSettings(
+  options: FrontSettings,
+): Omit<RouterSettings, 'routes' | 'eagerChunks' | 'lateHandshakes' | 'idleTimeout'> {
   return {
     uploads: oneOf('uploads', options.uploads, ['stream', 'none'], 'stream'),
     flowControl: boolean('flowControl', options.flowControl, false),

@@ -1,6 +1,6 @@
 import { MessageHeaders } from './headers.ts'
 import { MalformedError } from './malformed.ts'
-import { spanAt } from './tnetstring.ts'
+import { type Span, spanAt } from './tnetstring.ts'
 
 /**
  * What Mongrel2 sends: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`, HEADERS being a tnetstring
@@ -67,7 +67,7 @@ export function parseMessage(bytes: Buffer): Message {
     sender: senderIn(text, senderEnd),
     connectionId,
     path: text.slice(idEnd + 1, pathEnd),
-    headers: headersIn(text, headers.start, headers.end, headers.type),
+    headers: headersIn(bytes, text, headers),
     body: bytes.subarray(body.start, body.end),
   }
 }
@@ -104,9 +104,9 @@ function senderIn(text: string, end: number): string {
   return sender
 }
 
-function headersIn(text: string, start: number, end: number, type: number): MessageHeaders {
-  if (type === DICTIONARY) return MessageHeaders.fromTnetstring(text, start, end)
-  if (type === STRING) return MessageHeaders.fromJson(text.slice(start, end))
+function headersIn(bytes: Buffer, text: string, { start, end, type }: Span): MessageHeaders {
+  if (type === DICTIONARY) return MessageHeaders.fromTnetstring(bytes, text, start, end)
+  if (type === STRING) return MessageHeaders.fromJson(text, start, end)
   throw new MalformedError(
     `expected headers as a dictionary or as JSON, got type ${JSON.stringify(String.fromCharCode(type))}`,
   )

@@ -1,13 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Pull } from 'zeromq'
 import { Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { ServiceManager } from '../support/service-manager.ts'
 
 /** An app that answers with what the handler was given, waits on /wait until /go comes, and fails on /fail. */
 const APP = `let go: () => void
@@ -147,7 +145,7 @@ describe('mongrel2-fetch serve', () => {
       expect(await run.ended).toBe(0)
       expect(run.stderr).toMatch(/^mongrel2-fetch \S+ on Node \S+ starts app.ts, process \d+$/m)
       expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch got ${signal}`, 'm'))
-      expect(run.stderr).toMatch(/^mongrel2-fetch ended app.ts after 1 requests$/m)
+      expect(run.stderr).toMatch(/^mongrel2-fetch ended app.ts after 1 messages$/m)
     })
   }
 
@@ -240,36 +238,15 @@ describe('Wrong input', () => {
 describe('systemd', () => {
   it('is told when it is ready and when it stops', async () => {
     await using mongrel2 = await startMongrel2()
-    const socket = join(place.directory, 'notify')
-    // One read is one datagram.
-    const script = `const { readSync } = require('node:fs'); const bytes = Buffer.alloc(4096)
-      for (;;) console.log(JSON.stringify(bytes.toString('utf8', 0, readSync(3, bytes))))`
-    const listener = spawn('systemd-socket-activate', ['--datagram', '-l', socket, process.execPath, '-e', script], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    let heard = ''
-    listener.stdout.setEncoding('utf8').on('data', (text: string) => {
-      heard += text
-    })
-    await once(listener, 'spawn').catch((cause: unknown) => {
-      throw new Error('tests need systemd-notify and systemd-socket-activate: install systemd', { cause })
-    })
-    try {
-      await expect.poll(() => existsSync(socket), { timeout: 10_000 }).toBe(true)
-      const run = place.run(['serve', 'app.ts', '--zeromq', mongrel2.endpoint], { NOTIFY_SOCKET: socket })
-      await expect
-        .poll(() => heard, { timeout: 10_000 })
-        .toContain(`"READY=1\\nSTATUS=Serves app.ts at ${mongrel2.endpoint}`)
-      expect(heard).not.toContain('STOPPING')
-      run.signal('SIGTERM')
-      expect(await run.ended).toBe(0)
-      await expect.poll(() => heard, { timeout: 10_000 }).toContain('"STOPPING=1\\nSTATUS=')
-      expect(run.stderr).not.toContain('systemd')
-    } finally {
-      const exit = once(listener, 'exit')
-      listener.kill('SIGKILL')
-      await exit
-    }
+    await using systemd = await ServiceManager.start(place.directory)
+    const run = place.run(['serve', 'app.ts', '--zeromq', mongrel2.endpoint], { NOTIFY_SOCKET: systemd.socket })
+    const ready = `READY=1\nSTATUS=Serves app.ts at ${mongrel2.endpoint}`
+    await expect.poll(() => systemd.heard, { timeout: 10_000 }).toEqual([ready])
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    const stopping = 'STOPPING=1\nSTATUS=Answers what is open'
+    await expect.poll(() => systemd.heard, { timeout: 10_000 }).toEqual([ready, stopping])
+    expect(run.stderr).not.toContain('systemd')
   })
 
   it('that cannot be told is no reason not to serve', async () => {

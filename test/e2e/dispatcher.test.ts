@@ -286,6 +286,16 @@ describe('a worker that ends', () => {
     expect(Number.parseInt(await get(connect(), '/worker'), 10)).toBe(server.stats().workers[0]?.pid)
   })
 
+  it.each([1, 2])('because it cannot load the app is why the server is not ready, with %d threads', async (threads) => {
+    const module = new URL('../support/worker-app.ts', import.meta.url).href
+    await start({ workers: 1, threads, app: { module, data: 'not today' } })
+    await expect(server.ready).rejects.toMatchObject({
+      code: 'load_failed',
+      message: expect.stringMatching(/^a worker could not load the app: Error: not today\n {4}at .*worker-app\.ts/),
+    })
+    expect(logger.errors).toEqual([expect.stringMatching(/^mongrel2-fetch lost worker \d+: Error: not today\n/)])
+  })
+
   it('before it has loaded the app is started again, later and later, and clients get a 503', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'app-'))
     const data = join(directory, 'there')
@@ -295,8 +305,9 @@ describe('a worker that ends', () => {
     expect(logger.errors[0]).toMatch(/it exited with code 7$/)
     const refused = await connect().send(request('/')).response()
     expect(refused.statusLine).toBe('HTTP/1.1 503 Service Unavailable')
+    await expect(server.ready).rejects.toThrow('a worker could not load the app: it exited with code 7')
     await writeFile(data, '')
-    await server.ready
+    await workersReady(1)
     expect(await get(connect(), '/')).toBe('/')
     await rm(directory, { recursive: true })
   })
@@ -367,11 +378,10 @@ describe('workers are replaced', () => {
     await server.ready
     const pid = server.stats().workers[0]?.pid
     await rm(data)
-    const reloaded = server.reload()
-    await expect.poll(() => logger.errors.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(1)
+    await expect(server.reload()).rejects.toThrow('a worker could not load the app: it exited with code 7')
     expect(Number.parseInt(await get(connect(), '/worker'), 10)).toBe(pid)
     await writeFile(data, '')
-    await reloaded
+    await server.reload()
     expect(Number.parseInt(await get(connect(), '/worker'), 10)).not.toBe(pid)
     await rm(directory, { recursive: true })
   })
@@ -393,6 +403,13 @@ describe('workers are replaced', () => {
     await expect.poll(() => server.stats().workers.map((worker) => worker.pid), { timeout: 20_000 }).not.toContain(pid)
     expect(logger.errors).toEqual([])
   })
+})
+
+it.each([1, 2])('logs the lines of workers with %d threads as its own', async (threads) => {
+  await start({ workers: 1, threads })
+  await server.ready
+  expect((await connect().send(request('/fail')).response()).status).toBe(500)
+  await expect.poll(() => logger.errors).toEqual([expect.stringContaining('Error: the handler fails')])
 })
 
 it('serves the next life of Mongrel2', async () => {

@@ -80,6 +80,8 @@ const ELSEWHERE: Record<string, string> = {
   'npm run bench': 'test/full/bench.test.ts',
   'npm test': 'it is what runs this test',
   'npx mongrel2-fetch dev': 'test/e2e/cli.test.ts',
+  'app.ts -p 4 --threads 2': 'test/e2e/cli-workers.test.ts',
+  '--http 127.0.0.1:8080': 'test/e2e/cli-http.test.ts',
   '[Service]': 'test/e2e/cli.test.ts plays the part of systemd',
   'npm install mongrel2-fetch': 'test/e2e/package.test.ts installs the package that is packed',
   "'/': Handler(": 'the first route of examples/mongrel2.conf',

@@ -4,8 +4,9 @@ import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
 import { type JsonMessage, type MessageConnection, type Mongrel2Env, upgradeWebSocket } from '../../src/index.ts'
 
-/** The app of the tests with workers. `data` may name a file without which it does not load. */
+/** The app of the tests with workers. `data` may say that it does not load, or name a file without which it does not. */
 export default function load(data: unknown): LoadedApp {
+  if (data === 'not today') throw new Error(data)
   if (typeof data === 'string' && !existsSync(data)) process.exit(7)
   return { handler: { fetch }, options: { messages: { json } } }
 }
@@ -34,6 +35,8 @@ async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
       return process.exit(3)
     case '/last-words':
       return new Response(lastWords(Number(url.searchParams.get('ms'))))
+    case '/fail':
+      throw new Error('the handler fails')
     case '/throw':
       setImmediate(() => {
         throw new Error('nobody catches this')

@@ -38,6 +38,7 @@ describe('defaults', () => {
           flowControl: false,
         },
       ],
+      shared: false,
       maxInFlight: 1024,
       maxQueued: 1024,
       maxPipelined: 16,
@@ -67,7 +68,7 @@ describe('defaults', () => {
     const undefinedOptions = Object.fromEntries(
       ['chroot', 'uploads', 'flowControl', 'maxInFlight', 'maxQueued', 'host', 'trustProxy', 'requestTimeout']
         .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
-        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link')
+        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link', 'shared')
         .map((name) => [name, undefined]),
     )
     const { identity: _one, ...given } = check(undefinedOptions)
@@ -229,6 +230,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['uploads', null, '{ tempStore, keep }', 'null'],
     ['link', 'tcp', "'auto', 'zmtp' or 'zeromq'", '"tcp"'],
     ['link', true, "'auto', 'zmtp' or 'zeromq'", 'true'],
+    ['shared', 1, 'true or false', '1'],
     ['flowControl', 1, 'true or false', '1'],
     ['flowControl', 'yes', 'true or false', '"yes"'],
     ['maxInFlight', 0, COUNT, '0'],

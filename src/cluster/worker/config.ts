@@ -1,4 +1,6 @@
+import { Mongrel2Error } from '../../errors.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { describeError, type Level, type Logger } from '../../log.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options.ts'
 
 /** The environment variable that a worker process finds its configuration in, as JSON. */
@@ -15,7 +17,7 @@ export interface AppSource {
 /** What a worker serves. */
 export interface LoadedApp {
   readonly handler: Mongrel2Handler
-  /** Options that JSON cannot carry: functions and the logger. They go over those of the dispatcher. */
+  /** Options that JSON cannot carry: functions, and a logger that is not the dispatcher's. They go over those of the dispatcher. */
   readonly options?: Partial<Mongrel2Options>
 }
 
@@ -34,12 +36,19 @@ export interface WorkerConfig {
   readonly threads: number
   readonly app: AppSource
   readonly options: Mongrel2Options
+  /** What the dispatcher's logger logs. */
+  readonly logLevels: readonly Level[]
 }
 
 /** Loads the app and puts the options together. The globals are replaced before, since an app may keep the classes that it finds. */
-export async function loadSettings({ app, options }: WorkerConfig): Promise<Settings> {
+export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
   if (options.overrideGlobalObjects === true) replaceGlobals()
   const module: { readonly default: LoadApp } = await import(app.module)
   const loaded = await module.default(app.data)
-  return checkOptions(loaded.handler, { ...options, ...loaded.options })
+  return checkOptions(loaded.handler, { ...options, logger, ...loaded.options })
+}
+
+/** Says why an app could not be loaded; an error of ours is for people as it is. */
+export function describeLoadError(error: unknown): string {
+  return error instanceof Mongrel2Error ? error.message : describeError(error)
 }

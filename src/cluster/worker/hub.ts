@@ -6,8 +6,8 @@ import type { Transport } from '../../link/transport.ts'
 import { zeromq } from '../../link/zeromq/transport.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { zmtp } from '../../link/zmtp/transport.ts'
-import { describeError } from '../../log.ts'
-import type { Settings } from '../../options.ts'
+import { describeError, type Logger } from '../../log.ts'
+import { checkOptions, type Settings } from '../../options.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
 import {
   type DealtHead,
@@ -18,9 +18,9 @@ import {
   parseOrder,
   renderJson,
 } from '../frames.ts'
-
-import type { WorkerConfig } from './config.ts'
+import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
+import { distantLogger } from './distant-logger.ts'
 import type { Emission } from './emission.ts'
 import { ThreadSlot } from './thread-slot.ts'
 
@@ -50,6 +50,8 @@ interface SlotHandle {
 export class Hub {
   /** Resolves when everything has been said and the process can end. */
   readonly ended: Promise<void>
+  readonly logger: Logger
+  readonly #config: WorkerConfig
   readonly #settings: Settings
   readonly #slots: SlotHandle[] = []
   readonly #attachments = new Map<number, Attachment>()
@@ -70,11 +72,14 @@ export class Hub {
   /** Whether nobody is left to report to. */
   #orphan = false
 
-  constructor(config: WorkerConfig, settings: Settings) {
+  constructor(config: WorkerConfig) {
     this.ended = this.#ended.promise
-    this.#settings = settings
+    this.logger = distantLogger(config.logLevels, (news) => this.#tell(news))
+    this.#config = config
+    // For the sockets; what handlers run by comes with the app.
+    this.#settings = checkOptions(() => new Response(), config.options)
     const report = (error: unknown) =>
-      settings.logger.error?.(`mongrel2-fetch: a worker's socket to the dispatcher failed: ${describeError(error)}`)
+      console.error(`mongrel2-fetch: a worker's socket to the dispatcher failed: ${describeError(error)}`)
     const receive = (frame: Buffer) => this.#take(frame)
     this.#dealer = new ZmtpConnection(
       config.dealSpec,
@@ -92,16 +97,31 @@ export class Hub {
     void Promise.race([this.#dealer.closed, this.#reports.closed]).then(() => this.#orphaned())
   }
 
-  /** Sets up the slots and says so. Rejects when the app cannot be loaded. */
-  async start(config: WorkerConfig): Promise<void> {
-    if (config.threads <= 1) this.#slots.push(new Core(this.#settings, 0, this.#uplink()))
-    else {
-      const threads = Array.from({ length: config.threads }, (_, slot) => this.#startThread(config, slot))
-      this.#slots.push(...threads)
-      await Promise.all(threads.map((thread) => thread.loaded))
-    }
+  /** Sets up the slots and says so; false when the app cannot be loaded, which the dispatcher has been told. */
+  async start(): Promise<boolean> {
     await Promise.all([this.#dealer.opened.promise, this.#reports.opened.promise])
+    try {
+      await this.#load()
+    } catch (error) {
+      this.#stopping = true
+      this.#tell({ news: 'failed', reason: describeLoadError(error) })
+      this.#reports.end(LINGER)
+      await this.#reports.closed
+      return false
+    }
     this.#tell({ news: 'loaded' })
+    return true
+  }
+
+  async #load(): Promise<void> {
+    const { threads: count } = this.#config
+    if (count <= 1) {
+      this.#slots.push(new Core(await loadSettings(this.#config, this.logger), 0, this.#uplink()))
+      return
+    }
+    const threads = Array.from({ length: count }, (_, slot) => this.#startThread(slot))
+    this.#slots.push(...threads)
+    await Promise.all(threads.map((thread) => thread.loaded))
   }
 
   /** Asks to be replaced. */
@@ -109,10 +129,10 @@ export class Hub {
     this.#tell({ news: 'leaving', reason })
   }
 
-  #startThread(config: WorkerConfig, slot: number): ThreadSlot {
-    return new ThreadSlot(config, slot, this.#uplink(), (error) => {
+  #startThread(slot: number): ThreadSlot {
+    return new ThreadSlot(this.#config, slot, this.#uplink(), (error) => {
       if (this.#stopping) return
-      this.#settings.logger.error?.(`mongrel2-fetch: a handler thread ended: ${describeError(error)}`)
+      this.logger.error?.(`mongrel2-fetch: a handler thread ended: ${describeError(error)}`)
       this.#tell({ news: 'ended', slot })
       this.leave('a handler thread ended')
     })
@@ -142,8 +162,8 @@ export class Hub {
     const transport = TRANSPORTS[endpoint?.link ?? '']
     if (endpoint === undefined || transport === undefined) return
     let before = false
-    const { identity, logger } = this.#settings
-    const attachment = new Attachment(transport, endpoint.recvSpec, identity, logger, (attached) => {
+    const { identity } = this.#settings
+    const attachment = new Attachment(transport, endpoint.recvSpec, identity, this.logger, (attached) => {
       if (!attached) for (const slot of this.#slots) slot.lose(epoch)
       else if (before) for (const slot of this.#slots) slot.obey(begin)
       before = true

@@ -35,6 +35,7 @@ export interface ControlPortQuestion {
 /** What a handler thread says. */
 export type FromThread =
   | { readonly loaded: true }
+  | { readonly failed: string }
   | { readonly news: string }
   | { readonly stopped: true }
   | ThreadEmission

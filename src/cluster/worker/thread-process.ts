@@ -1,9 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import type { Settings } from '../../options.ts'
 import { lengthOf } from '../../wire/reply.ts'
-import { loadSettings, type WorkerConfig } from './config.ts'
+import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
+import { distantLogger } from './distant-logger.ts'
 import type { ControlPortAnswer, FromThread, ToThread } from './thread-messages.ts'
 
 // The entry of a handler thread. It has no sockets: ending a thread with a pending read of ZeroMQ's would end the process.
@@ -62,7 +64,7 @@ const uplink: Uplink = {
   }),
 }
 
-const core = new Core(await loadSettings(config), slot, uplink)
+const core = new Core(await load(), slot, uplink)
 port.on('message', (message: ToThread) => {
   if ('head' in message) core.take(message.head, Buffer.from(message.message.buffer))
   else if ('order' in message) core.obey(message.order)
@@ -74,6 +76,15 @@ port.on('message', (message: ToThread) => {
   else answered(message)
 })
 say({ loaded: true })
+
+async function load(): Promise<Settings> {
+  try {
+    return await loadSettings(config, distantLogger(config.logLevels, uplink.tell))
+  } catch (error) {
+    say({ failed: describeLoadError(error) })
+    throw error
+  }
+}
 
 function taken(epoch: number, bytes: number): void {
   const left = Math.max(0, (underway.get(epoch) ?? 0) - bytes)

@@ -66,6 +66,7 @@ export class ThreadSlot {
     // Once it was said to be gone, nothing of it may go out.
     if (this.#gone) return
     if ('loaded' in message) this.#loaded.resolve()
+    else if ('failed' in message) this.#loaded.reject(new Mongrel2Error('load_failed', message.failed))
     else if ('news' in message) this.#uplink.tell(parseNews(Buffer.from(message.news)))
     else if ('stopped' in message) this.#stopped.resolve()
     else if ('question' in message) void this.#ask(message)

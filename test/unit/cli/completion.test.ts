@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { COMPLETION_SHELLS, completionScript } from '../../../src/cli/completion.ts'
-import { flagsOf } from '../../../src/cli/option-table.ts'
+import { OPTIONS } from '../../../src/cli/option-table.ts'
 
 const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes." }
 
@@ -26,6 +26,12 @@ describe('Completion in bash', () => {
     ],
     [['serve', '--max-in'], ['--max-in-flight']],
     [['serve', 'app.ts', '--no-over'], ['--no-override-global-objects']],
+    [
+      ['serve', '--work'],
+      ['--workers', '--worker-timeout'],
+    ],
+    [['serve', '-p', '-'], []],
+    [['dev', '--work'], []],
     [['serve', '--po'], []],
     [['dev', '--po'], ['--port']],
     [['serve', '--log-level', 'd'], ['debug']],
@@ -40,7 +46,8 @@ describe('Completion in bash', () => {
 describe('Completion', () => {
   it.each(COMPLETION_SHELLS)('in %s knows every flag', (shell) => {
     const script = completionScript(shell, SUBCOMMANDS)
-    for (const { flag, kind } of flagsOf('dev')) {
+    for (const { key, flag, kind } of OPTIONS) {
+      if (key === 'app') continue
       for (const name of kind === 'boolean' ? [flag, `no-${flag}`] : [flag]) expect(script).toContain(name)
     }
   })

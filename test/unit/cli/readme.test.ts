@@ -19,8 +19,9 @@ function table(first: string): string[][] {
   )
 }
 
-function rowOf({ key, flag, kind, value, environment, otherwise, summary }: Option): string[] {
-  const name = kind === 'boolean' ? `--[no-]${flag}` : `--${flag} ${value}`
+function rowOf({ key, flag, letter, kind, value, environment, otherwise, summary }: Option): string[] {
+  const short = letter === undefined ? '' : `-${letter}, `
+  const name = kind === 'boolean' ? `--[no-]${flag}` : `${short}--${flag} ${value}`
   const written = key === 'app' ? 'the argument' : `\`${name.replaceAll('|', '\\|')}\``
   return [written, `\`${environment}\``, key === 'config' ? '' : `\`${key}\``, otherwise, summary]
 }

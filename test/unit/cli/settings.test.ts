@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Given } from '../../../src/cli/given.ts'
@@ -23,12 +23,23 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
+  direct: ['true', 'false', 'true', ({ direct }) => direct],
+  workers: ['1', '2', '3', ({ workers }) => workers?.workers],
+  threads: ['1', '2', '3', ({ workers }) => workers?.threads],
+  workerTimeout: ['101', '102', '103', ({ workers }) => workers?.workerTimeout],
+  startTimeout: ['101', '102', '103', ({ workers }) => workers?.startTimeout],
+  replaceTimeout: ['1', '2', '3', ({ workers }) => workers?.replaceTimeout],
+  maxRequests: ['1', '2', '3', ({ workers }) => workers?.maxRequests],
+  maxRss: ['1', '2', '3', ({ workers }) => workers?.maxRss],
+  execArgv: ['-a', '-b', '-c', ({ workers }) => workers?.execArgv?.[0]],
   link: ['zmtp', 'zeromq', 'auto', ({ options }) => options.link],
   identity: [UUID[0] ?? '', UUID[1] ?? '', UUID[2] ?? '', ({ options }) => options.identity],
   chroot: ['/a', '/b', '/c', ({ options }) => options.chroot],
   'uploads.tempStore': ['aXXXXXX', 'bXXXXXX', 'cXXXXXX', ({ options }) => options.uploads?.tempStore],
   'uploads.keep': ['true', 'false', 'true', ({ options }) => options.uploads?.keep],
   flowControl: ['true', 'false', 'true', ({ options }) => options.flowControl],
+  shared: ['true', 'false', 'true', ({ options }) => options.shared],
   maxInFlight: ['1', '2', '3', ({ options }) => options.maxInFlight],
   maxQueued: ['1', '2', '3', ({ options }) => options.maxQueued],
   maxPipelined: ['1', '2', '3', ({ options }) => options.maxPipelined],
@@ -94,11 +105,43 @@ describe('The settings of a command', () => {
       app: resolve('app.ts'),
       exportName: 'default',
       options: { zeromq: ['ipc://a,ipc://b'], overrideGlobalObjects: true, logger: settings.logger },
+      workers: undefined,
+      http: undefined,
+      direct: false,
+      config: undefined,
       logger: settings.logger,
       closeTimeout: 10_000,
       port: 6767,
     })
     expect(Object.keys(settings.logger)).toEqual(['info', 'warn', 'error'])
+  })
+
+  it.each([
+    ['THREADS', '2', { threads: 2, workers: 1 }],
+    ['WORKERS', 'auto', { workers: availableParallelism() }],
+    ['EXEC_ARGV', ' --a  --b=1 ', { execArgv: ['--a', '--b=1'], workers: 1 }],
+    ['DIRECT', 'true', { workers: 1 }],
+  ])('with %s=%s ask for workers', async (name, text, workers) => {
+    vi.stubEnv(`MONGREL2_FETCH_${name}`, text)
+    vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    expect((await settingsOf(new Map())).workers).toEqual(workers)
+  })
+
+  it.each([
+    ['localhost:80', { host: 'localhost', port: 80 }],
+    [':0', { host: undefined, port: 0 }],
+    ['[::1]:8080', { host: '::1', port: 8080 }],
+    ['/run/app.sock', { path: '/run/app.sock' }],
+  ])('listen for HTTP at %s, with an endpoint more, or alone', async (text, at) => {
+    vi.stubEnv('MONGREL2_FETCH_HTTP', text)
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    const alone = await settingsOf(new Map())
+    expect(alone.http?.at).toEqual(at)
+    expect(alone.options.zeromq).toEqual([alone.http?.endpoint])
+    vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
+    const beside = await settingsOf(new Map())
+    expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.http?.endpoint])
   })
 
   it('separate the endpoints of the environment by blanks', async () => {

@@ -546,6 +546,60 @@ describe('forged upload headers', () => {
   })
 })
 
+describe('where other processes pull from the same Handler', () => {
+  it('an end alone calls the handler with the body, and deletes the file after the response', async () => {
+    const stage = stageAt(read, { shared: true })
+    stage.receive(doneOf())
+    await stage.settled()
+    expect(stage.publisher.response(1)).toMatchObject({ statusLine: 'HTTP/1.1 200 OK', rest: CONTENT })
+    expect(exists()).toBe(false)
+    expect(stage.log).toEqual({ warnings: [], errors: [] })
+  })
+
+  it('a beginning alone is nothing, and the next request of its connection is answered', async () => {
+    const stage = stageAt(async (request) => new Response(`<${await request.text()}>`), { shared: true })
+    stage.receive(startOf(), renderRequest({ target: '/next' }))
+    await stage.settled()
+    expect(stage.publisher.response(1)).toMatchObject({ statusLine: 'HTTP/1.1 200 OK', rest: '<>' })
+    expect(exists()).toBe(true)
+  })
+
+  it.each<[string, RequestParts]>([
+    ['without a body', { headers: { 'content-length': '0' } }],
+    ['with the body in the message', { body: CONTENT }],
+    ['of a length that is none', { headers: { 'content-length': '99999999999' } }],
+    ['of two files', { headers: { [START]: 'tmp/mongrel2.upload.zzzzzz' } }],
+    ['of no file that began', { headers: { [START]: undefined } }],
+  ])('an end %s is refused, and no file is touched', async (_, parts) => {
+    const stage = stageAt(unreached, { shared: true })
+    stage.receive(doneOf(FILE, parts))
+    await stage.settled()
+    expect(statusOf(stage)).toBe('400')
+    expect(exists()).toBe(true)
+  })
+
+  it('a file outside of the store is not opened', async () => {
+    await writeFile(join(chroot, 'secret'), CONTENT)
+    const stage = stageAt(unreached, { shared: true })
+    stage.receive(doneOf('secret'))
+    await stage.settled()
+    expect(statusOf(stage)).toBe('500')
+    expect(exists('secret')).toBe(true)
+  })
+
+  it('onUploadStart is asked at the end, and what it refuses is deleted', async () => {
+    const onUploadStart = vi.fn(() => new Response('no', { status: 403 }))
+    const stage = stageAt(unreached, { shared: true, onUploadStart })
+    stage.receive(startOf())
+    await turns(5)
+    expect(onUploadStart).not.toHaveBeenCalled()
+    stage.receive(doneOf())
+    await stage.settled()
+    expect(statusOf(stage)).toBe('403')
+    await until(() => !exists())
+  })
+})
+
 describe('a path that Mongrel2 would not make', () => {
   it.each([
     '/etc/passwd',

@@ -1,0 +1,69 @@
+// A process of `serve --direct`, told what to do by the `DirectWorker` that has forked it.
+
+import { describeLoadError } from '../../cluster/worker/config.ts'
+import { type Deferred, deferred } from '../../deferred.ts'
+import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { describeError, type Logger } from '../../log.ts'
+import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
+import load from '../worker-app.ts'
+import type { DirectNews, DirectOrder } from './worker.ts'
+
+/** How long what is open may take when the one who has forked us is gone, in milliseconds. */
+const ORPHAN_TIMEOUT = 10_000
+
+/** Resolves with the milliseconds that what is open may take. */
+const stop: Deferred<number> = deferred()
+
+process.on('message', (order: DirectOrder) => {
+  if ('stop' in order) stop.resolve(order.stop)
+  else void run(order)
+})
+process.on('disconnect', () => stop.resolve(ORPHAN_TIMEOUT))
+// A terminal and a service manager signal all processes; it is for the one who has forked us to say what follows.
+for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+
+async function run(order: Exclude<DirectOrder, { stop: number }>): Promise<void> {
+  const logger = loggerOf(order)
+  const server = await serve(order, logger)
+  if (server === undefined) process.exit(1)
+  await tell({ news: 'loaded' })
+  process.on('SIGTERM', () => void tell({ news: 'leaving', reason: 'it got SIGTERM' }))
+  process.on('uncaughtException', (error) => {
+    logger.error?.(`mongrel2-fetch: a worker leaves after an error that nobody caught: ${describeError(error)}`)
+    void tell({ news: 'leaving', reason: 'of an error that nobody caught' })
+  })
+  server.ready.then(
+    () => tell({ news: 'ready' }),
+    () => {}, // it was closed before
+  )
+  await server.close({ timeout: await stop.promise })
+  process.exit(0)
+}
+
+/** Undefined when the app cannot be loaded, which has been told. */
+async function serve(
+  { data, options }: Exclude<DirectOrder, { stop: number }>,
+  logger: Logger,
+): Promise<Mongrel2Server | undefined> {
+  if (options.overrideGlobalObjects === true) replaceGlobals()
+  try {
+    const app = await load(data)
+    return serveMongrel2(app.handler, { ...options, logger, ...app.options })
+  } catch (error) {
+    await tell({ news: 'failed', reason: describeLoadError(error) })
+    return undefined
+  }
+}
+
+function loggerOf({ logLevels }: Exclude<DirectOrder, { stop: number }>): Logger {
+  const logger: Logger = {}
+  for (const level of logLevels) logger[level] = (line) => void tell({ news: 'line', level, line })
+  return logger
+}
+
+/** Resolves when it has been sent, or there is nobody any more. */
+function tell(news: DirectNews): Promise<void> {
+  return new Promise((resolve) => {
+    process.send?.(news, () => resolve())
+  })
+}

@@ -1,0 +1,94 @@
+import { mkdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { v4 } from 'uuid'
+import { type ListenAt, Listener } from '../front/listener.ts'
+import { checkSettings } from '../front/options.ts'
+import type { Logger } from '../log.ts'
+import type { EndpointOptions } from '../options.ts'
+import { CommandError } from './exit-code.ts'
+
+/** An ordinary HTTP socket beside Mongrel2. */
+export interface HttpSettings {
+  readonly at: ListenAt
+  /** What the app serves for it: an endpoint like those of Mongrel2. */
+  readonly endpoint: EndpointOptions
+  /** Whether who stands in front says where clients come from, so that its header is left alone. */
+  readonly trustsProxy: boolean
+}
+
+/** After so many milliseconds of silence a client is gone, as for Mongrel2 (`limits.min_ping`). */
+const IDLE_TIMEOUT = 120_000
+
+/**
+ * Reads the address of `--http`: `HOST:PORT`, `:PORT` for every address of this machine, or the path of a socket.
+ *
+ * @throws {Error} With what was expected.
+ */
+export function parseHttpAddress(text: string): ListenAt {
+  if (text.includes('/')) return { path: text }
+  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? []
+  if (port === undefined || Number(port) > 65_535) {
+    throw new Error(
+      `expected HOST:PORT, :PORT or the path of a socket, such as ./http.sock, got ${JSON.stringify(text)}`,
+    )
+  }
+  return { port: Number(port), host: bracketed ?? (plain || undefined) }
+}
+
+/** An address in a directory that only this user can enter, once the front is there. */
+export function httpEndpoint(): EndpointOptions {
+  const directory = join(tmpdir(), `mongrel2-fetch-http-${v4()}`)
+  return { sendSpec: `ipc://${join(directory, 'send')}`, recvSpec: `ipc://${join(directory, 'recv')}`, link: 'zmtp' }
+}
+
+/** The front that turns HTTP requests into messages for the app, as Mongrel2 does, and that pulls nothing: what deals them deals these. */
+export class HttpFront {
+  /** Where it listens, as people write it. */
+  readonly where: string
+  readonly #listener: Listener
+
+  private constructor(listener: Listener, at: ListenAt) {
+    this.#listener = listener
+    this.where = 'path' in at ? at.path : urlOf(at.host, listener.address?.port)
+  }
+
+  /** @throws CommandError `front` when it cannot listen there. */
+  static async start(
+    { at, endpoint, trustsProxy }: HttpSettings,
+    flowControl: boolean,
+    logger: Logger,
+  ): Promise<HttpFront> {
+    const { sendSpec, recvSpec } = endpoint
+    const directory = join(sendSpec.slice('ipc://'.length), '..')
+    mkdirSync(directory, { mode: 0o700 })
+    const leave = () => rmSync(directory, { recursive: true, force: true })
+    process.on('exit', leave)
+    const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
+    const settings = checkSettings({ flowControl, noClobberXff: trustsProxy, logger })
+    try {
+      const listener = await Listener.start(
+        { ...settings, routes: [route], eagerChunks: true, lateHandshakes: true, idleTimeout: IDLE_TIMEOUT },
+        at,
+      )
+      return new HttpFront(listener, at)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new CommandError('front', `--http cannot listen: ${reason}`)
+    }
+  }
+
+  /** Takes no more clients. */
+  stop(): void {
+    this.#listener.stop()
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    await this.#listener.close()
+  }
+}
+
+function urlOf(host = '0.0.0.0', port = 0): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/`
+}

@@ -1,0 +1,30 @@
+import type { LoadedApp } from '../cluster/worker/config.ts'
+import { Mongrel2Error } from '../errors.ts'
+import { describeError } from '../log.ts'
+import type { Mongrel2Options } from '../options.ts'
+import { readConfigFile } from './config-file.ts'
+import { CommandError } from './exit-code.ts'
+import { FUNCTION_KEYS } from './given.ts'
+import { loadHandler } from './load-handler.ts'
+import type { CommandSettings } from './settings.ts'
+
+/** What a worker has to know beside its options. */
+export type WorkerAppData = Pick<CommandSettings, 'app' | 'exportName' | 'config'>
+
+/** The module that every worker of the command loads: the app, and the functions of the configuration file. */
+export default async function load(data: unknown): Promise<LoadedApp> {
+  const { app, exportName, config } = data as WorkerAppData
+  try {
+    return { handler: await loadHandler(app, exportName), options: await functionsOf(config) }
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    const cause = error.cause === undefined ? '' : `:\n${describeError(error.cause)}`
+    throw new Mongrel2Error('load_failed', `${error.message}${cause}`)
+  }
+}
+
+async function functionsOf(config: string | undefined): Promise<Partial<Mongrel2Options>> {
+  if (config === undefined) return {}
+  const file = await readConfigFile(config)
+  return Object.fromEntries(FUNCTION_KEYS.map((key) => [key, file?.values[key]]))
+}

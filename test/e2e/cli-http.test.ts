@@ -1,0 +1,160 @@
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { WebSocket } from 'undici'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type CommandRun, Workplace } from '../support/command.ts'
+import { freePort } from '../support/free-port.ts'
+import { startMongrel2 } from '../support/mongrel2.ts'
+
+/** Installed beside the app, as far as the tests are concerned. */
+const LIBRARY = new URL('../../dist/src/index.js', import.meta.url).href
+
+const APP = `import { upgradeWebSocket } from '${LIBRARY}'
+export default async (request, env) => {
+  const { pathname } = new URL(request.url)
+  if (pathname === '/echo') return new Response(await request.arrayBuffer())
+  if (pathname === '/never') { console.log('never'); await new Promise(() => {}) }
+  if (pathname === '/socket') {
+    const { socket, response } = upgradeWebSocket(request)
+    socket.onmessage = ({ data }) => socket.send(data)
+    return response
+  }
+  return Response.json({ address: env.mongrel2.remoteAddress, forwarded: request.headers.get('x-forwarded-for'), pid: process.pid })
+}
+`
+
+let place: Workplace
+
+beforeEach(() => {
+  place = new Workplace({ 'app.js': APP })
+})
+
+afterEach(async () => {
+  await place[Symbol.asyncDispose]()
+})
+
+/** Serves the app at a free port; how it goes, and its URL. */
+async function serve(...args: string[]): Promise<{ run: CommandRun; url: string }> {
+  const run = place.run(['serve', 'app.js', '--http', '127.0.0.1:0', ...args], { TMPDIR: place.directory })
+  const [, url = ''] = await run.prints(/^mongrel2-fetch serves app\.js at .*(http:\S+\/)/m)
+  return { run, url }
+}
+
+/** What the app says about a request. */
+async function answer(url: string): Promise<{ address: string; forwarded: string; pid: number }> {
+  return JSON.parse(await (await fetch(url)).text())
+}
+
+/** What is left of private directories. */
+const leftovers = () => readdirSync(place.directory).filter((name) => name.startsWith('mongrel2-fetch-'))
+
+describe('mongrel2-fetch serve --http', () => {
+  it.each([
+    ['the process of the command', []],
+    ['processes and threads', ['-p', '2', '--threads', '2']],
+  ])('answers HTTP by %s, with bodies, WebSockets and where clients come from', async (_, flags) => {
+    const { run, url } = await serve(...flags)
+    expect(await answer(url)).toMatchObject({ address: '127.0.0.1', forwarded: '127.0.0.1' })
+    const body = Buffer.alloc(3_000_000, 'three million bytes')
+    const echo = await fetch(`${url}echo`, { method: 'POST', body })
+    expect(Buffer.from(await echo.arrayBuffer()).equals(body)).toBe(true)
+    const socket = new WebSocket(`${url.replace('http', 'ws')}socket`)
+    const messages: string[] = []
+    socket.onmessage = ({ data }) => messages.push(String(data))
+    await once(socket, 'open')
+    for (let number = 0; number < 100; number++) socket.send(String(number))
+    await expect.poll(() => messages).toEqual(Array.from({ length: 100 }, (_, number) => String(number)))
+    const closed = once(socket, 'close')
+    run.signal('SIGTERM')
+    const [{ code }] = (await closed) as [{ code: number }]
+    expect(code).toBe(1001)
+    expect(await run.ended).toBe(0)
+    await expect(fetch(url)).rejects.toThrow()
+    expect(leftovers()).toEqual([])
+  })
+
+  it('answers beside Mongrel2', async () => {
+    await using mongrel2 = await startMongrel2()
+    const { run, url } = await serve('-p', '1', '--zeromq', mongrel2.endpoint)
+    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${mongrel2.endpoint} and ${url} by 1 worker process\n`)
+    const answers = await Promise.all([url, `http://127.0.0.1:${mongrel2.port}/`].map(answer))
+    expect(answers[0]?.pid).toBe(answers[1]?.pid)
+  })
+
+  it('answers small requests by processes that pull for themselves', async () => {
+    const { run, url } = await serve('-p', '2', '--direct')
+    const answers = await Promise.all(Array.from({ length: 8 }, () => answer(url)))
+    expect(new Set(answers.map(({ pid }) => pid)).size).toBe(2)
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('leaves no request of a worker that dies unanswered, and none at a reload', async () => {
+    const { run, url } = await serve('-p', '2')
+    const lost = fetch(`${url}never`)
+    await run.prints(/^never$/m)
+    const stop = new AbortController()
+    const statuses = new Set<number>()
+    const client = async () => {
+      while (!stop.signal.aborted) statuses.add((await fetch(url)).status)
+    }
+    const clients = Promise.all([client(), client(), client(), client()])
+    run.signal('SIGHUP')
+    await expect.poll(() => run.stderr.match(/started worker/g)?.length, { timeout: 20_000 }).toBe(4)
+    await run.prints(/^mongrel2-fetch ended worker/m)
+    stop.abort()
+    await clients
+    expect([...statuses]).toEqual([200])
+    for (const [, pid] of run.stderr.matchAll(/started worker (\d+)/g)) {
+      try {
+        process.kill(Number(pid), 'SIGKILL')
+      } catch {
+        // It has been replaced.
+      }
+    }
+    expect((await lost).status).toBe(502)
+  })
+
+  it('leaves X-Forwarded-For to a proxy that is trusted', async () => {
+    const { url } = await serve('--trust-proxy', '1')
+    const response = await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })
+    expect(await response.json()).toMatchObject({ address: '192.0.2.7' })
+  })
+
+  it('listens at a socket in the file system, where one that was killed has left its own', async () => {
+    const path = join(place.directory, 'http.sock')
+    const start = async () => {
+      const run = place.run(['serve', 'app.js', '--http', './http.sock'])
+      await run.prints(/^mongrel2-fetch serves app\.js at \.\/http\.sock$/m)
+      return run
+    }
+    const first = await start()
+    first.signal('SIGKILL')
+    await first.ended
+    expect(existsSync(path)).toBe(true)
+    const second = await start()
+    const asked = request({ socketPath: path, path: '/' }).end()
+    const [response] = await once(asked, 'response')
+    expect(JSON.parse(await text(response))).toMatchObject({ address: '127.0.0.1' })
+    const third = place.run(['serve', 'app.js', '--http', './http.sock'])
+    expect(await third.ended).toBe(4)
+    second.signal('SIGTERM')
+    expect(await second.ended).toBe(0)
+    expect(existsSync(path)).toBe(false)
+  })
+
+  it('ends with 4 where it cannot listen', async () => {
+    const port = await freePort()
+    const other = createServer().listen(port, '127.0.0.1')
+    await once(other, 'listening')
+    const run = place.run(['serve', 'app.js', '--http', `127.0.0.1:${port}`], { TMPDIR: place.directory })
+    expect(await run.ended).toBe(4)
+    expect(run.stderr).toContain('--http cannot listen: ')
+    expect(leftovers()).toEqual([])
+    other.close()
+  })
+})
