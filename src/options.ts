@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { v4, validate } from 'uuid'
 import { Mongrel2Error } from './errors.ts'
 import type { FetchHandler } from './exchange/handler.ts'
+import { checkMessages, type MessageHandlers } from './exchange/messages/handlers.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
 import type { Endpoint } from './link/endpoint.ts'
@@ -111,6 +112,8 @@ export interface Mongrel2Options {
    * lets it go on. The request has no body yet.
    */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** What takes JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without it, who sends one is closed. */
+  messages?: MessageHandlers
   /** Where lines go. Default: the console, for warnings and errors. */
   logger?: Logger
   /**
@@ -121,6 +124,22 @@ export interface Mongrel2Options {
   overrideGlobalObjects?: boolean
   /** Aborted, it closes the server as `close()` does. */
   signal?: AbortSignal
+}
+
+/** Options of `createReplier`. */
+export interface ReplierOptions {
+  /** The Handlers to publish to, as for `serveMongrel2`; nothing is pulled from them. */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /** As for `serveMongrel2`. */
+  link?: LinkOption
+  /** The sockets' identity, a UUID. Default: a new one each time. */
+  identity?: string
+  /** Bytes of one response, or of messages on their way to one socket. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that the client of a socket reads at least. Default: 16 KiB. */
+  minClientRate?: number
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
 }
 
 /** A link's part of the options, checked. */
@@ -150,10 +169,14 @@ export interface Settings {
   readonly maxBodySize: number
   readonly onError: Mongrel2Options['onError'] | undefined
   readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
+  readonly messages: MessageHandlers | undefined
   readonly overrideGlobalObjects: boolean
   readonly logger: Logger
   readonly signal: AbortSignal | undefined
 }
+
+/** The options of a replier, checked and with their defaults. */
+export type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
 /**
@@ -182,10 +205,22 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     onError: optionalFunction('onError', options.onError),
     onUploadStart: optionalFunction('onUploadStart', options.onUploadStart),
+    messages: checkMessages(options.messages),
     overrideGlobalObjects: boolean('overrideGlobalObjects', options.overrideGlobalObjects, false),
     logger: loggerOf(options.logger),
     signal: signalOf(options.signal),
   }
+}
+
+/**
+ * Checks what a user gave to `createReplier`.
+ *
+ * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
+ */
+export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
+  if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
+  known('option of createReplier', options, REPLIER_OPTIONS)
+  return checkOptions(() => new Response(), options)
 }
 
 /** Checks a limit of time for `close`. */
@@ -214,9 +249,18 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBodySize',
   'onError',
   'onUploadStart',
+  'messages',
   'overrideGlobalObjects',
   'logger',
   'signal',
+]
+const REPLIER_OPTIONS: readonly (keyof ReplierOptions)[] = [
+  'zeromq',
+  'link',
+  'identity',
+  'maxBufferedBytes',
+  'minClientRate',
+  'logger',
 ]
 const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'sendSpec',

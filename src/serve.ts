@@ -112,10 +112,11 @@ class Server implements Mongrel2Server {
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
-    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix) => {
-      const { flowControl, controlPort } = endpoint
+    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix, life) => {
+      const { flowControl, controlPort, recvSpec } = endpoint
       const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
-      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl }, intake, this.#application, source)
+      const place = { recvSpec, life }
+      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl, place }, intake, this.#application, source)
       this.#epochs.set(link, epoch)
       return epoch
     })

@@ -1,7 +1,7 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { deleteUpload } from '../exchange/upload.ts'
-import { Link, type LinkEpoch, type Publisher } from '../link/link.ts'
+import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/link.ts'
 import { zeromq } from '../link/zeromq/transport.ts'
 import { zmtp } from '../link/zmtp/transport.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
@@ -34,6 +34,8 @@ const DEALT_INTERVAL = 10
 interface Life {
   readonly epoch: DealtEpoch
   readonly prefix: string
+  /** What others on this machine know it by. */
+  readonly name: string | undefined
   readonly endings: Endings
   readonly willing: Deferred<void>
   flowControl: boolean
@@ -96,7 +98,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     this.#seats = new Seats(settings.workers, this, logger)
     this.#seats.fill()
     const found = endpoints.map(async (endpoint, number) => {
-      const begin = (publisher: Publisher, prefix: string) => this.#begin(number, publisher, prefix)
+      const begin: BeginEpoch = (...life) => this.#begin(number, ...life)
       const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
       this.#links.push(link)
       const first = deferred()
@@ -281,9 +283,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }
 
-  #begin(link: number, publisher: Publisher, prefix: string): LinkEpoch {
+  #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {
     const epoch = new DealtEpoch(link, ++this.#epochs)
-    const life: Life = { epoch, prefix, endings: new Endings(publisher), willing: deferred(), flowControl: false }
+    const life: Life = { epoch, prefix, name, endings: new Endings(publisher), willing: deferred(), flowControl: false }
     this.#lives.set(epoch.number, life)
     this.#dealing.begin(epoch)
     for (const worker of this.#workers) if (worker.loaded) this.#tellOf(life, worker)
@@ -316,9 +318,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     }
   }
 
-  #tellOf({ epoch, prefix, flowControl }: Life, worker: WorkerProcess): void {
+  #tellOf({ epoch, prefix, name, flowControl }: Life, worker: WorkerProcess): void {
     worker.unattached.set(epoch.number, 0)
-    worker.order({ order: 'begin', link: epoch.link, epoch: epoch.number, prefix, flowControl })
+    worker.order({ order: 'begin', link: epoch.link, epoch: epoch.number, prefix, life: name, flowControl })
     this.#touch(worker)
   }
 

@@ -1,9 +1,10 @@
-import { type Deferred, deferred } from '../deferred.ts'
+import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
 import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import type { Pacing } from './pacing.ts'
+import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
@@ -21,7 +22,14 @@ export interface ConnectionOwner {
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
   readonly publisher: Publisher
+  /** Where others find the connection. */
+  readonly place: TokenPlace
+  /** Its answer is left to others. */
+  deferred(connection: Connection): void
 }
+
+/** How often it is looked whether the client has read everything, where only Mongrel2's credits tell, in milliseconds. */
+const SETTLE_INTERVAL = 20
 
 /** A request that has not been answered in full, as its connection sees it. */
 export interface OpenExchange {
@@ -30,6 +38,8 @@ export interface OpenExchange {
   begin(): void
   /** It will not be answered any more. */
   abort(reason: DOMException): void
+  /** It was left to others, and is not looked after any more. */
+  forsake(): void
 }
 
 /** A body that comes in messages of its own, as its connection sees it. */
@@ -56,8 +66,10 @@ export interface StreamedBody extends IncomingBody {
   drainFurther(): void
 }
 
-/** What takes the frames of a WebSocket, as its connection sees it. */
+/** What takes the frames of a WebSocket, or the messages of a message socket, as its connection sees it. */
 export interface IncomingFrames {
+  /** The kind of message that belongs to it. */
+  readonly takes: 'frame' | 'socket'
   /** A frame came. */
   receive(message: Message): void
   /** What was written goes out now, and what is written now with it, at its end. */
@@ -82,10 +94,17 @@ export class Connection {
   deaf = false
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
+  /** Whether its answer is left to others: it is kept alive, and nothing is said. */
+  deferred = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
-  /** Its WebSocket, from the handshake on: all that comes now are frames. */
+  /** Its WebSocket, from the handshake on, or its message socket: all that comes now are frames, or messages. */
   frames: IncomingFrames | undefined
+  /**
+   * What Mongrel2 makes of what is written to a message socket, one by one: neither joined with others nor cut. Undefined where it
+   * is a stream of bytes, as everywhere else.
+   */
+  encoding: 'base64' | 'raw' | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
@@ -131,8 +150,13 @@ export class Connection {
 
   /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
   get needsMessages(): boolean {
-    if (this.frames !== undefined || this.gone) return false
+    if (this.frames !== undefined || this.gone || this.deferred) return false
     return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
+  }
+
+  /** Whether something of it is for us to finish. */
+  get unfinished(): boolean {
+    return this.busy && !this.deferred
   }
 
   /** How many bytes have been written since it was made, published or not. */
@@ -223,6 +247,7 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
+    this.deferred = false
     if (reusable) {
       this.advance()
       this.#releaseHeld()
@@ -242,6 +267,47 @@ export class Connection {
     else this.#releaseHeld()
   }
 
+  /** Makes a token by which others can write to it, once. */
+  token(use: Pick<Token, 'kind' | 'deadline' | 'method' | 'http10'>): string {
+    const { recvSpec, life } = this.#owner.place
+    const flowControl = this.pacing.mode === 'credits'
+    return renderToken({ ...use, recvSpec, life, sender: this.sender, id: this.id, madeAt: Date.now(), flowControl })
+  }
+
+  /** Makes a token by which others can write to it as often as they like, beside us. */
+  sharedToken(kind: TokenKind): string {
+    this.pacing.share()
+    return this.token({ kind, deadline: 0, method: '', http10: false })
+  }
+
+  /** Whether an exchange is the one whose turn it is. */
+  isFirst(exchange: OpenExchange): boolean {
+    return this.#exchanges[0] === exchange
+  }
+
+  /** Resolves when nothing is on its way to the client any more, as far as can be known: what others send cannot be too much, nor overtake it. */
+  async settled(): Promise<void> {
+    for (let now = performance.now(); !this.gone && !this.#isSettled(now); now = performance.now()) {
+      await delay(Math.max(1, (this.pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
+    }
+  }
+
+  /** Leaves the answer of the first exchange to others. Those behind it will not be answered. */
+  defer(exchange: OpenExchange): void {
+    this.deferred = true
+    this.#exchanges.shift()
+    this.#abortAll(
+      new DOMException('the connection is closed by the answer to a request before this one', 'AbortError'),
+    )
+    this.#exchanges.push(exchange)
+    this.#owner.deferred(this)
+  }
+
+  /** Leaves it to others for good. */
+  forsake(): void {
+    for (const exchange of this.#exchanges) exchange.forsake()
+  }
+
   /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
   probe(): void {
     if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
@@ -256,10 +322,16 @@ export class Connection {
   /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
   write(bytes: Uint8Array): void {
     if (this.gone || this.#closing || bytes.length === 0) return
+    const size = this.sizeOf(bytes)
     this.#outbox.push(bytes)
-    this.#waiting += bytes.length
-    this.#position += bytes.length
+    this.#waiting += size
+    this.#position += size
     this.#touch()
+  }
+
+  /** How many bytes Mongrel2 makes of some. */
+  sizeOf({ length }: Uint8Array): number {
+    return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
   }
 
   /** Resolves when more may be written; undefined when it may be at once. */
@@ -317,9 +389,9 @@ export class Connection {
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
-      if (this.pacing.allowance(this.#waiting, this.#isComplete(), now) <= 0) break
+      if (this.#allowance(now) <= 0) break
       this.frames?.publishing()
-      const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+      const size = this.#allowance(now)
       replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size
@@ -362,6 +434,17 @@ export class Connection {
     else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
     this.#end()
     this.#owner.closed(this)
+  }
+
+  /** The bytes of the next message. */
+  #allowance(now: number): number {
+    if (this.encoding === undefined) return this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+    const size = this.sizeOf(this.#outbox[0] as Uint8Array)
+    return this.pacing.allowance(size, true, now) >= size ? size : 0
+  }
+
+  #isSettled(now: number): boolean {
+    return this.#waiting === 0 && this.pacing.settled(now)
   }
 
   #isComplete(): boolean {
@@ -417,6 +500,7 @@ export class Connection {
   /** Takes exactly so many bytes off the outbox. */
   #cut(size: number): Uint8Array[] {
     this.#waiting -= size
+    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
     if (this.#waiting === 0) {
       const all = this.#outbox
       this.#outbox = []

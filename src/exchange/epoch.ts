@@ -20,6 +20,7 @@ import {
   type Pacing,
   type PacingMode,
 } from './pacing.ts'
+import type { TokenPlace } from './token.ts'
 
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
@@ -38,7 +39,14 @@ export interface EpochSettings extends EstimateSettings {
   readonly maxPipelined: number
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request. */
   readonly keepAliveInterval: number
+  readonly place: TokenPlace
   readonly logger: Logger
+}
+
+/** When a connection whose answer is left to others is asked for, in milliseconds of `performance.now()`. */
+interface Absence {
+  readonly since: number
+  askAt: number
 }
 
 /**
@@ -47,6 +55,7 @@ export interface EpochSettings extends EstimateSettings {
  */
 export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly publisher: Publisher
+  readonly place: TokenPlace
   readonly #prefix: string
   readonly #intake: Intake
   readonly #application: Application
@@ -58,6 +67,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
+  readonly #deferred = new Map<Connection, Absence>()
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
   #sweeper: NodeJS.Timeout | undefined
@@ -69,6 +79,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #newest = -1
   #lost = false
   #leaving = false
+  /** Whether notices still come: without anybody who pulls, one that cannot be sent keeps Mongrel2 from reading replies. */
+  #hears = true
 
   /**
    * @param prefix What Mongrel2 subscribed to.
@@ -85,6 +97,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     observer?: ConnectionObserver,
   ) {
     this.publisher = publisher
+    this.place = settings.place
     this.#prefix = prefix
     this.#settings = settings
     this.#flowControl = settings.flowControl
@@ -148,6 +161,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
   refuseUploads(): void {
+    this.#hears = false
     for (const connection of this.#connections.values()) {
       connection.upload?.refuse(503, 'The server is stopping')
       connection.upload = undefined
@@ -194,9 +208,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
   }
 
-  /** Closes the connections that still wait for an answer or the rest of one. */
+  /** Closes the connections that still wait for an answer or the rest of one from here. */
   cutBusy(): void {
-    for (const connection of this.#connections.values()) if (connection.busy) connection.cut()
+    for (const connection of this.#connections.values()) {
+      if (connection.unfinished) connection.cut()
+      else connection.forsake()
+    }
     this.flush()
   }
 
@@ -209,6 +226,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#connections.delete(connection.id)
     this.#observer?.closed(connection.id)
     this.#closed.add(connection.id, performance.now())
+  }
+
+  deferred(connection: Connection): void {
+    const now = performance.now()
+    this.#deferred.set(connection, { since: now, askAt: now + SWEEP_INTERVAL })
+    this.#observer?.deferred(connection.id)
   }
 
   /** Publishes what the connections have to say, all of it together. */
@@ -239,7 +262,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   #isBusy(): boolean {
-    for (const connection of this.#connections.values()) if (connection.busy) return true
+    for (const connection of this.#connections.values()) if (connection.unfinished) return true
     return false
   }
 
@@ -252,7 +275,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, balance)
-    if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
+    if (connection?.frames?.takes === kind) return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection, kind)
@@ -267,17 +290,31 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       case 'handshake':
         if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
         return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
+      case 'socket':
+        // Who spoke HTTP and was not answered yet would find our messages amid the answer.
+        if (!this.#leaving && !connection.busy && this.#intake.acceptSocket(message, connection)) {
+          // It waits for no answer: whatever becomes of us, it must not get one.
+          this.#observer?.answering(connection.id)
+          return
+        }
+        return this.#refuse(connection)
       default:
-        // Frames without a handshake of ours, and sockets that are not HTTP: there is nothing to answer but the end.
-        this.#application.counters.rejected++
-        connection.close()
+        this.#refuse(connection)
     }
+  }
+
+  /** Frames without a handshake of ours, and sockets that nobody speaks to: there is nothing to answer but the end. */
+  #refuse(connection: Connection): void {
+    this.#application.counters.rejected++
+    connection.close()
   }
 
   /** A notice is never answered: a reply to a connection that is gone brings another. */
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
     const credits = message.headers.own('DOWNLOAD_CREDITS')
+    // Message sockets are not told when they begin.
+    if (credits !== undefined) this.#learnFlowControl()
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
     } else if (credits !== undefined) connection.credit(Number(credits))
@@ -307,9 +344,34 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }
-    const replies = [...renderControls(open, { 'keep-alive': true }), ...renderControls(unsettled, { credits: 0 })]
+    this.#control([...renderControls(open, { 'keep-alive': true }), ...renderControls(unsettled, { credits: 0 })])
+  }
+
+  /**
+   * Others' answers end connections without a word to us, but a reply to one that is gone brings a notice: each is asked for when it has
+   * been away for twice as long as the last time.
+   */
+  #askForDeferred(now: number): void {
+    const asked: Connection[] = []
+    for (const [connection, absence] of this.#deferred) {
+      if (!connection.deferred || connection.gone) this.#deferred.delete(connection)
+      else if (this.#hears && now >= absence.askAt) {
+        asked.push(connection)
+        absence.askAt = now + (now - absence.since)
+      }
+    }
+    this.#control(renderControls(asked, { 'keep-alive': true }))
+  }
+
+  #control(replies: Buffer[]): void {
     this.#application.counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
+  }
+
+  #learnFlowControl(): void {
+    if (this.#flowControl) return
+    this.#flowControl = true
+    this.#observer?.flowControl()
   }
 
   /** The message's connection; undefined for one that we have closed. */
@@ -326,10 +388,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (headers.own('DOWNLOAD_CREDITS') !== undefined && !this.#flowControl) {
-      this.#flowControl = true
-      this.#observer?.flowControl()
-    }
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#learnFlowControl()
     // Where somebody else deals, another may have published for a connection that is new here.
     const fresh = this.#observer === undefined && connectionId > this.#newest
     const pacing = this.#createPacing(balance, fresh)
@@ -374,6 +433,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** Forgets the connections of which nothing has to be remembered. */
   sweep(): void {
     const now = performance.now()
+    this.#askForDeferred(now)
     for (const connection of this.#connections.values()) {
       if (!connection.isIdle(now)) continue
       this.#connections.delete(connection.id)

@@ -49,6 +49,8 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
   'Hello twice': ['/', 'Hello twice'],
   'upgradeWebSocket(request': ['/', 'This is a WebSocket.\n'],
+  'messages: {': ['/', 'HTTP goes here.\n'],
+  'env.mongrel2.defer(': ['/', 'Done elsewhere'],
   'serveWithWorkers({': ['/', 'Hello from a worker'],
   'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
 }

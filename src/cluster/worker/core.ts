@@ -127,15 +127,16 @@ export class Core {
     this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
   }
 
-  #begin({ link, epoch: number, prefix, flowControl }: Order & { order: 'begin' }): void {
+  #begin({ link, epoch: number, prefix, life, flowControl }: Order & { order: 'begin' }): void {
     const endpoint = this.#settings.endpoints[link]
     const intake = this.#intakes[link]
     if (endpoint === undefined || intake === undefined) return
-    const { controlPort } = endpoint
+    const { controlPort, recvSpec } = endpoint
+    const place = { recvSpec, life }
     const epoch = new Epoch(
       this.#publisher(number),
       prefix,
-      { ...this.#settings, flowControl: endpoint.flowControl || flowControl },
+      { ...this.#settings, flowControl: endpoint.flowControl || flowControl, place },
       intake,
       this.#application,
       controlPort === undefined ? undefined : this.#uplink.feedback(number, controlPort),
@@ -163,6 +164,11 @@ export class Core {
     return {
       answering: (id) => this.#before.push({ link, epoch, id, report: 'answering' }),
       idle: (id) => after(id, 'idle'),
+      // Its client is not to get a 502 from now on, whatever becomes of this process.
+      deferred: (id) => {
+        this.#before.push({ link, epoch, id, report: 'deferred' })
+        this.#report()
+      },
       closed: (id) => after(id, 'closed'),
       forgotten: (id) => after(id, 'forgotten'),
       flowControl: () => this.#uplink.tell({ news: 'flowControl', link, epoch }),

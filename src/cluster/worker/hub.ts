@@ -1,5 +1,6 @@
 import { type Deferred, deferred } from '../../deferred.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
+import { Attachment } from '../../link/attachment.ts'
 import { ControlPort } from '../../link/control-port.ts'
 import type { Transport } from '../../link/transport.ts'
 import { zeromq } from '../../link/zeromq/transport.ts'
@@ -17,7 +18,6 @@ import {
   parseOrder,
   renderJson,
 } from '../frames.ts'
-import { Attachment } from './attachment.ts'
 import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'

@@ -25,6 +25,7 @@ export interface WebSocketUpgrade {
 
 /** A client's handshake until it is answered. Frames that come before that are kept. */
 export class Handshake implements IncomingFrames {
+  readonly takes = 'frame'
   readonly #request: HandshakeRequest
   readonly #url: string
   readonly #connection: Connection

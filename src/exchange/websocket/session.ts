@@ -12,9 +12,9 @@ import {
 } from '../../wire/websocket.ts'
 import { WebSocketFault } from '../../wire/websocket-fault.ts'
 import type { Connection, IncomingFrames } from '../connection.ts'
+import { SendLedger } from '../send-ledger.ts'
 import type { CloseEventInit } from './events.ts'
 import type { PerMessageDeflate } from './permessage-deflate.ts'
-import { SendLedger } from './send-ledger.ts'
 import { TaskChain } from './task-chain.ts'
 
 /** How long the client's close frame is waited for after ours, in milliseconds, and again while it still takes what was sent before. */
@@ -55,6 +55,7 @@ export interface SessionSettings {
 
 /** One WebSocket on one connection: what its client and its user say, by the rules of RFC 6455. */
 export class Session implements IncomingFrames {
+  readonly takes = 'frame'
   readonly #connection: Connection
   readonly #settings: SessionSettings
   readonly #deflate: PerMessageDeflate | undefined
@@ -63,6 +64,7 @@ export class Session implements IncomingFrames {
   readonly #outgoing = new TaskChain()
   readonly #ledger = new SendLedger()
   #state: ReadyState = READY_STATE.CONNECTING
+  #token: string | undefined
   /** Bytes of messages that wait to be decompressed. */
   #incomingBytes = 0
   /** Bytes of messages that are not frames yet. */
@@ -102,6 +104,12 @@ export class Session implements IncomingFrames {
     if (this.#state === READY_STATE.CLOSED) return this.#unsent
     const { position } = this.#connection
     return this.#unframed + this.#unsent + this.#ledger.undelivered(position - this.#connection.undelivered())
+  }
+
+  /** What others can send to the client by. */
+  get token(): string {
+    this.#token ??= this.#connection.sharedToken('websocket')
+    return this.#token
   }
 
   /** The handshake was answered: frames may come and go. */

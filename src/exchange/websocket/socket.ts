@@ -86,6 +86,16 @@ export class ServerWebSocket extends EventTarget {
     return this.#session.bufferedAmount
   }
 
+  /**
+   * What `send` of `createReplier` takes, in any process: messages of others go between those of this socket. No part of the standard.
+   *
+   * @throws DOMException `InvalidStateError` before the socket is open.
+   */
+  get token(): string {
+    if (this.readyState === READY_STATE.CONNECTING) throw notOpen()
+    return this.#session.token
+  }
+
   /** What binary messages arrive as. Any other value is ignored. */
   get binaryType(): 'blob' | 'arraybuffer' {
     return this.#binaryType
@@ -137,7 +147,7 @@ export class ServerWebSocket extends EventTarget {
    */
   send(data: string | ArrayBuffer | ArrayBufferView | SharedArrayBuffer | Blob): void {
     if (this.readyState === READY_STATE.CONNECTING) {
-      throw new DOMException('expected an open WebSocket: it opens when its response is returned', 'InvalidStateError')
+      throw notOpen()
     }
     if (typeof data === 'string' || data instanceof Blob) this.#session.send(data)
     else if (ArrayBuffer.isView(data)) {
@@ -190,4 +200,8 @@ export class ServerWebSocket extends EventTarget {
     if (typeof data === 'string') return data
     return this.#binaryType === 'blob' ? new Blob([data]) : new Uint8Array(data).buffer
   }
+}
+
+function notOpen(): DOMException {
+  return new DOMException('expected an open WebSocket: it opens when its response is returned', 'InvalidStateError')
 }

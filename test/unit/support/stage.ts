@@ -99,7 +99,7 @@ export function setStage(
   const epoch = new Epoch(
     publisher,
     prefix,
-    { ...settings, flowControl: endpoint.flowControl },
+    { ...settings, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
     intake,
     application,
     feedback,
