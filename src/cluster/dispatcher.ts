@@ -12,8 +12,10 @@ import { DealtEpoch } from './dealt-epoch.ts'
 import { Endings } from './endings.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { type News, type Report, renderDealtHead } from './frames.ts'
-import { Seats, type SeatsOwner } from './seats.ts'
+import { LocalHost } from './local-host.ts'
+import { Seats } from './seats.ts'
 import type { Slot } from './slot.ts'
+import type { WorkerHost } from './worker-handle.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -57,6 +59,8 @@ export interface DispatcherStatistics {
   queued: number
   workers: {
     pid: number
+    /** The node that it runs on; empty for this machine. */
+    node: string
     /** Whether it gets new connections. */
     state: 'starting' | 'ready' | 'leaving'
     /** Handlers that have not returned. */
@@ -68,14 +72,17 @@ export interface DispatcherStatistics {
 }
 
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */
-export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, WorkerObserver {
+export class Dispatcher implements DealingOutlet, WorkerObserver {
   readonly ready: Promise<void>
   readonly #settings: WorkersSettings
   readonly #logger: Logger
   readonly #point: ExchangePoint
   readonly #dealing: Dealing
+  /** The seats of this machine. */
   readonly #seats: Seats<WorkerProcess>
-  readonly #workers = new Set<WorkerProcess>()
+  /** Those of each machine. */
+  readonly #hosts = new Map<WorkerHost, Seats<WorkerProcess>>()
+  readonly #workers = new Map<WorkerProcess, Seats<WorkerProcess>>()
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
   readonly #links: Link[] = []
@@ -95,8 +102,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     this.#logger = logger
     this.#warning = new ThrottledWarning(logger)
     this.#dealing = new Dealing(maxInFlight, maxQueued, this)
-    this.#seats = new Seats(settings.workers, this, logger)
-    this.#seats.fill()
+    this.#seats = this.addHost(new LocalHost(settings, point), settings.workers)
     const found = endpoints.map(async (endpoint, number) => {
       const begin: BeginEpoch = (...life) => this.#begin(number, ...life)
       const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
@@ -119,8 +125,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
 
   stats(): DispatcherStatistics {
     const { counters, connections, queued } = this.#dealing
-    const workers = [...this.#workers].map((worker) => ({
+    const workers = [...this.#workers.keys()].map((worker) => ({
       pid: worker.pid,
+      node: worker.node,
       state: stateOf(worker),
       inFlight: worker.inFlight,
       connections: worker.connections,
@@ -131,17 +138,51 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
 
   async reload(): Promise<void> {
     if (this.#closing) throw new Mongrel2Error('closed', 'expected to reload before close, not after')
-    await this.#seats.reload()
+    await Promise.all([...this.#hosts.values()].map((seats) => seats.reload()))
+  }
+
+  /** A machine is there: keeps so many workers running on it. */
+  addHost(host: WorkerHost, workers: number): Seats<WorkerProcess> {
+    const seats: Seats<WorkerProcess> = new Seats(
+      workers,
+      {
+        start: () => this.#startWorker(host, seats),
+        retire: (worker) => this.#retire(worker),
+      },
+      this.#logger,
+    )
+    this.#hosts.set(host, seats)
+    if (this.#closing) seats.close()
+    seats.fill()
+    return seats
+  }
+
+  /** A machine is to be left: its workers finish what is open and end, and no other is started there. */
+  retireHost(host: WorkerHost): void {
+    const seats = this.#removeHost(host)
+    for (const [worker, its] of this.#workers) if (its === seats) this.#retire(worker)
+  }
+
+  /** A machine is lost; of its workers it is told one by one. */
+  removeHost(host: WorkerHost): void {
+    this.#removeHost(host)
+  }
+
+  #removeHost(host: WorkerHost): Seats<WorkerProcess> | undefined {
+    const seats = this.#hosts.get(host)
+    seats?.close()
+    this.#hosts.delete(host)
+    return seats
   }
 
   async close(timeout: number): Promise<void> {
     this.#closing = true
     const until = performance.now() + timeout
-    this.#seats.close()
-    await Promise.all([...this.#workers].map((worker) => worker.goAway(timeout)))
+    for (const seats of this.#hosts.values()) seats.close()
+    await Promise.all([...this.#workers.keys()].map((worker) => worker.goAway(timeout)))
     await Promise.all(this.#links.map((link) => link.stop()))
     while (this.#dealing.queued > 0 && performance.now() < until) await delay(DEALT_INTERVAL)
-    for (const worker of this.#workers) this.#stop(worker, Math.max(0, until - performance.now()))
+    for (const worker of this.#workers.keys()) this.#stop(worker, Math.max(0, until - performance.now()))
     if (this.#workers.size > 0) {
       this.#noWorkers = deferred()
       await this.#noWorkers.promise
@@ -161,7 +202,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     worker.send(bytes)
     this.#touch(worker)
     const { maxRequests } = this.#settings
-    if (maxRequests > 0 && worker.requests >= maxRequests) this.#seats.replace(worker, `it got ${maxRequests} requests`)
+    if (maxRequests > 0 && worker.requests >= maxRequests) this.#replace(worker, `it got ${maxRequests} requests`)
   }
 
   askHandOver(slot: Slot, { epoch, id }: DealtConnection): void {
@@ -190,26 +231,6 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     this.#stop(worker, this.#settings.replaceTimeout)
   }
 
-  // What the seats ask for.
-
-  start(): WorkerProcess {
-    const worker = new WorkerProcess(this.#settings, this.#point, this)
-    this.#workers.add(worker)
-    for (const slot of worker.slots) this.#workerOf.set(slot, worker)
-    return worker
-  }
-
-  retire(worker: WorkerProcess): void {
-    const { replaceTimeout } = this.#settings
-    worker.order({ order: 'retire' })
-    this.#touch(worker)
-    for (const slot of worker.slots) slot.retiring = true
-    for (const slot of worker.slots) this.#dealing.retire(slot)
-    setTimeout(() => {
-      void worker.goAway(FAREWELL).then(() => this.#stop(worker, 0))
-    }, replaceTimeout).unref()
-  }
-
   // What workers say.
 
   report(worker: WorkerProcess, { slot: index, seen, inFlight, records }: Report): void {
@@ -225,10 +246,10 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
   news(worker: WorkerProcess, news: News): void {
     switch (news.news) {
       case 'loaded':
-        this.#logger.info?.(`mongrel2-fetch started worker ${worker.pid}`)
+        this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
         for (const life of this.#lives.values()) this.#tellOf(life, worker)
         for (const slot of worker.slots) this.#dealing.add(slot)
-        return this.#seats.settle(worker)
+        return this.#settle(worker)
       case 'attached':
         setTimeout(() => this.#attach(worker, news.epoch), ATTACH_TIME)
         return
@@ -246,7 +267,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
       }
       case 'alive':
         if (this.#settings.maxRss > 0 && news.rss > this.#settings.maxRss) {
-          this.#seats.replace(worker, `it has ${news.rss} bytes of memory`)
+          this.#replace(worker, `it has ${news.rss} bytes of memory`)
         }
         return
       case 'ended': {
@@ -260,27 +281,55 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
       case 'heard':
         return
       case 'leaving':
-        this.#seats.replace(worker, news.reason)
+        this.#replace(worker, news.reason)
     }
   }
 
   gone(worker: WorkerProcess, reason: string): void {
+    const seats = this.#workers.get(worker)
     this.#workers.delete(worker)
     for (const slot of worker.slots) {
       this.#dealing.remove(slot, worker.endedCleanly)
       this.#workerOf.delete(slot)
     }
     this.#flush()
-    if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended worker ${worker.pid}`)
+    if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended ${worker.name}`)
     else {
       // Workers that end for one reason are lost together, or again and again.
       const [line] = reason.split('\n', 1)
-      this.#logger.error?.(`mongrel2-fetch lost worker ${worker.pid}: ${reason === this.#lossReason ? line : reason}`)
+      this.#logger.error?.(`mongrel2-fetch lost ${worker.name}: ${reason === this.#lossReason ? line : reason}`)
       this.#lossReason = reason
     }
-    this.#seats.vacate(worker, reason)
+    seats?.vacate(worker, reason)
     if (this.#seats.failing) for (const { willing } of this.#lives.values()) willing.resolve()
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
+  }
+
+  #startWorker(host: WorkerHost, seats: Seats<WorkerProcess>): WorkerProcess {
+    const worker = new WorkerProcess(this.#settings, host, this)
+    this.#workers.set(worker, seats)
+    for (const slot of worker.slots) this.#workerOf.set(slot, worker)
+    return worker
+  }
+
+  /** A worker is to be left. */
+  #retire(worker: WorkerProcess): void {
+    const { replaceTimeout } = this.#settings
+    worker.order({ order: 'retire' })
+    this.#touch(worker)
+    for (const slot of worker.slots) slot.retiring = true
+    for (const slot of worker.slots) this.#dealing.retire(slot)
+    setTimeout(() => {
+      void worker.goAway(FAREWELL).then(() => this.#stop(worker, 0))
+    }, replaceTimeout).unref()
+  }
+
+  #replace(worker: WorkerProcess, reason: string): void {
+    this.#workers.get(worker)?.replace(worker, reason)
+  }
+
+  #settle(worker: WorkerProcess): void {
+    this.#workers.get(worker)?.settle(worker)
   }
 
   #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {
@@ -288,7 +337,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     const life: Life = { epoch, prefix, name, endings: new Endings(publisher), willing: deferred(), flowControl: false }
     this.#lives.set(epoch.number, life)
     this.#dealing.begin(epoch)
-    for (const worker of this.#workers) if (worker.loaded) this.#tellOf(life, worker)
+    for (const worker of this.#workers.keys()) if (worker.loaded) this.#tellOf(life, worker)
     // Where no worker comes up, clients are told so.
     if (this.#seats.failing) life.willing.resolve()
     return {
@@ -297,11 +346,11 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
       lost: () => {
         this.#lives.delete(epoch.number)
         this.#dealing.end(epoch)
-        for (const worker of this.#workers) {
+        for (const worker of this.#workers.keys()) {
           worker.unattached.delete(epoch.number)
           worker.order({ order: 'end', link, epoch: epoch.number })
           this.#touch(worker)
-          this.#seats.settle(worker)
+          this.#settle(worker)
         }
       },
     }
@@ -330,7 +379,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     worker.unattached.delete(number)
     for (const slot of worker.slots) this.#dealing.attach(slot, life.epoch)
     life.willing.resolve()
-    this.#seats.settle(worker)
+    this.#settle(worker)
   }
 
   #detach(worker: WorkerProcess, number: number): void {
@@ -346,7 +395,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     const life = this.#lives.get(number)
     if (life === undefined || life.flowControl) return
     life.flowControl = true
-    for (const worker of this.#workers) {
+    for (const worker of this.#workers.keys()) {
       if (!worker.loaded) continue
       worker.order({ order: 'flowControl', link: life.epoch.link, epoch: number })
       this.#touch(worker)
@@ -355,13 +404,11 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
 
   #stop(worker: WorkerProcess, timeout: number): void {
     if (worker.stopping || !this.#workers.has(worker)) return
-    worker.stopping = true
-    if (!worker.loaded) return worker.kill('it was not needed any more')
     for (const slot of worker.slots) {
       slot.retiring = true
       this.#dealing.withdraw(slot)
     }
-    worker.order({ order: 'stop', timeout })
+    worker.stop(timeout)
     this.#touch(worker)
     setTimeout(() => worker.kill('it did not end'), timeout + STOP_GRACE).unref()
   }

@@ -8,6 +8,7 @@ const REMEMBERED = 1000
 export class Slot {
   /** Its number within its process. */
   readonly index: number
+  readonly seesUploads: boolean
   /** The epochs that it can answer to. */
   readonly attached = new Set<DealtEpoch>()
   /** Connections that wait for a place here, and cannot go elsewhere. */
@@ -29,8 +30,10 @@ export class Slot {
   /** Requests that it had not seen then, by the number of their message. */
   #unseen: number[] = []
 
-  constructor(index: number) {
+  /** @param seesUploads Whether it can read the files that Mongrel2 stores uploads in. */
+  constructor(index: number, seesUploads = true) {
     this.index = index
+    this.seesUploads = seesUploads
   }
 
   /** Requests that it works on, or will have to. */

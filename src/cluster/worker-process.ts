@@ -1,26 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { v4 } from 'uuid'
 import { type Deferred, deferred, delay } from '../deferred.ts'
-import type { ZmtpConnection } from '../link/zmtp/connection.ts'
-import { LOG_LEVELS } from '../log.ts'
-import { renderMultipart } from '../wire/zmtp-frame.ts'
-import type { ExchangePoint } from './exchange-point.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
 import { Slot } from './slot.ts'
-import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
+import type { WorkerHandle, WorkerHost } from './worker-handle.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-const ENTRY = fileURLToPath(new URL(`./worker/process${EXTENSION}`, import.meta.url))
 /** How often a worker is asked for a sign of life within the time that it may be silent for. */
 const BEATS = 4
 /** The longest time between two of them, in milliseconds. */
 const LONGEST_BEAT = 1000
-/** How long a worker may take to end once it has closed its sockets, in milliseconds: told to, and otherwise. */
-const EXIT_TIME = 2000
-const LOSS_TIME = 500
 
 /** Told what a worker process says and how it ends. */
 export interface WorkerObserver {
@@ -40,47 +27,29 @@ export class WorkerProcess {
   stopping = false
   readonly #deaf = new Set<number>()
   readonly #heard: Deferred<void> = deferred()
-  readonly #child: ChildProcess
+  readonly #host: WorkerHost
+  readonly #handle: WorkerHandle
   readonly #observer: WorkerObserver
   readonly #timeout: number
-  #dealer: ZmtpConnection | undefined
   #outgoing: Buffer[] = []
   /** Beats that each slot has been silent for. */
   readonly #silent: number[]
   readonly #beat: NodeJS.Timeout
   readonly #beatTime: number
   #startTimer: NodeJS.Timeout | undefined
-  #exitTimer: NodeJS.Timeout | undefined
-  #exited: string | undefined
-  #reportsClosed = true
+  #endedCleanly = false
   #killReason: string | undefined
 
-  constructor(settings: WorkersSettings, point: ExchangePoint, observer: WorkerObserver) {
+  constructor(settings: WorkersSettings, host: WorkerHost, observer: WorkerObserver) {
+    this.#host = host
     this.#observer = observer
     this.#timeout = settings.workerTimeout
-    this.slots = Array.from({ length: settings.threads }, (_, index) => new Slot(index))
+    this.slots = Array.from({ length: settings.threads }, (_, index) => new Slot(index, host.seesUploads))
     this.#silent = this.slots.map(() => 0)
-    const identity = v4()
-    point.expect(identity, {
+    this.#handle = host.start({
       receive: (frame) => this.#receive(frame),
-      dealerOpened: (connection) => {
-        this.#dealer = connection
-        void connection.closed.then(() => this.#disconnected())
-      },
-      reportsOpened: (connection) => {
-        this.#reportsClosed = false
-        void connection.closed.then(() => {
-          this.#reportsClosed = true
-          this.#disconnected()
-          this.#endIfGone()
-        })
-      },
+      ended: (how, clean) => this.#ended(how, clean),
     })
-    this.#child = start(settings, { identity, dealSpec: point.dealSpec, reportSpec: point.reportSpec })
-    this.#child.on('error', (error) => this.#exit(point, identity, `it could not be started: ${error.message}`))
-    this.#child.on('exit', (code, signal) =>
-      this.#exit(point, identity, signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`),
-    )
     const { startTimeout } = settings
     this.#startTimer = setTimeout(
       () => this.kill(`it had not loaded its app within startTimeout, ${startTimeout} ms`),
@@ -90,8 +59,19 @@ export class WorkerProcess {
     this.#beat = setInterval(() => this.#expectLife(), this.#beatTime)
   }
 
+  /** Its number on its machine. */
   get pid(): number {
-    return this.#child.pid ?? 0
+    return this.#handle.pid
+  }
+
+  /** What its machine is called; empty for this one. */
+  get node(): string {
+    return this.#host.name
+  }
+
+  /** What the log calls it. */
+  get name(): string {
+    return this.node === '' ? `worker ${this.pid}` : `worker ${this.pid} on ${this.node}`
   }
 
   /** Whether it can answer to every Mongrel2 that there is. */
@@ -121,7 +101,15 @@ export class WorkerProcess {
 
   /** Whether it ended as it was told to, with everything delivered. */
   get endedCleanly(): boolean {
-    return this.stopping && this.#child.exitCode === 0
+    return this.stopping && this.#endedCleanly
+  }
+
+  /** Tells it to answer what is open within so many milliseconds, and to end. */
+  stop(timeout: number): void {
+    this.stopping = true
+    if (!this.loaded) return this.kill('it was not needed any more')
+    this.#handle.expectEnd()
+    this.order({ order: 'stop', timeout })
   }
 
   /** Queues a frame until `flush`. */
@@ -137,13 +125,13 @@ export class WorkerProcess {
   flush(): void {
     const frames = this.#outgoing
     this.#outgoing = []
-    if (frames.length > 0) this.#dealer?.write(renderMultipart(frames))
+    if (frames.length > 0) this.#handle.send(frames)
   }
 
   /** Ends it at once. */
   kill(reason: string): void {
     this.#killReason ??= reason
-    this.#child.kill('SIGKILL')
+    this.#handle.kill()
   }
 
   #receive(frame: Buffer): void {
@@ -181,40 +169,11 @@ export class WorkerProcess {
     this.flush()
   }
 
-  /** One that we do not hear any more could still publish: it has to end. */
-  #disconnected(): void {
-    if (this.#exited === undefined) {
-      this.#exitTimer ??= setTimeout(() => this.kill('it closed its sockets'), this.stopping ? EXIT_TIME : LOSS_TIME)
-    }
-  }
-
-  #exit(point: ExchangePoint, identity: string, how: string): void {
-    if (this.#exited !== undefined) return
-    this.#exited = how
+  #ended(how: string, clean: boolean): void {
     clearTimeout(this.#startTimer)
-    clearTimeout(this.#exitTimer)
     clearInterval(this.#beat)
-    // Handshakes that it has not come to the end of are of no interest, but connections that it has are read to their end.
-    if (this.#reportsClosed) point.forget(identity)
-    this.#endIfGone()
-  }
-
-  #endIfGone(): void {
-    if (this.#exited === undefined || !this.#reportsClosed) return
+    this.#endedCleanly = clean
     this.#heard.resolve()
-    this.#observer.gone(this, this.#killReason ?? this.#exited)
+    this.#observer.gone(this, this.#killReason ?? how)
   }
-}
-
-function start(
-  { app, options, threads, execArgv, settings }: WorkersSettings,
-  sockets: Pick<WorkerConfig, 'identity' | 'dealSpec' | 'reportSpec'>,
-): ChildProcess {
-  const { logger: _logger, signal: _signal, identity: _identity, ...rest } = options
-  const logLevels = LOG_LEVELS.filter((level) => settings.logger[level] !== undefined)
-  const config: WorkerConfig = { ...sockets, threads, app, options: rest, logLevels }
-  return spawn(process.execPath, [...execArgv, ENTRY], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(config) },
-  })
 }

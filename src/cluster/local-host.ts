@@ -1,0 +1,26 @@
+import { LOG_LEVELS } from '../log.ts'
+import { ChildWorker, type WorkerStart } from './child-worker.ts'
+import type { ExchangePoint } from './exchange-point.ts'
+import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from './worker-handle.ts'
+import type { WorkersSettings } from './workers-options.ts'
+
+/** This machine. */
+export class LocalHost implements WorkerHost {
+  readonly name = ''
+  readonly seesUploads = true
+  readonly #start: WorkerStart
+  readonly #execArgv: readonly string[]
+  readonly #point: ExchangePoint
+
+  constructor({ app, options, threads, execArgv, settings }: WorkersSettings, point: ExchangePoint) {
+    const { logger: _logger, signal: _signal, identity: _identity, ...rest } = options
+    const logLevels = LOG_LEVELS.filter((level) => settings.logger[level] !== undefined)
+    this.#start = { threads, app, options: rest, logLevels }
+    this.#execArgv = execArgv
+    this.#point = point
+  }
+
+  start(observer: WorkerHandleObserver): WorkerHandle {
+    return new ChildWorker(this.#start, this.#execArgv, this.#point, observer)
+  }
+}
