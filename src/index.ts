@@ -1,5 +1,8 @@
 export type { CommandConfig } from './cli/config-file.ts'
 export type { DispatcherStatistics } from './cluster/dispatcher.ts'
+export type { ClusterOptions, JoinOptions } from './cluster/nodes/cluster-options.ts'
+export { type ClusterNode, joinCluster } from './cluster/nodes/join-cluster.ts'
+export { createKeyPair, type KeyPair, readKeyPair, writeKeyPair } from './cluster/nodes/key-pair.ts'
 export { serveWithWorkers, type WorkersServer } from './cluster/serve-with-workers.ts'
 export type { AppSource, LoadApp, LoadedApp } from './cluster/worker/config.ts'
 export type { WorkersOptions } from './cluster/workers-options.ts'

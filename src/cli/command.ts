@@ -1,10 +1,10 @@
 import { Command, Option as Flag, InvalidArgumentError } from 'commander'
+import { version } from '../package-version.ts'
 import { COMPLETION_SHELLS, completionScript } from './completion.ts'
 import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './exit-code.ts'
 import type { Given, GivenOptions } from './given.ts'
 import { flagsOf, OPTIONS, type Option, type OptionKey } from './option-table.ts'
 import { parseOption } from './option-value.ts'
-import { version } from './version.ts'
 
 /** Told how a command ended. */
 export type Ended = (ending: Ending) => void

@@ -2,6 +2,7 @@ import { relative } from 'node:path'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { EndpointInput } from '../options.ts'
+import { version } from '../package-version.ts'
 import { CommandError, type Ending } from './exit-code.ts'
 import type { GivenOptions } from './given.ts'
 import { HttpFront } from './http-front.ts'
@@ -12,7 +13,6 @@ import { serveWithWorkerProcesses } from './serve-with-worker-processes.ts'
 import { notifyServiceManager } from './service-manager.ts'
 import { type CommandSettings, settingsOf } from './settings.ts'
 import { stopSignal } from './stop-signals.ts'
-import { version } from './version.ts'
 
 /** What the command does with a server, with workers or without. */
 interface Server {

@@ -15,7 +15,9 @@ const MOST_HELD = 128
  */
 const NOTICE_PATH = '@*'
 const STREAMED = Buffer.from('UPLOAD_STREAM')
-const STORED = Buffer.from('x-mongrel2-upload-done')
+const STORED = Buffer.from('x-mongrel2-upload-')
+/** Of a body that Mongrel2 stores, both messages have it. */
+const UPLOAD_START = 'x-mongrel2-upload-start'
 
 /** What an end tells the client: that nobody answered, that nobody can, or nothing, since an answer has begun or none is awaited. */
 export type EndStatus = 502 | 503 | undefined
@@ -178,7 +180,9 @@ export class Dealing {
         if (connection.state === 'deferred') break
         // What came behind has found everything before it answered.
         connection.state = connection.last > seen ? 'waiting' : 'idle'
-        if (connection.state === 'idle') connection.uploads = undefined
+        if (connection.state !== 'idle') break
+        connection.uploads = undefined
+        if (connection.waitsFor === 'idle') this.#move(connection)
         break
       case 'closed':
         epoch.closed.add(id, performance.now())
@@ -200,28 +204,37 @@ export class Dealing {
     if (balance !== undefined) {
       this.#leave(connection)
       connection.balance = balance
-    }
+    } else if (!canTakeHeld(slot, connection)) return this.#refuse(connection)
     this.#place(connection)
   }
 
   #take(connection: DealtConnection, received: ReceivedMessage): void {
+    const { slot } = connection
     if (connection.held !== undefined) {
       if (connection.held.length >= MOST_HELD) return this.#refuse(connection)
       connection.held.push(received)
     } else if (connection.state === 'idle') {
       connection.held = [received]
-      const { slot } = connection
-      if (slot !== undefined && this.#hasBetter(slot, connection.epoch)) {
-        connection.waitsFor = 'handOver'
-        this.#outlet.askHandOver(slot, connection)
-      } else this.#place(connection)
+      this.#move(connection)
+    } else if (slot !== undefined && !canTake(slot, received)) {
+      connection.held = [received]
+      connection.waitsFor = 'idle'
     } else this.#deal(connection, received)
+  }
+
+  /** Deals what a connection holds, by another slot if that is better. */
+  #move(connection: DealtConnection): void {
+    const { slot } = connection
+    if (slot !== undefined && this.#hasBetter(slot, connection)) {
+      connection.waitsFor = 'handOver'
+      this.#outlet.askHandOver(slot, connection)
+    } else this.#place(connection)
   }
 
   /** Deals what a connection holds, when there is a place for it. */
   #place(connection: DealtConnection): void {
     const { epoch } = connection
-    const slot = connection.slot ?? this.#pick(epoch)
+    const slot = connection.slot ?? this.#pick(connection)
     if (slot !== undefined && slot.inFlight < this.#maxInFlight) return this.#settle(connection, slot)
     if (this.#slots.size === 0 || this.#queued >= this.#maxQueued) return this.#refuse(connection)
     connection.waitsFor = 'place'
@@ -238,7 +251,14 @@ export class Dealing {
     }
     const held = connection.held ?? []
     connection.held = undefined
-    for (const received of held) this.#deal(connection, received)
+    for (const [at, received] of held.entries()) {
+      if (!canTake(slot, received)) {
+        connection.held = held.slice(at)
+        connection.waitsFor = 'idle'
+        return
+      }
+      this.#deal(connection, received)
+    }
   }
 
   #deal(connection: DealtConnection, { bytes, message }: ReceivedMessage): void {
@@ -252,18 +272,20 @@ export class Dealing {
   }
 
   /** The slot with the least in flight, of those with the fewest connections; one that is to be left only where there is no other. */
-  #pick(epoch: DealtEpoch): Slot | undefined {
+  #pick(connection: DealtConnection): Slot | undefined {
     let best: Slot | undefined
     for (const slot of this.#slots) {
-      if (slot.attached.has(epoch) && (best === undefined || isBetter(slot, best))) best = slot
+      if (!slot.attached.has(connection.epoch) || !canTakeHeld(slot, connection)) continue
+      if (best === undefined || isBetter(slot, best)) best = slot
     }
     return best
   }
 
-  /** Whether a connection whose slot is to be left, or is full, would be taken by another. */
-  #hasBetter(slot: Slot, epoch: DealtEpoch): boolean {
+  /** Whether a connection whose slot is to be left, or is full, would be taken by another; or has to go. */
+  #hasBetter(slot: Slot, connection: DealtConnection): boolean {
+    if (!canTakeHeld(slot, connection)) return true
     if (!slot.retiring && slot.inFlight < this.#maxInFlight) return false
-    const best = this.#pick(epoch)
+    const best = this.#pick(connection)
     return best !== undefined && best !== slot && !best.retiring && (slot.retiring || best.inFlight < this.#maxInFlight)
   }
 
@@ -272,9 +294,9 @@ export class Dealing {
     while (this.#queued > 0 && slot.inFlight < this.#maxInFlight) {
       let first = firstOf(slot.waiting)
       for (const epoch of slot.attached) {
-        if (slot.retiring && this.#hasBetter(slot, epoch)) continue
-        const connection = firstOf(epoch.waiting)
-        if (connection !== undefined && (first === undefined || connection.ticket < first.ticket)) first = connection
+        const connection = firstFor(slot, epoch.waiting)
+        if (connection === undefined || (slot.retiring && this.#hasBetter(slot, connection))) continue
+        if (first === undefined || connection.ticket < first.ticket) first = connection
       }
       if (first === undefined) return
       this.#unqueue(first)
@@ -392,6 +414,21 @@ function storedPathOf(message: Message): string | undefined {
 function isBetter(slot: Slot, than: Slot): boolean {
   if (slot.retiring !== than.retiring) return than.retiring
   return slot.inFlight < than.inFlight || (slot.inFlight === than.inFlight && slot.connections < than.connections)
+}
+
+/** Whether a slot can do what a message asks for: the file of a stored body is not everywhere. */
+function canTake(slot: Slot, { message }: ReceivedMessage): boolean {
+  return slot.seesUploads || message?.headers.first(UPLOAD_START) === undefined
+}
+
+function canTakeHeld(slot: Slot, { held = [] }: DealtConnection): boolean {
+  return slot.seesUploads || held.every((received) => canTake(slot, received))
+}
+
+/** The first of the connections that wait which a slot can take. */
+function firstFor(slot: Slot, waiting: ReadonlySet<DealtConnection>): DealtConnection | undefined {
+  for (const connection of waiting) if (canTakeHeld(slot, connection)) return connection
+  return undefined
 }
 
 function firstOf<T>(set: ReadonlySet<T>): T | undefined {

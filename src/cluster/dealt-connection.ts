@@ -37,7 +37,7 @@ export class DealtConnection {
   uploads: string[] | undefined
   /** Messages that wait, in their order, and what for. */
   held: ReceivedMessage[] | undefined
-  waitsFor: 'place' | 'handOver' | undefined
+  waitsFor: 'place' | 'handOver' | 'idle' | undefined
   /** Its place among those that wait. */
   ticket = 0
 

@@ -433,6 +433,7 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
 }
 
 function stateOf(worker: WorkerProcess): 'starting' | 'ready' | 'leaving' {
-  if (!worker.loaded) return 'starting'
+  const reached = worker.ready || worker.slots.some(({ attached }) => attached.size > 0)
+  if (!worker.loaded || !reached) return 'starting'
   return worker.slots.some(({ retiring }) => retiring) ? 'leaving' : 'ready'
 }

@@ -42,6 +42,10 @@ export type Order =
   | { readonly order: 'retire' }
   /** Leave is to be taken of the clients of WebSockets, and what needs messages to be finished within a time: no more will come. */
   | { readonly order: 'goAway'; readonly timeout: number }
+  /** So many frames of what the worker said have been heard: for one that waits for it, on another machine. */
+  | { readonly order: 'told'; readonly frames: number }
+  /** The dispatcher cannot be reached and has given up what is open: it is to be closed without an answer, and then the process ends. */
+  | { readonly order: 'cut' }
   /** What is open is to be answered within a time, and then the process ends. */
   | { readonly order: 'stop'; readonly timeout: number }
 

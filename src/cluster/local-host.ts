@@ -15,7 +15,7 @@ export class LocalHost implements WorkerHost {
   constructor({ app, options, threads, execArgv, settings }: WorkersSettings, point: ExchangePoint) {
     const { logger: _logger, signal: _signal, identity: _identity, ...rest } = options
     const logLevels = LOG_LEVELS.filter((level) => settings.logger[level] !== undefined)
-    this.#start = { threads, app, options: rest, logLevels }
+    this.#start = { threads, app, options: rest, logLevels, remote: false }
     this.#execArgv = execArgv
     this.#point = point
   }

@@ -2,15 +2,19 @@ import { describeError } from '../log.ts'
 import { checkTimeout } from '../options.ts'
 import { Dispatcher, type DispatcherStatistics } from './dispatcher.ts'
 import { ExchangePoint } from './exchange-point.ts'
+import { MainNode } from './nodes/main-node.ts'
 import { checkWorkersOptions, type WorkersOptions } from './workers-options.ts'
 
 /** Worker processes at work behind Mongrel2. */
 export interface WorkersServer extends AsyncDisposable {
   /**
    * Resolves when every endpoint is pulled from and each worker has loaded the app and can answer. Rejects with a `Mongrel2Error`
-   * `closed` when the server is closed before, or `load_failed` when a worker cannot load the app; that is tried again until `close`.
+   * `closed` when the server is closed before, or `load_failed` when a worker of this machine cannot load the app, which is tried again
+   * until `close`; or with Node's error when the cluster's port cannot be had.
    */
   readonly ready: Promise<void>
+  /** The port that nodes connect to, where `cluster` is given, from `ready` on. */
+  readonly clusterPort: number | undefined
   /**
    * Replaces every worker: new ones load the app anew and take over, old ones finish what is open and end. Resolves when they have.
    * Workers that cannot load the app are started again, and the old ones stay until one can.
@@ -39,9 +43,11 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const settings = checkWorkersOptions(options)
   const { logger, signal } = settings.settings
   const dispatcher = new Dispatcher(settings, new ExchangePoint(logger))
+  const { cluster } = settings
+  const main = cluster && new MainNode(cluster, settings, dispatcher, logger)
   let closed: Promise<void> | undefined
   const close: WorkersServer['close'] = ({ timeout } = {}) => {
-    closed ??= dispatcher.close(checkTimeout(timeout))
+    closed ??= dispatcher.close(checkTimeout(timeout)).then(() => main?.close())
     return closed
   }
   const closeBySignal = () => {
@@ -49,8 +55,13 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   }
   if (signal?.aborted === true) closeBySignal()
   else signal?.addEventListener('abort', closeBySignal, { once: true })
+  const ready = Promise.all([dispatcher.ready, main?.opened()]).then(() => {})
+  ready.catch(() => {}) // not everybody waits for it
   return {
-    ready: dispatcher.ready,
+    ready,
+    get clusterPort() {
+      return main?.port
+    },
     reload: () => dispatcher.reload(),
     close,
     stats: () => dispatcher.stats(),

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Mongrel2Error } from '../errors.ts'
 import { checkOptions, type Mongrel2Options, type Settings } from '../options.ts'
+import { type ClusterOptions, type ClusterSettings, checkClusterOptions } from './nodes/cluster-options.ts'
 import type { AppSource } from './worker/config.ts'
 
 /** What `serveWithWorkers` needs. Times are in milliseconds, sizes in bytes. */
@@ -28,11 +29,16 @@ export interface WorkersOptions {
   maxRss?: number
   /** Arguments for Node before the program, as `child_process.fork` has them. Default: this process' own. */
   execArgv?: readonly string[]
+  /** Lets workers on other machines join. Each node that does runs as many as `workers` says, by default one for each processor of its own. */
+  cluster?: ClusterOptions
 }
 
 /** The options, checked and with their defaults. */
-export interface WorkersSettings extends Required<WorkersOptions> {
+export interface WorkersSettings extends Required<Omit<WorkersOptions, 'cluster'>> {
   readonly settings: Settings
+  /** `workers` as it was given. */
+  readonly workersGiven: number | undefined
+  readonly cluster: ClusterSettings | undefined
 }
 
 /** One byte says which slot a message is for. */
@@ -57,6 +63,8 @@ export function checkWorkersOptions(options: WorkersOptions): WorkersSettings {
     maxRequests: integer('maxRequests', options.maxRequests, 0, Number.MAX_SAFE_INTEGER, 0),
     maxRss: integer('maxRss', options.maxRss, 0, Number.MAX_SAFE_INTEGER, 0),
     execArgv: options.execArgv ?? process.execArgv,
+    workersGiven: options.workers,
+    cluster: options.cluster && checkClusterOptions(options.cluster, app, options.options),
   }
 }
 

@@ -217,6 +217,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.flush()
   }
 
+  /** Closes every connection. */
+  cutAll(): void {
+    for (const connection of this.#connections.values()) connection.cut()
+    this.flush()
+  }
+
   touch(connection: Connection): void {
     this.#touched.push(connection)
     this.#turn ??= setImmediate(() => this.flush())

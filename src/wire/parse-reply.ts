@@ -4,12 +4,13 @@ import { parseTnetstring } from './tnetstring.ts'
 
 /** What a handler publishes, as Mongrel2 reads it. */
 export interface Reply {
+  readonly sender: string
   readonly connectionIds: readonly number[]
   /** Bytes for the clients, none to close their connections; or what an extended reply tells Mongrel2 of them. */
   readonly content: { readonly payload: Buffer } | { readonly control: Control }
 }
 
-const ENVELOPE = /^[A-Za-z0-9-]+ (\d+):/
+const ENVELOPE = /^([A-Za-z0-9-]+) (\d+):/
 const TARGETS = /^(X )?(\d+(?: \d+)*) ?$/
 /** An envelope's beginning: SENDER, a blank and the length of the list. */
 const ENVELOPE_LONGEST = 512
@@ -24,7 +25,7 @@ export function parseReply(bytes: Buffer, targetsMost: number): Reply {
   const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))
   if (envelope === null) throw new MalformedError('expected SENDER, a space and the length of the target list')
   const start = envelope[0].length
-  const end = start + Number(envelope[1])
+  const end = start + Number(envelope[2])
   if (bytes.toString('latin1', end, end + 2) !== ', ') throw new MalformedError('the target list is no netstring')
   const targets = TARGETS.exec(bytes.toString('latin1', start, end))
   if (targets === null) throw new MalformedError("expected the connections' numbers")
@@ -33,7 +34,8 @@ export function parseReply(bytes: Buffer, targetsMost: number): Reply {
     throw new MalformedError(`expected at most ${targetsMost} connections, got ${connectionIds.length}`)
   }
   const payload = bytes.subarray(end + 2)
-  return { connectionIds, content: targets[1] === undefined ? { payload } : { control: controlIn(payload) } }
+  const sender = envelope[1] ?? ''
+  return { sender, connectionIds, content: targets[1] === undefined ? { payload } : { control: controlIn(payload) } }
 }
 
 /** Mongrel2 takes any value for `keep-alive` and `cancel`; it crashes on what is refused here. */

@@ -35,8 +35,8 @@ export interface Mongrel2TestOptions {
   /** Bodies over 20 KiB: stored in files, sent as they come, or refused. Default: stored. */
   uploads?: 'file' | 'stream' | 'none'
   flowControl?: boolean
-  /** Handlers listen on tcp instead of ipc. */
-  tcp?: boolean
+  /** Handlers listen on tcp instead of ipc, on this machine's loopback or on an address. */
+  tcp?: boolean | string
   /** Whether the embedded front runs in Mongrel2's place. Default: with FRONT=embedded. */
   embedded?: boolean
   /** The template of upload files. Default: `tmp/mongrel2.upload.XXXXXX`. */
@@ -97,8 +97,9 @@ export class Mongrel2 {
       const { protocol = options.protocol ?? 'json', recvIdent = '', rawPayload = false, also = [], proxyPort } = its
       for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
       if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
+      const host = typeof options.tcp === 'string' ? options.tcp : '127.0.0.1'
       const [send, recv] = options.tcp
-        ? [`tcp://127.0.0.1:${handlerPorts[2 * n]}`, `tcp://127.0.0.1:${handlerPorts[2 * n + 1]}`]
+        ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${host}:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
       endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
@@ -275,8 +276,10 @@ function hasEnded(child: ChildProcess | undefined): boolean {
   return child === undefined || child.exitCode !== null || child.signalCode !== null
 }
 
-function addressOf(spec: string): { path: string } | { port: number } {
-  return spec.startsWith('ipc://') ? { path: spec.slice('ipc://'.length) } : { port: Number(spec.split(':').at(-1)) }
+function addressOf(spec: string): { path: string } | { host: string; port: number } {
+  if (spec.startsWith('ipc://')) return { path: spec.slice('ipc://'.length) }
+  const [host = '', port] = spec.slice('tcp://'.length).split(':')
+  return { host, port: Number(port) }
 }
 
 function accepts(address: { path: string } | { port: number }): Promise<boolean> {

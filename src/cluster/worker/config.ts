@@ -38,6 +38,8 @@ export interface WorkerConfig {
   readonly options: Mongrel2Options
   /** What the dispatcher's logger logs. */
   readonly logLevels: readonly Level[]
+  /** Whether the dispatcher is on another machine: what it has been told it says then, and until that no byte of an answer goes out. */
+  readonly remote: boolean
 }
 
 /** Loads the app and puts the options together. The globals are replaced before, since an app may keep the classes that it finds. */

@@ -74,6 +74,10 @@ export class Core {
       case 'goAway':
         void this.#goAway(order.timeout)
         return
+      case 'cut':
+        for (const epoch of this.#epochs.values()) epoch.cutAll()
+        return
+      case 'told':
       case 'stop':
     }
   }

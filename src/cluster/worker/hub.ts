@@ -1,4 +1,4 @@
-import { type Deferred, deferred } from '../../deferred.ts'
+import { type Deferred, deferred, delay } from '../../deferred.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Attachment } from '../../link/attachment.ts'
 import { ControlPort } from '../../link/control-port.ts'
@@ -8,6 +8,9 @@ import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { zmtp } from '../../link/zmtp/transport.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { checkOptions, type Settings } from '../../options.ts'
+import { HANDLER_TARGETS } from '../../wire/limits.ts'
+import { parseReply } from '../../wire/parse-reply.ts'
+import { CLOSE, renderReply } from '../../wire/reply.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
 import {
   type DealtHead,
@@ -21,7 +24,7 @@ import {
 import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
-import type { Emission } from './emission.ts'
+import type { Emission, Publication } from './emission.ts'
 import { ThreadSlot } from './thread-slot.ts'
 
 const TRANSPORTS: Readonly<Record<string, Transport>> = { zeromq, zmtp }
@@ -31,6 +34,20 @@ const LINGER = 5000
 const ORPHAN_TIMEOUT = 10_000
 /** How long a report may wait for another to go with, in milliseconds. */
 const REPORT_DELAY = 1
+
+/**
+ * How long one that was cut off waits before it closes what is open, in milliseconds: by then the dispatcher, which can say more than a
+ * close does, has done so if it is there.
+ */
+const CUT_DELAY = 500
+
+/** What waits for its turn. */
+interface Held {
+  act(): void
+  /** Frames that the dispatcher must have been told before. */
+  readonly after: number
+  readonly publication?: Publication | undefined
+}
 
 /** A slot, wherever it runs. */
 interface SlotHandle {
@@ -45,7 +62,8 @@ interface SlotHandle {
  * half for each Mongrel2, and passes frames to the slots, which are threads or itself.
  *
  * The dispatcher never writes to the PUSH, so it reads all that was written before it finds out that this process is gone. That is
- * why a report counts as told as soon as the system has taken it, and why no byte of an answer goes out before that.
+ * why a report counts as told as soon as the system has taken it, and why no byte of an answer goes out before that. A dispatcher on
+ * another machine may lose what is on its way, so it has to confirm.
  */
 export class Hub {
   /** Resolves when everything has been said and the process can end. */
@@ -59,8 +77,14 @@ export class Hub {
   readonly #dealer: ZmtpConnection
   readonly #reports: ZmtpConnection
   readonly #ended: Deferred<void> = deferred()
-  /** What waits until the reports before it have been taken. */
-  readonly #held: (() => void)[] = []
+  /** What waits until the dispatcher has been told what was said before. */
+  #held: Held[] = []
+  /** Resolves when nothing waits so any more. */
+  #released: Deferred<void> | undefined
+  readonly #remote: boolean
+  /** Frames that were said, and those that the dispatcher has confirmed, where it is on another machine. */
+  #said = 0
+  #confirmed = 0
   /** Reports of what has been published and taken, which wait for others to go with. */
   #told: Buffer[] = []
   #timer: NodeJS.Timeout | undefined
@@ -71,6 +95,8 @@ export class Hub {
   #stopping = false
   /** Whether nobody is left to report to. */
   #orphan = false
+  /** Whether the dispatcher has given up what is open: no byte of an answer may go out any more. */
+  #cutOff = false
 
   constructor(config: WorkerConfig) {
     this.ended = this.#ended.promise
@@ -78,6 +104,7 @@ export class Hub {
     this.#config = config
     // For the sockets; what handlers run by comes with the app.
     this.#settings = checkOptions(() => new Response(), config.options)
+    this.#remote = config.remote
     const report = (error: unknown) =>
       console.error(`mongrel2-fetch: a worker's socket to the dispatcher failed: ${describeError(error)}`)
     const receive = (frame: Buffer) => this.#take(frame)
@@ -150,6 +177,11 @@ export class Hub {
 
   #obey(order: Order): void {
     if (order.order === 'stop') return void this.#stop(order.timeout)
+    if (order.order === 'cut') return void this.#cut()
+    if (order.order === 'told') {
+      this.#confirmed = order.frames
+      return this.#written()
+    }
     if (order.order === 'handOver') return this.#slots[order.slot]?.obey(order)
     if (order.order === 'end') this.#detach(order.epoch)
     for (const slot of this.#slots) slot.obey(order)
@@ -197,39 +229,70 @@ export class Hub {
 
   #emit({ before, publication, after }: Emission): void {
     if (before !== undefined) this.#write(before)
-    this.#inOrder(() => {
+    const act = () => {
       if (publication !== undefined) {
         this.#attachments.get(publication.epoch)?.publisher?.publish([...publication.replies])
       }
       if (after !== undefined) this.#writeWhenTaken(after)
-    })
+    }
+    this.#inOrder({ act, after: before === undefined ? 0 : this.#said, publication })
   }
 
   #tell(news: News): void {
     const frame = renderJson(news)
     // Another slot answers next on that connection: what was published here has to be on its way.
-    if (news.news === 'handedOver') this.#inOrder(() => this.#writeWhenTaken(frame))
+    if (news.news === 'handedOver') this.#inOrder({ act: () => this.#writeWhenTaken(frame), after: 0 })
     else this.#write(frame)
   }
 
-  /** Acts at once, or when the system has taken the reports before. */
-  #inOrder(action: () => void): void {
-    if (this.#held.length === 0 && this.#isTold()) action()
-    else this.#held.push(action)
+  /** Acts at once, or when the dispatcher has been told what it has to know before. */
+  #inOrder(held: Held): void {
+    if (this.#held.length === 0 && this.#isTold(held.after)) held.act()
+    else this.#held.push(held)
   }
 
-  #isTold(): boolean {
-    return this.#orphan || this.#reports.waitingBytes === 0
+  /** Whether the dispatcher has been told so many frames; of this machine, it has when the system has taken them all. */
+  #isTold(frames: number): boolean {
+    if (this.#cutOff) return false
+    if (this.#orphan) return true
+    return this.#remote ? this.#confirmed >= frames : this.#reports.waitingBytes === 0
   }
 
   readonly #written = (): void => {
-    while (this.#held.length > 0 && this.#isTold()) this.#held.shift()?.()
+    for (let [first] = this.#held; first !== undefined && this.#isTold(first.after); [first] = this.#held) {
+      this.#held.shift()
+      first.act()
+    }
+    if (this.#held.length === 0) this.#released?.resolve()
   }
 
   #orphaned(): void {
+    if (this.#remote) return void this.#cut()
     this.#orphan = true
     this.#written()
     void this.#stop(ORPHAN_TIMEOUT)
+  }
+
+  /**
+   * Ends without an answer. The dispatcher answers in our place, if it is there; if not, closing is all that can be done, since it may
+   * have begun to.
+   */
+  async #cut(): Promise<void> {
+    if (this.#cutOff || this.#orphan) return
+    this.#cutOff = true
+    await delay(CUT_DELAY)
+    const held = this.#held
+    this.#held = []
+    this.#cutOff = false
+    this.#orphan = true
+    this.#written()
+    for (const { publication } of held) {
+      if (publication !== undefined) {
+        this.#attachments.get(publication.epoch)?.publisher?.publish(publication.replies.flatMap(closeOf))
+      }
+    }
+    for (const slot of this.#slots) slot.obey({ order: 'cut' })
+    await this.#stop(0)
   }
 
   #writeWhenTaken(frame: Buffer): void {
@@ -251,6 +314,7 @@ export class Hub {
     const frames = this.#told
     this.#told = []
     if (frame !== undefined) frames.push(frame)
+    this.#said += frames.length
     if (frames.length > 0) this.#reports.write(renderMultipart(frames), this.#written)
   }
 
@@ -258,6 +322,10 @@ export class Hub {
     if (this.#stopping) return
     this.#stopping = true
     await Promise.all(this.#slots.map((slot) => slot.stop(timeout)))
+    if (this.#held.length > 0) {
+      this.#released = deferred()
+      await this.#released.promise
+    }
     await this.#taken
     await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close(LINGER)))
     this.#write()
@@ -265,6 +333,12 @@ export class Hub {
     await this.#reports.closed
     this.#ended.resolve()
   }
+}
+
+/** What closes the connections that a reply was for. */
+function closeOf(reply: Buffer): Buffer[] {
+  const { sender, connectionIds, content } = parseReply(reply, HANDLER_TARGETS)
+  return 'payload' in content ? [renderReply(sender, connectionIds, [CLOSE])] : []
 }
 
 /** One control port for all slots, which takes one question at a time. */
