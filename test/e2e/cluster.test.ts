@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
@@ -203,6 +206,41 @@ describe('a node', () => {
     await nodeWorkersReady(1)
     expect(await get(client, '/')).toBe('/')
     expect(node.output).toMatch(/lost the main node/)
+  })
+
+  it('closes what it has open when the main node is killed, and joins the next', async () => {
+    await start()
+    await server.close()
+    const cluster = { listen: `tcp://127.0.0.1:${server.clusterPort}`, keys: MAIN, nodes: [NODE.publicKey] }
+    const entry = fileURLToPath(new URL('../support/dispatcher-process.ts', import.meta.url))
+    const hook = new URL('../support/register-tsx.mjs', import.meta.url).href
+    const args = ['--import', hook, entry, mongrel2.endpoint, mongrel2.directory, '1', JSON.stringify(cluster)]
+    const main = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    try {
+      const [line] = (await once(main.stdout, 'data')) as [Buffer]
+      const local = Number(line.toString())
+      const node = new ClusterNode({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${server.clusterPort}`, keys: NODE })
+      nodes.push(node)
+      let client = connect()
+      const served = async () => {
+        client = connect()
+        return Number.parseInt(await get(client, '/worker'), 10)
+      }
+      await expect.poll(served, { timeout: 20_000 }).not.toBe(local)
+      const streaming = client.send(request('/stream?count=1000&ms=20'))
+      await expect.poll(() => streaming.bytesRead).toBeGreaterThan(400)
+      await expect.poll(served).not.toBe(local)
+      const waiting = client.send(request('/sleep?ms=300'))
+      await sleep(100)
+      main.kill('SIGKILL')
+      await Promise.all([waiting.closed, streaming.closed])
+      expect(await waiting.readToEnd()).toHaveLength(0)
+      startMain({ cluster })
+      await nodeWorkersReady(1)
+      await get(await connectToNode(), '/')
+    } finally {
+      main.kill('SIGKILL')
+    }
   })
 
   it('leaves at SIGTERM without a request that fails', async () => {

@@ -359,3 +359,85 @@ it('forgets everything of a Mongrel2 that is gone', () => {
   dealing.end(epoch)
   expect([dealing.connections, dealing.queued, a.connections, b.connections]).toEqual([0, 0, 0, 0])
 })
+
+describe('a body that Mongrel2 stores', () => {
+  beforeEach(() => {
+    dealing.withdraw(b)
+    b = new Slot(1, false)
+    dealing.add(b)
+    dealing.attach(b, epoch)
+  })
+
+  function upload(connectionId: number, headers = STORED): void {
+    dealing.receive(epoch, renderRequest({ connectionId, method: 'POST', target: '/upload', headers }))
+  }
+
+  /** Connection 2 is that of the slot which does not see the file. */
+  function settle(): void {
+    for (const id of [1, 2]) request(id)
+    answer(a, 1)
+    happened()
+  }
+
+  it('goes to a slot that sees the file, with its end', () => {
+    request(1)
+    request(2)
+    answer(b, 2)
+    happened()
+    upload(3)
+    upload(3, STORED_DONE)
+    expect(happened()).toEqual(['a gets 3 /upload', 'a gets 3 /upload'])
+  })
+
+  it('takes its connection along, from a slot that does not', () => {
+    settle()
+    answer(b, 2)
+    upload(2)
+    upload(2, STORED_DONE)
+    expect(happened()).toEqual(['b is asked for 2'])
+    dealing.handedOver(b, epoch, 2, 7)
+    expect(happened()).toEqual(['a gets 2 /upload with 7', 'a gets 2 /upload'])
+    expect([a.connections, b.connections]).toEqual([2, 0])
+  })
+
+  it('waits until what was asked before it is answered', () => {
+    settle()
+    upload(2)
+    upload(2, STORED_DONE)
+    expect(happened()).toEqual([])
+    answer(b, 2)
+    expect(happened()).toEqual(['b is asked for 2'])
+    dealing.handedOver(b, epoch, 2, 0)
+    expect(happened()).toEqual(['a gets 2 /upload', 'a gets 2 /upload'])
+  })
+
+  it('waits for a place on a slot that sees the file, and others do not wait for it', () => {
+    for (const id of [1, 2, 3]) request(id)
+    expect(a.inFlight).toBe(2)
+    happened()
+    upload(4)
+    request(5)
+    expect(happened()).toEqual(['b gets 5 /'])
+    answer(b, 2)
+    expect(happened()).toEqual([])
+    answer(a, 1)
+    expect(happened()).toEqual(['a gets 4 /upload'])
+  })
+
+  it('is refused, and its file deleted, when its connection cannot be handed over', () => {
+    settle()
+    answer(b, 2)
+    upload(2)
+    upload(2, STORED_DONE)
+    happened()
+    dealing.handedOver(b, epoch, 2, undefined)
+    expect(happened()).toEqual(['tmp/mongrel2.upload.aB3xYz is deleted', '2 ends with 503'])
+  })
+
+  it('gets a 502 when the slot that it waits to leave is gone', () => {
+    settle()
+    upload(2)
+    dealing.remove(b)
+    expect(happened()).toEqual(['2 ends with 502'])
+  })
+})
