@@ -10,7 +10,7 @@ import { describeError, type Logger } from '../../log.ts'
 import { checkOptions, type Settings } from '../../options.ts'
 import { HANDLER_TARGETS } from '../../wire/limits.ts'
 import { parseReply } from '../../wire/parse-reply.ts'
-import { CLOSE, renderReply } from '../../wire/reply.ts'
+import { CLOSE, type Reply, renderReply } from '../../wire/reply.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
 import {
   type DealtHead,
@@ -336,8 +336,9 @@ export class Hub {
 }
 
 /** What closes the connections that a reply was for. */
-function closeOf(reply: Buffer): Buffer[] {
-  const { sender, connectionIds, content } = parseReply(reply, HANDLER_TARGETS)
+function closeOf(reply: Reply): Reply[] {
+  const bytes = Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
+  const { sender, connectionIds, content } = parseReply(bytes, HANDLER_TARGETS)
   return 'payload' in content ? [renderReply(sender, connectionIds, [CLOSE])] : []
 }
 
