@@ -46,7 +46,6 @@ interface Held {
   act(): void
   /** Frames that the dispatcher must have been told before. */
   readonly after: number
-  readonly publication?: Publication | undefined
 }
 
 /** A slot, wherever it runs. */
@@ -97,6 +96,8 @@ export class Hub {
   #orphan = false
   /** Whether the dispatcher has given up what is open: no byte of an answer may go out any more. */
   #cutOff = false
+  /** The connections that have been closed instead of answered since then, as `EPOCH ID`. */
+  #closedOnes: Set<string> | undefined
 
   constructor(config: WorkerConfig) {
     this.ended = this.#ended.promise
@@ -231,11 +232,12 @@ export class Hub {
     if (before !== undefined) this.#write(before)
     const act = () => {
       if (publication !== undefined) {
-        this.#attachments.get(publication.epoch)?.publisher?.publish([...publication.replies])
+        const replies = this.#closedOnes === undefined ? publication.replies : closesOf(publication, this.#closedOnes)
+        if (replies.length > 0) this.#attachments.get(publication.epoch)?.publisher?.publish([...replies])
       }
       if (after !== undefined) this.#writeWhenTaken(after)
     }
-    this.#inOrder({ act, after: before === undefined ? 0 : this.#said, publication })
+    this.#inOrder({ act, after: before === undefined ? 0 : this.#said })
   }
 
   #tell(news: News): void {
@@ -281,16 +283,10 @@ export class Hub {
     if (this.#cutOff || this.#orphan) return
     this.#cutOff = true
     await delay(CUT_DELAY)
-    const held = this.#held
-    this.#held = []
+    this.#closedOnes = new Set()
     this.#cutOff = false
     this.#orphan = true
     this.#written()
-    for (const { publication } of held) {
-      if (publication !== undefined) {
-        this.#attachments.get(publication.epoch)?.publisher?.publish(publication.replies.flatMap(closeOf))
-      }
-    }
     for (const slot of this.#slots) slot.obey({ order: 'cut' })
     await this.#stop(0)
   }
@@ -335,11 +331,19 @@ export class Hub {
   }
 }
 
-/** What closes the connections that a reply was for. */
-function closeOf(reply: Reply): Reply[] {
-  const bytes = Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
-  const { sender, connectionIds, content } = parseReply(bytes, HANDLER_TARGETS)
-  return 'payload' in content ? [renderReply(sender, connectionIds, [CLOSE])] : []
+/**
+ * What closes the connections that replies were for, once each: while nobody pulls from Mongrel2, one reply to a connection that is gone
+ * holds up all that follow.
+ */
+function closesOf({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
+  return replies.flatMap((reply) => {
+    const bytes = Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
+    const { sender, connectionIds, content } = parseReply(bytes, HANDLER_TARGETS)
+    if ('control' in content) return []
+    const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
+    for (const id of open) closed.add(`${epoch} ${id}`)
+    return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
+  })
 }
 
 /** One control port for all slots, which takes one question at a time. */

@@ -10,6 +10,7 @@ describe('parseReply', () => {
     const ids = Array.from({ length: 128 }, (_, n) => n * n)
     const payload = Buffer.from([0, 255, 44, 32])
     expect(parseReply(joinReply(renderReply('a-1', ids, [payload])), 128)).toEqual({
+      sender: 'a-1',
       connectionIds: ids,
       content: { payload },
     })
@@ -19,6 +20,7 @@ describe('parseReply', () => {
     'reads what renderControl writes: %j',
     (control) => {
       expect(parseReply(renderControl('a', [1, 2], control), 128)).toEqual({
+        sender: 'a',
         connectionIds: [1, 2],
         content: { control },
       })
@@ -27,10 +29,11 @@ describe('parseReply', () => {
 
   it('takes any value for keep-alive and cancel, and a blank behind the list', () => {
     expect(parse('a 3:X 1, 23:3:ctl,13:6:cancel,1:0#}]')).toEqual({
+      sender: 'a',
       connectionIds: [1],
       content: { control: { cancel: true } },
     })
-    expect(parse('a 2:1 , x')).toEqual({ connectionIds: [1], content: { payload: Buffer.from('x') } })
+    expect(parse('a 2:1 , x')).toEqual({ sender: 'a', connectionIds: [1], content: { payload: Buffer.from('x') } })
   })
 
   it.each([
