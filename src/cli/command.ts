@@ -3,6 +3,7 @@ import { version } from '../package-version.ts'
 import { COMPLETION_SHELLS, completionScript } from './completion.ts'
 import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './exit-code.ts'
 import type { Given, GivenOptions } from './given.ts'
+import { KEY_FILE, keygen } from './keygen.ts'
 import { flagsOf, OPTIONS, type Option, type OptionKey } from './option-table.ts'
 import { parseOption } from './option-value.ts'
 
@@ -30,6 +31,15 @@ export function commandLine(ended: Ended): Command {
       }),
     )
   }
+  program
+    .command('keygen')
+    .description('Make the keys by which this machine takes part in a cluster, and print the public one.')
+    .argument('[file]', 'a new file, which only you can read', KEY_FILE)
+    .exitOverride()
+    .action((file: string) => {
+      process.stdout.write(`${keygen(file)}\n`)
+      ended('ok')
+    })
   program
     .command('complete')
     .description('Print a script that completes this command in a shell.')
@@ -73,7 +83,7 @@ function flagsFor(option: Option): Flag[] {
   }
   const short = letter === undefined ? '' : `-${letter}, `
   const taken = new Flag(`${short}--${flag} <${value}>`, summary)
-  if (kind !== 'endpoints') return [taken.argParser((text) => parse(option, text))]
+  if (kind !== 'endpoints' && kind !== 'keys') return [taken.argParser((text) => parse(option, text))]
   return [
     taken.argParser((text, before: unknown) => [
       ...(Array.isArray(before) ? before : []),

@@ -28,6 +28,8 @@ export function completionScript(shell: string, subcommands: Subcommands): strin
   }
 }
 
+const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completion script.' }
+
 const NAMES = ['serve', 'dev'] as const
 
 /** File names are what bash falls back to (`-o default`), after a flag that takes a value too. */
@@ -45,7 +47,7 @@ ${choices.map((option) => `    --${option.flag}) words='${option.choices?.join('
     complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
     *)
       if ((COMP_CWORD == 1)); then
-        words='${[...Object.keys(subcommands), 'complete'].join(' ')} --help --version'
+        words='${[...Object.keys(subcommands), 'keygen', 'complete'].join(' ')} --help --version'
       elif [[ $2 == -* ]]; then
         case \${COMP_WORDS[1]} in
 ${NAMES.map((name) => `          ${name}) words='${[...flagsOf(name).flatMap(spellings), '--help'].join(' ')}' ;;`).join('\n')}
@@ -60,7 +62,7 @@ complete -o bashdefault -o default -F _mongrel2_fetch mongrel2-fetch
 }
 
 function zsh(subcommands: Subcommands): string {
-  const described = Object.entries({ ...subcommands, complete: 'Print a completion script.' })
+  const described = Object.entries({ ...subcommands, ...OTHERS })
   return `#compdef mongrel2-fetch
 # mongrel2-fetch in zsh: eval "$(mongrel2-fetch complete zsh)"
 _mongrel2_fetch() {
@@ -83,14 +85,14 @@ compdef _mongrel2_fetch mongrel2-fetch
 
 function zshFlag(option: Option): string[] {
   const text = option.summary.replace(/[[\]:\\]/g, '\\$&')
-  const repeated = option.kind === 'endpoints' ? '*' : ''
+  const repeated = option.kind === 'endpoints' || option.kind === 'keys' ? '*' : ''
   const value = option.choices === undefined ? '_files' : `(${option.choices.join(' ')})`
   const argument = option.kind === 'boolean' ? '' : `:${option.flag}:${value}`
   return spellings(option).map((flag) => quote(`${repeated}${flag}[${text}]${argument}`))
 }
 
 function fish(subcommands: Subcommands): string {
-  const described = Object.entries({ ...subcommands, complete: 'Print a completion script.' })
+  const described = Object.entries({ ...subcommands, ...OTHERS })
   const line = (...words: string[]) => ['complete', '-c', 'mongrel2-fetch', ...words].join(' ')
   return `# mongrel2-fetch in fish: mongrel2-fetch complete fish | source
 ${described.map(([name, text]) => line('-n', '__fish_use_subcommand', '-f', '-a', name, '-d', quote(text))).join('\n')}

@@ -14,7 +14,7 @@ import type { LogLevel } from './levelled-logger.ts'
  */
 export interface CommandConfig
   extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'>,
-    Omit<WorkersOptions, 'app' | 'options' | 'workers'> {
+    Omit<WorkersOptions, 'app' | 'options' | 'workers' | 'cluster'> {
   /** The module with the handler. */
   app?: string
   /** The module's export that is the handler. Default: `default`. */
@@ -31,6 +31,16 @@ export interface CommandConfig
   http?: string
   /** Whether every worker process pulls from Mongrel2 for itself, without a dispatcher. Default: false. */
   direct?: boolean
+  /** Where nodes may join. */
+  cluster?: string
+  /** The file with this machine's keys. Default: `mongrel2-fetch.key`, if there is one. */
+  clusterKey?: string
+  /** The public keys of the nodes that may join. */
+  clusterNodes?: readonly string[]
+  /** The Handlers as nodes reach them, in the order of `zeromq`. Default: as they are. */
+  clusterZeromq?: EndpointInput | readonly EndpointInput[]
+  /** Whether to do without keys though other machines can connect. Default: false. */
+  insecure?: boolean
   /** Milliseconds that open requests may take after the first signal. Default: 10,000. */
   closeTimeout?: number
   /** Where `dev` listens for browsers. Default: 6767. */

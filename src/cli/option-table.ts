@@ -2,7 +2,7 @@ import type { WorkersOptions } from '../cluster/workers-options.ts'
 import type { Mongrel2Options, UploadOptions } from '../options.ts'
 
 /** What the text of a flag or an environment variable is read as. */
-export type OptionKind = 'string' | 'integer' | 'boolean' | 'endpoints' | 'proxies' | 'processes' | 'words'
+export type OptionKind = 'string' | 'integer' | 'boolean' | 'endpoints' | 'proxies' | 'processes' | 'words' | 'keys'
 
 interface Row {
   readonly kind: OptionKind
@@ -25,7 +25,7 @@ type Scalar<T> = { [K in keyof T & string]: NonNullable<T[K]> extends string | n
 type LibraryKey = Scalar<Omit<Mongrel2Options, 'uploads'>> | `uploads.${Scalar<Required<UploadOptions>>}`
 
 /** The same for `serveWithWorkers`. */
-type WorkersKey = keyof Omit<WorkersOptions, 'app' | 'options'>
+type WorkersKey = keyof Omit<WorkersOptions, 'app' | 'options' | 'cluster'>
 
 const COMMAND = {
   app: {
@@ -81,6 +81,36 @@ const COMMAND = {
     kind: 'boolean',
     otherwise: 'false',
     summary: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  },
+  cluster: {
+    kind: 'string',
+    value: 'ADDRESS',
+    otherwise: '',
+    summary: 'With an app, where nodes may join: tcp://HOST:PORT; without, the main node to join: tcp://KEY@HOST:PORT.',
+  },
+  clusterKey: {
+    kind: 'string',
+    value: 'FILE',
+    otherwise: 'mongrel2-fetch.key, if there is one',
+    summary: "This machine's keys, as `mongrel2-fetch keygen` makes them.",
+  },
+  clusterNodes: {
+    kind: 'keys',
+    value: 'KEY',
+    otherwise: '',
+    summary:
+      'The public key of a node that may join. The flag can be given again; in the variable they are separated by blanks.',
+  },
+  clusterZeromq: {
+    kind: 'endpoints',
+    value: 'SEND,RECV[,CONTROL]',
+    otherwise: 'as --zeromq',
+    summary: 'A Handler as nodes reach it, in the order of --zeromq.',
+  },
+  insecure: {
+    kind: 'boolean',
+    otherwise: 'false',
+    summary: 'Do without keys in the cluster, though other machines can connect.',
   },
   port: {
     kind: 'integer',
@@ -264,9 +294,19 @@ function option(key: OptionKey, row: Row, group: Option['group']): Option {
   return { ...row, key, group, flag, environment: `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}` }
 }
 
+const SERVE_ALONE: readonly OptionKey[] = [
+  'http',
+  'direct',
+  'cluster',
+  'clusterKey',
+  'clusterNodes',
+  'clusterZeromq',
+  'insecure',
+]
+
 /** The options that a subcommand takes as flags. */
 export function flagsOf(command: 'serve' | 'dev'): Option[] {
   const others = ({ key, group }: Option) =>
-    command === 'serve' ? key === 'port' : key === 'http' || key === 'direct' || group === 'workers'
+    command === 'serve' ? key === 'port' : SERVE_ALONE.includes(key) || group === 'workers'
   return OPTIONS.filter((option) => option.key !== 'app' && !others(option))
 }

@@ -19,6 +19,7 @@ function fromText({ kind }: Option, text: string): unknown {
       return booleanOf(text)
     case 'processes':
       return text === 'auto' ? text : numberOf(text)
+    case 'keys':
     case 'words':
       return text.split(/\s+/).filter((word) => word !== '')
     case 'proxies':
@@ -45,7 +46,10 @@ export function checkOption({ kind, choices }: Option, value: unknown): void {
     throw expected('true, false or a number of proxies', value)
   if (kind === 'processes' && value !== 'auto' && !Number.isSafeInteger(value))
     throw expected('a number of processes or auto', value)
-  if (kind === 'words' && !(Array.isArray(value) && value.every((word) => typeof word === 'string')))
+  if (
+    (kind === 'words' || kind === 'keys') &&
+    !(Array.isArray(value) && value.every((word) => typeof word === 'string'))
+  )
     throw expected('a list of texts', value)
   if (kind === 'string' && (typeof value !== 'string' || value === '')) throw expected('a text', value)
 }

@@ -1,17 +1,20 @@
+import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
 import { Mongrel2Error } from '../errors.ts'
-import { describeError, type Logger } from '../log.ts'
 import type { EndpointInput } from '../options.ts'
 import { version } from '../package-version.ts'
+import { nodeSettingsOf } from './cluster-settings.ts'
 import { CommandError, type Ending } from './exit-code.ts'
+import { failure } from './failure.ts'
 import type { GivenOptions } from './given.ts'
 import { HttpFront } from './http-front.ts'
+import { joinCommand } from './join-command.ts'
 import { reloadBySignal } from './reload-by-signal.ts'
 import { serveDirectly } from './serve-directly.ts'
 import { serveModule } from './serve-module.ts'
 import { serveWithWorkerProcesses } from './serve-with-worker-processes.ts'
 import { notifyServiceManager } from './service-manager.ts'
-import { type CommandSettings, settingsOf } from './settings.ts'
+import { type CommandSettings, gather, settingsFrom } from './settings.ts'
 import { stopSignal } from './stop-signals.ts'
 
 /** What the command does with a server, with workers or without. */
@@ -24,7 +27,9 @@ interface Server {
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
 export async function serveCommand(flags: GivenOptions): Promise<Ending> {
-  const settings = await settingsOf(flags)
+  const gathered = await gather(flags)
+  if (gathered.joins !== undefined) return await joinCommand(nodeSettingsOf(gathered.joins, gathered.logger))
+  const settings = settingsFrom(gathered)
   const { logger, closeTimeout } = settings
   const app = relative(process.cwd(), settings.app)
   let server: Server | undefined
@@ -70,16 +75,6 @@ async function begin(settings: CommandSettings): Promise<Server> {
   return direct ? serveDirectly(settings, workers) : serveWithWorkerProcesses(settings, workers)
 }
 
-/** Resolves after the first error that nobody caught: the app cannot be relied on any more, but what is open can be answered. */
-function failure(logger: Logger): Promise<'failed'> {
-  return new Promise((resolve) => {
-    process.on('uncaughtException', (error) => {
-      logger.error?.(`mongrel2-fetch ends because of an error that nobody caught: ${describeError(error)}`)
-      resolve('failed')
-    })
-  })
-}
-
 /** The end of a command whose workers cannot load the app; undefined for another error. */
 function loadFailure(app: string, error: unknown): CommandError | undefined {
   if (!(error instanceof Mongrel2Error) || error.code !== 'load_failed') return undefined
@@ -100,8 +95,9 @@ function endpointsOf({ options, http }: CommandSettings): string[] {
 
 function workersText({ workers, direct }: CommandSettings): string {
   if (workers === undefined) return ''
-  const { workers: processes = 1, threads = 1 } = workers
+  const { workers: processes = availableParallelism(), threads = 1, cluster } = workers
   const each = threads === 1 ? '' : ` with ${threads} threads each`
   const how = direct ? `, which ${processes === 1 ? 'pulls' : 'pull'} directly` : each
-  return ` by ${processes} worker ${processes === 1 ? 'process' : 'processes'}${how}`
+  const nodes = cluster === undefined ? '' : `, and by nodes that join at ${cluster.listen}`
+  return ` by ${processes} worker ${processes === 1 ? 'process' : 'processes'}${how}${nodes}`
 }

@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { serveWithWorkers, type WorkersServer } from '../cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../cluster/workers-options.ts'
 import type { CommandSettings } from './settings.ts'
@@ -11,7 +12,8 @@ export function serveWithWorkerProcesses(
   { app, exportName, config, options }: CommandSettings,
   workers: Omit<WorkersOptions, 'app' | 'options'>,
 ): WorkersServer {
-  const data: WorkerAppData = { app, exportName, config }
+  const here = (path: string) => relative(process.cwd(), path)
+  const data: WorkerAppData = { app: here(app), exportName, config: config === undefined ? undefined : here(config) }
   return serveWithWorkers({
     ...workers,
     app: { module: new URL(`./worker-app${EXTENSION}`, import.meta.url).href, data },

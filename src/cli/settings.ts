@@ -1,10 +1,10 @@
-import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
-import { Mongrel2Error } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { checkOptions, checkTimeout, type Mongrel2Options } from '../options.ts'
-import { readConfigFile } from './config-file.ts'
+import { checkOptions, type Mongrel2Options } from '../options.ts'
+import { closeTimeoutOf, named, textOf } from './checked.ts'
+import { clusterOf } from './cluster-settings.ts'
+import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
 import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
 import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
@@ -36,24 +36,58 @@ export interface CommandSettings {
   readonly port: number
 }
 
+/** What was given, from all places. */
+export interface Gathered {
+  readonly given: GivenOptions
+  readonly file: ConfigFile | undefined
+  readonly logger: Logger
+  /**
+   * What was given for a node, when there is a main node to join and no app to serve: a place that comes after the one of `cluster`, such
+   * as a configuration file that this machine shares with the main node, has nothing to say to that.
+   */
+  readonly joins: GivenOptions | undefined
+}
+
 /**
- * Makes the settings of a command: what a flag says comes before the environment, that before the configuration file, and that
- * before the default.
+ * Gathers the options of a command: what a flag says comes before the environment, that before the configuration file.
  *
  * @param flags What the command line says.
  * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> {
+export async function gather(flags: GivenOptions): Promise<Gathered> {
   const strangers: string[] = []
   const environment = givenByEnvironment(process.env, (line) => strangers.push(line))
   const path = (flags.get('config') ?? environment.get('config'))?.value
   const file = await readConfigFile(typeof path === 'string' ? path : undefined)
-  const given = new Map([...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags])
+  const places = [flags, environment, file === undefined ? new Map() : givenByFile(file.values, file.name)]
+  const merged = (first: number) =>
+    new Map(
+      places
+        .slice(0, first)
+        .reverse()
+        .flatMap((place) => [...place]),
+    )
+  const given = merged(places.length)
   const logger = loggerOf(given)
+  for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
+  const before = merged(places.findIndex((place) => place.has('cluster')) + 1)
+  return { given, file, logger, joins: before.has('cluster') && !before.has('app') ? before : undefined }
+}
+
+/** Gathers and makes the settings of a command that has an app. */
+export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> {
+  return settingsFrom(await gather(flags))
+}
+
+/**
+ * Makes the settings of a command that has an app.
+ *
+ * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
+ */
+export function settingsFrom({ given, file, logger }: Gathered): CommandSettings {
   const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
   const http = httpOf(given)
   const options = checkedOptions(given, http, file?.values ?? {}, logger)
-  for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
   return {
     app: resolve(app),
     exportName: textOf(given, 'export') ?? 'default',
@@ -123,18 +157,17 @@ function isDirect(given: GivenOptions): boolean {
 /** Any option of theirs asks for workers. */
 function workersOf(given: GivenOptions, options: Mongrel2Options): CommandSettings['workers'] {
   const rows = OPTIONS.filter(({ key, group }) => group === 'workers' && given.has(key))
-  if (rows.length === 0 && !isDirect(given)) return undefined
+  const cluster = clusterOf(given)
+  if (rows.length === 0 && !isDirect(given) && cluster === undefined) return undefined
   const asked = given.get('workers')?.value ?? 1
   const workers: Omit<WorkersOptions, 'app' | 'options'> = {
-    ...Object.fromEntries(rows.map(({ key }) => [key, given.get(key)?.value])),
-    workers: asked === 'auto' ? availableParallelism() : Number(asked),
+    ...Object.fromEntries(rows.filter(({ key }) => key !== 'workers').map(({ key }) => [key, given.get(key)?.value])),
+    // Left out, it is as many as a machine has processors, and a node may have more or less.
+    ...(asked === 'auto' ? {} : { workers: Number(asked) }),
+    ...(cluster === undefined ? {} : { cluster }),
   }
-  named(given, () => checkWorkersOptions({ ...workers, app: { module: '' }, options }))
+  named(given, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
   return workers
-}
-
-function closeTimeoutOf(given: GivenOptions): number {
-  return named(given, () => checkTimeout(given.get('closeTimeout')?.value), 'closeTimeout')
 }
 
 function portOf(given: GivenOptions): number {
@@ -142,24 +175,6 @@ function portOf(given: GivenOptions): number {
   if (port === undefined) return 6767
   if (typeof port.value === 'number' && port.value >= 0 && port.value <= 65_535) return port.value
   throw new CommandError('usage', `${port.from}: expected 0 to 65535, got ${port.value}`)
-}
-
-/** Runs a check of the library, which knows the names of its own options only. */
-function named<T>(given: GivenOptions, check: () => T, key?: OptionKey): T {
-  try {
-    return check()
-  } catch (error) {
-    if (!(error instanceof Mongrel2Error)) throw error
-    const [name = '', ...rest] = error.message.split(': ')
-    const from = [...given].find(([option]) => option === (key ?? keyOf(name)))?.[1].from
-    throw new CommandError('usage', from === undefined ? error.message : `${from}: ${rest.join(': ')}`)
-  }
-}
-
-/** The option that the library speaks of; it names the parts of an endpoint one by one. */
-function keyOf(name: string): OptionKey | undefined {
-  if (['sendSpec', 'recvSpec', 'controlPort'].includes(name)) return 'zeromq'
-  return OPTIONS.find(({ key }) => key === name)?.key
 }
 
 function loggerOf(given: GivenOptions): Logger {
@@ -181,11 +196,6 @@ function loggerNamed(given: Given | undefined): Logger {
     'usage',
     `${given?.from}: expected console, zeromq:tcp://HOST:PORT or zeromq:ipc://PATH, got ${JSON.stringify(value)}`,
   )
-}
-
-function textOf(given: GivenOptions, key: OptionKey): string | undefined {
-  const value = given.get(key)?.value
-  return typeof value === 'string' ? value : undefined
 }
 
 function missing(what: string): never {

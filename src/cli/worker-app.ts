@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { LoadedApp } from '../cluster/worker/config.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError } from '../log.ts'
@@ -8,14 +9,14 @@ import { FUNCTION_KEYS } from './given.ts'
 import { loadHandler } from './load-handler.ts'
 import type { CommandSettings } from './settings.ts'
 
-/** What a worker has to know beside its options. */
+/** What a worker has to know beside its options. Paths are relative to its working directory, which on a node is another. */
 export type WorkerAppData = Pick<CommandSettings, 'app' | 'exportName' | 'config'>
 
 /** The module that every worker of the command loads: the app, and the functions of the configuration file. */
 export default async function load(data: unknown): Promise<LoadedApp> {
   const { app, exportName, config } = data as WorkerAppData
   try {
-    return { handler: await loadHandler(app, exportName), options: await functionsOf(config) }
+    return { handler: await loadHandler(resolve(app), exportName), options: await functionsOf(config) }
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     const cause = error.cause === undefined ? '' : `:\n${describeError(error.cause)}`

@@ -41,9 +41,14 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host)
 }
 
+/** Whether it stands for every address of this machine. */
+export function isAny(host: string): boolean {
+  return ANY.test(host)
+}
+
 /** Whether another machine cannot reach what is meant by a ZeroMQ address, or would reach something else. */
 export function isLocal(spec: string): boolean {
   if (spec.startsWith('ipc://')) return true
   const { host } = parseClusterAddress('', specOf('', spec), 1)
-  return isLoopback(host) || ANY.test(host)
+  return isLoopback(host) || isAny(host)
 }

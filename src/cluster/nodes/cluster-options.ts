@@ -59,6 +59,7 @@ export function checkClusterOptions(
     )
   }
   if (!Array.isArray(nodes)) throw invalid('cluster.nodes', 'a list of public keys', nodes)
+  const allowed = new Set(nodes.map((key: unknown) => checkKey('cluster.nodes', key)))
   const own = cluster.zeromq === undefined ? options : { ...options, zeromq: cluster.zeromq }
   checkEndpoints(checkOptions(() => new Response(), own).endpoints, options, address)
   return {
@@ -68,7 +69,7 @@ export function checkClusterOptions(
         ? undefined
         : {
             keys: checkKeyPair('cluster.keys', keys),
-            nodes: new Set(nodes.map((key: unknown) => checkKey('cluster.nodes', key))),
+            nodes: allowed,
           },
     app: nodeAppOf(app),
     options: own,

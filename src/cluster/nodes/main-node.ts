@@ -1,7 +1,9 @@
+import { hostname } from 'node:os'
 import { LOG_LEVELS, type Logger } from '../../log.ts'
 import { version } from '../../package-version.ts'
 import type { Dispatcher } from '../dispatcher.ts'
 import type { WorkersSettings } from '../workers-options.ts'
+import { isAny } from './cluster-address.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import { Door } from './door.ts'
 import type { NodeStart } from './node-connection.ts'
@@ -11,6 +13,8 @@ import { NodeSession, type NodeSessionOwner } from './node-session.ts'
 export class MainNode implements NodeSessionOwner {
   readonly version = version
   readonly start: NodeStart
+  readonly #cluster: ClusterSettings
+  readonly #logger: Logger
   readonly #workers: number | undefined
   readonly #dispatcher: Dispatcher
   readonly #door: Door
@@ -20,6 +24,8 @@ export class MainNode implements NodeSessionOwner {
     const { logger: _logger, signal: _signal, identity: _identity, ...options } = cluster.options
     const logLevels = LOG_LEVELS.filter((level) => logger[level] !== undefined)
     this.start = { app: cluster.app, options, threads: settings.threads, logLevels }
+    this.#cluster = cluster
+    this.#logger = logger
     this.#workers = settings.workersGiven
     this.#dispatcher = dispatcher
     this.#door = new Door(
@@ -33,6 +39,16 @@ export class MainNode implements NodeSessionOwner {
   /** Resolves when nodes can connect; rejects when they never can. */
   async opened(): Promise<void> {
     this.#port = await this.#door.opened
+    this.#logger.info?.(
+      `mongrel2-fetch lets nodes join by: mongrel2-fetch serve --cluster ${this.#joinAddress(this.#port)}`,
+    )
+  }
+
+  /** What nodes are told; where all addresses of this machine are listened at, its name stands for them. */
+  #joinAddress(port: number): string {
+    const { address, security } = this.#cluster
+    const host = isAny(address.host) ? hostname() : address.host
+    return `tcp://${security === undefined ? '' : `${security.keys.publicKey}@`}${host.includes(':') ? `[${host}]` : host}:${port}`
   }
 
   /** Where they connect to, once they can. */

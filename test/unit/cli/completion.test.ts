@@ -19,7 +19,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['s'], ['serve']],
-    [[''], ['serve', 'dev', 'complete', '--help', '--version']],
+    [[''], ['serve', 'dev', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],

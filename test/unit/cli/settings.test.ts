@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Given } from '../../../src/cli/given.ts'
@@ -13,9 +13,12 @@ const UUID = [
   '9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d',
 ]
 
+/** These mean something together only. */
+type ClusterKey = 'clusterKey' | 'clusterNodes' | 'clusterZeromq' | 'insecure'
+
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel'>,
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey>,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
@@ -25,6 +28,7 @@ const CASES: Record<
   port: ['1', '2', '3', ({ port }) => port],
   http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
+  cluster: ['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2', 'tcp://127.0.0.1:3', ({ workers }) => workers?.cluster?.listen],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
   threads: ['1', '2', '3', ({ workers }) => workers?.threads],
   workerTimeout: ['101', '102', '103', ({ workers }) => workers?.workerTimeout],
@@ -118,7 +122,7 @@ describe('The settings of a command', () => {
 
   it.each([
     ['THREADS', '2', { threads: 2, workers: 1 }],
-    ['WORKERS', 'auto', { workers: availableParallelism() }],
+    ['WORKERS', 'auto', {}],
     ['EXEC_ARGV', ' --a  --b=1 ', { execArgv: ['--a', '--b=1'], workers: 1 }],
     ['DIRECT', 'true', { workers: 1 }],
   ])('with %s=%s ask for workers', async (name, text, workers) => {

@@ -1,0 +1,86 @@
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { type CommandRun, Workplace } from '../support/command.ts'
+import { freePort } from '../support/free-port.ts'
+import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+
+const appOf = (name: string) =>
+  `export default async () => {
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  return new Response('${name} ' + process.pid)
+}`
+
+let main: Workplace
+let node: Workplace
+let mongrel2: Mongrel2
+
+beforeEach(async () => {
+  main = new Workplace({ 'app.ts': appOf('main') })
+  node = new Workplace({ 'app.ts': appOf('node') })
+  mongrel2 = await startMongrel2({ tcp: true })
+})
+
+afterEach(async () => {
+  await node[Symbol.asyncDispose]()
+  await main[Symbol.asyncDispose]()
+  await mongrel2.stop()
+})
+
+async function keygen(place: Workplace, ...args: string[]): Promise<string> {
+  const run = place.run(['keygen', ...args])
+  expect(await run.ended).toBe(0)
+  return run.stdout.trim()
+}
+
+/** Who answers eight clients that ask at once. */
+async function answers(): Promise<string[]> {
+  const ask = async () => await (await fetch(`http://127.0.0.1:${mongrel2.port}/`)).text()
+  const all = await Promise.all(Array.from({ length: 8 }, ask))
+  return [...new Set(all.map((text) => text.split(' ')[0] ?? ''))].sort()
+}
+
+function serve(place: Workplace, ...args: string[]): CommandRun {
+  return place.run(['serve', ...args])
+}
+
+it('a machine joins by address and keys alone, with the app of its own directory', async () => {
+  const [mainKey, nodeKey] = [await keygen(main), await keygen(node)]
+  const port = await freePort()
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const address = ['--cluster', `tcp://127.0.0.1:${port}`, '--cluster-nodes', nodeKey]
+  const mainRun = serve(main, 'app.ts', ...zeromq, ...address)
+  await mainRun.prints(/^mongrel2-fetch serves app.ts .* by 1 worker process, and by nodes that join at/m)
+  const join = `tcp://${mainKey}@127.0.0.1:${port}`
+  expect(mainRun.stderr).toContain(`serve --cluster tcp://${mainKey}@`)
+
+  const nodeRun = serve(node, '--cluster', join)
+  await nodeRun.prints(/^mongrel2-fetch serves as a node of tcp:/m)
+  expect(nodeRun.stdout).not.toContain(mainKey)
+  await expect.poll(answers, { timeout: 20_000 }).toEqual(['main', 'node'])
+
+  nodeRun.signal('SIGTERM')
+  expect(await nodeRun.ended).toBe(0)
+  expect(await answers()).toEqual(['main'])
+  mainRun.signal('SIGTERM')
+  expect(await mainRun.ended).toBe(0)
+  expect(mainRun.stderr).toMatch(/node \S+ left/)
+})
+
+it('keygen prints the public key, and does not write over a file', async () => {
+  const key = await keygen(main, 'my.key')
+  expect(key).toMatch(/^[0-9a-f]{64}$/)
+  const again = main.run(['keygen', 'my.key'])
+  expect(await again.ended).toBe(2)
+  expect(again.stderr).toMatch(/^mongrel2-fetch: my.key is there already/)
+  expect(again.stdout).toBe('')
+})
+
+it('an app that a node does not have is said to be missing, and the main node serves on', async () => {
+  const port = await freePort()
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const mainRun = serve(main, 'app.ts', ...zeromq, '--cluster', `tcp://127.0.0.1:${port}`)
+  await mainRun.prints(/^mongrel2-fetch serves/m)
+  await using empty = new Workplace()
+  serve(empty, '--cluster', `tcp://127.0.0.1:${port}`)
+  await mainRun.prints(/lost worker \d+ on 127\.0\.0\.1:\d+: there is no file \S+app\.ts/)
+  expect(await answers()).toEqual(['main'])
+})
