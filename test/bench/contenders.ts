@@ -50,7 +50,10 @@ export const CONTENDERS = {
     start: behindProxy,
   },
   c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
-  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'latency', 'idle'], { link: 'zmtp', overrideGlobalObjects: true }),
+  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'busy', 'latency', 'idle'], {
+    link: 'zmtp',
+    overrideGlobalObjects: true,
+  }),
   'zmtp-plain': mongrel2Fetch('mongrel2-fetch, plain Response', [...SMALL, 'latency'], { link: 'zmtp' }),
   zeromq: mongrel2Fetch('mongrel2-fetch on zeromq.js', SMALL, { link: 'zeromq', overrideGlobalObjects: true }),
   'zeromq-plain': mongrel2Fetch('mongrel2-fetch on zeromq.js, plain Response', SMALL, {
@@ -60,6 +63,9 @@ export const CONTENDERS = {
   'control-port': mongrel2Fetch('mongrel2-fetch, control port', ['download'], {}, {}, true),
   'upload-file': mongrel2Fetch('mongrel2-fetch, stored in a file', ['upload'], {}, { uploads: 'file' }),
   'upload-stream': mongrel2Fetch('mongrel2-fetch, upload.stream', ['upload'], {}, { uploads: 'stream' }),
+  'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
+  'workers-2': workers('mongrel2-fetch, dispatcher and 2 workers', { workers: 2 }),
+  'workers-node': workers('mongrel2-fetch, dispatcher, 1 worker and 1 on a node', { workers: 1, node: true }),
 } satisfies Record<string, Contender>
 
 export type ContenderName = keyof typeof CONTENDERS
@@ -107,6 +113,22 @@ function startC({ directory }: Place): Promise<Running> {
     const handler = await use(startCHandler(directory, front.endpoint))
     return { origin: `http://127.0.0.1:${front.port}`, handler, front }
   })
+}
+
+/** @param options How many workers, and whether there is a node that runs as many. */
+function workers(title: string, options: { workers: number; node?: boolean }): Contender {
+  return {
+    title,
+    workloads: ['hello', 'busy'],
+    start: ({ node }) =>
+      startAll(async (use) => {
+        const front = await use(startMongrel2({ protocol: 'tnetstring', settings: SETTINGS }))
+        const { endpoint: zeromq, directory: chroot } = front
+        const all = { zeromq, chroot, overrideGlobalObjects: true, ...options }
+        const handler = await use(startServer(node, 'workers.mjs', all))
+        return { origin: `http://127.0.0.1:${front.port}`, handler, front }
+      }),
+  }
 }
 
 /**

@@ -151,6 +151,14 @@ export const GOALS: readonly Goal[] = [
     contender: 'zmtp',
     atMost: 20,
   },
+  {
+    text: 'Throughput of 2 workers with a busy handler, against 1 worker',
+    workload: 'busy',
+    metric: 'rate',
+    contender: 'workers-2',
+    against: 'workers-1',
+    atLeast: 1.8,
+  },
 ]
 
 /**

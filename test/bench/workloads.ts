@@ -60,6 +60,11 @@ export const WORKLOADS = {
     },
     measure: (running, effort) => measurePeak(running, effort, { path: '/headers' }),
   },
+  busy: {
+    title: 'A handler with about 1 ms of computation',
+    check: (running) => expectAnswer(running, { path: '/busy' }, '366300225'),
+    measure: (running, effort) => measurePeak(running, effort, { path: '/busy' }),
+  },
   latency: {
     title: 'Latency at one rate for all, half of the peak of nginx → @hono/node-server',
     check: (running) => expectAnswer(running, hello, 'Hello World'),
@@ -108,6 +113,7 @@ export type WorkloadName = keyof typeof WORKLOADS
 /** Workloads that are measured in one go, with the same processes; each group waits for the one before it. */
 export const GROUPS: readonly (readonly WorkloadName[])[] = [
   ['hello', 'echo', 'headers'],
+  ['busy'],
   ['latency'],
   ['download', 'upload'],
   ['idle'],

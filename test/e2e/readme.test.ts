@@ -34,7 +34,7 @@ const PROGRAMS = SNIPPETS.filter(({ code }) => /^import /m.test(code))
 /** The ports that the README writes. */
 const PORTS = ['9999', '9998', '6767', '8080']
 /** What is written around a part of a program, for the names it takes as given. */
-const AROUND_A_PART = `import { type FetchHandler, serveMongrel2 } from 'mongrel2-fetch'
+const AROUND_A_PART = `import { type FetchHandler, joinCluster, readKeyPair, serveMongrel2, serveWithWorkers } from 'mongrel2-fetch'
 declare const handler: FetchHandler
 `
 
@@ -81,6 +81,9 @@ const ELSEWHERE: Record<string, string> = {
   'npm test': 'it is what runs this test',
   'npx mongrel2-fetch dev': 'test/e2e/cli.test.ts',
   'app.ts -p 4 --threads 2': 'test/e2e/cli-workers.test.ts',
+  'mongrel2-fetch keygen': 'test/e2e/cli-cluster.test.ts',
+  'serve --cluster tcp://PUBLIC_KEY': 'test/e2e/cli-cluster.test.ts',
+  '--cluster tcp://0.0.0.0:1717': 'test/e2e/cli-cluster.test.ts, on loopback',
   '--http 127.0.0.1:8080': 'test/e2e/cli-http.test.ts',
   '[Service]': 'test/e2e/cli.test.ts plays the part of systemd',
   'npm install mongrel2-fetch': 'test/e2e/package.test.ts installs the package that is packed',

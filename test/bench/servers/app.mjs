@@ -19,6 +19,8 @@ app.get('/headers', (c) => {
   return c.text('A page of 20 headers')
 })
 
+app.get('/busy', (c) => c.text(String(work())))
+
 app.get('/download', () => {
   let left = DOWNLOAD_SIZE
   const body = new ReadableStream({
@@ -36,3 +38,10 @@ app.post('/upload', async (c) => {
   for await (const chunk of c.req.raw.body ?? []) size += chunk.length
   return c.text(String(size))
 })
+
+/** About a millisecond of computation, whatever the clock says: a core that is shared has to do all of it. */
+function work() {
+  let state = 1
+  for (let n = 0; n < 1_000_000; n++) state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0
+  return state
+}

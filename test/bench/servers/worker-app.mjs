@@ -1,0 +1,4 @@
+import { app } from './app.mjs'
+
+/** What each worker of workers.mjs serves. */
+export default () => ({ handler: app })
