@@ -33,7 +33,8 @@ async function keygen(place: Workplace, ...args: string[]): Promise<string> {
 
 /** Who answers eight clients that ask at once. */
 async function answers(): Promise<string[]> {
-  const ask = async () => await (await fetch(`http://127.0.0.1:${mongrel2.port}/`)).text()
+  const headers = { connection: 'close' } // a kept connection stays with its worker
+  const ask = async () => await (await fetch(`http://127.0.0.1:${mongrel2.port}/`, { headers })).text()
   const all = await Promise.all(Array.from({ length: 8 }, ask))
   return [...new Set(all.map((text) => text.split(' ')[0] ?? ''))].sort()
 }
