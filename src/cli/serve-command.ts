@@ -21,7 +21,7 @@ import { stopSignal } from './stop-signals.ts'
 interface Server {
   readonly ready: Promise<void>
   close(options: { timeout: number }): Promise<void>
-  stats(): { messages?: number; workers?: readonly { pid: number }[] }
+  stats(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
   reload?(): Promise<void>
 }
 
@@ -81,9 +81,9 @@ function loadFailure(app: string, error: unknown): CommandError | undefined {
   return new CommandError('load', `${app} is not served: ${error.message}`)
 }
 
-/** Without the one that they work for they would go on for a while. */
+/** Without the one that they work for they would go on for a while. Those on other machines end with their connection. */
 function killWorkers(server: Server | undefined): void {
-  for (const { pid } of server?.stats().workers ?? []) process.kill(pid, 'SIGKILL')
+  for (const { pid, node = '' } of server?.stats().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
 }
 
 function endpointsOf({ options, http }: CommandSettings): string[] {

@@ -5,12 +5,17 @@ import { createConnection, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Dealer } from 'zeromq'
+import { type Control, NodeConnection } from '../../src/cluster/nodes/node-connection.ts'
+import { STREAM_OPTIONS } from '../../src/cluster/nodes/secure-stream.ts'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
 import { createKeyPair, type JoinOptions } from '../../src/index.ts'
+import { version } from '../../src/package-version.ts'
 import { renderGreeting } from '../../src/wire/zmtp-greeting.ts'
 import { Cable } from '../support/cable.ts'
 import { ClusterNode } from '../support/cluster-node.ts'
+import { lacks } from '../support/embedded.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { BrokenResponseError, RawClient, type RawResponse } from '../support/raw-client.ts'
@@ -130,7 +135,7 @@ describe('a node', () => {
     waiting.send(request('/never'))
     streaming.send(request('/stream?count=1000&ms=20'))
     await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
-    await busyOnNode()
+    const pid = await busyOnNode()
     await node.kill()
     expect((await waiting.response()).statusLine).toBe('HTTP/1.1 502 Bad Gateway')
     await Promise.all([waiting.closed, idle.closed])
@@ -138,6 +143,7 @@ describe('a node', () => {
     expect(broken).toBeInstanceOf(BrokenResponseError)
     if (broken instanceof BrokenResponseError) expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
     expect(await get(connect(), '/')).toBe('/')
+    await expect.poll(() => isAlive(pid)).toBe(false)
     expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node 127\.0\.0\.1:\d+: the connection ended$/)
     await join()
   })
@@ -277,27 +283,30 @@ describe('a node', () => {
     expect(nodeWorkers()).toHaveLength(1)
   })
 
-  it('gets no uploads that Mongrel2 has stored in files, unless it sees them', async () => {
-    await start()
-    const node = await join()
-    const local = server.stats().workers[0]?.pid
-    const body = Buffer.alloc(100_000, 'stored ')
-    const upload = request('/worker', 'POST', `Content-Length: ${body.length}\r\n`)
-    const others = Array.from({ length: 4 }, connect)
-    for (const client of [await connectToNode(), await connectToNode(), ...others]) {
-      expect(pidIn(await client.send(upload).send(body).response())).toBe(local)
-    }
-    const pipelining = await connectToNode()
-    pipelining.send(request('/sleep?ms=300') + upload).send(body)
-    expect(pidIn(await pipelining.response())).not.toBe(local)
-    expect(pidIn(await pipelining.response())).toBe(local)
-    await node.kill('SIGTERM')
-    await join({ chroot: mongrel2.directory })
-    const seeing = await connectToNode()
-    expect(pidIn(await seeing.send(upload).send(body).response())).toBe(nodeWorkers()[0]?.pid)
-    const echo = request('/echo', 'POST', `Content-Length: ${body.length}\r\n`)
-    expect((await seeing.send(echo).send(body).response()).body.equals(body)).toBe(true)
-  })
+  it.skipIf(lacks('stored uploads'))(
+    'gets no uploads that Mongrel2 has stored in files, unless it sees them',
+    async () => {
+      await start()
+      const node = await join()
+      const local = server.stats().workers[0]?.pid
+      const body = Buffer.alloc(100_000, 'stored ')
+      const upload = request('/worker', 'POST', `Content-Length: ${body.length}\r\n`)
+      const others = Array.from({ length: 4 }, connect)
+      for (const client of [await connectToNode(), await connectToNode(), ...others]) {
+        expect(pidIn(await client.send(upload).send(body).response())).toBe(local)
+      }
+      const pipelining = await connectToNode()
+      pipelining.send(request('/sleep?ms=300') + upload).send(body)
+      expect(pidIn(await pipelining.response())).not.toBe(local)
+      expect(pidIn(await pipelining.response())).toBe(local)
+      await node.kill('SIGTERM')
+      await join({ chroot: mongrel2.directory })
+      const seeing = await connectToNode()
+      expect(pidIn(await seeing.send(upload).send(body).response())).toBe(nodeWorkers()[0]?.pid)
+      const echo = request('/echo', 'POST', `Content-Length: ${body.length}\r\n`)
+      expect((await seeing.send(echo).send(body).response()).body.equals(body)).toBe(true)
+    },
+  )
 })
 
 function pidIn({ body }: RawResponse): number {
@@ -387,6 +396,52 @@ it('refuses a port that is taken', async () => {
   })
   await expect(second.ready).rejects.toThrow('EADDRINUSE')
   await second.close()
+  expect(logger.errors).toEqual([
+    expect.stringMatching(/^mongrel2-fetch cannot listen for nodes at tcp:\S+: .*EADDRINUSE/),
+  ])
+})
+
+describe('a node that has proved who it is', () => {
+  /** What the main node says to one that says what it likes, and why it was let go. */
+  async function meet(act: (connection: NodeConnection) => void): Promise<{ heard: Control[]; reason: string }> {
+    await start({ cluster: { listen: 'tcp://127.0.0.1:0' } })
+    const heard: Control[] = []
+    const socket = new Dealer(STREAM_OPTIONS)
+    const connection = new NodeConnection(socket, { hear: (control) => heard.push(control), receive: () => {} })
+    socket.connect(`tcp://127.0.0.1:${server.clusterPort}`)
+    await connection.opened
+    act(connection)
+    return { heard, reason: await connection.closed }
+  }
+
+  it('is refused, and told why, when it runs another version', async () => {
+    const { heard } = await meet((connection) =>
+      connection.say({ say: 'join', version: '0.0.1', processors: 1, seesUploads: false }),
+    )
+    expect(heard).toEqual([
+      { say: 'refuse', reason: expect.stringMatching(/^it runs mongrel2-fetch 0\.0\.1, and the main/) },
+    ])
+    expect(nodeWorkers()).toEqual([])
+  })
+
+  it.each([
+    ['a control message', 0],
+    ["a worker's", 1],
+  ])('is given up when it speaks nonsense, as %s', async (_, worker) => {
+    const { reason } = await meet((connection) => {
+      connection.say({ say: 'join', version, processors: 1, seesUploads: false })
+      setTimeout(() => connection.send(worker, [Buffer.from('nonsense')]), 100)
+    })
+    expect(reason).toBe('the connection ended')
+    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it said something wrong: SyntaxError/)
+    expect(await get(connect(), '/')).toBe('/')
+  })
+
+  it('is let go when it does not join', async () => {
+    await meet(() => {})
+    expect(nodeWorkers()).toEqual([])
+    expect(logger.errors).toEqual([])
+  })
 })
 
 function isAlive(pid: number): boolean {

@@ -38,7 +38,12 @@ export class MainNode implements NodeSessionOwner {
 
   /** Resolves when nodes can connect; rejects when they never can. */
   async opened(): Promise<void> {
-    this.#port = await this.#door.opened
+    try {
+      this.#port = await this.#door.opened
+    } catch (error) {
+      this.#logger.error?.(`mongrel2-fetch cannot listen for nodes at ${this.#cluster.address.spec}: ${error}`)
+      throw error
+    }
     this.#logger.info?.(
       `mongrel2-fetch lets nodes join by: mongrel2-fetch serve --cluster ${this.#joinAddress(this.#port)}`,
     )
