@@ -6,6 +6,10 @@ export type { WorkersOptions } from './cluster/workers-options.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
+export type { BroadcastTarget } from './exchange/topic/broadcast.ts'
+export type { BudgetOptions, NextOptions, StreamOptions, TopicOptions } from './exchange/topic/options.ts'
+export type { TopicData } from './exchange/topic/shared-message.ts'
+export { Topic } from './exchange/topic/topic.ts'
 export type { SocketCloseEvent, SocketErrorEvent } from './exchange/websocket/events.ts'
 export type { WebSocketUpgrade } from './exchange/websocket/handshake.ts'
 export type {
@@ -25,3 +29,4 @@ export type {
   UploadOptions,
 } from './options.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
+export type { EventFields } from './wire/event-stream.ts'
