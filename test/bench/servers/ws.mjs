@@ -1,0 +1,19 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { WebSocketServer } from 'ws'
+import { announce } from './child.mjs'
+
+const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false })
+const server = createServer((request, response) => {
+  const { pathname, searchParams } = new URL(request.url, 'http://localhost')
+  if (pathname === '/send') {
+    const text = searchParams.get('text') ?? ''
+    // As its own documentation broadcasts.
+    for (const client of sockets.clients) if (client.readyState === client.OPEN) client.send(text)
+  }
+  response.end(String(sockets.clients.size))
+})
+server.on('upgrade', (request, socket, head) => sockets.handleUpgrade(request, socket, head, () => {}))
+server.listen(0, '127.0.0.1')
+await once(server, 'listening')
+announce(server.address().port)
