@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openAudience } from './audience.ts'
 import type { Place } from './contenders.ts'
 import { askAtRate, askInARow } from './h2load.ts'
 import { addedByIdleConnections } from './idle-connections.ts'
@@ -18,6 +20,8 @@ export interface Effort {
   readonly rounds: number
   /** Requests a second at which latency is measured: the same for all. */
   readonly rate: number
+  /** Clients that a message is sent to. */
+  readonly audience: number
 }
 
 /** Something that is asked of contenders, and how it is measured. */
@@ -32,6 +36,11 @@ const MIB = 1024 * 1024
 const LARGE = 100 * MIB
 const IN_A_ROW = 5
 const IDLE_CONNECTIONS = 10_000
+/** Messages to many before anything is counted, and those that are; their bytes, and the milliseconds between two. */
+const FIRST_MESSAGES = 10
+const MESSAGES = 25
+const MESSAGE_SIZE = 100
+const PAUSE = 200
 const ECHO = JSON.stringify({
   list: Array.from({ length: 9 }, (_, n) => ({ n, text: 'x'.repeat(92) })),
   end: 'x'.repeat(15),
@@ -93,6 +102,11 @@ export const WORKLOADS = {
       return await measureLarge(running, `${running.origin}/upload`, body)
     },
   },
+  fanout: {
+    title: `A message of ${MESSAGE_SIZE} bytes to many WebSockets`,
+    check: (running) => expectAnswer(running, hello, '0'),
+    measure: measureFanOut,
+  },
   idle: {
     title: `${IDLE_CONNECTIONS.toLocaleString('en')} idle connections`,
     check: (running) => expectAnswer(running, hello, 'Hello World'),
@@ -110,6 +124,7 @@ export const GROUPS: readonly (readonly WorkloadName[])[] = [
   ['hello', 'echo', 'headers'],
   ['latency'],
   ['download', 'upload'],
+  ['fanout'],
   ['idle'],
 ]
 
@@ -125,6 +140,29 @@ async function measureLarge(running: Running, url: string, body?: string): Promi
   const before = usage(running)
   const seconds = await askInARow(url, IN_A_ROW, body)
   return { throughput: (IN_A_ROW * LARGE) / MIB / seconds, ...perRequest(before, usage(running), IN_A_ROW) }
+}
+
+async function measureFanOut(running: Running, { audience }: Effort): Promise<Measures> {
+  await using clients = await openAudience(running, audience)
+  await expectAnswer(running, hello, String(audience))
+  let waited = 0
+  const send = async (count: number) => {
+    for (let n = 0; n < count; n++) {
+      const text = `${n} of ${count} `.padEnd(MESSAGE_SIZE, '.')
+      const path = `/send?text=${encodeURIComponent(text)}`
+      const begun = performance.now()
+      await clients.hear(text, () => expectAnswer(running, { path }, String(audience)))
+      waited += performance.now() - begun
+      await sleep(PAUSE)
+    }
+  }
+  await send(FIRST_MESSAGES)
+  waited = 0
+  const before = usage(running)
+  await send(MESSAGES)
+  const { cpu = 0, frontCpu } = perRequest(before, usage(running), MESSAGES)
+  const measures = { messageCpu: cpu / 1000, heard: waited / MESSAGES }
+  return frontCpu === undefined ? measures : { ...measures, messageFrontCpu: frontCpu / 1000 }
 }
 
 interface Usage {

@@ -3,13 +3,16 @@ import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 import { announce } from './child.mjs'
 
-const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false })
+const sockets = new WebSocketServer({ noServer: true })
+
+/** `/socket` is a WebSocket, `/send?text=...` sends to all of them, and any path says how many there are. */
 const server = createServer((request, response) => {
-  const { pathname, searchParams } = new URL(request.url, 'http://localhost')
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
   if (pathname === '/send') {
-    const text = searchParams.get('text') ?? ''
-    // As its own documentation broadcasts.
-    for (const client of sockets.clients) if (client.readyState === client.OPEN) client.send(text)
+    // As its README broadcasts.
+    for (const client of sockets.clients) {
+      if (client.readyState === client.OPEN) client.send(searchParams.get('text') ?? '')
+    }
   }
   response.end(String(sockets.clients.size))
 })
