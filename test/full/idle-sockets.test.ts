@@ -24,7 +24,7 @@ const MOST_MEMORY = 16 * 1024
 
 it('10,000 open sockets are all open after three idle times of Mongrel2’s, and get a message', async () => {
   await using mongrel2 = await startMongrel2({ settings: SETTINGS, protocol: 'tnetstring' })
-  const options = { zeromq: mongrel2.endpoint, keepAliveInterval: (MIN_PING * 1000) / 3 }
+  const options = { zeromq: mongrel2.endpoint, keepAliveInterval: MIN_PING * 300 }
   await using server = await ServerProcess.start(new URL('idle-sockets/app.ts', import.meta.url), options)
   const clients: RawWebSocket[] = []
   const openSome = async (count: number) => {
@@ -38,7 +38,7 @@ it('10,000 open sockets are all open after three idle times of Mongrel2’s, and
     await openSome(SOCKETS - clients.length)
     const after = await server.report({ collect: true })
     await sleep(3 * MIN_PING * 1000)
-    expect(clients.filter(({ ended }) => ended)).toEqual([])
+    expect(clients.filter(({ ended }) => ended)).toHaveLength(0)
     const response = await fetch(`http://127.0.0.1:${mongrel2.port}/`)
     expect(await response.text()).toBe(String(SOCKETS))
     const heard = () => clients.filter(({ frames }) => frames[0]?.payload.toString() === 'still here').length
