@@ -25,6 +25,7 @@ export interface Contender {
 }
 
 const SMALL = ['hello', 'echo', 'headers'] as const
+const FAN_OUT = ['fanout', 'smallFanout'] as const
 
 /** Who is compared, in the order in which they take their turns. */
 export const CONTENDERS = {
@@ -59,7 +60,7 @@ export const CONTENDERS = {
   credits: mongrel2Fetch('mongrel2-fetch, flow control', ['download'], {}, { flowControl: true }),
   'control-port': mongrel2Fetch('mongrel2-fetch, control port', ['download'], {}, {}, true),
   'upload-file': mongrel2Fetch('mongrel2-fetch, stored in a file', ['upload'], {}, { uploads: 'file' }),
-  ws: { title: 'ws', workloads: ['fanout'], start: nodeServer('ws.mjs') },
+  ws: { title: 'ws', workloads: FAN_OUT, start: nodeServer('ws.mjs') },
   topic: topic('mongrel2-fetch, a Topic'),
   'topic-credits': topic('mongrel2-fetch, a Topic, flow control', { flowControl: true }),
   'upload-stream': mongrel2Fetch('mongrel2-fetch, upload.stream', ['upload'], {}, { uploads: 'stream' }),
@@ -117,7 +118,7 @@ function startC({ directory }: Place): Promise<Running> {
 function topic(title: string, mongrel2: Mongrel2TestOptions = {}): Contender {
   return {
     title,
-    workloads: ['fanout'],
+    workloads: FAN_OUT,
     start: ({ node }) =>
       startAll(async (use) => {
         const settings = { ...SETTINGS, ...MANY_CONNECTIONS }

@@ -26,7 +26,7 @@ import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
 import { type Spread, spreadOf } from './statistics.ts'
 import { renderMarkdown, renderText } from './table.ts'
-import { type Effort, GROUPS, WORKLOADS, type WorkloadName } from './workloads.ts'
+import { type Effort, GROUPS, QUICK_GROUP, WORKLOADS, type WorkloadName } from './workloads.ts'
 
 const REFERENCE = 'nginx'
 const ROUNDS = 5
@@ -34,11 +34,6 @@ const ROUNDS = 5
 const MOST_OF_OTHERS = 0.2
 /** Seconds that the small workloads of a quick run may take, beside starting and stopping. */
 const QUICK_SECONDS = 24
-/** Clients of a message to many. */
-const AUDIENCE = 5000
-const QUICK_AUDIENCE = 300
-/** What is measured in a quick run. */
-const QUICK_GROUPS = GROUPS.filter((group) => group.includes('hello') || group.includes('fanout'))
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,12 +44,7 @@ const { values: flags } = parseArgs({
     markdown: { type: 'boolean', default: false },
   },
 })
-const COMPLETE: Omit<Effort, 'rate'> = {
-  warmUp: 1,
-  seconds: 3,
-  rounds: roundsOf(flags.rounds),
-  audience: AUDIENCE,
-}
+const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: roundsOf(flags.rounds) }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
 
 const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
@@ -73,7 +63,7 @@ async function main(place: Place): Promise<void> {
   if (names.length === 0) throw new Error('No contender is left.')
   const results: Results = {}
   const busy: number[] = []
-  for (const group of flags.quick ? QUICK_GROUPS : GROUPS) {
+  for (const group of flags.quick ? [QUICK_GROUP] : GROUPS) {
     const effort = effortFor(names, group, results)
     if (effort.rate > 0 || !group.includes('latency')) {
       busy.push(...(await measure(names, group, effort, place, results)))
@@ -129,7 +119,7 @@ function effortFor(names: readonly ContenderName[], group: readonly WorkloadName
   if (!flags.quick) return { ...COMPLETE, rate: commonRate(results) }
   const measurements = names.flatMap((name) => workloadsOf(name, group)).length
   const seconds = Math.min(2, QUICK_SECONDS / measurements)
-  return { warmUp: seconds / 3, seconds: (seconds * 2) / 3, rounds: 1, rate: 0, audience: QUICK_AUDIENCE }
+  return { warmUp: seconds / 3, seconds: (seconds * 2) / 3, rounds: 1, rate: 0 }
 }
 
 function othersText({ median, max }: Spread, { cores }: Machine): string {
@@ -139,7 +129,6 @@ function othersText({ median, max }: Spread, { cores }: Machine): string {
 
 function titleOf(workload: WorkloadName, results: Results): string {
   const { title } = WORKLOADS[workload]
-  if (workload === 'fanout') return `${title}: ${(flags.quick ? QUICK_AUDIENCE : AUDIENCE).toLocaleString('en')}`
   return workload === 'latency' ? `${title}: ${commonRate(results).toLocaleString('en')} requests/s` : title
 }
 

@@ -20,8 +20,6 @@ export interface Effort {
   readonly rounds: number
   /** Requests a second at which latency is measured: the same for all. */
   readonly rate: number
-  /** Clients that a message is sent to. */
-  readonly audience: number
 }
 
 /** Something that is asked of contenders, and how it is measured. */
@@ -36,9 +34,7 @@ const MIB = 1024 * 1024
 const LARGE = 100 * MIB
 const IN_A_ROW = 5
 const IDLE_CONNECTIONS = 10_000
-/** Messages to many before anything is counted, and those that are; their bytes, and the milliseconds between two. */
-const FIRST_MESSAGES = 10
-const MESSAGES = 25
+/** Bytes of a message to many, and milliseconds between two. */
 const MESSAGE_SIZE = 100
 const PAUSE = 200
 const ECHO = JSON.stringify({
@@ -102,11 +98,8 @@ export const WORKLOADS = {
       return await measureLarge(running, `${running.origin}/upload`, body)
     },
   },
-  fanout: {
-    title: `A message of ${MESSAGE_SIZE} bytes to many WebSockets`,
-    check: (running) => expectAnswer(running, hello, '0'),
-    measure: measureFanOut,
-  },
+  fanout: fanOut(5000, 10, 25),
+  smallFanout: fanOut(300, 5, 10),
   idle: {
     title: `${IDLE_CONNECTIONS.toLocaleString('en')} idle connections`,
     check: (running) => expectAnswer(running, hello, 'Hello World'),
@@ -118,6 +111,9 @@ export const WORKLOADS = {
 } satisfies Record<string, Workload>
 
 export type WorkloadName = keyof typeof WORKLOADS
+
+/** Workloads of a quick run, which are measured in one go. */
+export const QUICK_GROUP: readonly WorkloadName[] = ['hello', 'echo', 'headers', 'smallFanout']
 
 /** Workloads that are measured in one go, with the same processes; each group waits for the one before it. */
 export const GROUPS: readonly (readonly WorkloadName[])[] = [
@@ -142,7 +138,20 @@ async function measureLarge(running: Running, url: string, body?: string): Promi
   return { throughput: (IN_A_ROW * LARGE) / MIB / seconds, ...perRequest(before, usage(running), IN_A_ROW) }
 }
 
-async function measureFanOut(running: Running, { audience }: Effort): Promise<Measures> {
+/**
+ * @param audience Clients.
+ * @param first Messages before anything is counted.
+ * @param messages Those that are.
+ */
+function fanOut(audience: number, first: number, messages: number): Workload {
+  return {
+    title: `A message of ${MESSAGE_SIZE} bytes to ${audience.toLocaleString('en')} WebSockets`,
+    check: (running) => expectAnswer(running, hello, '0'),
+    measure: (running) => measureFanOut(running, audience, first, messages),
+  }
+}
+
+async function measureFanOut(running: Running, audience: number, first: number, messages: number): Promise<Measures> {
   await using clients = await openAudience(running, audience)
   await expectAnswer(running, hello, String(audience))
   let waited = 0
@@ -156,12 +165,12 @@ async function measureFanOut(running: Running, { audience }: Effort): Promise<Me
       await sleep(PAUSE)
     }
   }
-  await send(FIRST_MESSAGES)
+  await send(first)
   waited = 0
   const before = usage(running)
-  await send(MESSAGES)
-  const { cpu = 0, frontCpu } = perRequest(before, usage(running), MESSAGES)
-  const measures = { messageCpu: cpu / 1000, heard: waited / MESSAGES }
+  await send(messages)
+  const { cpu = 0, frontCpu } = perRequest(before, usage(running), messages)
+  const measures = { messageCpu: cpu / 1000, heard: waited / messages }
   return frontCpu === undefined ? measures : { ...measures, messageFrontCpu: frontCpu / 1000 }
 }
 
