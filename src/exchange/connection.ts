@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import { ASK_FROM, type Pacing } from './pacing.ts'
 import type { ReplyBatch } from './reply-batch.ts'
