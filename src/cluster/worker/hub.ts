@@ -186,7 +186,7 @@ export class Hub {
     return {
       emit: (emission) => this.#emit(emission),
       tell: (news) => this.#tell(news),
-      relay: (frame) => void this.#relay(frame),
+      relay: (frame) => this.#write(frame),
       isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
       drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
       feedback: (epoch, spec) => this.#controlPort(epoch, spec),
@@ -214,14 +214,6 @@ export class Hub {
     // Another slot answers next on that connection: what was published here has to be on its way.
     if (news.news === 'handedOver') this.#inOrder(() => this.#writeWhenTaken(frame))
     else this.#write(frame)
-  }
-
-  /** An app may have something to say as soon as it is loaded, when the socket is not open yet. */
-  async #relay(frame: Buffer): Promise<void> {
-    try {
-      await this.#reports.opened.promise
-      this.#write(frame)
-    } catch {} // there is no dispatcher
   }
 
   /** Acts at once, or when the system has taken the reports before. */
