@@ -14,6 +14,8 @@ import type { ExchangePoint } from './exchange-point.ts'
 import { type News, type Report, renderDealtHead } from './frames.ts'
 import { Seats, type SeatsOwner } from './seats.ts'
 import type { Slot } from './slot.ts'
+import { addressTopicFrame, topicNameOf, topicSlotOf } from './topic-frames.ts'
+import { TopicSubscriptions } from './topic-subscriptions.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -79,6 +81,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
   readonly #links: Link[] = []
+  readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
   #malformed = 0
   #epochs = 0
@@ -251,8 +254,16 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
         return
       case 'ended': {
         const slot = worker.slots[news.slot]
-        if (slot !== undefined) this.#dealing.remove(slot)
+        if (slot !== undefined) this.#removeSlot(slot)
         return this.#flushLater()
+      }
+      case 'subscribed':
+      case 'unsubscribed': {
+        const slot = worker.slots[news.slot]
+        if (slot === undefined) return
+        if (news.news === 'subscribed') this.#topics.subscribe(news.topic, slot)
+        else this.#topics.unsubscribe(news.topic, slot)
+        return
       }
       case 'line':
         return this.#logger[news.level]?.(news.line)
@@ -264,10 +275,21 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     }
   }
 
+  topicMessage(sender: WorkerProcess, frame: Buffer): void {
+    const from = sender.slots[topicSlotOf(frame)]
+    if (from === undefined) return
+    for (const slot of this.#topics.others(topicNameOf(frame), from)) {
+      const worker = this.#workerOf.get(slot)
+      if (worker === undefined) continue
+      worker.send(addressTopicFrame(frame, slot.index))
+      this.#touch(worker)
+    }
+  }
+
   gone(worker: WorkerProcess, reason: string): void {
     this.#workers.delete(worker)
     for (const slot of worker.slots) {
-      this.#dealing.remove(slot, worker.endedCleanly)
+      this.#removeSlot(slot, worker.endedCleanly)
       this.#workerOf.delete(slot)
     }
     this.#flush()
@@ -281,6 +303,11 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     this.#seats.vacate(worker, reason)
     if (this.#seats.failing) for (const { willing } of this.#lives.values()) willing.resolve()
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
+  }
+
+  #removeSlot(slot: Slot, clean?: boolean): void {
+    this.#topics.forget(slot)
+    this.#dealing.remove(slot, clean)
   }
 
   #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {
