@@ -40,11 +40,11 @@ export interface CommandSettings {
  * Makes the settings of a command: what a flag says comes before the environment, that before the configuration file, and that
  * before the default.
  *
- * @param flags What the command line says.
  * @param command What the environment and the file say of options that it does not take is for the other.
+ * @param flags What the command line says.
  * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export async function settingsOf(flags: GivenOptions, command: Subcommand = 'serve'): Promise<CommandSettings> {
+export async function settingsOf(command: Subcommand, flags: GivenOptions): Promise<CommandSettings> {
   const strangers: string[] = []
   const environment = givenByEnvironment(process.env, (line) => strangers.push(line))
   const path = (flags.get('config') ?? environment.get('config'))?.value

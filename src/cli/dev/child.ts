@@ -37,7 +37,7 @@ function run(flags: GivenOptions): void {
 }
 
 async function serve(flags: GivenOptions): Promise<void> {
-  const settings = await settingsOf(flags, 'dev')
+  const settings = await settingsOf('dev', flags)
   const { logger, options, closeTimeout } = settings
   // What nobody caught is shown, and the app goes on: the next change makes a new process.
   process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))

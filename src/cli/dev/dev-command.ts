@@ -22,7 +22,7 @@ export async function devCommand(flags: GivenOptions): Promise<Ending> {
   process.on('exit', leave)
   try {
     const attached = front === undefined ? flags : attach(flags, front)
-    const settings = await settingsOf(attached, 'dev')
+    const settings = await settingsOf('dev', attached)
     const url = await front?.start(settings.port)
     const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
     using relay = new Relay(endpointsOf(attached), sockets, settings.logger)
