@@ -7,8 +7,7 @@ import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
-import { zeromq } from './link/zeromq/transport.ts'
-import { zmtp } from './link/zmtp/transport.ts'
+import { TRANSPORTS } from './link/transports.ts'
 import { describeError } from './log.ts'
 import {
   checkOptions,
@@ -19,7 +18,6 @@ import {
   type Settings,
 } from './options.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000
 

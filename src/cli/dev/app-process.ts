@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type Deferred, deferred } from '../../deferred.ts'
+import { moduleBeside } from '../../module-beside.ts'
 import type { Given, GivenOptions } from '../given.ts'
 import type { OptionKey } from '../option-table.ts'
 
@@ -16,8 +17,7 @@ export type AppReport =
   | 'answered'
   | { 'watch:import'?: readonly string[]; 'watch:require'?: readonly (string | null)[] }
 
-// Next to this file, under the name that the compiler gives it.
-const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
+const CHILD = fileURLToPath(moduleBeside(import.meta.url, './child'))
 
 /** One life of an app in a process of its own. */
 export class AppProcess {

@@ -9,12 +9,14 @@ import { serveMongrel2 } from '../../serve.ts'
 import type { GivenOptions } from '../given.ts'
 import { loadHandler } from '../load-handler.ts'
 import { type CommandSettings, settingsOf } from '../settings.ts'
+import { tellParent } from '../tell-parent.ts'
 import type { AppCommand, AppReport } from './app-process.ts'
 import { errorPage } from './error-page.ts'
 
 /** How often it is looked whether everything has arrived, in milliseconds. */
 const POLL_TIME = 5
 
+const tell = tellParent<AppReport>
 /** Resolves with how many messages are to be answered before the end. */
 const stopAfter: Deferred<number> = deferred()
 
@@ -56,13 +58,6 @@ async function serve(flags: GivenOptions): Promise<void> {
   while (server.stats().messages < sent && performance.now() < deadline) await sleep(POLL_TIME)
   await server.close({ timeout: Math.max(0, Math.round(deadline - performance.now())) })
   await tell('answered')
-}
-
-/** Resolves when it has been sent, or there is nobody any more. */
-function tell(report: AppReport): Promise<void> {
-  return new Promise((resolve) => {
-    process.send?.(report, () => resolve())
-  })
 }
 
 /** The app's handler, or one that shows why there is none. */
