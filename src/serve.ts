@@ -10,8 +10,7 @@ import type { BudgetOptions } from './exchange/topic/options.ts'
 import type { TopicData } from './exchange/topic/shared-message.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
-import { zeromq } from './link/zeromq/transport.ts'
-import { zmtp } from './link/zmtp/transport.ts'
+import { TRANSPORTS } from './link/transports.ts'
 import { describeError } from './log.ts'
 import {
   checkOptions,
@@ -22,7 +21,6 @@ import {
   type Settings,
 } from './options.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000
 

@@ -270,8 +270,11 @@ function option(key: OptionKey, row: Row, group: Option['group']): Option {
   return { ...row, key, group, flag, environment: `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}` }
 }
 
+/** What takes an app and options. */
+export type Subcommand = 'serve' | 'dev'
+
 /** The options that a subcommand takes as flags. */
-export function flagsOf(command: 'serve' | 'dev'): Option[] {
+export function flagsOf(command: Subcommand): Option[] {
   const others = ({ key, group }: Option) =>
     command === 'serve' ? key === 'port' : key === 'http' || key === 'direct' || group === 'workers'
   return OPTIONS.filter((option) => option.key !== 'app' && !others(option))

@@ -24,7 +24,7 @@ interface Server {
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
 export async function serveCommand(flags: GivenOptions): Promise<Ending> {
-  const settings = await settingsOf(flags)
+  const settings = await settingsOf('serve', flags)
   const { logger, closeTimeout } = settings
   const app = relative(process.cwd(), settings.app)
   let server: Server | undefined

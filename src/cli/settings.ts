@@ -9,7 +9,7 @@ import { CommandError } from './exit-code.ts'
 import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
 import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
 import { type LogLevel, levelledLogger } from './levelled-logger.ts'
-import { OPTIONS, type OptionKey } from './option-table.ts'
+import { flagsOf, OPTIONS, type OptionKey, type Subcommand } from './option-table.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { zeromqLogger } from './zeromq-logger.ts'
 
@@ -40,15 +40,18 @@ export interface CommandSettings {
  * Makes the settings of a command: what a flag says comes before the environment, that before the configuration file, and that
  * before the default.
  *
+ * @param command What the environment and the file say of options that it does not take is for the other.
  * @param flags What the command line says.
  * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> {
+export async function settingsOf(command: Subcommand, flags: GivenOptions): Promise<CommandSettings> {
   const strangers: string[] = []
   const environment = givenByEnvironment(process.env, (line) => strangers.push(line))
   const path = (flags.get('config') ?? environment.get('config'))?.value
   const file = await readConfigFile(typeof path === 'string' ? path : undefined)
-  const given = new Map([...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags])
+  const everything = [...(file === undefined ? [] : givenByFile(file.values, file.name)), ...environment, ...flags]
+  const taken = new Set(['app', ...flagsOf(command).map(({ key }) => key)])
+  const given = new Map(everything.filter(([key]) => taken.has(key)))
   const logger = loggerOf(given)
   const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
   const http = httpOf(given)

@@ -2,8 +2,7 @@ import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { deleteUpload } from '../exchange/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/link.ts'
-import { zeromq } from '../link/zeromq/transport.ts'
-import { zmtp } from '../link/zmtp/transport.ts'
+import { TRANSPORTS } from '../link/transports.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { Dealing, type DealingOutlet, type EndStatus } from './dealing.ts'
@@ -19,7 +18,6 @@ import { TopicSubscriptions } from './topic-subscriptions.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /**
  * How long to wait from a worker's word that it has reached a Mongrel2 until it is believed, in milliseconds. If that was the next life
  * already, the end of the one before it has arrived here by then.

@@ -4,6 +4,7 @@ import { v4 } from 'uuid'
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
 import { LOG_LEVELS } from '../log.ts'
+import { moduleBeside } from '../module-beside.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
@@ -12,9 +13,7 @@ import { isTopicFrame } from './topic-frames.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-const ENTRY = fileURLToPath(new URL(`./worker/process${EXTENSION}`, import.meta.url))
+const ENTRY = fileURLToPath(moduleBeside(import.meta.url, './worker/process'))
 /** How often a worker is asked for a sign of life within the time that it may be silent for. */
 const BEATS = 4
 /** The longest time between two of them, in milliseconds. */
