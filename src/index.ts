@@ -12,6 +12,10 @@ export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInf
 export type { MessageConnection } from './exchange/messages/connection.ts'
 export type { JsonMessage, MessageHandlers, XmlMessage } from './exchange/messages/handlers.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
+export type { BroadcastTarget } from './exchange/topic/broadcast.ts'
+export type { BudgetOptions, NextOptions, StreamOptions, TopicOptions } from './exchange/topic/options.ts'
+export type { TopicData } from './exchange/topic/shared-message.ts'
+export { Topic } from './exchange/topic/topic.ts'
 export type { SocketCloseEvent, SocketErrorEvent } from './exchange/websocket/events.ts'
 export type { WebSocketUpgrade } from './exchange/websocket/handshake.ts'
 export type {
@@ -33,3 +37,4 @@ export type {
 } from './options.ts'
 export { createReplier, type Replier } from './replier.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
+export type { EventFields } from './wire/event-stream.ts'

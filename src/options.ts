@@ -19,6 +19,7 @@ import {
   optionalFunction,
   specOf,
 } from './option-check.ts'
+import { HANDLER_TARGETS } from './wire/limits.ts'
 
 /** A fetch handler, or an object with one, as `export default app` gives. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
@@ -92,6 +93,11 @@ export interface Mongrel2Options {
   minClientRate?: number
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
   keepAliveInterval?: number
+  /**
+   * Connections that one reply may name: Mongrel2's `limits.handler_targets`. It drops a reply that names more. Default: 128, its own
+   * default.
+   */
+  handlerTargets?: number
   /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
   uploadWindow?: number
   /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
@@ -162,6 +168,7 @@ export interface Settings {
   readonly maxBufferedBytes: number
   readonly minClientRate: number
   readonly keepAliveInterval: number
+  readonly handlerTargets: number
   readonly uploadWindow: number
   readonly host: string
   readonly trustProxy: TrustProxy
@@ -179,6 +186,9 @@ export interface Settings {
 export type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
+/** More than it has sockets for. */
+const MOST_HANDLER_TARGETS = 65_535
+
 /**
  * Checks what a user gave to `serveMongrel2`.
  *
@@ -198,6 +208,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 64 * 1024, MAX_BYTES, 8 * 1024 * 1024),
     minClientRate: integer('minClientRate', options.minClientRate, 1, Number.MAX_SAFE_INTEGER, 16 * 1024),
     keepAliveInterval: integer('keepAliveInterval', options.keepAliveInterval, 1, MAX_DELAY, 45_000),
+    handlerTargets: integer('handlerTargets', options.handlerTargets, 1, MOST_HANDLER_TARGETS, HANDLER_TARGETS),
     uploadWindow: integer('uploadWindow', options.uploadWindow, 1024, MAX_BYTES, 256 * 1024),
     host: hostOf(options.host),
     trustProxy: trustProxyOf(options.trustProxy),
@@ -242,6 +253,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBufferedBytes',
   'minClientRate',
   'keepAliveInterval',
+  'handlerTargets',
   'uploadWindow',
   'host',
   'trustProxy',

@@ -6,14 +6,12 @@ import { ForeignBudget } from './exchange/foreign-budget.ts'
 import { parseToken, type Token } from './exchange/token.ts'
 import { Attachment } from './link/attachment.ts'
 import { lifeOf } from './link/life.ts'
-import { zeromq } from './link/zeromq/transport.ts'
-import { zmtp } from './link/zmtp/transport.ts'
+import { TRANSPORTS } from './link/transports.ts'
 import { checkReplierOptions, type EndpointSettings, type ReplierOptions, type ReplierSettings } from './options.ts'
 import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
 import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
 import { OPCODE, renderFrame } from './wire/websocket.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /** How long what was sent may still be delivered after `close`, in milliseconds. */
 const LINGER = 5000
 /** How much the clocks of two machines may differ, in milliseconds. */

@@ -5,10 +5,12 @@ import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
 import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
+import { type BroadcastTarget, broadcast } from './exchange/topic/broadcast.ts'
+import type { BudgetOptions } from './exchange/topic/options.ts'
+import type { TopicData } from './exchange/topic/shared-message.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
-import { zeromq } from './link/zeromq/transport.ts'
-import { zmtp } from './link/zmtp/transport.ts'
+import { TRANSPORTS } from './link/transports.ts'
 import { describeError } from './log.ts'
 import {
   checkOptions,
@@ -19,7 +21,6 @@ import {
   type Settings,
 } from './options.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000
 
@@ -37,6 +38,15 @@ export interface Mongrel2Server extends AsyncDisposable {
    * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
+  /**
+   * Sends a message to each of some WebSockets, rendered once and published in one reply for as many of them as Mongrel2 takes in one.
+   * Those that are not open are left out.
+   *
+   * @param connections Sockets, or what Mongrel2 said of their handshakes (`env.mongrel2`).
+   * @param options What happens to those that are too slow.
+   * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a wrong option.
+   */
+  broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void
   /** What has been counted since the start. */
   stats(): Mongrel2Statistics
 }
@@ -91,6 +101,10 @@ class Server implements Mongrel2Server {
     const timeout = checkTimeout(options.timeout)
     this.#closed ??= this.#close(timeout)
     return this.#closed
+  }
+
+  broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void {
+    broadcast(connections, data, options)
   }
 
   stats(): Mongrel2Statistics {

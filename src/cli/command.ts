@@ -4,17 +4,16 @@ import { COMPLETION_SHELLS, completionScript } from './completion.ts'
 import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './exit-code.ts'
 import type { Given, GivenOptions } from './given.ts'
 import { KEY_FILE, keygen } from './keygen.ts'
-import { flagsOf, OPTIONS, type Option, type OptionKey } from './option-table.ts'
+import { flagsOf, OPTIONS, type Option, type OptionKey, type Subcommand } from './option-table.ts'
 import { parseOption } from './option-value.ts'
 
 /** Told how a command ended. */
 export type Ended = (ending: Ending) => void
 
-const SUBCOMMANDS = {
+const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
-} as const
-type Subcommand = keyof typeof SUBCOMMANDS
+}
 
 /** The command line; what only one subcommand needs is imported when it runs. */
 export function commandLine(ended: Ended): Command {

@@ -189,6 +189,12 @@ const LIBRARY = {
     otherwise: '45000',
     summary: 'How often Mongrel2 is told to keep connections with an open request.',
   },
+  handlerTargets: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '128',
+    summary: "Connections that one reply may name: Mongrel2's limits.handler_targets.",
+  },
   uploadWindow: {
     kind: 'integer',
     value: 'BYTES',
@@ -304,8 +310,11 @@ const SERVE_ALONE: readonly OptionKey[] = [
   'insecure',
 ]
 
+/** What takes an app and options. */
+export type Subcommand = 'serve' | 'dev'
+
 /** The options that a subcommand takes as flags. */
-export function flagsOf(command: 'serve' | 'dev'): Option[] {
+export function flagsOf(command: Subcommand): Option[] {
   const others = ({ key, group }: Option) =>
     command === 'serve' ? key === 'port' : SERVE_ALONE.includes(key) || group === 'workers'
   return OPTIONS.filter((option) => option.key !== 'app' && !others(option))

@@ -27,7 +27,7 @@ interface Server {
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
 export async function serveCommand(flags: GivenOptions): Promise<Ending> {
-  const gathered = await gather(flags)
+  const gathered = await gather('serve', flags)
   if (gathered.joins !== undefined) return await joinCommand(nodeSettingsOf(gathered.joins, gathered.logger))
   const settings = settingsFrom(gathered)
   const { logger, closeTimeout } = settings

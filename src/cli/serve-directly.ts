@@ -11,6 +11,6 @@ export function serveDirectly(
   const { logger: _logger, identity: _identity, ...rest } = options
   const checked = checkWorkersOptions({ ...given, app: { module: '' }, options })
   const logLevels = LOG_LEVELS.filter((level) => logger[level] !== undefined)
-  const order = { data: { app, exportName, config }, options: { ...rest, shared: true }, logLevels }
-  return new Supervisor({ ...checked, order }, logger)
+  const task = { data: { app, exportName, config }, options: { ...rest, shared: true }, logLevels }
+  return new Supervisor({ ...checked, task }, logger)
 }

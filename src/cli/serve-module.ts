@@ -4,7 +4,7 @@ import { loadHandler } from './load-handler.ts'
 import type { CommandSettings } from './settings.ts'
 
 /**
- * Loads an app and serves it in this process: what every worker does.
+ * Loads an app and serves it in this process, without workers.
  *
  * @throws CommandError `load` when the app gives no handler.
  */

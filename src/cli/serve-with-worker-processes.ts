@@ -1,11 +1,9 @@
 import { relative } from 'node:path'
 import { serveWithWorkers, type WorkersServer } from '../cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../cluster/workers-options.ts'
+import { moduleBeside } from '../module-beside.ts'
 import type { CommandSettings } from './settings.ts'
 import type { WorkerAppData } from './worker-app.ts'
-
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
 /** Serves an app by worker processes, which load it themselves. */
 export function serveWithWorkerProcesses(
@@ -16,7 +14,7 @@ export function serveWithWorkerProcesses(
   const data: WorkerAppData = { app: here(app), exportName, config: config === undefined ? undefined : here(config) }
   return serveWithWorkers({
     ...workers,
-    app: { module: new URL(`./worker-app${EXTENSION}`, import.meta.url).href, data },
+    app: { module: moduleBeside(import.meta.url, './worker-app').href, data },
     options,
   })
 }

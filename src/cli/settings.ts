@@ -9,7 +9,7 @@ import { CommandError } from './exit-code.ts'
 import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
 import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
 import { type LogLevel, levelledLogger } from './levelled-logger.ts'
-import { OPTIONS, type OptionKey } from './option-table.ts'
+import { flagsOf, OPTIONS, type OptionKey, type Subcommand } from './option-table.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { zeromqLogger } from './zeromq-logger.ts'
 
@@ -51,21 +51,24 @@ export interface Gathered {
 /**
  * Gathers the options of a command: what a flag says comes before the environment, that before the configuration file.
  *
+ * @param command What the environment and the file say of options that it does not take is for the other.
  * @param flags What the command line says.
  * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export async function gather(flags: GivenOptions): Promise<Gathered> {
+export async function gather(command: Subcommand, flags: GivenOptions): Promise<Gathered> {
   const strangers: string[] = []
   const environment = givenByEnvironment(process.env, (line) => strangers.push(line))
   const path = (flags.get('config') ?? environment.get('config'))?.value
   const file = await readConfigFile(typeof path === 'string' ? path : undefined)
+  const taken = new Set(['app', ...flagsOf(command).map(({ key }) => key)])
   const places = [flags, environment, file === undefined ? new Map() : givenByFile(file.values, file.name)]
   const merged = (first: number) =>
     new Map(
       places
         .slice(0, first)
         .reverse()
-        .flatMap((place) => [...place]),
+        .flatMap((place) => [...place])
+        .filter(([key]) => taken.has(key)),
     )
   const given = merged(places.length)
   const logger = loggerOf(given)
@@ -75,8 +78,8 @@ export async function gather(flags: GivenOptions): Promise<Gathered> {
 }
 
 /** Gathers and makes the settings of a command that has an app. */
-export async function settingsOf(flags: GivenOptions): Promise<CommandSettings> {
-  return settingsFrom(await gather(flags))
+export async function settingsOf(command: Subcommand, flags: GivenOptions): Promise<CommandSettings> {
+  return settingsFrom(await gather(command, flags))
 }
 
 /**

@@ -2,14 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { v4 } from 'uuid'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
+import { moduleBeside } from '../module-beside.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
 import type { WorkerHandle, WorkerHandleObserver } from './worker-handle.ts'
 
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-const ENTRY = fileURLToPath(new URL(`./worker/process${EXTENSION}`, import.meta.url))
+const ENTRY = fileURLToPath(moduleBeside(import.meta.url, './worker/process'))
 /** How long a worker may take to end once it has closed its sockets, in milliseconds: told to, and otherwise. */
 const EXIT_TIME = 2000
 const LOSS_TIME = 500

@@ -2,8 +2,7 @@ import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { deleteUpload } from '../exchange/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/link.ts'
-import { zeromq } from '../link/zeromq/transport.ts'
-import { zmtp } from '../link/zmtp/transport.ts'
+import { TRANSPORTS } from '../link/transports.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { Dealing, type DealingOutlet, type EndStatus } from './dealing.ts'
@@ -15,11 +14,12 @@ import { type News, type Report, renderDealtHead } from './frames.ts'
 import { LocalHost } from './local-host.ts'
 import { Seats } from './seats.ts'
 import type { Slot } from './slot.ts'
+import { addressTopicFrame, topicNameOf, topicSlotOf } from './topic-frames.ts'
+import { TopicSubscriptions } from './topic-subscriptions.ts'
 import type { WorkerHost } from './worker-handle.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
-const TRANSPORTS = { zeromq, zmtp }
 /**
  * How long to wait from a worker's word that it has reached a Mongrel2 until it is believed, in milliseconds. If that was the next life
  * already, the end of the one before it has arrived here by then.
@@ -86,6 +86,7 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
   readonly #links: Link[] = []
+  readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
   #malformed = 0
   #epochs = 0
@@ -272,8 +273,16 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
         return
       case 'ended': {
         const slot = worker.slots[news.slot]
-        if (slot !== undefined) this.#dealing.remove(slot)
+        if (slot !== undefined) this.#removeSlot(slot)
         return this.#flushLater()
+      }
+      case 'subscribed':
+      case 'unsubscribed': {
+        const slot = worker.slots[news.slot]
+        if (slot === undefined) return
+        if (news.news === 'subscribed') this.#topics.subscribe(news.topic, slot)
+        else this.#topics.unsubscribe(news.topic, slot)
+        return
       }
       case 'line':
         return this.#logger[news.level]?.(news.line)
@@ -285,11 +294,22 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
     }
   }
 
+  topicMessage(sender: WorkerProcess, frame: Buffer): void {
+    const from = sender.slots[topicSlotOf(frame)]
+    if (from === undefined) return
+    for (const slot of this.#topics.others(topicNameOf(frame), from)) {
+      const worker = this.#workerOf.get(slot)
+      if (worker === undefined) continue
+      worker.send(addressTopicFrame(frame, slot.index))
+      this.#touch(worker)
+    }
+  }
+
   gone(worker: WorkerProcess, reason: string): void {
     const seats = this.#workers.get(worker)
     this.#workers.delete(worker)
     for (const slot of worker.slots) {
-      this.#dealing.remove(slot, worker.endedCleanly)
+      this.#removeSlot(slot, worker.endedCleanly)
       this.#workerOf.delete(slot)
     }
     this.#flush()
@@ -330,6 +350,11 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
 
   #settle(worker: WorkerProcess): void {
     this.#workers.get(worker)?.settle(worker)
+  }
+
+  #removeSlot(slot: Slot, clean?: boolean): void {
+    this.#topics.forget(slot)
+    this.#dealing.remove(slot, clean)
   }
 
   #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {

@@ -13,6 +13,9 @@ const ANSWER_TIME = 250
 /** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
 
+/** What is known of a connection that is to be ended. */
+export type EndingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
+
 /** Ends connections of one Mongrel2 in place of the worker that had them, those of one turn together. */
 export class Endings {
   readonly #publisher: Publisher
@@ -24,7 +27,7 @@ export class Endings {
     this.#publisher = publisher
   }
 
-  add({ sender, id, streaming, state }: DealtConnection, status: EndStatus): void {
+  add({ sender, id, streaming, state }: EndingConnection, status: EndStatus): void {
     if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
     if (streaming) {
       this.#ends.push(...renderCloseAmidBody(sender, id))

@@ -73,6 +73,10 @@ export type News =
     }
   /** A sign of life; the process' resident set in bytes. */
   | { readonly news: 'alive'; readonly slot: number; readonly rss: number }
+  /** A slot has members of a topic with a name. */
+  | { readonly news: 'subscribed'; readonly slot: number; readonly topic: string }
+  /** It has none any more. */
+  | { readonly news: 'unsubscribed'; readonly slot: number; readonly topic: string }
   /** A slot needs no messages any more. */
   | { readonly news: 'heard'; readonly slot: number }
   /** A slot is gone. */

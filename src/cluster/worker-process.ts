@@ -1,6 +1,7 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
 import { Slot } from './slot.ts'
+import { isTopicFrame } from './topic-frames.ts'
 import type { WorkerHandle, WorkerHost } from './worker-handle.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -13,6 +14,8 @@ const LONGEST_BEAT = 1000
 export interface WorkerObserver {
   report(worker: WorkerProcess, report: Report): void
   news(worker: WorkerProcess, news: News): void
+  /** It has a message of a topic with a name. */
+  topicMessage(worker: WorkerProcess, frame: Buffer): void
   /** It is gone, and everything it said has been heard. */
   gone(worker: WorkerProcess, reason: string): void
 }
@@ -136,6 +139,7 @@ export class WorkerProcess {
 
   #receive(frame: Buffer): void {
     if (isReport(frame)) return this.#observer.report(this, parseReport(frame))
+    if (isTopicFrame(frame)) return this.#observer.topicMessage(this, frame)
     const news = parseNews(frame)
     if (news.news === 'failed') this.#killReason ??= news.reason
     else if (news.news === 'loaded') {

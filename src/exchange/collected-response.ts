@@ -1,7 +1,7 @@
 import { Mongrel2Error } from '../errors.ts'
 import type { RequestFacts } from './facts.ts'
 import { plainResponseOf } from './platform/light-response.ts'
-import { type BodyReader, cancelReader, checkResponse, type ResponseSink, sendPlain, sendResponse } from './response.ts'
+import { cancelBody, checkResponse, type OpenBody, type ResponseSink, sendPlain, sendResponse } from './response.ts'
 
 /**
  * Renders a response in full: head, body and framing.
@@ -15,8 +15,8 @@ export async function collectResponse(value: unknown, facts: RequestFacts, most:
   const plain = plainResponseOf(response)
   const sent =
     (plain && sendPlain(plain, facts, collector)) ??
-    (await sendResponse(response, facts, collector, (reader) => {
-      collector.reader = reader
+    (await sendResponse(response, facts, collector, (body) => {
+      collector.body = body
     }))
   if (collector.fault !== undefined) throw collector.fault
   if (sent.fault !== undefined) throw sent.fault
@@ -27,7 +27,7 @@ export async function collectResponse(value: unknown, facts: RequestFacts, most:
 class Collector implements ResponseSink {
   readonly pieces: Uint8Array[] = []
   fault: Mongrel2Error | undefined
-  reader: BodyReader | undefined
+  body: OpenBody | undefined
   readonly #most: number
   #size = 0
 
@@ -44,9 +44,21 @@ class Collector implements ResponseSink {
     if (this.#size <= this.#most) this.pieces.push(bytes)
     else if (this.fault === undefined) {
       this.fault = new Mongrel2Error('over_budget', `expected a response of at most ${this.#most} bytes, head included`)
-      if (this.reader !== undefined) cancelReader(this.reader, this.fault)
+      if (this.body !== undefined) cancelBody(this.body, this.fault)
     }
   }
 
+  writeShared(bytes: Uint8Array): void {
+    this.write(bytes)
+  }
+
   writable(): undefined {}
+
+  /** All of it goes out at once, in the end. */
+  undelivered(): number {
+    return 0
+  }
+
+  /** Whether the body ends is for its owner to say. */
+  whenLeaving(): void {}
 }

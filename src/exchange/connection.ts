@@ -1,13 +1,22 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
-import type { Pacing } from './pacing.ts'
+import { ASK_FROM, type Pacing } from './pacing.ts'
+import type { ReplyBatch } from './reply-batch.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
+import type { Probe } from './websocket/probe.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
+
+/**
+ * Messages outstanding from which on the client of a WebSocket is asked that gets what many get. It is asked late, since all of them
+ * answer, and not all in the same turn.
+ */
+const ASK_MANY_FROM = 8
+const ASK_MANY_SPREAD = 5
 
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
@@ -26,6 +35,10 @@ export interface ConnectionOwner {
   readonly place: TokenPlace
   /** Its answer is left to others. */
   deferred(connection: Connection): void
+  /** Whether the server takes leave: what would go on for ever is to end. */
+  readonly leaving: boolean
+  /** What clients of WebSockets are asked by in this turn. */
+  readonly probe: Probe
 }
 
 /** How often it is looked whether the client has read everything, where only Mongrel2's credits tell, in milliseconds. */
@@ -40,6 +53,8 @@ export interface OpenExchange {
   abort(reason: DOMException): void
   /** It was left to others, and is not looked after any more. */
   forsake(): void
+  /** The server takes leave: an answer that would go on for ever is to end. */
+  goAway(): void
 }
 
 /** A body that comes in messages of its own, as its connection sees it. */
@@ -73,7 +88,7 @@ export interface IncomingFrames {
   /** A frame came. */
   receive(message: Message): void
   /** What was written goes out now, and what is written now with it, at its end. */
-  publishing(): void
+  publishing(now: number): void
   /** No more will come, nor can any be sent. */
   lost(): void
   /** Takes leave of the client; resolves when it has answered, or is not waited for. */
@@ -109,6 +124,8 @@ export class Connection {
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
   #outbox: Uint8Array[] = []
+  /** Whether all of it is shared: others may get the very same. */
+  #shared = true
   #waiting = 0
   #position = 0
   #closing = false
@@ -165,8 +182,8 @@ export class Connection {
   }
 
   /** How many of them have not been delivered, as far as can be known. */
-  undelivered(): number {
-    return this.#waiting + this.pacing.undelivered(performance.now())
+  undelivered(now: number = performance.now()): number {
+    return this.#waiting + this.pacing.undelivered(now)
   }
 
   /** Whether something waits to be published. */
@@ -174,9 +191,15 @@ export class Connection {
     return this.#waiting > 0
   }
 
-  /** Whether it is worth asking the client what it has read. */
-  get wantsProbe(): boolean {
-    return this.pacing.wantsProbe(this.#waiting, performance.now())
+  /** What to ask the client by what it has read; undefined where that is not worth it. */
+  probe(now: number): Probe | undefined {
+    const from = this.#shared ? ASK_MANY_FROM + (this.id % ASK_MANY_SPREAD) : ASK_FROM
+    return this.pacing.wantsProbe(this.#waiting, from, now) ? this.#owner.probe : undefined
+  }
+
+  /** Whether what would go on for ever is to end. */
+  get leaving(): boolean {
+    return this.#owner.leaving
   }
 
   /** The client has read all up to this position. */
@@ -309,7 +332,7 @@ export class Connection {
   }
 
   /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
-  probe(): void {
+  findOut(): void {
     if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
   }
 
@@ -321,12 +344,21 @@ export class Connection {
 
   /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
   write(bytes: Uint8Array): void {
-    if (this.gone || this.#closing || bytes.length === 0) return
-    const size = this.sizeOf(bytes)
-    this.#outbox.push(bytes)
-    this.#waiting += size
-    this.#position += size
-    this.#touch()
+    if (this.#append(bytes)) this.#shared = false
+  }
+
+  /**
+   * Queues bytes that others get, too. Where nothing else waits and all of it may go, it is published in one reply for all whose queues
+   * hold the same buffers.
+   */
+  writeShared(bytes: Uint8Array): void {
+    this.#append(bytes)
+  }
+
+  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
+  async goAway(): Promise<void> {
+    for (const exchange of [...this.#exchanges]) exchange.goAway()
+    await this.frames?.goAway()
   }
 
   /** How many bytes Mongrel2 makes of some. */
@@ -383,16 +415,18 @@ export class Connection {
   }
 
   /** Appends what may go out now, as replies; called at the end of a turn. */
-  take(replies: Reply[], now: number): number {
+  take(replies: ReplyBatch, now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
       if (this.#allowance(now) <= 0) break
-      this.frames?.publishing()
+      this.frames?.publishing(now)
       const size = this.#allowance(now)
-      replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
+      if (this.#shared && size === this.#waiting && !this.#closing) {
+        replies.share(this.sender, this.id, this.#cut(size))
+      } else replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size
     }
@@ -400,6 +434,16 @@ export class Connection {
     else if (this.#closing && !this.gone) this.#takeLast(replies, now)
     if (this.#waiting < this.pacing.waitingLimit) this.#makeRoom()
     return bytes
+  }
+
+  #append(bytes: Uint8Array): boolean {
+    if (this.gone || this.#closing || bytes.length === 0) return false
+    const size = this.sizeOf(bytes)
+    this.#outbox.push(bytes)
+    this.#waiting += size
+    this.#position += size
+    this.#touch()
+    return true
   }
 
   #abortAll(reason: DOMException): void {
@@ -421,7 +465,7 @@ export class Connection {
   }
 
   /** Takes the reply that closes the connection. */
-  #takeLast(replies: Reply[], now: number): void {
+  #takeLast(replies: ReplyBatch, now: number): void {
     const unread = this.upload?.streamed === true
     if (unread) {
       if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
@@ -504,8 +548,11 @@ export class Connection {
     if (this.#waiting === 0) {
       const all = this.#outbox
       this.#outbox = []
+      this.#shared = true
       return all
     }
+    // What is left begins amid something.
+    this.#shared = false
     const pieces: Uint8Array[] = []
     let taken = 0
     let count = 0

@@ -1,10 +1,9 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { LinkEpoch, Publisher } from '../link/link.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
-import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
-import { type Control, type Reply, renderControl } from '../wire/reply.ts'
+import { type Control, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
@@ -20,7 +19,9 @@ import {
   type Pacing,
   type PacingMode,
 } from './pacing.ts'
+import { ReplyBatch } from './reply-batch.ts'
 import type { TokenPlace } from './token.ts'
+import { Probe } from './websocket/probe.ts'
 
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
@@ -40,6 +41,8 @@ export interface EpochSettings extends EstimateSettings {
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request. */
   readonly keepAliveInterval: number
   readonly place: TokenPlace
+  /** Connections that a reply may name: Mongrel2's `limits.handler_targets`. */
+  readonly handlerTargets: number
   readonly logger: Logger
 }
 
@@ -81,6 +84,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #leaving = false
   /** Whether notices still come: without anybody who pulls, one that cannot be sent keeps Mongrel2 from reading replies. */
   #hears = true
+  #probe: Probe | undefined
+  #probes = 0
 
   /**
    * @param prefix What Mongrel2 subscribed to.
@@ -113,6 +118,15 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** Connections that state is kept for. */
   get connections(): number {
     return this.#connections.size
+  }
+
+  get leaving(): boolean {
+    return this.#leaving
+  }
+
+  get probe(): Probe {
+    this.#probe ??= new Probe(++this.#probes)
+    return this.#probe
   }
 
   /** How the connections that state is kept for are paced. */
@@ -186,10 +200,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#flowControl = true
   }
 
-  /** Takes leave of the clients of WebSockets, and opens no more; resolves when they have answered. */
+  /** Takes leave of the clients of WebSockets, opens no more, and ends what would go on for ever; resolves when they have answered. */
   async goAway(): Promise<void> {
     this.#leaving = true
-    const farewells = [...this.#connections.values()].map((connection) => connection.frames?.goAway())
+    const farewells = [...this.#connections.values()].map((connection) => connection.goAway())
     await Promise.all(farewells)
   }
 
@@ -247,15 +261,17 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (this.#lost) return
     const touched = this.#touched
     this.#touched = []
-    const replies: Reply[] = []
+    const batch = new ReplyBatch(this.#settings.handlerTargets)
     const { counters } = this.#application
     const now = performance.now()
     for (const connection of touched) {
-      const bytes = connection.take(replies, now)
+      const bytes = connection.take(batch, now)
       counters.bytesOut += bytes
       if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
       if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
     }
+    this.#probe = undefined
+    const replies = batch.finish()
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
@@ -346,11 +362,15 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
-      connection.probe()
+      connection.findOut()
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }
-    this.#control([...renderControls(open, { 'keep-alive': true }), ...renderControls(unsettled, { credits: 0 })])
+    const { handlerTargets } = this.#settings
+    this.#control([
+      ...renderControls(open, { 'keep-alive': true }, handlerTargets),
+      ...renderControls(unsettled, { credits: 0 }, handlerTargets),
+    ])
   }
 
   /**
@@ -366,7 +386,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
         absence.askAt = now + (now - absence.since)
       }
     }
-    this.#control(renderControls(asked, { 'keep-alive': true }))
+    this.#control(renderControls(asked, { 'keep-alive': true }, this.#settings.handlerTargets))
   }
 
   #control(replies: Buffer[]): void {
@@ -462,8 +482,8 @@ function isUploadPart({ headers }: Message): boolean {
   return headers.own('UPLOAD_STREAM') !== undefined && headers.own('METHOD') === undefined
 }
 
-/** Renders what is to be said to connections, up to 128 in a reply. */
-function renderControls(connections: readonly Connection[], control: Control): Buffer[] {
+/** Renders what is to be said to connections, so many in a reply. */
+function renderControls(connections: readonly Connection[], control: Control, targets: number): Buffer[] {
   const bySender = new Map<string, number[]>()
   for (const { sender, id } of connections) {
     const ids = bySender.get(sender)
@@ -472,8 +492,8 @@ function renderControls(connections: readonly Connection[], control: Control): B
   }
   const replies: Buffer[] = []
   for (const [sender, ids] of bySender) {
-    for (let at = 0; at < ids.length; at += HANDLER_TARGETS) {
-      replies.push(renderControl(sender, ids.slice(at, at + HANDLER_TARGETS), control))
+    for (let at = 0; at < ids.length; at += targets) {
+      replies.push(renderControl(sender, ids.slice(at, at + targets), control))
     }
   }
   return replies

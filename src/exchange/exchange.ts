@@ -3,11 +3,13 @@ import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
 import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
 import type { RequestFacts } from './facts.ts'
+import { cutWhenStuck } from './patience.ts'
 import { createResponse, plainResponseOf } from './platform/light-response.ts'
+import type { RequestOwner } from './request.ts'
 import {
-  type BodyReader,
-  cancelReader,
+  cancelBody,
   discardBody,
+  type OpenBody,
   type ResponseSink,
   type Sent,
   sendPlain,
@@ -16,7 +18,7 @@ import {
 import type { Handshake } from './websocket/handshake.ts'
 
 /** One request and its response on a connection. */
-export class Exchange implements ResponseSink {
+export class Exchange implements ResponseSink, RequestOwner {
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger
@@ -28,7 +30,8 @@ export class Exchange implements ResponseSink {
   #aborted = false
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
-  #reader: BodyReader | undefined
+  #body: OpenBody | undefined
+  #whenLeaving: (() => void) | undefined
   /** The handshake that it may accept. */
   #handshake: Handshake | undefined
   /** Resolves when it is its turn, for somebody who wants to leave its answer to others. */
@@ -151,7 +154,7 @@ export class Exchange implements ResponseSink {
     this.#aborted = true
     this.#turn?.reject(reason)
     this.abortSignal(reason)
-    if (this.#reader !== undefined) cancelReader(this.#reader, reason)
+    if (this.#body !== undefined) cancelBody(this.#body, reason)
     else if (this.#response !== undefined && !this.#begun) discardBody(this.#response, reason)
     if (!this.#begun) this.#end()
   }
@@ -167,8 +170,25 @@ export class Exchange implements ResponseSink {
     this.#controller?.abort(reason)
   }
 
+  whenLeaving(action: () => void): void {
+    this.#whenLeaving = action
+    if (this.#connection.leaving) action()
+  }
+
+  goAway(): void {
+    this.#whenLeaving?.()
+  }
+
   write(bytes: Uint8Array): void {
     if (!this.#aborted) this.#connection.write(bytes)
+  }
+
+  writeShared(bytes: Uint8Array): void {
+    if (!this.#aborted) this.#connection.writeShared(bytes)
+  }
+
+  undelivered(now: number): number {
+    return this.#connection.undelivered(now)
   }
 
   writable(): Promise<void> | undefined {
@@ -202,17 +222,18 @@ export class Exchange implements ResponseSink {
     this.#finish(await this.#sendOr500(response))
   }
 
-  #finish({ reusable, fault }: Sent): void {
+  #finish({ reusable, fault, slow = false }: Sent): void {
     if (fault !== undefined && !this.#aborted) {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
     this.#end()
     this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
+    if (slow) cutWhenStuck(this.#connection)
   }
 
   async #sendOr500(response: Response): Promise<Sent> {
-    const reading = (reader: BodyReader) => {
-      this.#reader = reader
+    const reading = (body: OpenBody) => {
+      this.#body = body
     }
     try {
       return await sendResponse(response, this.#facts, this, reading)

@@ -34,8 +34,9 @@ export interface Pacing {
    * Whether it is worth asking the client itself what it has read, which a WebSocket can.
    *
    * @param waiting Bytes that wait to be published.
+   * @param from Messages that may be outstanding before it is.
    */
-  wantsProbe(waiting: number, now: number): boolean
+  wantsProbe(waiting: number, from: number, now: number): boolean
   /** The client has read so many of the bytes that were published. */
   acknowledged(bytes: number): void
   /** Bytes that were published and have not been delivered, as far as can be known. */
@@ -143,7 +144,7 @@ const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
 /** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
-const ASK_FROM = 4
+export const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
 interface OutstandingMessage {
@@ -222,8 +223,9 @@ export class EstimatePacing implements Pacing {
     this.#forget()
   }
 
-  wantsProbe(waiting: number, now: number): boolean {
-    return this.count(now) >= ASK_FROM || waiting + this.undelivered(now) > SOCKET_BUFFERS
+  wantsProbe(waiting: number, from: number, now: number): boolean {
+    // At the latest with the last place: what has to wait until one is free is asked no more.
+    return this.count(now) >= Math.min(from, this.#messages - 1) || waiting + this.undelivered(now) > SOCKET_BUFFERS
   }
 
   acknowledged(bytes: number): void {

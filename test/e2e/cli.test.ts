@@ -383,11 +383,41 @@ describe('mongrel2-fetch dev', () => {
     place.write('app.ts', 'export default () => process.exit(7)')
     const run = place.run(['dev', 'app.ts', '--port', '0'], env())
     const [, url = ''] = await run.prints(/at (http:\S+) /)
-    fetch(url).catch(() => {})
+    // Nobody else would say that there will be no answer.
+    await expect(fetch(url)).rejects.toThrow()
     await run.prints(/app.ts ended by itself \(exit code 7\) and waits for a change/)
     const answer = textOf(url)
     place.write('app.ts', APP)
     expect(await answer).toBe('served /')
+  })
+
+  it('leaves nobody without an answer when the app of before dies while it finishes, nor disturbs others', async () => {
+    const app = (text: string) => `export default async (request) => {
+      if (request.url.endsWith('/never')) { console.log('never'); await new Promise((go) => process.once('SIGUSR2', go)); process.exit() }
+      return Response.json(['${text}', process.pid])
+    }`
+    place.write('app.js', app('first'))
+    const run = place.run(['dev', 'app.js', '--port', '0'], env())
+    const [, url = ''] = await run.prints(/at (http:\S+) /)
+    const asked = async (): Promise<[string, number]> => (await (await fetch(url)).json()) as [string, number]
+    const [, before] = await asked()
+    const lost = fetch(`${url}never`)
+    lost.catch(() => {}) // it is waited for below
+    await run.prints(/^never$/m)
+    place.write('app.js', app('second'))
+    await run.prints(/serves app.js again/)
+    process.kill(before, 'SIGUSR2')
+    await expect(lost).rejects.toThrow()
+    expect((await asked())[0]).toBe('second')
+  })
+
+  it('leaves what the configuration file and the environment say of HTTP and workers to serve', async () => {
+    const http = `127.0.0.1:${await freePort()}`
+    place.write('mongrel2-fetch.config.json', `{ "http": "${http}", "direct": true, "threads": 2, "app": "app.ts" }`)
+    const run = place.run(['dev', '--port', '0'], { ...env(), MONGREL2_FETCH_HTTP: http, MONGREL2_FETCH_WORKERS: '2' })
+    const [, url = ''] = await run.prints(/at (http:\S+) through Mongrel2/)
+    expect(await textOf(url)).toBe('served /')
+    await expect(fetch(`http://${http}/`)).rejects.toThrow()
   })
 
   it('leaves the Handlers of the configuration file to serve, and serves one of the command line', async () => {

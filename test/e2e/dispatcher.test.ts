@@ -195,6 +195,7 @@ describe('a worker that ends', () => {
     client.send(request('/exit'))
     expect((await client.response()).status).toBe(502)
     await client.closed
+    await expect.poll(() => server.stats().connections).toBe(0)
   })
 
   it('leaves a stream cut short, with nothing else in it', async () => {

@@ -24,7 +24,7 @@ import { freePort } from '../support/free-port.ts'
 
 const CONF = readFileSync('examples/mongrel2.conf', 'utf8')
 const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
-const EXAMPLES = ['hello-hono', 'itty', 'jobs/server', 'plain', 'testapp', 'upload'] as const
+const EXAMPLES = ['clock-sse', 'hello-hono', 'itty', 'jobs/server', 'plain', 'testapp', 'upload'] as const
 
 let directory: string
 let mongrel2: ChildProcess
@@ -103,6 +103,37 @@ describe('examples/hello-hono.ts', () => {
     expect(await (await fetch(`${origin}/hello/M%C3%BCnchen`)).text()).toBe('Hello, München!')
     expect(await (await fetch(`${origin}/json`)).json()).toMatchObject({ pattern: '/', remoteAddress: '127.0.0.1' })
     expect(await (await fetch(`${origin}/tnet/json`)).json()).toMatchObject({ pattern: '/tnet/', version: 'HTTP/1.1' })
+    expect((await fetch(`${origin}/nothing`)).status).toBe(404)
+  })
+})
+
+describe('examples/clock-sse.ts', () => {
+  it('has one stream of ticks for any number of clients, which its end ends', async () => {
+    example = await start('clock-sse')
+    const bodies = await Promise.all(
+      Array.from({ length: 3 }, async () => {
+        const response = await fetch(`${origin}/ticks`)
+        expect(response.headers.get('content-type')).toBe('text/event-stream')
+        return response.body
+      }),
+    )
+    const texts = bodies.map(() => '')
+    const ended = Promise.all(
+      bodies.map(async (body, n) => {
+        for await (const chunk of body ?? []) texts[n] += Buffer.from(chunk).toString()
+      }),
+    )
+    await expect.poll(() => texts.every((text) => text.split('\n\n').length > 2)).toBe(true)
+    expect(texts[0]).toMatch(/^id: (\S+Z)\nevent: tick\ndata: \{"now":"\1","clients":3\}\n\n/)
+    expect(await example.stop('SIGTERM')).toEqual({ code: 0, stderr: '' })
+    await ended
+  })
+
+  it('has a page with a script that parses', async () => {
+    example = await start('clock-sse')
+    const script = /<script>([\s\S]*)<\/script>/.exec(await (await fetch(origin)).text())?.[1]
+    expect(script).toContain("new EventSource('/ticks')")
+    expect(() => new Script(String(script))).not.toThrow()
     expect((await fetch(`${origin}/nothing`)).status).toBe(404)
   })
 })

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokenResponseError, RawClient } from './raw-client.ts'
 
 /** Clients at once. */
-export const CLIENTS = 64
+const CLIENTS = 64
 /** How long a request may take to end, in milliseconds. That is not how long it should: the machine may be busy. */
 const HANGS = 15_000
 
 /** What became of a request. */
-export type Outcome = 'answered' | 'refused' | 'closed' | 'wrong' | 'hangs'
+type Outcome = 'answered' | 'refused' | 'closed' | 'wrong' | 'hangs'
 
 /** What became of the requests of many clients for so many milliseconds, some on kept connections, some streamed, some stored. */
 export async function loadWorkers(port: number, duration: number): Promise<Record<Outcome, number>> {

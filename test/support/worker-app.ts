@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
-import { type JsonMessage, type MessageConnection, type Mongrel2Env, upgradeWebSocket } from '../../src/index.ts'
+import { type JsonMessage, type MessageConnection, type Mongrel2Env, Topic, upgradeWebSocket } from '../../src/index.ts'
 
 /** The app of the tests with workers. `data` may say that it does not load, or name a file without which it does not. */
 export default function load(data: unknown): LoadedApp {
@@ -58,6 +58,10 @@ async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
     }
     case '/token':
       return new Response(token)
+    case '/topic':
+      return memberOf(request)
+    case '/topic/events':
+      return new Topic('everybody').stream(request)
     case '/echo':
       return new Response(await request.arrayBuffer())
     default:
@@ -74,6 +78,20 @@ function socketOf(request: Request): Response {
   const { socket, response } = upgradeWebSocket(request)
   socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
   socket.onmessage = ({ data }) => socket.send(data)
+  return response
+}
+
+const everybody = new Topic('everybody')
+
+/** A member of a topic, who says its worker's name, and to all what it is told. */
+function memberOf(request: Request): Response {
+  const { socket, response } = upgradeWebSocket(request)
+  socket.binaryType = 'arraybuffer'
+  socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
+  socket.onmessage = ({ data }) => {
+    if (!(data instanceof Blob)) everybody.send(data, { event: 'told' })
+  }
+  everybody.add(socket)
   return response
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type Deferred, deferred } from '../../deferred.ts'
+import { moduleBeside } from '../../module-beside.ts'
 import type { Given, GivenOptions } from '../given.ts'
 import type { OptionKey } from '../option-table.ts'
 
@@ -10,11 +11,13 @@ export type AppCommand =
   /** To answer so many messages, all that it was sent, and to end. */
   | { readonly stopAfter: number }
 
-/** What it says: `ready`, and the modules it imports, as Node reports them for `node --watch`. */
-type AppReport = 'ready' | { 'watch:import'?: readonly string[]; 'watch:require'?: readonly (string | null)[] }
+/** What it says: `ready`, at its end `answered`, and the modules it imports, as Node reports them for `node --watch`. */
+export type AppReport =
+  | 'ready'
+  | 'answered'
+  | { 'watch:import'?: readonly string[]; 'watch:require'?: readonly (string | null)[] }
 
-// Next to this file, under the name that the compiler gives it.
-const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
+const CHILD = fileURLToPath(moduleBeside(import.meta.url, './child'))
 
 /** One life of an app in a process of its own. */
 export class AppProcess {
@@ -22,6 +25,8 @@ export class AppProcess {
   readonly ready: Promise<void>
   /** Resolves with how it ended. */
   readonly ended: Promise<string>
+  /** Whether it has answered all that it was sent, as it was told to. */
+  answered = false
   readonly #child: ChildProcess
 
   /**
@@ -35,13 +40,15 @@ export class AppProcess {
     this.#child = child
     child.on('message', (message: AppReport) => {
       if (message === 'ready') ready.resolve()
+      else if (message === 'answered') this.answered = true
       else for (const file of filesOf(message)) imported(file)
     })
     const kill = () => child.kill('SIGKILL')
     process.once('exit', kill)
     this.ended = new Promise((resolve) => {
       child.on('error', (error) => resolve(error.message))
-      child.on('exit', (code, signal) => {
+      // Once all that it said has been read.
+      child.on('close', (code, signal) => {
         process.off('exit', kill)
         resolve(signal ?? `exit code ${code}`)
       })
@@ -66,7 +73,7 @@ export class AppProcess {
   }
 }
 
-function filesOf(report: Exclude<AppReport, 'ready'>): string[] {
+function filesOf(report: Exclude<AppReport, string>): string[] {
   const urls = (report['watch:import'] ?? []).filter((url) => url.startsWith('file:'))
   const files = [...urls.map((url) => fileURLToPath(new URL(url))), ...(report['watch:require'] ?? [])]
   return files.filter((path) => path !== null).filter((path) => !path.includes('/node_modules/'))

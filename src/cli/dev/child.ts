@@ -9,12 +9,14 @@ import { serveMongrel2 } from '../../serve.ts'
 import type { GivenOptions } from '../given.ts'
 import { loadHandler } from '../load-handler.ts'
 import { type CommandSettings, settingsOf } from '../settings.ts'
-import type { AppCommand } from './app-process.ts'
+import { tellParent } from '../tell-parent.ts'
+import type { AppCommand, AppReport } from './app-process.ts'
 import { errorPage } from './error-page.ts'
 
 /** How often it is looked whether everything has arrived, in milliseconds. */
 const POLL_TIME = 5
 
+const tell = tellParent<AppReport>
 /** Resolves with how many messages are to be answered before the end. */
 const stopAfter: Deferred<number> = deferred()
 
@@ -37,7 +39,7 @@ function run(flags: GivenOptions): void {
 }
 
 async function serve(flags: GivenOptions): Promise<void> {
-  const settings = await settingsOf(flags)
+  const settings = await settingsOf('dev', flags)
   const { logger, options, closeTimeout } = settings
   // What nobody caught is shown, and the app goes on: the next change makes a new process.
   process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))
@@ -50,11 +52,12 @@ async function serve(flags: GivenOptions): Promise<void> {
     },
     ...options,
   })
-  await Promise.race([server.ready.then(() => process.send?.('ready')), stopAfter.promise])
+  await Promise.race([server.ready.then(() => tell('ready')), stopAfter.promise])
   const sent = await stopAfter.promise
   const deadline = performance.now() + closeTimeout
   while (server.stats().messages < sent && performance.now() < deadline) await sleep(POLL_TIME)
   await server.close({ timeout: Math.max(0, Math.round(deadline - performance.now())) })
+  await tell('answered')
 }
 
 /** The app's handler, or one that shows why there is none. */

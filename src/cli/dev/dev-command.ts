@@ -22,10 +22,10 @@ export async function devCommand(flags: GivenOptions): Promise<Ending> {
   process.on('exit', leave)
   try {
     const attached = front === undefined ? flags : attach(flags, front)
-    const settings = await settingsOf(attached)
+    const settings = await settingsOf('dev', attached)
     const url = await front?.start(settings.port)
     const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
-    using relay = new Relay(endpointsOf(attached), sockets)
+    using relay = new Relay(endpointsOf(attached), sockets, settings.logger)
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
     await serveAndReload(attached, settings, relay, where, ended)
     return 'ok'
@@ -74,8 +74,7 @@ async function serveAndReload(
       )
       lives.set(life, lane)
       life.ended.then((how) => {
-        relay.interrupt(lane)
-        lane.close()
+        relay.end(lane, life.answered)
         // One that was replaced, or stopped, or never began has ended as it should, or its end is told below.
         if (current === life) logger.error?.(`mongrel2-fetch: ${name} ended by itself (${how}) and waits for a change`)
         lives.delete(life)

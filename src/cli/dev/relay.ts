@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { Pull, Push } from 'zeromq'
 import { type Deferred, deferred } from '../../deferred.ts'
+import type { Logger } from '../../log.ts'
+import { RelayedClients } from './relayed-clients.ts'
 
 /**
  * Pulls from Mongrel2 for an app that is replaced: one that pulls itself loses on leaving what Mongrel2 deals to it in that
@@ -9,7 +11,9 @@ import { type Deferred, deferred } from '../../deferred.ts'
 export class Relay implements Disposable {
   readonly #endpoints: readonly string[]
   readonly #directory: string
+  readonly #logger: Logger
   readonly #pulls: Pull[] = []
+  readonly #clients: RelayedClients[] = []
   #lanes = 0
   #lane: Lane | undefined
   #switched: Deferred<void> = deferred()
@@ -18,9 +22,10 @@ export class Relay implements Disposable {
    * @param endpoints Each `SEND_SPEC,RECV_SPEC[,CONTROL_PORT]`.
    * @param directory Where its sockets are made.
    */
-  constructor(endpoints: readonly string[], directory: string) {
+  constructor(endpoints: readonly string[], directory: string, logger: Logger) {
     this.#endpoints = endpoints
     this.#directory = directory
+    this.#logger = logger
   }
 
   /** Makes a lane for the next life of the app; nothing goes there yet. */
@@ -43,17 +48,29 @@ export class Relay implements Disposable {
     this.#switched.resolve()
     if (this.#pulls.length > 0) return
     for (const [at, endpoint] of this.#endpoints.entries()) {
+      const [sendSpec = '', recvSpec = ''] = endpoint.split(',')
       const pull = new Pull()
+      const clients = new RelayedClients(recvSpec, this.#logger)
       this.#pulls.push(pull)
-      pull.connect(endpoint.split(',')[0] ?? '')
-      this.#forward(pull, at).catch((error: unknown) => {
+      this.#clients.push(clients)
+      pull.connect(sendSpec)
+      this.#forward(pull, at, clients).catch((error: unknown) => {
         if (!pull.closed) throw error
       })
     }
   }
 
-  /** Lets messages wait if they went this way until now. */
-  interrupt(lane: Lane): void {
+  /**
+   * The app of a lane has ended. If messages went this way until now, they wait.
+   *
+   * @param answered Whether it had answered all it got; otherwise those who may wait for it are told that they need not.
+   */
+  end(lane: Lane, answered: boolean): void {
+    lane.close()
+    for (const clients of this.#clients) {
+      if (answered) clients.release(lane)
+      else clients.end(lane)
+    }
     if (this.#lane !== lane) return
     this.#lane = undefined
     this.#switched = deferred()
@@ -61,12 +78,14 @@ export class Relay implements Disposable {
 
   [Symbol.dispose](): void {
     for (const pull of this.#pulls) pull.close()
+    for (const clients of this.#clients) clients[Symbol.dispose]()
   }
 
-  async #forward(pull: Pull, at: number): Promise<void> {
+  async #forward(pull: Pull, at: number, clients: RelayedClients): Promise<void> {
     for await (const parts of pull) {
       for (const part of parts) {
         while (this.#lane === undefined) await this.#switched.promise
+        clients.follow(part, this.#lane)
         await this.#lane.send(at, part)
       }
     }
@@ -105,7 +124,6 @@ export class Lane {
     }
   }
 
-  /** To be called when the app has ended. */
   close(): void {
     for (const push of this.#pushes) push.close()
   }

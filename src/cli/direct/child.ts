@@ -1,16 +1,19 @@
 // A process of `serve --direct`, told what to do by the `DirectWorker` that has forked it.
 
 import { describeLoadError } from '../../cluster/worker/config.ts'
+import { distantLogger } from '../../cluster/worker/distant-logger.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
+import { tellParent } from '../tell-parent.ts'
 import load from '../worker-app.ts'
-import type { DirectNews, DirectOrder } from './worker.ts'
+import type { DirectNews, DirectOrder, DirectTask } from './worker.ts'
 
 /** How long what is open may take when the one who has forked us is gone, in milliseconds. */
 const ORPHAN_TIMEOUT = 10_000
 
+const tell = tellParent<DirectNews>
 /** Resolves with the milliseconds that what is open may take. */
 const stop: Deferred<number> = deferred()
 
@@ -22,9 +25,9 @@ process.on('disconnect', () => stop.resolve(ORPHAN_TIMEOUT))
 // A terminal and a service manager signal all processes; it is for the one who has forked us to say what follows.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 
-async function run(order: Exclude<DirectOrder, { stop: number }>): Promise<void> {
-  const logger = loggerOf(order)
-  const server = await serve(order, logger)
+async function run(task: DirectTask): Promise<void> {
+  const logger = distantLogger(task.logLevels, (line) => void tell(line))
+  const server = await serve(task, logger)
   if (server === undefined) process.exit(1)
   await tell({ news: 'loaded' })
   process.on('SIGTERM', () => void tell({ news: 'leaving', reason: 'it got SIGTERM' }))
@@ -41,10 +44,7 @@ async function run(order: Exclude<DirectOrder, { stop: number }>): Promise<void>
 }
 
 /** Undefined when the app cannot be loaded, which has been told. */
-async function serve(
-  { data, options }: Exclude<DirectOrder, { stop: number }>,
-  logger: Logger,
-): Promise<Mongrel2Server | undefined> {
+async function serve({ data, options }: DirectTask, logger: Logger): Promise<Mongrel2Server | undefined> {
   if (options.overrideGlobalObjects === true) replaceGlobals()
   try {
     const app = await load(data)
@@ -53,17 +53,4 @@ async function serve(
     await tell({ news: 'failed', reason: describeLoadError(error) })
     return undefined
   }
-}
-
-function loggerOf({ logLevels }: Exclude<DirectOrder, { stop: number }>): Logger {
-  const logger: Logger = {}
-  for (const level of logLevels) logger[level] = (line) => void tell({ news: 'line', level, line })
-  return logger
-}
-
-/** Resolves when it has been sent, or there is nobody any more. */
-function tell(news: DirectNews): Promise<void> {
-  return new Promise((resolve) => {
-    process.send?.(news, () => resolve())
-  })
 }

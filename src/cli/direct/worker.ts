@@ -2,18 +2,25 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { SeatedWorker } from '../../cluster/seats.ts'
 import type { Level } from '../../log.ts'
+import { moduleBeside } from '../../module-beside.ts'
 import type { Mongrel2Options } from '../../options.ts'
 import type { WorkerAppData } from '../worker-app.ts'
 
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-const ENTRY = fileURLToPath(new URL(`./child${EXTENSION}`, import.meta.url))
+const ENTRY = fileURLToPath(moduleBeside(import.meta.url, './child'))
 /** How much longer than its time a process may take to end, in milliseconds. */
 const STOP_GRACE = 2000
 
-/** What a process that pulls for itself is told, first what it serves. */
+/** What a process that pulls for itself serves. */
+export interface DirectTask {
+  readonly data: WorkerAppData
+  readonly options: Mongrel2Options
+  /** What is logged; its lines are written by the one who has forked it. */
+  readonly logLevels: readonly Level[]
+}
+
+/** What it is told. */
 export type DirectOrder =
-  | { readonly data: WorkerAppData; readonly options: Mongrel2Options; readonly logLevels: readonly Level[] }
+  | DirectTask
   /** To answer what it has within so many milliseconds, and to end. */
   | { readonly stop: number }
 
@@ -35,7 +42,7 @@ export interface DirectObserver {
 
 /** How processes are started. Times are in milliseconds. */
 export interface DirectStart {
-  readonly order: DirectOrder
+  readonly task: DirectTask
   readonly execArgv: readonly string[]
   readonly startTimeout: number
 }
@@ -48,7 +55,7 @@ export class DirectWorker implements SeatedWorker {
   readonly #child: ChildProcess
   #killReason: string | undefined
 
-  constructor({ order, execArgv, startTimeout }: DirectStart, observer: DirectObserver) {
+  constructor({ task, execArgv, startTimeout }: DirectStart, observer: DirectObserver) {
     this.#child = fork(ENTRY, { execArgv: [...execArgv], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     const late = () => this.kill(`it had not loaded its app within startTimeout, ${startTimeout} ms`)
     const timer = setTimeout(late, startTimeout)
@@ -72,7 +79,7 @@ export class DirectWorker implements SeatedWorker {
     this.#child.on('close', (code, signal) =>
       end(signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`),
     )
-    this.#tell(order)
+    this.#tell(task)
   }
 
   get pid(): number {

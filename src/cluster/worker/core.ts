@@ -4,11 +4,13 @@ import type { ConnectionObserver } from '../../exchange/connection-observer.ts'
 import { Epoch } from '../../exchange/epoch.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Intake } from '../../exchange/intake.ts'
+import { connectTopics, deliverHere } from '../../exchange/topic/named-topics.ts'
 import type { Publisher } from '../../link/link.ts'
 import type { Settings } from '../../options.ts'
 import { parseEnvelope } from '../../wire/message.ts'
 import type { ConnectionReport } from '../dealing.ts'
 import { type DealtHead, type News, type Order, type ReportRecord, renderReport } from '../frames.ts'
+import { parseTopicFrame, renderTopicFrame } from '../topic-frames.ts'
 import type { Emission } from './emission.ts'
 
 /** How often connections are forgotten when the slot is to be left, in milliseconds. */
@@ -22,6 +24,8 @@ const REPORT_DELAY = 1
 export interface Uplink {
   emit(emission: Emission): void
   tell(news: News): void
+  /** Passes on a message of a topic with a name. */
+  relay(frame: Buffer): void
   /** Whether more waits for an epoch's Mongrel2 than is good. */
   isFull(epoch: number): boolean
   drained(epoch: number): Promise<void>
@@ -51,6 +55,11 @@ export class Core {
     this.#slot = slot
     this.#uplink = uplink
     this.#application = new Application(settings)
+    connectTopics({
+      subscribe: (topic) => uplink.tell({ news: 'subscribed', slot, topic }),
+      unsubscribe: (topic) => uplink.tell({ news: 'unsubscribed', slot, topic }),
+      publish: (name, message) => uplink.relay(renderTopicFrame(slot, { name, message })),
+    })
     this.#intakes = settings.endpoints.map(({ uploads }) => new Intake({ ...settings, uploads }, this.#application))
   }
 
@@ -91,6 +100,12 @@ export class Core {
     // Nothing comes of it; the dispatcher has not looked that closely.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
     this.#report()
+  }
+
+  /** Takes a message of a topic that another slot has sent. */
+  takeTopicMessage(frame: Buffer): void {
+    const { name, message } = parseTopicFrame(frame)
+    deliverHere(name, message)
   }
 
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */

@@ -6,7 +6,7 @@ import type { News } from '../frames.ts'
  *
  * @param levels What is logged there; lines of other levels go nowhere.
  */
-export function distantLogger(levels: readonly Level[], tell: (news: News) => void): Logger {
+export function distantLogger(levels: readonly Level[], tell: (line: News & { news: 'line' }) => void): Logger {
   const logger: Logger = {}
   for (const level of levels) logger[level] = (line) => tell({ news: 'line', level, line })
   return logger

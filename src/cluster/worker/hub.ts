@@ -1,11 +1,8 @@
 import { type Deferred, deferred, delay } from '../../deferred.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Attachment } from '../../link/attachment.ts'
-import { ControlPort } from '../../link/control-port.ts'
-import type { Transport } from '../../link/transport.ts'
-import { zeromq } from '../../link/zeromq/transport.ts'
+import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
-import { zmtp } from '../../link/zmtp/transport.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { checkOptions, type Settings } from '../../options.ts'
 import { HANDLER_TARGETS } from '../../wire/limits.ts'
@@ -21,13 +18,14 @@ import {
   parseOrder,
   renderJson,
 } from '../frames.ts'
+import { isTopicFrame, topicSlotOf } from '../topic-frames.ts'
 import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
 import type { Emission, Publication } from './emission.ts'
+import { SharedControlPort } from './shared-control-port.ts'
 import { ThreadSlot } from './thread-slot.ts'
 
-const TRANSPORTS: Readonly<Record<string, Transport>> = { zeromq, zmtp }
 /** How long replies may still be delivered at the end, in milliseconds. */
 const LINGER = 5000
 /** How long what is open may take when the dispatcher is gone, in milliseconds. */
@@ -51,6 +49,7 @@ interface Held {
 /** A slot, wherever it runs. */
 interface SlotHandle {
   take(head: DealtHead, message: Buffer): void
+  takeTopicMessage(frame: Buffer): void
   obey(order: Order): void
   lose(epoch: number): void
   stop(timeout: number): Promise<void>
@@ -173,6 +172,7 @@ export class Hub {
     this.#head = undefined
     if (head !== undefined) this.#slots[head.slot]?.take(head, frame)
     else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
+    else if (isTopicFrame(frame)) this.#slots[topicSlotOf(frame)]?.takeTopicMessage(frame)
     else this.#obey(parseOrder(frame))
   }
 
@@ -192,16 +192,21 @@ export class Hub {
   #attach(begin: Order & { order: 'begin' }): void {
     const { link, epoch } = begin
     const endpoint = this.#settings.endpoints[link]
-    const transport = TRANSPORTS[endpoint?.link ?? '']
-    if (endpoint === undefined || transport === undefined) return
+    if (endpoint === undefined) return
     let before = false
     const { identity } = this.#settings
-    const attachment = new Attachment(transport, endpoint.recvSpec, identity, this.logger, (attached) => {
-      if (!attached) for (const slot of this.#slots) slot.lose(epoch)
-      else if (before) for (const slot of this.#slots) slot.obey(begin)
-      before = true
-      this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
-    })
+    const attachment = new Attachment(
+      TRANSPORTS[endpoint.link],
+      endpoint.recvSpec,
+      identity,
+      this.logger,
+      (attached) => {
+        if (!attached) for (const slot of this.#slots) slot.lose(epoch)
+        else if (before) for (const slot of this.#slots) slot.obey(begin)
+        before = true
+        this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
+      },
+    )
     this.#attachments.set(epoch, attachment)
   }
 
@@ -216,6 +221,7 @@ export class Hub {
     return {
       emit: (emission) => this.#emit(emission),
       tell: (news) => this.#tell(news),
+      relay: (frame) => this.#write(frame),
       isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
       drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
       feedback: (epoch, spec) => this.#controlPort(epoch, spec),
@@ -344,25 +350,4 @@ function closesOf({ epoch, replies }: Publication, closed: Set<string>): Reply[]
     for (const id of open) closed.add(`${epoch} ${id}`)
     return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
   })
-}
-
-/** One control port for all slots, which takes one question at a time. */
-class SharedControlPort {
-  readonly #port: ControlPort
-  #answer: Promise<Map<number, number>> | undefined
-
-  constructor(spec: string) {
-    this.#port = new ControlPort(spec)
-  }
-
-  bytesWritten(): Promise<Map<number, number>> {
-    this.#answer ??= this.#port.bytesWritten().finally(() => {
-      this.#answer = undefined
-    })
-    return this.#answer
-  }
-
-  close(): void {
-    this.#port.close()
-  }
 }

@@ -1,13 +1,11 @@
 import { Worker } from 'node:worker_threads'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import { moduleBeside } from '../../module-beside.ts'
 import { type DealtHead, type Order, parseNews } from '../frames.ts'
 import type { WorkerConfig } from './config.ts'
 import type { Uplink } from './core.ts'
 import type { ControlPortQuestion, FromThread, ThreadEmission, ToThread } from './thread-messages.ts'
-
-/** This file's own ending: sources run as they are, too. */
-const EXTENSION = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
 /** A slot in a thread of its own, as the main thread sees it. */
 export class ThreadSlot {
@@ -23,7 +21,7 @@ export class ThreadSlot {
   constructor(config: WorkerConfig, slot: number, uplink: Uplink, ended: (error: unknown) => void) {
     this.loaded = this.#loaded.promise
     this.#uplink = uplink
-    this.#thread = new Worker(new URL(`./thread-process${EXTENSION}`, import.meta.url), {
+    this.#thread = new Worker(moduleBeside(import.meta.url, './thread-process'), {
       workerData: { config, slot },
     })
     let failure: unknown
@@ -43,6 +41,11 @@ export class ThreadSlot {
   take(head: DealtHead, message: Buffer): void {
     const own = new Uint8Array(message)
     this.#say({ head, message: own }, [own.buffer])
+  }
+
+  takeTopicMessage(frame: Buffer): void {
+    const own = new Uint8Array(frame)
+    this.#say({ topic: own }, [own.buffer])
   }
 
   obey(order: Order): void {
@@ -68,6 +71,7 @@ export class ThreadSlot {
     if ('loaded' in message) this.#loaded.resolve()
     else if ('failed' in message) this.#loaded.reject(new Mongrel2Error('load_failed', message.failed))
     else if ('news' in message) this.#uplink.tell(parseNews(Buffer.from(message.news)))
+    else if ('topic' in message) this.#uplink.relay(bufferOf(message.topic))
     else if ('stopped' in message) this.#stopped.resolve()
     else if ('question' in message) void this.#ask(message)
     else this.#emit(message)

@@ -78,6 +78,11 @@ export class Handshake implements IncomingFrames {
     return { socket, response: this.#responseOf(settings, socket) }
   }
 
+  /** What it was upgraded to. */
+  get session(): Session | undefined {
+    return this.#session
+  }
+
   /** Whether a response is the one that accepts it, or was made of that. */
   accepts(response: Response): boolean {
     return (

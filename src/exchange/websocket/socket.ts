@@ -24,11 +24,18 @@ type ListenerOptions = Parameters<EventTarget['addEventListener']>[2]
 /** What `EventTarget` takes besides the socket's own events. */
 type AnyListener = Parameters<EventTarget['addEventListener']>[1]
 
+/** The session of a socket. */
+export let sessionOf: (socket: ServerWebSocket) => Session
+
 /**
  * The server's end of a WebSocket, by the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws is
  * an uncaught exception, as it is there.
  */
 export class ServerWebSocket extends EventTarget {
+  static {
+    sessionOf = (socket) => socket.#session
+  }
+
   static readonly CONNECTING = READY_STATE.CONNECTING
   static readonly OPEN = READY_STATE.OPEN
   static readonly CLOSING = READY_STATE.CLOSING

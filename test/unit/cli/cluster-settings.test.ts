@@ -34,7 +34,7 @@ const LISTEN = { cluster: 'tcp://0.0.0.0:1717' }
 
 describe('With an app', () => {
   const cluster = async (given: Partial<Record<OptionKey, unknown>>) =>
-    settingsFrom(await gather(flags({ ...APP, ...LISTEN, ...given }))).workers
+    settingsFrom(await gather('serve', flags({ ...APP, ...LISTEN, ...given }))).workers
 
   it('--cluster lets nodes join, by the keys of the file and of the nodes', async () => {
     const workers = await cluster({ clusterKey: keyFile, clusterNodes: [publicKey], clusterZeromq: APP.zeromq })
@@ -69,7 +69,7 @@ describe('With an app', () => {
 
 describe('Without an app', () => {
   const node = async (given: Partial<Record<OptionKey, unknown>>) => {
-    const { joins, logger } = await gather(flags(given))
+    const { joins, logger } = await gather('serve', flags(given))
     if (joins === undefined) throw new Error('not a node')
     return nodeSettingsOf(joins, logger).options
   }

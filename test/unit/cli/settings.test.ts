@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Given } from '../../../src/cli/given.ts'
-import { OPTIONS, type OptionKey } from '../../../src/cli/option-table.ts'
+import { flagsOf, OPTIONS, type OptionKey } from '../../../src/cli/option-table.ts'
 import { parseOption } from '../../../src/cli/option-value.ts'
 import { type CommandSettings, settingsOf } from '../../../src/cli/settings.ts'
 
@@ -50,6 +50,7 @@ const CASES: Record<
   maxBufferedBytes: ['100001', '100002', '100003', ({ options }) => options.maxBufferedBytes],
   minClientRate: ['1', '2', '3', ({ options }) => options.minClientRate],
   keepAliveInterval: ['1', '2', '3', ({ options }) => options.keepAliveInterval],
+  handlerTargets: ['1', '2', '3', ({ options }) => options.handlerTargets],
   uploadWindow: ['1024', '1025', '1026', ({ options }) => options.uploadWindow],
   requestTimeout: ['1', '2', '3', ({ options }) => options.requestTimeout],
   maxBodySize: ['1', '2', '3', ({ options }) => options.maxBodySize],
@@ -82,6 +83,7 @@ describe('The settings of a command', () => {
       const settled = async (flag?: string) =>
         settingIn(
           await settingsOf(
+            flagsOf('serve').includes(option) || option.key === 'app' ? 'serve' : 'dev',
             new Map<OptionKey, Given>([
               ['config', { value: config, from: '--config' }],
               ...(flag === undefined ? [] : [[option.key, { value: parseOption(option, flag), from: '' }] as const]),
@@ -100,6 +102,7 @@ describe('The settings of a command', () => {
 
   it('have their defaults', async () => {
     const settings = await settingsOf(
+      'serve',
       new Map<OptionKey, Given>([
         ['app', { value: 'app.ts', from: '' }],
         ['zeromq', { value: ['ipc://a,ipc://b'], from: '' }],
@@ -129,7 +132,7 @@ describe('The settings of a command', () => {
     vi.stubEnv(`MONGREL2_FETCH_${name}`, text)
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
-    expect((await settingsOf(new Map())).workers).toEqual(workers)
+    expect((await settingsOf('serve', new Map())).workers).toEqual(workers)
   })
 
   it.each([
@@ -140,18 +143,18 @@ describe('The settings of a command', () => {
   ])('listen for HTTP at %s, with an endpoint more, or alone', async (text, at) => {
     vi.stubEnv('MONGREL2_FETCH_HTTP', text)
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
-    const alone = await settingsOf(new Map())
+    const alone = await settingsOf('serve', new Map())
     expect(alone.http?.at).toEqual(at)
     expect(alone.options.zeromq).toEqual([alone.http?.endpoint])
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
-    const beside = await settingsOf(new Map())
+    const beside = await settingsOf('serve', new Map())
     expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.http?.endpoint])
   })
 
   it('separate the endpoints of the environment by blanks', async () => {
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', ' ipc://a,ipc://b  ipc://c,ipc://d ')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
-    expect((await settingsOf(new Map())).options.zeromq).toEqual(['ipc://a,ipc://b', 'ipc://c,ipc://d'])
+    expect((await settingsOf('serve', new Map())).options.zeromq).toEqual(['ipc://a,ipc://b', 'ipc://c,ipc://d'])
   })
 
   it.each([
@@ -161,7 +164,7 @@ describe('The settings of a command', () => {
   ])('log from %s on', async (logLevel, methods) => {
     const path = join(directory, 'config.json')
     writeFileSync(path, JSON.stringify({ app: 'a.ts', zeromq: 'ipc://a,ipc://b', logLevel }))
-    const { logger } = await settingsOf(new Map([['config', { value: path, from: '' }]]))
+    const { logger } = await settingsOf('serve', new Map([['config', { value: path, from: '' }]]))
     expect(Object.keys(logger)).toEqual(methods)
   })
 
@@ -173,7 +176,7 @@ describe('The settings of a command', () => {
       export default { app: 'a.ts', zeromq: { sendSpec: 'ipc://a', recvSpec: 'ipc://b' }, logger: { warn: (line) => lines.push(line) } }`,
     )
     vi.stubEnv('MONGREL2_FETCH_MAX_INFLIGHT', '1')
-    const { logger } = await settingsOf(new Map([['config', { value: path, from: '' }]]))
+    const { logger } = await settingsOf('serve', new Map([['config', { value: path, from: '' }]]))
     logger.info?.('goes nowhere')
     const { lines } = (await import(path)) as { lines: string[] }
     expect(lines).toEqual([
