@@ -52,13 +52,14 @@ async function main(signal) {
     const endpoints = {
       ZEROMQ: `ipc://${directory}/run/9999,ipc://${directory}/run/9998`,
       ZEROMQ_TNET: `ipc://${directory}/run/9997,ipc://${directory}/run/9996`,
+      JOBS: `ipc://${directory}/run/jobs`,
     }
     const front =
       missing === undefined
         ? await launchMongrel2(directory, conf, port)
         : await launchEmbeddedFront(directory, { ...endpoints, PORT: String(port) })
     programs.push(front)
-    const app = launch(`examples/${example}.ts`, process.execPath, ['--import', 'tsx', `examples/${example}.ts`], {
+    const app = launch(example, process.execPath, ['--import', 'tsx', example], {
       cwd: root,
       env: {
         ...process.env,
@@ -105,20 +106,30 @@ function valueIn(conf, pattern) {
 }
 
 async function readArguments(defaultPort) {
-  const names = await fs.readdir(join(root, 'examples'))
-  const examples = names.filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length))
-  const usage = `Usage: npm start [-- [EXAMPLE] [--port N]], where EXAMPLE is one of ${examples.join(', ')}.`
+  const examples = await readExamples()
+  const usage = `Usage: npm start [-- [EXAMPLE] [--port N]], where EXAMPLE is one of ${[...examples.keys()].join(', ')}.`
   try {
     const { values, positionals } = util.parseArgs({ options: { port: { type: 'string' } }, allowPositionals: true })
     const [example = 'hello-hono', ...rest] = positionals
     const port = values.port ?? process.env.PORT ?? defaultPort
     if (rest.length > 0) throw new Error(`There can be one example only, and ${positionals.length} were given.`)
-    if (!examples.includes(example)) throw new Error(`There is no example '${example}'.`)
+    const file = examples.get(example)
+    if (file === undefined) throw new Error(`There is no example '${example}'.`)
     if (!/^\d{1,5}$/.test(port) || port > 65535) throw new Error(`The port must be 0 to 65535, and '${port}' is not.`)
-    return { example, wanted: Number(port) }
+    return { example: file, wanted: Number(port) }
   } catch (error) {
     throw new Error(`${error.message}\n${usage}`)
   }
+}
+
+/** The examples' files by their names: NAME.ts, or NAME/server.ts of one that has several. */
+async function readExamples() {
+  const entries = await fs.readdir(join(root, 'examples'), { withFileTypes: true })
+  const files = entries.map((entry) => {
+    if (entry.isDirectory()) return [entry.name, `examples/${entry.name}/server.ts`]
+    return [entry.name.replace(/\.ts$/, ''), `examples/${entry.name}`]
+  })
+  return new Map(files.filter(([, file]) => file.endsWith('.ts')))
 }
 
 /** Checks that a port can be had, for Mongrel2's own complaint is long; 0 stands for any, which it does not know. */

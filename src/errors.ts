@@ -10,6 +10,14 @@ export type Mongrel2ErrorCode =
   | 'invalid_response'
   /** `upgradeWebSocket` was called for a request that is no handshake, or not any more. */
   | 'not_a_handshake'
+  /** `defer` was called for a request that was answered or deferred before, or whose body is still on its way. */
+  | 'not_deferrable'
+  /** A token is none, or is one for something else. */
+  | 'invalid_token'
+  /** A token is of another Mongrel2 or another life of it, its time is over, or it was answered before. */
+  | 'stale_token'
+  /** More than may be sent to a connection from outside. */
+  | 'over_budget'
   /** A Mongrel2 that was connected to did not answer in time; logged, and tried again. */
   | 'timeout'
   /** A worker could not load its app, or ended before it had. */

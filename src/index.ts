@@ -4,8 +4,15 @@ export { serveWithWorkers, type WorkersServer } from './cluster/serve-with-worke
 export type { AppSource, LoadApp, LoadedApp } from './cluster/worker/config.ts'
 export type { WorkersOptions } from './cluster/workers-options.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
+export type { DeferOptions, Deferral } from './exchange/deferral.ts'
 export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
+export type { MessageConnection } from './exchange/messages/connection.ts'
+export type { JsonMessage, MessageHandlers, XmlMessage } from './exchange/messages/handlers.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
+export type { BroadcastTarget } from './exchange/topic/broadcast.ts'
+export type { BudgetOptions, NextOptions, StreamOptions, TopicOptions } from './exchange/topic/options.ts'
+export type { TopicData } from './exchange/topic/shared-message.ts'
+export { Topic } from './exchange/topic/topic.ts'
 export type { SocketCloseEvent, SocketErrorEvent } from './exchange/websocket/events.ts'
 export type { WebSocketUpgrade } from './exchange/websocket/handshake.ts'
 export type {
@@ -22,6 +29,9 @@ export type {
   LinkOption,
   Mongrel2Handler,
   Mongrel2Options,
+  ReplierOptions,
   UploadOptions,
 } from './options.ts'
+export { createReplier, type Replier } from './replier.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
+export type { EventFields } from './wire/event-stream.ts'

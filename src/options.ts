@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { v4, validate } from 'uuid'
 import { Mongrel2Error } from './errors.ts'
 import type { FetchHandler } from './exchange/handler.ts'
+import { checkMessages, type MessageHandlers } from './exchange/messages/handlers.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
 import type { Endpoint } from './link/endpoint.ts'
@@ -18,6 +19,7 @@ import {
   optionalFunction,
   specOf,
 } from './option-check.ts'
+import { HANDLER_TARGETS } from './wire/limits.ts'
 
 /** A fetch handler, or an object with one, as `export default app` gives. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
@@ -91,6 +93,11 @@ export interface Mongrel2Options {
   minClientRate?: number
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
   keepAliveInterval?: number
+  /**
+   * Connections that one reply may name: Mongrel2's `limits.handler_targets`. It drops a reply that names more. Default: 128, its own
+   * default.
+   */
+  handlerTargets?: number
   /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
   uploadWindow?: number
   /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
@@ -111,6 +118,8 @@ export interface Mongrel2Options {
    * lets it go on. The request has no body yet.
    */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** What takes JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without it, who sends one is closed. */
+  messages?: MessageHandlers
   /** Where lines go. Default: the console, for warnings and errors. */
   logger?: Logger
   /**
@@ -121,6 +130,22 @@ export interface Mongrel2Options {
   overrideGlobalObjects?: boolean
   /** Aborted, it closes the server as `close()` does. */
   signal?: AbortSignal
+}
+
+/** Options of `createReplier`. */
+export interface ReplierOptions {
+  /** The Handlers to publish to, as for `serveMongrel2`; nothing is pulled from them. */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /** As for `serveMongrel2`. */
+  link?: LinkOption
+  /** The sockets' identity, a UUID. Default: a new one each time. */
+  identity?: string
+  /** Bytes of one response, or of messages on their way to one socket. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that the client of a socket reads at least. Default: 16 KiB. */
+  minClientRate?: number
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
 }
 
 /** A link's part of the options, checked. */
@@ -143,6 +168,7 @@ export interface Settings {
   readonly maxBufferedBytes: number
   readonly minClientRate: number
   readonly keepAliveInterval: number
+  readonly handlerTargets: number
   readonly uploadWindow: number
   readonly host: string
   readonly trustProxy: TrustProxy
@@ -150,12 +176,19 @@ export interface Settings {
   readonly maxBodySize: number
   readonly onError: Mongrel2Options['onError'] | undefined
   readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
+  readonly messages: MessageHandlers | undefined
   readonly overrideGlobalObjects: boolean
   readonly logger: Logger
   readonly signal: AbortSignal | undefined
 }
 
+/** The options of a replier, checked and with their defaults. */
+export type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
+
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
+/** More than it has sockets for. */
+const MOST_HANDLER_TARGETS = 65_535
+
 /**
  * Checks what a user gave to `serveMongrel2`.
  *
@@ -175,6 +208,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 64 * 1024, MAX_BYTES, 8 * 1024 * 1024),
     minClientRate: integer('minClientRate', options.minClientRate, 1, Number.MAX_SAFE_INTEGER, 16 * 1024),
     keepAliveInterval: integer('keepAliveInterval', options.keepAliveInterval, 1, MAX_DELAY, 45_000),
+    handlerTargets: integer('handlerTargets', options.handlerTargets, 1, MOST_HANDLER_TARGETS, HANDLER_TARGETS),
     uploadWindow: integer('uploadWindow', options.uploadWindow, 1024, MAX_BYTES, 256 * 1024),
     host: hostOf(options.host),
     trustProxy: trustProxyOf(options.trustProxy),
@@ -182,10 +216,22 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     onError: optionalFunction('onError', options.onError),
     onUploadStart: optionalFunction('onUploadStart', options.onUploadStart),
+    messages: checkMessages(options.messages),
     overrideGlobalObjects: boolean('overrideGlobalObjects', options.overrideGlobalObjects, false),
     logger: loggerOf(options.logger),
     signal: signalOf(options.signal),
   }
+}
+
+/**
+ * Checks what a user gave to `createReplier`.
+ *
+ * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
+ */
+export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
+  if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
+  known('option of createReplier', options, REPLIER_OPTIONS)
+  return checkOptions(() => new Response(), options)
 }
 
 /** Checks a limit of time for `close`. */
@@ -207,6 +253,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBufferedBytes',
   'minClientRate',
   'keepAliveInterval',
+  'handlerTargets',
   'uploadWindow',
   'host',
   'trustProxy',
@@ -214,9 +261,18 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'maxBodySize',
   'onError',
   'onUploadStart',
+  'messages',
   'overrideGlobalObjects',
   'logger',
   'signal',
+]
+const REPLIER_OPTIONS: readonly (keyof ReplierOptions)[] = [
+  'zeromq',
+  'link',
+  'identity',
+  'maxBufferedBytes',
+  'minClientRate',
+  'logger',
 ]
 const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'sendSpec',

@@ -5,6 +5,9 @@ import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
 import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
+import { type BroadcastTarget, broadcast } from './exchange/topic/broadcast.ts'
+import type { BudgetOptions } from './exchange/topic/options.ts'
+import type { TopicData } from './exchange/topic/shared-message.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
@@ -35,6 +38,15 @@ export interface Mongrel2Server extends AsyncDisposable {
    * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
+  /**
+   * Sends a message to each of some WebSockets, rendered once and published in one reply for as many of them as Mongrel2 takes in one.
+   * Those that are not open are left out.
+   *
+   * @param connections Sockets, or what Mongrel2 said of their handshakes (`env.mongrel2`).
+   * @param options What happens to those that are too slow.
+   * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a wrong option.
+   */
+  broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void
   /** What has been counted since the start. */
   stats(): Mongrel2Statistics
 }
@@ -91,6 +103,10 @@ class Server implements Mongrel2Server {
     return this.#closed
   }
 
+  broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void {
+    broadcast(connections, data, options)
+  }
+
   stats(): Mongrel2Statistics {
     const pacing = { credits: 0, controlPort: 0, estimate: 0 }
     let connections = 0
@@ -110,10 +126,11 @@ class Server implements Mongrel2Server {
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
-    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix) => {
-      const { flowControl, controlPort } = endpoint
+    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix, life) => {
+      const { flowControl, controlPort, recvSpec } = endpoint
       const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
-      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl }, intake, this.#application, source)
+      const place = { recvSpec, life }
+      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl, place }, intake, this.#application, source)
       this.#epochs.set(link, epoch)
       return epoch
     })

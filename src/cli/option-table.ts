@@ -159,6 +159,12 @@ const LIBRARY = {
     otherwise: '45000',
     summary: 'How often Mongrel2 is told to keep connections with an open request.',
   },
+  handlerTargets: {
+    kind: 'integer',
+    value: 'N',
+    otherwise: '128',
+    summary: "Connections that one reply may name: Mongrel2's limits.handler_targets.",
+  },
   uploadWindow: {
     kind: 'integer',
     value: 'BYTES',

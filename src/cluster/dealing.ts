@@ -35,7 +35,7 @@ export interface DealingOutlet {
 }
 
 /** What a slot reports of one of its connections; `idle` and `forgotten` hold for the messages that it had seen. */
-export type ConnectionReport = 'answering' | 'idle' | 'closed' | 'forgotten'
+export type ConnectionReport = 'answering' | 'idle' | 'deferred' | 'closed' | 'forgotten'
 
 /** What has been counted since the start. */
 export interface DealingCounters {
@@ -170,9 +170,12 @@ export class Dealing {
     if (connection?.slot !== slot) return
     switch (report) {
       case 'answering':
-        connection.state = 'answering'
+      case 'deferred':
+        connection.state = report
         break
       case 'idle':
+        // What was said before is heard after that it was left to others.
+        if (connection.state === 'deferred') break
         // What came behind has found everything before it answered.
         connection.state = connection.last > seen ? 'waiting' : 'idle'
         if (connection.state === 'idle') connection.uploads = undefined
@@ -306,6 +309,12 @@ export class Dealing {
         continue
       }
       for (const path of connection.uploads ?? []) this.#outlet.deleteUpload(epoch, path)
+      if (connection.state === 'deferred') {
+        // Whoever has its token can still answer, and its client gets nothing else.
+        this.#remove(connection)
+        epoch.closed.add(connection.id, performance.now())
+        continue
+      }
       const unanswered = connection.state === 'waiting' || connection.held !== undefined
       this.#end(connection, unanswered && connection.state !== 'answering' ? 502 : undefined)
     }

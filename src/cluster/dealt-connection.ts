@@ -10,6 +10,8 @@ export type DealtState =
   | 'waiting'
   /** An answer has begun. */
   | 'answering'
+  /** The answer is left to others. */
+  | 'deferred'
 
 /** A message as it came. */
 export interface ReceivedMessage {

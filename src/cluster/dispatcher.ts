@@ -1,7 +1,7 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { deleteUpload } from '../exchange/upload.ts'
-import { Link, type LinkEpoch, type Publisher } from '../link/link.ts'
+import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/link.ts'
 import { TRANSPORTS } from '../link/transports.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
@@ -13,6 +13,8 @@ import type { ExchangePoint } from './exchange-point.ts'
 import { type News, type Report, renderDealtHead } from './frames.ts'
 import { Seats, type SeatsOwner } from './seats.ts'
 import type { Slot } from './slot.ts'
+import { addressTopicFrame, topicNameOf, topicSlotOf } from './topic-frames.ts'
+import { TopicSubscriptions } from './topic-subscriptions.ts'
 import { type WorkerObserver, WorkerProcess } from './worker-process.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -32,6 +34,8 @@ const DEALT_INTERVAL = 10
 interface Life {
   readonly epoch: DealtEpoch
   readonly prefix: string
+  /** What others on this machine know it by. */
+  readonly name: string | undefined
   readonly endings: Endings
   readonly willing: Deferred<void>
   flowControl: boolean
@@ -75,6 +79,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
   readonly #links: Link[] = []
+  readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
   #malformed = 0
   #epochs = 0
@@ -94,7 +99,7 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     this.#seats = new Seats(settings.workers, this, logger)
     this.#seats.fill()
     const found = endpoints.map(async (endpoint, number) => {
-      const begin = (publisher: Publisher, prefix: string) => this.#begin(number, publisher, prefix)
+      const begin: BeginEpoch = (...life) => this.#begin(number, ...life)
       const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
       this.#links.push(link)
       const first = deferred()
@@ -247,8 +252,16 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
         return
       case 'ended': {
         const slot = worker.slots[news.slot]
-        if (slot !== undefined) this.#dealing.remove(slot)
+        if (slot !== undefined) this.#removeSlot(slot)
         return this.#flushLater()
+      }
+      case 'subscribed':
+      case 'unsubscribed': {
+        const slot = worker.slots[news.slot]
+        if (slot === undefined) return
+        if (news.news === 'subscribed') this.#topics.subscribe(news.topic, slot)
+        else this.#topics.unsubscribe(news.topic, slot)
+        return
       }
       case 'line':
         return this.#logger[news.level]?.(news.line)
@@ -260,10 +273,21 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     }
   }
 
+  topicMessage(sender: WorkerProcess, frame: Buffer): void {
+    const from = sender.slots[topicSlotOf(frame)]
+    if (from === undefined) return
+    for (const slot of this.#topics.others(topicNameOf(frame), from)) {
+      const worker = this.#workerOf.get(slot)
+      if (worker === undefined) continue
+      worker.send(addressTopicFrame(frame, slot.index))
+      this.#touch(worker)
+    }
+  }
+
   gone(worker: WorkerProcess, reason: string): void {
     this.#workers.delete(worker)
     for (const slot of worker.slots) {
-      this.#dealing.remove(slot, worker.endedCleanly)
+      this.#removeSlot(slot, worker.endedCleanly)
       this.#workerOf.delete(slot)
     }
     this.#flush()
@@ -279,9 +303,14 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }
 
-  #begin(link: number, publisher: Publisher, prefix: string): LinkEpoch {
+  #removeSlot(slot: Slot, clean?: boolean): void {
+    this.#topics.forget(slot)
+    this.#dealing.remove(slot, clean)
+  }
+
+  #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {
     const epoch = new DealtEpoch(link, ++this.#epochs)
-    const life: Life = { epoch, prefix, endings: new Endings(publisher), willing: deferred(), flowControl: false }
+    const life: Life = { epoch, prefix, name, endings: new Endings(publisher), willing: deferred(), flowControl: false }
     this.#lives.set(epoch.number, life)
     this.#dealing.begin(epoch)
     for (const worker of this.#workers) if (worker.loaded) this.#tellOf(life, worker)
@@ -314,9 +343,9 @@ export class Dispatcher implements DealingOutlet, SeatsOwner<WorkerProcess>, Wor
     }
   }
 
-  #tellOf({ epoch, prefix, flowControl }: Life, worker: WorkerProcess): void {
+  #tellOf({ epoch, prefix, name, flowControl }: Life, worker: WorkerProcess): void {
     worker.unattached.set(epoch.number, 0)
-    worker.order({ order: 'begin', link: epoch.link, epoch: epoch.number, prefix, flowControl })
+    worker.order({ order: 'begin', link: epoch.link, epoch: epoch.number, prefix, life: name, flowControl })
     this.#touch(worker)
   }
 

@@ -11,7 +11,7 @@ const REPORT = 0x52
 const DEALT_HEAD = 11
 const REPORT_HEAD = 14
 const RECORD = 10
-const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'closed', 'forgotten']
+const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'deferred', 'closed', 'forgotten']
 
 /** What the dispatcher orders. Times are in milliseconds. */
 export type Order =
@@ -22,6 +22,8 @@ export type Order =
       readonly epoch: number
       /** What it subscribed to. */
       readonly prefix: string
+      /** What others on this machine know that life by. */
+      readonly life: string | undefined
       readonly flowControl: boolean
     }
   /** It is over. */
@@ -67,6 +69,10 @@ export type News =
     }
   /** A sign of life; the process' resident set in bytes. */
   | { readonly news: 'alive'; readonly slot: number; readonly rss: number }
+  /** A slot has members of a topic with a name. */
+  | { readonly news: 'subscribed'; readonly slot: number; readonly topic: string }
+  /** It has none any more. */
+  | { readonly news: 'unsubscribed'; readonly slot: number; readonly topic: string }
   /** A slot needs no messages any more. */
   | { readonly news: 'heard'; readonly slot: number }
   /** A slot is gone. */

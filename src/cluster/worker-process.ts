@@ -9,6 +9,7 @@ import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
 import { Slot } from './slot.ts'
+import { isTopicFrame } from './topic-frames.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -25,6 +26,8 @@ const LOSS_TIME = 500
 export interface WorkerObserver {
   report(worker: WorkerProcess, report: Report): void
   news(worker: WorkerProcess, news: News): void
+  /** It has a message of a topic with a name. */
+  topicMessage(worker: WorkerProcess, frame: Buffer): void
   /** It is gone, and everything it said has been heard. */
   gone(worker: WorkerProcess, reason: string): void
 }
@@ -147,6 +150,7 @@ export class WorkerProcess {
 
   #receive(frame: Buffer): void {
     if (isReport(frame)) return this.#observer.report(this, parseReport(frame))
+    if (isTopicFrame(frame)) return this.#observer.topicMessage(this, frame)
     const news = parseNews(frame)
     if (news.news === 'failed') this.#killReason ??= news.reason
     else if (news.news === 'loaded') {

@@ -1,12 +1,22 @@
-import { type Deferred, deferred } from '../deferred.ts'
+import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, type Reply, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
-import type { Pacing } from './pacing.ts'
+import { ASK_FROM, type Pacing } from './pacing.ts'
+import type { ReplyBatch } from './reply-batch.ts'
+import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
+import type { Probe } from './websocket/probe.ts'
 
 /** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
+
+/**
+ * Messages outstanding from which on the client of a WebSocket is asked that gets what many get. It is asked late, since all of them
+ * answer, and not all in the same turn.
+ */
+const ASK_MANY_FROM = 8
+const ASK_MANY_SPREAD = 5
 
 /** What a connection asks of its epoch. */
 export interface ConnectionOwner {
@@ -21,7 +31,18 @@ export interface ConnectionOwner {
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
   readonly publisher: Publisher
+  /** Where others find the connection. */
+  readonly place: TokenPlace
+  /** Its answer is left to others. */
+  deferred(connection: Connection): void
+  /** Whether the server takes leave: what would go on for ever is to end. */
+  readonly leaving: boolean
+  /** What clients of WebSockets are asked by in this turn. */
+  readonly probe: Probe
 }
+
+/** How often it is looked whether the client has read everything, where only Mongrel2's credits tell, in milliseconds. */
+const SETTLE_INTERVAL = 20
 
 /** A request that has not been answered in full, as its connection sees it. */
 export interface OpenExchange {
@@ -30,6 +51,10 @@ export interface OpenExchange {
   begin(): void
   /** It will not be answered any more. */
   abort(reason: DOMException): void
+  /** It was left to others, and is not looked after any more. */
+  forsake(): void
+  /** The server takes leave: an answer that would go on for ever is to end. */
+  goAway(): void
 }
 
 /** A body that comes in messages of its own, as its connection sees it. */
@@ -56,12 +81,14 @@ export interface StreamedBody extends IncomingBody {
   drainFurther(): void
 }
 
-/** What takes the frames of a WebSocket, as its connection sees it. */
+/** What takes the frames of a WebSocket, or the messages of a message socket, as its connection sees it. */
 export interface IncomingFrames {
+  /** The kind of message that belongs to it. */
+  readonly takes: 'frame' | 'socket'
   /** A frame came. */
   receive(message: Message): void
   /** What was written goes out now, and what is written now with it, at its end. */
-  publishing(): void
+  publishing(now: number): void
   /** No more will come, nor can any be sent. */
   lost(): void
   /** Takes leave of the client; resolves when it has answered, or is not waited for. */
@@ -82,14 +109,23 @@ export class Connection {
   deaf = false
   /** Whether it is gone, by either side's will: nothing can be written any more. */
   gone = false
+  /** Whether its answer is left to others: it is kept alive, and nothing is said. */
+  deferred = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
-  /** Its WebSocket, from the handshake on: all that comes now are frames. */
+  /** Its WebSocket, from the handshake on, or its message socket: all that comes now are frames, or messages. */
   frames: IncomingFrames | undefined
+  /**
+   * What Mongrel2 makes of what is written to a message socket, one by one: neither joined with others nor cut. Undefined where it
+   * is a stream of bytes, as everywhere else.
+   */
+  encoding: 'base64' | 'raw' | undefined
   readonly #owner: ConnectionOwner
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
   #outbox: Uint8Array[] = []
+  /** Whether all of it is shared: others may get the very same. */
+  #shared = true
   #waiting = 0
   #position = 0
   #closing = false
@@ -131,8 +167,13 @@ export class Connection {
 
   /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
   get needsMessages(): boolean {
-    if (this.frames !== undefined || this.gone) return false
+    if (this.frames !== undefined || this.gone || this.deferred) return false
     return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
+  }
+
+  /** Whether something of it is for us to finish. */
+  get unfinished(): boolean {
+    return this.busy && !this.deferred
   }
 
   /** How many bytes have been written since it was made, published or not. */
@@ -141,8 +182,8 @@ export class Connection {
   }
 
   /** How many of them have not been delivered, as far as can be known. */
-  undelivered(): number {
-    return this.#waiting + this.pacing.undelivered(performance.now())
+  undelivered(now: number = performance.now()): number {
+    return this.#waiting + this.pacing.undelivered(now)
   }
 
   /** Whether something waits to be published. */
@@ -150,9 +191,15 @@ export class Connection {
     return this.#waiting > 0
   }
 
-  /** Whether it is worth asking the client what it has read. */
-  get wantsProbe(): boolean {
-    return this.pacing.wantsProbe(this.#waiting, performance.now())
+  /** What to ask the client by what it has read; undefined where that is not worth it. */
+  probe(now: number): Probe | undefined {
+    const from = this.#shared ? ASK_MANY_FROM + (this.id % ASK_MANY_SPREAD) : ASK_FROM
+    return this.pacing.wantsProbe(this.#waiting, from, now) ? this.#owner.probe : undefined
+  }
+
+  /** Whether what would go on for ever is to end. */
+  get leaving(): boolean {
+    return this.#owner.leaving
   }
 
   /** The client has read all up to this position. */
@@ -223,6 +270,7 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
+    this.deferred = false
     if (reusable) {
       this.advance()
       this.#releaseHeld()
@@ -242,8 +290,49 @@ export class Connection {
     else this.#releaseHeld()
   }
 
+  /** Makes a token by which others can write to it, once. */
+  token(use: Pick<Token, 'kind' | 'deadline' | 'method' | 'http10'>): string {
+    const { recvSpec, life } = this.#owner.place
+    const flowControl = this.pacing.mode === 'credits'
+    return renderToken({ ...use, recvSpec, life, sender: this.sender, id: this.id, madeAt: Date.now(), flowControl })
+  }
+
+  /** Makes a token by which others can write to it as often as they like, beside us. */
+  sharedToken(kind: TokenKind): string {
+    this.pacing.share()
+    return this.token({ kind, deadline: 0, method: '', http10: false })
+  }
+
+  /** Whether an exchange is the one whose turn it is. */
+  isFirst(exchange: OpenExchange): boolean {
+    return this.#exchanges[0] === exchange
+  }
+
+  /** Resolves when nothing is on its way to the client any more, as far as can be known: what others send cannot be too much, nor overtake it. */
+  async settled(): Promise<void> {
+    for (let now = performance.now(); !this.gone && !this.#isSettled(now); now = performance.now()) {
+      await delay(Math.max(1, (this.pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
+    }
+  }
+
+  /** Leaves the answer of the first exchange to others. Those behind it will not be answered. */
+  defer(exchange: OpenExchange): void {
+    this.deferred = true
+    this.#exchanges.shift()
+    this.#abortAll(
+      new DOMException('the connection is closed by the answer to a request before this one', 'AbortError'),
+    )
+    this.#exchanges.push(exchange)
+    this.#owner.deferred(this)
+  }
+
+  /** Leaves it to others for good. */
+  forsake(): void {
+    for (const exchange of this.#exchanges) exchange.forsake()
+  }
+
   /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
-  probe(): void {
+  findOut(): void {
     if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
   }
 
@@ -255,11 +344,26 @@ export class Connection {
 
   /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
   write(bytes: Uint8Array): void {
-    if (this.gone || this.#closing || bytes.length === 0) return
-    this.#outbox.push(bytes)
-    this.#waiting += bytes.length
-    this.#position += bytes.length
-    this.#touch()
+    if (this.#append(bytes)) this.#shared = false
+  }
+
+  /**
+   * Queues bytes that others get, too. Where nothing else waits and all of it may go, it is published in one reply for all whose queues
+   * hold the same buffers.
+   */
+  writeShared(bytes: Uint8Array): void {
+    this.#append(bytes)
+  }
+
+  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
+  async goAway(): Promise<void> {
+    for (const exchange of [...this.#exchanges]) exchange.goAway()
+    await this.frames?.goAway()
+  }
+
+  /** How many bytes Mongrel2 makes of some. */
+  sizeOf({ length }: Uint8Array): number {
+    return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
   }
 
   /** Resolves when more may be written; undefined when it may be at once. */
@@ -311,16 +415,18 @@ export class Connection {
   }
 
   /** Appends what may go out now, as replies; called at the end of a turn. */
-  take(replies: Reply[], now: number): number {
+  take(replies: ReplyBatch, now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
     let bytes = 0
     while (this.#waiting > 0 && !this.gone) {
-      if (this.pacing.allowance(this.#waiting, this.#isComplete(), now) <= 0) break
-      this.frames?.publishing()
-      const size = this.pacing.allowance(this.#waiting, this.#isComplete(), now)
-      replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
+      if (this.#allowance(now) <= 0) break
+      this.frames?.publishing(now)
+      const size = this.#allowance(now)
+      if (this.#shared && size === this.#waiting && !this.#closing) {
+        replies.share(this.sender, this.id, this.#cut(size))
+      } else replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
       this.pacing.published(size, now)
       bytes += size
     }
@@ -328,6 +434,16 @@ export class Connection {
     else if (this.#closing && !this.gone) this.#takeLast(replies, now)
     if (this.#waiting < this.pacing.waitingLimit) this.#makeRoom()
     return bytes
+  }
+
+  #append(bytes: Uint8Array): boolean {
+    if (this.gone || this.#closing || bytes.length === 0) return false
+    const size = this.sizeOf(bytes)
+    this.#outbox.push(bytes)
+    this.#waiting += size
+    this.#position += size
+    this.#touch()
+    return true
   }
 
   #abortAll(reason: DOMException): void {
@@ -349,7 +465,7 @@ export class Connection {
   }
 
   /** Takes the reply that closes the connection. */
-  #takeLast(replies: Reply[], now: number): void {
+  #takeLast(replies: ReplyBatch, now: number): void {
     const unread = this.upload?.streamed === true
     if (unread) {
       if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
@@ -362,6 +478,17 @@ export class Connection {
     else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
     this.#end()
     this.#owner.closed(this)
+  }
+
+  /** The bytes of the next message. */
+  #allowance(now: number): number {
+    if (this.encoding === undefined) return this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+    const size = this.sizeOf(this.#outbox[0] as Uint8Array)
+    return this.pacing.allowance(size, true, now) >= size ? size : 0
+  }
+
+  #isSettled(now: number): boolean {
+    return this.#waiting === 0 && this.pacing.settled(now)
   }
 
   #isComplete(): boolean {
@@ -417,11 +544,15 @@ export class Connection {
   /** Takes exactly so many bytes off the outbox. */
   #cut(size: number): Uint8Array[] {
     this.#waiting -= size
+    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
     if (this.#waiting === 0) {
       const all = this.#outbox
       this.#outbox = []
+      this.#shared = true
       return all
     }
+    // What is left begins amid something.
+    this.#shared = false
     const pieces: Uint8Array[] = []
     let taken = 0
     let count = 0

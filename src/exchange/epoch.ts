@@ -1,10 +1,9 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import type { LinkEpoch, Publisher } from '../link/link.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
-import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
-import { type Control, type Reply, renderControl } from '../wire/reply.ts'
+import { type Control, renderControl } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
@@ -20,6 +19,9 @@ import {
   type Pacing,
   type PacingMode,
 } from './pacing.ts'
+import { ReplyBatch } from './reply-batch.ts'
+import type { TokenPlace } from './token.ts'
+import { Probe } from './websocket/probe.ts'
 
 /** How often connections that need no memory are forgotten, in milliseconds. */
 const SWEEP_INTERVAL = 1000
@@ -38,7 +40,16 @@ export interface EpochSettings extends EstimateSettings {
   readonly maxPipelined: number
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request. */
   readonly keepAliveInterval: number
+  readonly place: TokenPlace
+  /** Connections that a reply may name: Mongrel2's `limits.handler_targets`. */
+  readonly handlerTargets: number
   readonly logger: Logger
+}
+
+/** When a connection whose answer is left to others is asked for, in milliseconds of `performance.now()`. */
+interface Absence {
+  readonly since: number
+  askAt: number
 }
 
 /**
@@ -47,6 +58,7 @@ export interface EpochSettings extends EstimateSettings {
  */
 export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly publisher: Publisher
+  readonly place: TokenPlace
   readonly #prefix: string
   readonly #intake: Intake
   readonly #application: Application
@@ -58,6 +70,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
+  readonly #deferred = new Map<Connection, Absence>()
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
   #sweeper: NodeJS.Timeout | undefined
@@ -69,6 +82,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #newest = -1
   #lost = false
   #leaving = false
+  /** Whether notices still come: without anybody who pulls, one that cannot be sent keeps Mongrel2 from reading replies. */
+  #hears = true
+  #probe: Probe | undefined
+  #probes = 0
 
   /**
    * @param prefix What Mongrel2 subscribed to.
@@ -85,6 +102,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     observer?: ConnectionObserver,
   ) {
     this.publisher = publisher
+    this.place = settings.place
     this.#prefix = prefix
     this.#settings = settings
     this.#flowControl = settings.flowControl
@@ -100,6 +118,15 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** Connections that state is kept for. */
   get connections(): number {
     return this.#connections.size
+  }
+
+  get leaving(): boolean {
+    return this.#leaving
+  }
+
+  get probe(): Probe {
+    this.#probe ??= new Probe(++this.#probes)
+    return this.#probe
   }
 
   /** How the connections that state is kept for are paced. */
@@ -148,6 +175,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
   refuseUploads(): void {
+    this.#hears = false
     for (const connection of this.#connections.values()) {
       connection.upload?.refuse(503, 'The server is stopping')
       connection.upload = undefined
@@ -172,10 +200,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#flowControl = true
   }
 
-  /** Takes leave of the clients of WebSockets, and opens no more; resolves when they have answered. */
+  /** Takes leave of the clients of WebSockets, opens no more, and ends what would go on for ever; resolves when they have answered. */
   async goAway(): Promise<void> {
     this.#leaving = true
-    const farewells = [...this.#connections.values()].map((connection) => connection.frames?.goAway())
+    const farewells = [...this.#connections.values()].map((connection) => connection.goAway())
     await Promise.all(farewells)
   }
 
@@ -194,9 +222,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     }
   }
 
-  /** Closes the connections that still wait for an answer or the rest of one. */
+  /** Closes the connections that still wait for an answer or the rest of one from here. */
   cutBusy(): void {
-    for (const connection of this.#connections.values()) if (connection.busy) connection.cut()
+    for (const connection of this.#connections.values()) {
+      if (connection.unfinished) connection.cut()
+      else connection.forsake()
+    }
     this.flush()
   }
 
@@ -211,6 +242,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#closed.add(connection.id, performance.now())
   }
 
+  deferred(connection: Connection): void {
+    const now = performance.now()
+    this.#deferred.set(connection, { since: now, askAt: now + SWEEP_INTERVAL })
+    this.#observer?.deferred(connection.id)
+  }
+
   /** Publishes what the connections have to say, all of it together. */
   flush(): void {
     clearImmediate(this.#turn)
@@ -218,15 +255,17 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (this.#lost) return
     const touched = this.#touched
     this.#touched = []
-    const replies: Reply[] = []
+    const batch = new ReplyBatch(this.#settings.handlerTargets)
     const { counters } = this.#application
     const now = performance.now()
     for (const connection of touched) {
-      const bytes = connection.take(replies, now)
+      const bytes = connection.take(batch, now)
       counters.bytesOut += bytes
       if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
       if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
     }
+    this.#probe = undefined
+    const replies = batch.finish()
     counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
     if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
@@ -239,7 +278,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   #isBusy(): boolean {
-    for (const connection of this.#connections.values()) if (connection.busy) return true
+    for (const connection of this.#connections.values()) if (connection.unfinished) return true
     return false
   }
 
@@ -252,7 +291,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, balance)
-    if (connection?.frames !== undefined && kind === 'frame') return connection.frames.receive(message)
+    if (connection?.frames?.takes === kind) return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection, kind)
@@ -267,17 +306,31 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       case 'handshake':
         if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
         return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
+      case 'socket':
+        // Who spoke HTTP and was not answered yet would find our messages amid the answer.
+        if (!this.#leaving && !connection.busy && this.#intake.acceptSocket(message, connection)) {
+          // It waits for no answer: whatever becomes of us, it must not get one.
+          this.#observer?.answering(connection.id)
+          return
+        }
+        return this.#refuse(connection)
       default:
-        // Frames without a handshake of ours, and sockets that are not HTTP: there is nothing to answer but the end.
-        this.#application.counters.rejected++
-        connection.close()
+        this.#refuse(connection)
     }
+  }
+
+  /** Frames without a handshake of ours, and sockets that nobody speaks to: there is nothing to answer but the end. */
+  #refuse(connection: Connection): void {
+    this.#application.counters.rejected++
+    connection.close()
   }
 
   /** A notice is never answered: a reply to a connection that is gone brings another. */
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
     const credits = message.headers.own('DOWNLOAD_CREDITS')
+    // Message sockets are not told when they begin.
+    if (credits !== undefined) this.#learnFlowControl()
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
     } else if (credits !== undefined) connection.credit(Number(credits))
@@ -303,13 +356,42 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
-      connection.probe()
+      connection.findOut()
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }
-    const replies = [...renderControls(open, { 'keep-alive': true }), ...renderControls(unsettled, { credits: 0 })]
+    const { handlerTargets } = this.#settings
+    this.#control([
+      ...renderControls(open, { 'keep-alive': true }, handlerTargets),
+      ...renderControls(unsettled, { credits: 0 }, handlerTargets),
+    ])
+  }
+
+  /**
+   * Others' answers end connections without a word to us, but a reply to one that is gone brings a notice: each is asked for when it has
+   * been away for twice as long as the last time.
+   */
+  #askForDeferred(now: number): void {
+    const asked: Connection[] = []
+    for (const [connection, absence] of this.#deferred) {
+      if (!connection.deferred || connection.gone) this.#deferred.delete(connection)
+      else if (this.#hears && now >= absence.askAt) {
+        asked.push(connection)
+        absence.askAt = now + (now - absence.since)
+      }
+    }
+    this.#control(renderControls(asked, { 'keep-alive': true }, this.#settings.handlerTargets))
+  }
+
+  #control(replies: Buffer[]): void {
     this.#application.counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
+  }
+
+  #learnFlowControl(): void {
+    if (this.#flowControl) return
+    this.#flowControl = true
+    this.#observer?.flowControl()
   }
 
   /** The message's connection; undefined for one that we have closed. */
@@ -326,10 +408,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
-    if (headers.own('DOWNLOAD_CREDITS') !== undefined && !this.#flowControl) {
-      this.#flowControl = true
-      this.#observer?.flowControl()
-    }
+    if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#learnFlowControl()
     // Where somebody else deals, another may have published for a connection that is new here.
     const fresh = this.#observer === undefined && connectionId > this.#newest
     const pacing = this.#createPacing(balance, fresh)
@@ -374,6 +453,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** Forgets the connections of which nothing has to be remembered. */
   sweep(): void {
     const now = performance.now()
+    this.#askForDeferred(now)
     for (const connection of this.#connections.values()) {
       if (!connection.isIdle(now)) continue
       this.#connections.delete(connection.id)
@@ -396,8 +476,8 @@ function isUploadPart({ headers }: Message): boolean {
   return headers.own('UPLOAD_STREAM') !== undefined && headers.own('METHOD') === undefined
 }
 
-/** Renders what is to be said to connections, up to 128 in a reply. */
-function renderControls(connections: readonly Connection[], control: Control): Buffer[] {
+/** Renders what is to be said to connections, so many in a reply. */
+function renderControls(connections: readonly Connection[], control: Control, targets: number): Buffer[] {
   const bySender = new Map<string, number[]>()
   for (const { sender, id } of connections) {
     const ids = bySender.get(sender)
@@ -406,8 +486,8 @@ function renderControls(connections: readonly Connection[], control: Control): B
   }
   const replies: Buffer[] = []
   for (const [sender, ids] of bySender) {
-    for (let at = 0; at < ids.length; at += HANDLER_TARGETS) {
-      replies.push(renderControl(sender, ids.slice(at, at + HANDLER_TARGETS), control))
+    for (let at = 0; at < ids.length; at += targets) {
+      replies.push(renderControl(sender, ids.slice(at, at + targets), control))
     }
   }
   return replies

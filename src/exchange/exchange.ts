@@ -1,12 +1,15 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
+import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
 import type { RequestFacts } from './facts.ts'
+import { cutWhenStuck } from './patience.ts'
 import { createResponse, plainResponseOf } from './platform/light-response.ts'
+import type { RequestOwner } from './request.ts'
 import {
-  type BodyReader,
-  cancelReader,
+  cancelBody,
   discardBody,
+  type OpenBody,
   type ResponseSink,
   type Sent,
   sendPlain,
@@ -15,7 +18,7 @@ import {
 import type { Handshake } from './websocket/handshake.ts'
 
 /** One request and its response on a connection. */
-export class Exchange implements ResponseSink {
+export class Exchange implements ResponseSink, RequestOwner {
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger
@@ -27,9 +30,14 @@ export class Exchange implements ResponseSink {
   #aborted = false
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
-  #reader: BodyReader | undefined
+  #body: OpenBody | undefined
+  #whenLeaving: (() => void) | undefined
   /** The handshake that it may accept. */
   #handshake: Handshake | undefined
+  /** Resolves when it is its turn, for somebody who wants to leave its answer to others. */
+  #turn: Deferred<void> | undefined
+  #deferral: PendingDeferral | undefined
+  #deferralTimer: NodeJS.Timeout | undefined
 
   /** @param finished Called once, when the response was handed over in full or given up. */
   constructor(connection: Connection, facts: RequestFacts, logger: Logger, finished: () => void) {
@@ -97,6 +105,25 @@ export class Exchange implements ResponseSink {
     this.makeLast()
   }
 
+  /** Says that the answer comes from elsewhere, when the handler returns the response of what this resolves to. */
+  async defer(options: DeferOptions): Promise<Deferral> {
+    const timeout = timeoutOf(options)
+    if (this.#turn !== undefined) throw notDeferrable('it was deferred before')
+    if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
+    if (this.#connection.upload !== undefined) throw notDeferrable('its body has to be read to its end before')
+    // Others close the connection, whoever answers first.
+    this.makeLast()
+    this.#turn = deferred()
+    if (this.#connection.isFirst(this)) this.#turn.resolve()
+    await this.#turn.promise
+    await this.#connection.settled()
+    if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
+    const { method, http10 } = this.#facts
+    const token = this.#connection.token({ kind: 'request', deadline: Date.now() + timeout, method, http10 })
+    this.#deferral = new PendingDeferral(token, timeout)
+    return this.#deferral
+  }
+
   /** Gives it its response, and makes it the last. */
   refuse(response: Response): void {
     this.makeLast()
@@ -105,8 +132,10 @@ export class Exchange implements ResponseSink {
 
   /** It is its turn: sends the response once it is there. */
   begin(): void {
+    this.#turn?.resolve()
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
+    if (this.#deferral?.accepts(this.#response)) return this.#leaveTo(this.#deferral)
     if (this.#handshake?.accepts(this.#response)) return this.#switch(this.#handshake, this.#response)
     this.#handshake?.reject()
     const plain = plainResponseOf(this.#response)
@@ -117,12 +146,22 @@ export class Exchange implements ResponseSink {
 
   /** Nobody waits for the response any more. */
   abort(reason: DOMException): void {
+    if (this.#deferralTimer !== undefined) {
+      this.forsake()
+      this.abortSignal(reason)
+    }
     if (this.#aborted || this.#ended) return
     this.#aborted = true
+    this.#turn?.reject(reason)
     this.abortSignal(reason)
-    if (this.#reader !== undefined) cancelReader(this.#reader, reason)
+    if (this.#body !== undefined) cancelBody(this.#body, reason)
     else if (this.#response !== undefined && !this.#begun) discardBody(this.#response, reason)
     if (!this.#begun) this.#end()
+  }
+
+  forsake(): void {
+    clearTimeout(this.#deferralTimer)
+    this.#deferralTimer = undefined
   }
 
   /** Tells the handler that there is no sense in going on. */
@@ -131,12 +170,44 @@ export class Exchange implements ResponseSink {
     this.#controller?.abort(reason)
   }
 
+  whenLeaving(action: () => void): void {
+    this.#whenLeaving = action
+    if (this.#connection.leaving) action()
+  }
+
+  goAway(): void {
+    this.#whenLeaving?.()
+  }
+
   write(bytes: Uint8Array): void {
     if (!this.#aborted) this.#connection.write(bytes)
   }
 
+  writeShared(bytes: Uint8Array): void {
+    if (!this.#aborted) this.#connection.writeShared(bytes)
+  }
+
+  undelivered(now: number): number {
+    return this.#connection.undelivered(now)
+  }
+
   writable(): Promise<void> | undefined {
     return this.#connection.writable()
+  }
+
+  /** The answer comes from elsewhere, or in time it is that there was none. */
+  #leaveTo({ timeout }: PendingDeferral): void {
+    this.#handshake?.reject()
+    this.#end()
+    this.#connection.defer(this)
+    this.#deferralTimer = setTimeout(() => {
+      this.forsake()
+      this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
+      const late = plainResponseOf(createResponse('Gateway Timeout', { status: 504 }))
+      if (late !== undefined) sendPlain(late, this.#facts, this)
+      this.abortSignal(new DOMException(`no answer came within ${timeout} ms`, 'TimeoutError'))
+      this.#connection.finish(this, false)
+    }, timeout).unref()
   }
 
   /** The connection is a WebSocket's from now on. */
@@ -151,17 +222,18 @@ export class Exchange implements ResponseSink {
     this.#finish(await this.#sendOr500(response))
   }
 
-  #finish({ reusable, fault }: Sent): void {
+  #finish({ reusable, fault, slow = false }: Sent): void {
     if (fault !== undefined && !this.#aborted) {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
     this.#end()
     this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
+    if (slow) cutWhenStuck(this.#connection)
   }
 
   async #sendOr500(response: Response): Promise<Sent> {
-    const reading = (reader: BodyReader) => {
-      this.#reader = reader
+    const reading = (body: OpenBody) => {
+      this.#body = body
     }
     try {
       return await sendResponse(response, this.#facts, this, reading)

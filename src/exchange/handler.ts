@@ -1,3 +1,5 @@
+import type { DeferOptions, Deferral } from './deferral.ts'
+
 /**
  * What users write: a fetch handler as the Fetch standard's Request and Response make it, called with what Mongrel2 says
  * about the request and a context, as Hono, itty-router and the WinterTC runtimes do.
@@ -27,6 +29,17 @@ export interface MessageInfo {
   readonly headers: Readonly<Record<string, string>>
   /** The file that Mongrel2 stored the body in; there only for bodies that it did. */
   readonly upload?: UploadInfo
+  /**
+   * Leaves the answer to somebody else, in this process or another: `reply(token, response)` of `createReplier` gives it, as long as
+   * the handler returns `response`. The connection is closed after it.
+   *
+   * Resolves when the client has got the answers to what it asked before on the same connection. `request.signal` is aborted when the
+   * client leaves or the time is over, and some time after the answer was given, of which nothing else is heard.
+   *
+   * @throws Mongrel2Error `not_deferrable` when it was answered or deferred before, or when its body has not arrived in full;
+   * `invalid_option`. DOMException `AbortError` when the client leaves before.
+   */
+  defer(options?: DeferOptions): Promise<Deferral>
 }
 
 /** A body that Mongrel2 has stored in a file (`upload.temp_store`). */

@@ -6,6 +6,8 @@ import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf, isStored } from './framing.ts'
 import { LazyMessageInfo } from './message-info.ts'
+import type { MessageHandlers } from './messages/handlers.ts'
+import { MessageSocket } from './messages/socket.ts'
 import { type Origin, originOf, type TrustProxy } from './origin.ts'
 import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
 import { createResponse } from './platform/light-response.ts'
@@ -32,9 +34,11 @@ export interface IntakeSettings {
   readonly shared: boolean
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
-  /** Bytes of messages that may wait for the client of a WebSocket. */
+  /** Bytes of messages that may wait for the client of a socket. */
   readonly maxBufferedBytes: number
   readonly onUploadStart: UploadStartHook | undefined
+  /** What takes JSON and XML messages. */
+  readonly messages: MessageHandlers | undefined
   /** Whether the globals are replaced, so that everything knows light objects. */
   readonly overrideGlobalObjects: boolean
   readonly logger: Logger
@@ -137,9 +141,24 @@ export class Intake {
     const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings.maxBufferedBytes)
     exchange.offer(handshake)
     connection.frames = handshake
-    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined)
+    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)
     registerHandshake(handshake, request, mongrel2)
     this.#application.run(exchange, request, { mongrel2 })
+  }
+
+  /**
+   * Takes the first message of a message socket.
+   *
+   * @returns false when nobody is there for it.
+   */
+  acceptSocket(message: Message, connection: Connection): boolean {
+    const { messages } = this.#settings
+    if (messages === undefined || this.#stopping) return false
+    const socket = new MessageSocket(message, connection, messages, this.#settings)
+    connection.frames = socket
+    connection.deaf = true
+    socket.begin(message)
+    return true
   }
 
   /** Opens an exchange for a message. */
@@ -191,7 +210,7 @@ export class Intake {
   #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
     const release = upload === undefined ? undefined : () => upload.release()
     const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
-    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info) }
+    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info, exchange) }
     if (request !== undefined) this.#application.run(exchange, request, env, release)
     else if (release !== undefined) this.#application.inBackground(release())
   }
@@ -249,7 +268,7 @@ export class Intake {
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined) }
+      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined, exchange) }
       if (request !== undefined) return this.#application.run(exchange, request, env, drain)
     }
     this.#application.inBackground(exchange.ended.then(drain))

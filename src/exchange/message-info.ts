@@ -1,6 +1,12 @@
 import type { Message } from '../wire/message.ts'
+import type { DeferOptions, Deferral } from './deferral.ts'
 import type { MessageInfo, UploadInfo } from './handler.ts'
 import type { Origin } from './origin.ts'
+
+/** Whose answer can be left to others. */
+interface Deferrable {
+  defer(options: DeferOptions): Promise<Deferral>
+}
 
 /** What Mongrel2 says about a request; most handlers never ask for its headers, so these are put together when they do. */
 export class LazyMessageInfo implements MessageInfo {
@@ -12,9 +18,10 @@ export class LazyMessageInfo implements MessageInfo {
   readonly version: string
   declare readonly upload?: UploadInfo
   readonly #message: Message
+  readonly #exchange: Deferrable
   #headers: Readonly<Record<string, string>> | undefined
 
-  constructor(message: Message, origin: Origin, upload: UploadInfo | undefined) {
+  constructor(message: Message, origin: Origin, upload: UploadInfo | undefined, exchange: Deferrable) {
     this.sender = message.sender
     this.connectionId = message.connectionId
     this.pattern = message.headers.own('PATTERN') ?? ''
@@ -23,6 +30,7 @@ export class LazyMessageInfo implements MessageInfo {
     this.version = message.headers.own('VERSION') ?? ''
     if (upload !== undefined) this.upload = upload
     this.#message = message
+    this.#exchange = exchange
   }
 
   get headers(): Readonly<Record<string, string>> {
@@ -30,8 +38,12 @@ export class LazyMessageInfo implements MessageInfo {
     return this.#headers
   }
 
+  defer(options: DeferOptions = {}): Promise<Deferral> {
+    return this.#exchange.defer(options)
+  }
+
   /** All of it, as `JSON.stringify` asks for it. */
-  toJSON(): MessageInfo {
+  toJSON(): Omit<MessageInfo, 'defer'> {
     return { ...this, headers: this.headers }
   }
 }

@@ -34,8 +34,9 @@ export interface Pacing {
    * Whether it is worth asking the client itself what it has read, which a WebSocket can.
    *
    * @param waiting Bytes that wait to be published.
+   * @param from Messages that may be outstanding before it is.
    */
-  wantsProbe(waiting: number, now: number): boolean
+  wantsProbe(waiting: number, from: number, now: number): boolean
   /** The client has read so many of the bytes that were published. */
   acknowledged(bytes: number): void
   /** Bytes that were published and have not been delivered, as far as can be known. */
@@ -46,6 +47,8 @@ export interface Pacing {
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as can be known: nothing has to be remembered. */
   settled(now: number): boolean
+  /** Others may send to the connection from now on, too: some places are left to them. */
+  share(): void
   /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
   readonly balance: number
   /** Whether Mongrel2 may have ended the connection because its client reads more slowly than was reckoned with. */
@@ -98,7 +101,10 @@ export class CreditPacing implements Pacing {
   undelivered(): number {
     return this.#outstanding
   }
+
   pipelines(): void {}
+
+  share(): void {}
 
   retryAt(): undefined {
     return undefined
@@ -131,12 +137,14 @@ const DELIVERY_TIME = 200
 const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
 const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
+/** How many of these are left to others, who write to a socket by its token. */
+export const FOREIGN_MESSAGES = 4
 /** From so many messages outstanding on, each next one has to carry more, so that few messages carry much. */
 const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
 /** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
-const ASK_FROM = 4
+export const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
 interface OutstandingMessage {
@@ -165,20 +173,23 @@ export class EstimatePacing implements Pacing {
   /** Bytes published since this was made. */
   protected total = 0
   readonly #bytesPerMillisecond: number
+  #messages: number
   /** When the slowest client has everything. */
   #idleAt = 0
   /** Bytes and messages published since the client asked with nothing under way. */
   #bytesSinceAsked = 0
   #messagesSinceAsked = 0
 
-  constructor(settings: EstimateSettings) {
+  /** @param messages How many may be outstanding. */
+  constructor(settings: EstimateSettings, messages = MESSAGES) {
+    this.#messages = messages
     this.waitingLimit = settings.maxBufferedBytes
     this.#bytesPerMillisecond = settings.minClientRate / 1000
   }
 
   allowance(waiting: number, complete: boolean, now: number): number {
     const count = this.count(now)
-    if (count >= MESSAGES) return 0
+    if (count >= this.#messages) return 0
     if (complete || count < SPARING_FROM || waiting >= this.waitingLimit) return waiting
     return waiting >= SPARING_SIZE * 2 ** (count - SPARING_FROM) ? waiting : 0
   }
@@ -212,8 +223,9 @@ export class EstimatePacing implements Pacing {
     this.#forget()
   }
 
-  wantsProbe(waiting: number, now: number): boolean {
-    return this.count(now) >= ASK_FROM || waiting + this.undelivered(now) > SOCKET_BUFFERS
+  wantsProbe(waiting: number, from: number, now: number): boolean {
+    // At the latest with the last place: what has to wait until one is free is asked no more.
+    return this.count(now) >= Math.min(from, this.#messages - 1) || waiting + this.undelivered(now) > SOCKET_BUFFERS
   }
 
   acknowledged(bytes: number): void {
@@ -236,6 +248,10 @@ export class EstimatePacing implements Pacing {
     }
     this.outstanding.unshift(...doubtful)
     this.#takenAsRead = []
+  }
+
+  share(): void {
+    this.#messages = MESSAGES - FOREIGN_MESSAGES
   }
 
   retryAt(now: number): number | undefined {

@@ -1,10 +1,22 @@
 import type { Message } from '../wire/message.ts'
 import { PlatformRequest } from './platform/constructors.ts'
-import { createLightRequest, initOf, lightRequestsPass, type RequestSource } from './platform/light-request.ts'
+import {
+  createLightRequest,
+  initOf,
+  lightRequestsPass,
+  type RequestSource,
+  sourceOfLight,
+} from './platform/light-request.ts'
 
 /** Where a request's signal comes from, made only when somebody looks at it. */
 export interface SignalSource {
   readonly signal: AbortSignal
+}
+
+/** What a request belongs to: its exchange. */
+export interface RequestOwner extends SignalSource {
+  /** Has something done when the server takes leave, at once if it does already. What was said before does not hold any more. */
+  whenLeaving(action: () => void): void
 }
 
 /** What a message says about a Request. */
@@ -14,7 +26,7 @@ export class MessageSource implements RequestSource {
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null
   readonly #message: Message
   readonly #keepUploadHeaders: boolean
-  readonly #signalSource: SignalSource
+  readonly owner: RequestOwner
 
   /**
    * @param url The whole URL, as the platform would write it.
@@ -27,18 +39,18 @@ export class MessageSource implements RequestSource {
     url: string,
     body: Uint8Array | ReadableStream<Uint8Array> | null,
     keepUploadHeaders: boolean,
-    signalSource: SignalSource,
+    owner: RequestOwner,
   ) {
     this.method = method
     this.url = url
     this.body = method === 'GET' || method === 'HEAD' ? null : body
     this.#message = message
     this.#keepUploadHeaders = keepUploadHeaders
-    this.#signalSource = signalSource
+    this.owner = owner
   }
 
   get signal(): AbortSignal {
-    return this.#signalSource.signal
+    return this.owner.signal
   }
 
   headers(): Headers {
@@ -69,6 +81,10 @@ class IncomingRequest extends RequestClass {
     this.#source = source
   }
 
+  static sourceOf(request: object): RequestSource | undefined {
+    return #source in request ? request.#source : undefined
+  }
+
   get method(): string {
     return this.#source.method
   }
@@ -86,4 +102,10 @@ class IncomingRequest extends RequestClass {
  */
 export function createRequest(source: RequestSource, light: boolean): Request {
   return light || lightRequestsPass ? createLightRequest(source) : new IncomingRequest(source)
+}
+
+/** What a request that a handler was called with belongs to; undefined for any other, such as one that was made from it. */
+export function ownerOf(request: Request): RequestOwner | undefined {
+  const source = IncomingRequest.sourceOf(request) ?? sourceOfLight(request)
+  return source instanceof MessageSource ? source.owner : undefined
 }

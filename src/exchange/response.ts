@@ -6,11 +6,14 @@ import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http
 import { listItems, type RequestFacts } from './facts.ts'
 import { PlatformResponse } from './platform/constructors.ts'
 import { type PlainResponse, plainResponseOf } from './platform/light-response.ts'
+import { type EventSink, type EventStream, eventStreamOf } from './topic/event-stream.ts'
 import { isUpgradeResponse } from './websocket/upgrade-response.ts'
 
 /** Where a response's bytes go. */
-export interface ResponseSink {
+export interface ResponseSink extends EventSink {
   write(bytes: Uint8Array): void
+  /** Has something done when the server takes leave. */
+  whenLeaving(action: () => void): void
   /** Resolves when more may be written; undefined when it may be at once. */
   writable(): Promise<void> | undefined
   /** Whether the response was given up: it must not look complete. */
@@ -95,17 +98,28 @@ export interface Sent {
   readonly reusable: boolean
   /** What went wrong after the head was out; the client finds out by the connection's end. */
   readonly fault?: Error
+  /** Whether its client has been found too slow: what it does not take soon is cut off. */
+  readonly slow?: boolean
 }
 
-/** The body of a response, which can be given up from outside. */
-export type BodyReader = ReadableStreamDefaultReader<Uint8Array>
+/** The body of a response under way, which can be given up from outside. */
+export interface OpenBody {
+  cancel(reason?: unknown): Promise<void>
+}
+
+type BodyReader = ReadableStreamDefaultReader<Uint8Array>
 
 /**
  * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and it is for `sendResponse`.
  * One long text, written once: `render, plain response` of the micro-benchmarks pays for it.
  */
 export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: ResponseSink): Sent | undefined {
-  const { status, statusText, fields, body } = plain
+  const { status, statusText, fields, body, rendered } = plain
+  const shared = rendered !== undefined && facts.persistent && !facts.http10 && facts.method !== 'HEAD'
+  if (shared && rendered.bytes !== undefined) {
+    sink.writeShared(rendered.bytes)
+    return { reusable: true }
+  }
   if (NULL_BODY_STATUS.has(status) || body instanceof Blob) return undefined
   const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
   let head = `HTTP/1.1 ${status} ${statusText || (STATUS_CODES[status] ?? '')}\r\n`
@@ -119,7 +133,11 @@ export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: Respo
   if (body !== null || facts.method !== 'HEAD') head += `content-length: ${length}\r\n`
   if (!facts.persistent) head += 'connection: close\r\n'
   else if (facts.http10) head += 'connection: keep-alive\r\n'
-  sink.write(joinResponse(`${head}\r\n`, facts.method === 'HEAD' ? null : body, length))
+  const bytes = joinResponse(`${head}\r\n`, facts.method === 'HEAD' ? null : body, length)
+  if (shared) {
+    rendered.bytes = bytes
+    sink.writeShared(bytes)
+  } else sink.write(bytes)
   return { reusable: facts.persistent }
 }
 
@@ -128,14 +146,14 @@ export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: Respo
  * by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
  *
  * @param response One that `checkResponse` let through.
- * @param reading Told the body's reader, so that it can be cancelled when the client leaves.
+ * @param reading Told what is read, so that it can be cancelled when the client leaves.
  * @throws What the body's stream fails with before the head was sent; then nothing was.
  */
 export async function sendResponse(
   response: Response,
   facts: RequestFacts,
   sink: ResponseSink,
-  reading: (reader: BodyReader) => void,
+  reading: (body: OpenBody) => void,
 ): Promise<Sent> {
   if (isUpgradeResponse(response)) {
     throw new Mongrel2Error(
@@ -163,12 +181,18 @@ export async function sendResponse(
     return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : { reusable: persistent }
   }
 
+  const events = facts.http10 || facts.method === 'HEAD' ? undefined : eventStreamOf(response.body)
+  if (events !== undefined && givenLength === undefined) {
+    reading(events)
+    writeHead([['transfer-encoding', 'chunked']], persistent)
+    return await sendEvents(events, sink, persistent)
+  }
   const reader = response.body.getReader() as BodyReader
   reading(reader)
   const body = new BodyChunks(reader)
   const length = givenLength ?? (await body.peekLength())
   if (facts.method === 'HEAD') {
-    cancelReader(reader)
+    cancelBody(reader)
     return writeHead(lengthField(length), persistent)
   }
   if (length !== undefined) {
@@ -308,6 +332,13 @@ async function sendChunked(body: BodyChunks, sink: ResponseSink): Promise<void> 
   sink.write(LAST_CHUNK)
 }
 
+async function sendEvents(events: EventStream, sink: ResponseSink, persistent: boolean): Promise<Sent> {
+  sink.whenLeaving(() => events.end())
+  const slow = (await events.writeTo(sink)) === 'slow'
+  sink.write(LAST_CHUNK)
+  return slow ? { reusable: false, slow } : { reusable: persistent }
+}
+
 /** A body's chunks, of which the first may be looked at before the head goes out. */
 class BodyChunks {
   readonly #reader: BodyReader
@@ -343,7 +374,7 @@ class BodyChunks {
   }
 
   cancel(reason: Error): void {
-    cancelReader(this.#reader, reason)
+    cancelBody(this.#reader, reason)
   }
 
   /** Begins to read the next chunk; what becomes of it is for `next`. */
@@ -376,6 +407,6 @@ export function discardBody(response: Response, reason?: unknown): void {
 }
 
 /** Gives up a body that is being read; not awaited, since its source decides when it is done with it. */
-export function cancelReader(reader: BodyReader, reason?: unknown): void {
-  reader.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
+export function cancelBody(body: OpenBody, reason?: unknown): void {
+  body.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
 }

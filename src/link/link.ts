@@ -4,6 +4,7 @@ import { describeError, type Logger } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { Reply } from '../wire/reply.ts'
 import type { Endpoint } from './endpoint.ts'
+import { lifeOf } from './life.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
 /** Where replies go. */
@@ -30,8 +31,9 @@ export interface LinkEpoch {
  * Begins an epoch, before its first message.
  *
  * @param prefix What Mongrel2 subscribed to, its `recv_ident`: no reply arrives whose SENDER begins otherwise.
+ * @param life What others on this machine may know that life by, if by anything (`lifeOf`).
  */
-export type BeginEpoch = (publisher: Publisher, prefix: string) => LinkEpoch
+export type BeginEpoch = (publisher: Publisher, prefix: string, life: string | undefined) => LinkEpoch
 
 /** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
 const RETRY_FIRST = 50
@@ -124,12 +126,16 @@ export class Link {
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
   async #live(found: () => void): Promise<void> {
-    const publisher = this.#transport.createPublisher(this.#endpoint.recvSpec, this.#identity, this.#report)
+    const { recvSpec } = this.#endpoint
+    const before = lifeOf(recvSpec)
+    const publisher = this.#transport.createPublisher(recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
     try {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
-      const begun = this.#begin(publisher, prefix)
+      const life = lifeOf(recvSpec)
+      // Where there were two, it cannot be told which of them we are connected to.
+      const begun = this.#begin(publisher, prefix, before === undefined || life === before ? life : undefined)
       epoch = begun
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
       const source = this.#transport.createSource(

@@ -19,3 +19,8 @@ export function renderHead(status: number, reason: string, fields: readonly Head
 export function renderChunkSize(size: number): Buffer {
   return Buffer.from(size.toString(16) + CRLF, 'latin1')
 }
+
+/** Renders a chunk: its size, its data and what follows it. */
+export function renderChunk(data: Uint8Array): Buffer {
+  return Buffer.concat([renderChunkSize(data.length), data, CHUNK_END])
+}

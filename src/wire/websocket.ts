@@ -17,6 +17,8 @@ export const CLOSE_CODE = {
   policyViolation: 1008,
   tooBig: 1009,
   internalError: 1011,
+  /** Registered with IANA since. */
+  tryAgainLater: 1013,
 } as const
 
 /** Bytes that a control frame's payload may have. */

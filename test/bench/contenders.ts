@@ -25,6 +25,7 @@ export interface Contender {
 }
 
 const SMALL = ['hello', 'echo', 'headers'] as const
+const FAN_OUT = ['fanout', 'smallFanout'] as const
 
 /** Who is compared, in the order in which they take their turns. */
 export const CONTENDERS = {
@@ -59,6 +60,9 @@ export const CONTENDERS = {
   credits: mongrel2Fetch('mongrel2-fetch, flow control', ['download'], {}, { flowControl: true }),
   'control-port': mongrel2Fetch('mongrel2-fetch, control port', ['download'], {}, {}, true),
   'upload-file': mongrel2Fetch('mongrel2-fetch, stored in a file', ['upload'], {}, { uploads: 'file' }),
+  ws: { title: 'ws', workloads: FAN_OUT, start: nodeServer('ws.mjs') },
+  topic: topic('mongrel2-fetch, a Topic'),
+  'topic-credits': topic('mongrel2-fetch, a Topic, flow control', { flowControl: true }),
   'upload-stream': mongrel2Fetch('mongrel2-fetch, upload.stream', ['upload'], {}, { uploads: 'stream' }),
 } satisfies Record<string, Contender>
 
@@ -66,6 +70,8 @@ export type ContenderName = keyof typeof CONTENDERS
 
 /** Requests are not logged, as by nginx. */
 const SETTINGS = { 'disable.access_logging': 1 }
+/** With more connections than `superpoll.max_fd / superpoll.hot_dividend` every reply waits for up to half a second. */
+const MANY_CONNECTIONS = { 'superpoll.max_fd': 20_000, 'superpoll.hot_dividend': 2 }
 
 function nodeServer(script: string, options = {}) {
   return ({ node }: Place): Promise<Running> =>
@@ -107,6 +113,20 @@ function startC({ directory }: Place): Promise<Running> {
     const handler = await use(startCHandler(directory, front.endpoint))
     return { origin: `http://127.0.0.1:${front.port}`, handler, front }
   })
+}
+
+function topic(title: string, mongrel2: Mongrel2TestOptions = {}): Contender {
+  return {
+    title,
+    workloads: FAN_OUT,
+    start: ({ node }) =>
+      startAll(async (use) => {
+        const settings = { ...SETTINGS, ...MANY_CONNECTIONS }
+        const front = await use(startMongrel2({ protocol: 'tnetstring', ...mongrel2, settings }))
+        const handler = await use(startServer(node, 'topic.mjs', { zeromq: front.endpoint }))
+        return { origin: `http://127.0.0.1:${front.port}`, handler, front }
+      }),
+  }
 }
 
 /**

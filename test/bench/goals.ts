@@ -145,6 +145,14 @@ export const GOALS: readonly Goal[] = [
     atLeast: 0.9,
   },
   {
+    text: 'CPU for a message of 100 bytes to 5,000 WebSockets, against ws',
+    workload: 'fanout',
+    metric: 'messageCpu',
+    contender: 'topic',
+    against: 'ws',
+    atMost: 0.2,
+  },
+  {
     text: '6. MiB that 10,000 idle connections add to the handler’s process',
     workload: 'idle',
     metric: 'memory',

@@ -5,6 +5,9 @@ export const METRICS = {
   p99: { title: 'p99, ms', digits: 2 },
   p50: { title: 'p50, ms', digits: 2 },
   memory: { title: 'memory added, MiB', digits: 1 },
+  messageCpu: { title: 'server CPU, ms/message', digits: 1 },
+  messageFrontCpu: { title: 'front CPU, ms/message', digits: 1 },
+  heard: { title: 'heard by all after, ms', digits: 0 },
   cpu: { title: 'handler CPU, µs/request', digits: 1 },
   frontCpu: { title: 'front CPU, µs/request', digits: 1 },
 } as const

@@ -77,7 +77,14 @@ const jsonHeaders = JSON.stringify(headers)
 const json = messageOf(`${jsonHeaders.length}:${jsonHeaders},`)
 const tnetstrings = messageOf(renderTnetstring(new Map(Object.entries(headers))).toString('latin1'))
 const { signal } = new AbortController()
-const sink: ResponseSink = { write: () => {}, writable: () => undefined, aborted: false }
+const sink: ResponseSink = {
+  write: () => {},
+  writeShared: () => {},
+  writable: () => undefined,
+  undelivered: () => 0,
+  whenLeaving: () => {},
+  aborted: false,
+}
 const facts = { method: 'GET', http10: false, persistent: true }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
@@ -195,5 +202,8 @@ function requestOf(bytes: Buffer, light: boolean): Request {
   const message = parseMessage(bytes)
   const { headers } = message
   const url = urlOf('http', headers.first('host') ?? '', headers.own('URI') ?? '')
-  return createRequest(new MessageSource(message, headers.own('METHOD') ?? '', url, null, false, { signal }), light)
+  return createRequest(
+    new MessageSource(message, headers.own('METHOD') ?? '', url, null, false, { signal, whenLeaving: () => {} }),
+    light,
+  )
 }

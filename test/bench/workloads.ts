@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openAudience } from './audience.ts'
 import type { Place } from './contenders.ts'
 import { askAtRate, askInARow } from './h2load.ts'
 import { addedByIdleConnections } from './idle-connections.ts'
@@ -32,6 +34,9 @@ const MIB = 1024 * 1024
 const LARGE = 100 * MIB
 const IN_A_ROW = 5
 const IDLE_CONNECTIONS = 10_000
+/** Bytes of a message to many, and milliseconds between two. */
+const MESSAGE_SIZE = 100
+const PAUSE = 200
 const ECHO = JSON.stringify({
   list: Array.from({ length: 9 }, (_, n) => ({ n, text: 'x'.repeat(92) })),
   end: 'x'.repeat(15),
@@ -93,6 +98,8 @@ export const WORKLOADS = {
       return await measureLarge(running, `${running.origin}/upload`, body)
     },
   },
+  fanout: fanOut(5000, 10, 25),
+  smallFanout: fanOut(300, 5, 10),
   idle: {
     title: `${IDLE_CONNECTIONS.toLocaleString('en')} idle connections`,
     check: (running) => expectAnswer(running, hello, 'Hello World'),
@@ -105,11 +112,15 @@ export const WORKLOADS = {
 
 export type WorkloadName = keyof typeof WORKLOADS
 
+/** Workloads of a quick run, which are measured in one go. */
+export const QUICK_GROUP: readonly WorkloadName[] = ['hello', 'echo', 'headers', 'smallFanout']
+
 /** Workloads that are measured in one go, with the same processes; each group waits for the one before it. */
 export const GROUPS: readonly (readonly WorkloadName[])[] = [
   ['hello', 'echo', 'headers'],
   ['latency'],
   ['download', 'upload'],
+  ['fanout'],
   ['idle'],
 ]
 
@@ -125,6 +136,42 @@ async function measureLarge(running: Running, url: string, body?: string): Promi
   const before = usage(running)
   const seconds = await askInARow(url, IN_A_ROW, body)
   return { throughput: (IN_A_ROW * LARGE) / MIB / seconds, ...perRequest(before, usage(running), IN_A_ROW) }
+}
+
+/**
+ * @param audience Clients.
+ * @param first Messages before anything is counted.
+ * @param messages Those that are.
+ */
+function fanOut(audience: number, first: number, messages: number): Workload {
+  return {
+    title: `A message of ${MESSAGE_SIZE} bytes to ${audience.toLocaleString('en')} WebSockets`,
+    check: (running) => expectAnswer(running, hello, '0'),
+    measure: (running) => measureFanOut(running, audience, first, messages),
+  }
+}
+
+async function measureFanOut(running: Running, audience: number, first: number, messages: number): Promise<Measures> {
+  await using clients = await openAudience(running, audience)
+  await expectAnswer(running, hello, String(audience))
+  let waited = 0
+  const send = async (count: number) => {
+    for (let n = 0; n < count; n++) {
+      const text = `${n} of ${count} `.padEnd(MESSAGE_SIZE, '.')
+      const path = `/send?text=${encodeURIComponent(text)}`
+      const begun = performance.now()
+      await clients.hear(text, () => expectAnswer(running, { path }, String(audience)))
+      waited += performance.now() - begun
+      await sleep(PAUSE)
+    }
+  }
+  await send(first)
+  waited = 0
+  const before = usage(running)
+  await send(messages)
+  const { cpu = 0, frontCpu } = perRequest(before, usage(running), messages)
+  const measures = { messageCpu: cpu / 1000, heard: waited / messages }
+  return frontCpu === undefined ? measures : { ...measures, messageFrontCpu: frontCpu / 1000 }
 }
 
 interface Usage {

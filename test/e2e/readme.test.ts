@@ -48,7 +48,11 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'AutoRouter()': ['/hello/world', '"Hello, world!"'],
   'request.method} from': ['/', 'GET from 127.0.0.1\n'],
   'Hello twice': ['/', 'Hello twice'],
-  'upgradeWebSocket(request': ['/', 'This is a WebSocket.\n'],
+  'upgradeWebSocket(request, {': ['/', 'This is a WebSocket.\n'],
+  'clock.stream(request)': ['/', 'The time is at /ticks.\n'],
+  'room.add(socket)': ['/', 'A room for WebSockets.\n'],
+  'messages: {': ['/', 'HTTP goes here.\n'],
+  'env.mongrel2.defer(': ['/', 'Done elsewhere'],
   'serveWithWorkers({': ['/', 'Hello from a worker'],
   'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
 }
@@ -58,8 +62,14 @@ const WORKER_APP = 'worker-app.ts'
 
 /** Where a program has a WebSocket, which sends back what it gets, and what it says before. */
 const SOCKETS: Record<string, [path: string, greetings: string[]]> = {
-  'upgradeWebSocket(request': ['/', []],
+  'upgradeWebSocket(request, {': ['/', []],
+  'room.add(socket)': ['/', []],
   'upgradeWebSocket(() =>': ['/echo', ['Hello!']],
+}
+
+/** Where a program has a stream of events, and what the first one is. */
+const STREAMS: Record<string, [path: string, event: RegExp]> = {
+  'clock.stream(request)': ['/ticks', /^event: tick\ndata: \d{4}-\d\d-\d\dT\S+Z\n\n$/],
 }
 
 /** The programs that need no Mongrel2, found by a piece of their code, and what one prints or answers at its port 6767. */
@@ -148,6 +158,13 @@ describe('The snippets', () => {
     for (const [piece, [socketPath, greetings]] of Object.entries(SOCKETS)) {
       if (!code.includes(piece)) continue
       expect(await messagesOf(`ws://127.0.0.1:${mongrel2.port}${socketPath}`, 'echo')).toEqual([...greetings, 'echo'])
+    }
+    for (const [piece, [streamPath, event]] of Object.entries(STREAMS)) {
+      if (!code.includes(piece)) continue
+      const stream = await fetch(`http://127.0.0.1:${mongrel2.port}${streamPath}`)
+      const reader = stream.body?.getReader()
+      expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toMatch(event)
+      await reader?.cancel()
     }
   })
 

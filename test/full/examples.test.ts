@@ -24,7 +24,7 @@ import { freePort } from '../support/free-port.ts'
 
 const CONF = readFileSync('examples/mongrel2.conf', 'utf8')
 const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
-const EXAMPLES = ['hello-hono', 'itty', 'plain', 'testapp', 'upload'] as const
+const EXAMPLES = ['clock-sse', 'hello-hono', 'itty', 'jobs/server', 'plain', 'testapp', 'upload'] as const
 
 let directory: string
 let mongrel2: ChildProcess
@@ -64,7 +64,7 @@ describe('examples/mongrel2.conf', () => {
   })
 
   it.each(EXAMPLES)('has the Handlers that %s.ts connects to by default', (name) => {
-    const endpoints = readFileSync(`examples/${name}.ts`, 'utf8').match(/tcp:[^']+/g)
+    const endpoints = readFileSync(`examples/${name}.ts`, 'utf8').match(/tcp:[^',]+,tcp:[^']+/g)
     expect(endpoints).not.toBeNull()
     for (const endpoint of endpoints ?? []) {
       const [sendSpec, recvSpec] = endpoint.split(',')
@@ -107,6 +107,37 @@ describe('examples/hello-hono.ts', () => {
   })
 })
 
+describe('examples/clock-sse.ts', () => {
+  it('has one stream of ticks for any number of clients, which its end ends', async () => {
+    example = await start('clock-sse')
+    const bodies = await Promise.all(
+      Array.from({ length: 3 }, async () => {
+        const response = await fetch(`${origin}/ticks`)
+        expect(response.headers.get('content-type')).toBe('text/event-stream')
+        return response.body
+      }),
+    )
+    const texts = bodies.map(() => '')
+    const ended = Promise.all(
+      bodies.map(async (body, n) => {
+        for await (const chunk of body ?? []) texts[n] += Buffer.from(chunk).toString()
+      }),
+    )
+    await expect.poll(() => texts.every((text) => text.split('\n\n').length > 2)).toBe(true)
+    expect(texts[0]).toMatch(/^id: (\S+Z)\nevent: tick\ndata: \{"now":"\1","clients":3\}\n\n/)
+    expect(await example.stop('SIGTERM')).toEqual({ code: 0, stderr: '' })
+    await ended
+  })
+
+  it('has a page with a script that parses', async () => {
+    example = await start('clock-sse')
+    const script = /<script>([\s\S]*)<\/script>/.exec(await (await fetch(origin)).text())?.[1]
+    expect(script).toContain("new EventSource('/ticks')")
+    expect(() => new Script(String(script))).not.toThrow()
+    expect((await fetch(`${origin}/nothing`)).status).toBe(404)
+  })
+})
+
 describe('examples/itty.ts', () => {
   it('answers with JSON and reads it', async () => {
     example = await start('itty')
@@ -116,6 +147,33 @@ describe('examples/itty.ts', () => {
     expect(await (await sum([1, 2, 3.5])).json()).toEqual({ sum: 6.5 })
     expect((await sum({})).status).toBe(400)
     expect((await fetch(`${origin}/nothing`)).status).toBe(404)
+  })
+})
+
+describe('examples/jobs/server.ts', () => {
+  it('lets a process of its own answer, again and again', async () => {
+    example = await start('jobs/server')
+    const answers: { worker: number }[] = []
+    await expect
+      .poll(async () => {
+        // Until the worker has come, there is none.
+        const response = await fetch(`${origin}/primes?below=1000000`)
+        if (response.status === 200) answers.push((await response.json()) as { worker: number })
+        return response.status
+      })
+      .toBe(200)
+    for (const below of [0, 3, 100])
+      answers.push((await (await fetch(`${origin}/primes?below=${below}`)).json()) as { worker: number })
+    const worker = answers[0]?.worker
+    expect(answers).toEqual([
+      { below: 1_000_000, primes: 78_498, worker },
+      { below: 0, primes: 0, worker },
+      { below: 3, primes: 1, worker },
+      { below: 100, primes: 25, worker },
+    ])
+    expect((await fetch(`${origin}/primes?below=many`)).status).toBe(400)
+    expect(await example.stop('SIGTERM')).toEqual({ code: 0, stderr: '' })
+    await expect.poll(() => isAlive(worker ?? 0)).toBe(false)
   })
 })
 
@@ -227,6 +285,7 @@ async function start(name: (typeof EXAMPLES)[number], tsx = ['--import', 'tsx'])
       ...process.env,
       ZEROMQ: `ipc://${directory}/run/9999,ipc://${directory}/run/9998`,
       ZEROMQ_TNET: `ipc://${directory}/run/9997,ipc://${directory}/run/9996`,
+      JOBS: `ipc://${directory}/run/jobs`,
       CHROOT: directory,
     },
   })
@@ -248,6 +307,14 @@ async function start(name: (typeof EXAMPLES)[number], tsx = ['--import', 'tsx'])
     }
   }
   throw new Error(`examples/${name}.ts did not start: ${stdout}${(await ended).stderr}`)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
 }
 
 /** Loads a configuration into a directory's config.sqlite; what m2sh said. */

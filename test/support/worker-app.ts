@@ -2,18 +2,24 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import type { LoadedApp } from '../../src/cluster/worker/config.ts'
-import { upgradeWebSocket } from '../../src/index.ts'
+import { type JsonMessage, type MessageConnection, type Mongrel2Env, Topic, upgradeWebSocket } from '../../src/index.ts'
 
 /** The app of the tests with workers. `data` may say that it does not load, or name a file without which it does not. */
 export default function load(data: unknown): LoadedApp {
   if (data === 'not today') throw new Error(data)
   if (typeof data === 'string' && !existsSync(data)) process.exit(7)
-  return { handler: { fetch } }
+  return { handler: { fetch }, options: { messages: { json } } }
+}
+
+/** Says its process, and what it was told to; as many bytes as base64 does not fill up. */
+function json({ data }: JsonMessage, connection: MessageConnection): void {
+  connection.send(`${process.pid} ${(data as { say: string }).say}`.padEnd(30))
 }
 
 const leaked: Buffer[] = []
+let token = ''
 
-async function fetch(request: Request): Promise<Response> {
+async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
   const url = new URL(request.url)
   switch (url.pathname) {
     case '/worker':
@@ -45,6 +51,17 @@ async function fetch(request: Request): Promise<Response> {
       return new Response(bytes(Number(url.searchParams.get('size'))))
     case '/socket':
       return socketOf(request)
+    case '/defer': {
+      const deferral = await env.mongrel2.defer()
+      token = deferral.token
+      return deferral.response
+    }
+    case '/token':
+      return new Response(token)
+    case '/topic':
+      return memberOf(request)
+    case '/topic/events':
+      return new Topic('everybody').stream(request)
     case '/echo':
       return new Response(await request.arrayBuffer())
     default:
@@ -61,6 +78,20 @@ function socketOf(request: Request): Response {
   const { socket, response } = upgradeWebSocket(request)
   socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
   socket.onmessage = ({ data }) => socket.send(data)
+  return response
+}
+
+const everybody = new Topic('everybody')
+
+/** A member of a topic, who says its worker's name, and to all what it is told. */
+function memberOf(request: Request): Response {
+  const { socket, response } = upgradeWebSocket(request)
+  socket.binaryType = 'arraybuffer'
+  socket.onopen = () => socket.send(`${process.pid}.${threadId}`)
+  socket.onmessage = ({ data }) => {
+    if (!(data instanceof Blob)) everybody.send(data, { event: 'told' })
+  }
+  everybody.add(socket)
   return response
 }
 

@@ -45,6 +45,7 @@ describe('defaults', () => {
       maxBufferedBytes: 8 * 1024 * 1024,
       minClientRate: 16 * 1024,
       keepAliveInterval: 45_000,
+      handlerTargets: 128,
       uploadWindow: 256 * 1024,
       host: 'localhost',
       trustProxy: false,
@@ -68,7 +69,7 @@ describe('defaults', () => {
     const undefinedOptions = Object.fromEntries(
       ['chroot', 'uploads', 'flowControl', 'maxInFlight', 'maxQueued', 'host', 'trustProxy', 'requestTimeout']
         .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
-        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link', 'shared')
+        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link', 'shared', 'handlerTargets')
         .map((name) => [name, undefined]),
     )
     const { identity: _one, ...given } = check(undefinedOptions)
@@ -246,6 +247,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['maxBufferedBytes', 1_073_741_825, BUFFERED, '1073741825'],
     ['minClientRate', 0, COUNT, '0'],
     ['keepAliveInterval', 0, 'an integer from 1 to 2147483647', '0'],
+    ['handlerTargets', 0, 'an integer from 1 to 65535', '0'],
     ['uploadWindow', 1023, 'an integer from 1024 to 1073741824', '1023'],
     ['host', '', HOST, '""'],
     ['host', 'http://example.org', HOST, '"http://example.org"'],

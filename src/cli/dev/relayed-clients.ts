@@ -1,7 +1,7 @@
 import { v4 } from 'uuid'
 import { type EndingConnection, Endings } from '../../cluster/endings.ts'
-import { Attachment } from '../../cluster/worker/attachment.ts'
 import { kindOf } from '../../exchange/kind.ts'
+import { Attachment } from '../../link/attachment.ts'
 import { zeromq } from '../../link/zeromq/transport.ts'
 import type { Logger } from '../../log.ts'
 import { MalformedError } from '../../wire/malformed.ts'

@@ -4,11 +4,13 @@ import type { ConnectionObserver } from '../../exchange/connection-observer.ts'
 import { Epoch } from '../../exchange/epoch.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Intake } from '../../exchange/intake.ts'
+import { connectTopics, deliverHere } from '../../exchange/topic/named-topics.ts'
 import type { Publisher } from '../../link/link.ts'
 import type { Settings } from '../../options.ts'
 import { parseEnvelope } from '../../wire/message.ts'
 import type { ConnectionReport } from '../dealing.ts'
 import { type DealtHead, type News, type Order, type ReportRecord, renderReport } from '../frames.ts'
+import { parseTopicFrame, renderTopicFrame } from '../topic-frames.ts'
 import type { Emission } from './emission.ts'
 
 /** How often connections are forgotten when the slot is to be left, in milliseconds. */
@@ -22,6 +24,8 @@ const REPORT_DELAY = 1
 export interface Uplink {
   emit(emission: Emission): void
   tell(news: News): void
+  /** Passes on a message of a topic with a name. */
+  relay(frame: Buffer): void
   /** Whether more waits for an epoch's Mongrel2 than is good. */
   isFull(epoch: number): boolean
   drained(epoch: number): Promise<void>
@@ -51,6 +55,11 @@ export class Core {
     this.#slot = slot
     this.#uplink = uplink
     this.#application = new Application(settings)
+    connectTopics({
+      subscribe: (topic) => uplink.tell({ news: 'subscribed', slot, topic }),
+      unsubscribe: (topic) => uplink.tell({ news: 'unsubscribed', slot, topic }),
+      publish: (name, message) => uplink.relay(renderTopicFrame(slot, { name, message })),
+    })
     this.#intakes = settings.endpoints.map(({ uploads }) => new Intake({ ...settings, uploads }, this.#application))
   }
 
@@ -91,6 +100,12 @@ export class Core {
     this.#report()
   }
 
+  /** Takes a message of a topic that another slot has sent. */
+  takeTopicMessage(frame: Buffer): void {
+    const { name, message } = parseTopicFrame(frame)
+    deliverHere(name, message)
+  }
+
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */
   async stop(timeout: number): Promise<void> {
     const late = delay(timeout)
@@ -129,15 +144,16 @@ export class Core {
     this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
   }
 
-  #begin({ link, epoch: number, prefix, flowControl }: Order & { order: 'begin' }): void {
+  #begin({ link, epoch: number, prefix, life, flowControl }: Order & { order: 'begin' }): void {
     const endpoint = this.#settings.endpoints[link]
     const intake = this.#intakes[link]
     if (endpoint === undefined || intake === undefined) return
-    const { controlPort } = endpoint
+    const { controlPort, recvSpec } = endpoint
+    const place = { recvSpec, life }
     const epoch = new Epoch(
       this.#publisher(number),
       prefix,
-      { ...this.#settings, flowControl: endpoint.flowControl || flowControl },
+      { ...this.#settings, flowControl: endpoint.flowControl || flowControl, place },
       intake,
       this.#application,
       controlPort === undefined ? undefined : this.#uplink.feedback(number, controlPort),
@@ -165,6 +181,11 @@ export class Core {
     return {
       answering: (id) => this.#before.push({ link, epoch, id, report: 'answering' }),
       idle: (id) => after(id, 'idle'),
+      // Its client is not to get a 502 from now on, whatever becomes of this process.
+      deferred: (id) => {
+        this.#before.push({ link, epoch, id, report: 'deferred' })
+        this.#report()
+      },
       closed: (id) => after(id, 'closed'),
       forgotten: (id) => after(id, 'forgotten'),
       flowControl: () => this.#uplink.tell({ news: 'flowControl', link, epoch }),

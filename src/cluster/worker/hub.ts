@@ -1,5 +1,6 @@
 import { type Deferred, deferred } from '../../deferred.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
+import { Attachment } from '../../link/attachment.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { describeError, type Logger } from '../../log.ts'
@@ -14,7 +15,7 @@ import {
   parseOrder,
   renderJson,
 } from '../frames.ts'
-import { Attachment } from './attachment.ts'
+import { isTopicFrame, topicSlotOf } from '../topic-frames.ts'
 import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
@@ -32,6 +33,7 @@ const REPORT_DELAY = 1
 /** A slot, wherever it runs. */
 interface SlotHandle {
   take(head: DealtHead, message: Buffer): void
+  takeTopicMessage(frame: Buffer): void
   obey(order: Order): void
   lose(epoch: number): void
   stop(timeout: number): Promise<void>
@@ -142,6 +144,7 @@ export class Hub {
     this.#head = undefined
     if (head !== undefined) this.#slots[head.slot]?.take(head, frame)
     else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
+    else if (isTopicFrame(frame)) this.#slots[topicSlotOf(frame)]?.takeTopicMessage(frame)
     else this.#obey(parseOrder(frame))
   }
 
@@ -185,6 +188,7 @@ export class Hub {
     return {
       emit: (emission) => this.#emit(emission),
       tell: (news) => this.#tell(news),
+      relay: (frame) => this.#write(frame),
       isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
       drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
       feedback: (epoch, spec) => this.#controlPort(epoch, spec),

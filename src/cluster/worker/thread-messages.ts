@@ -11,6 +11,8 @@ export type ToThread =
   /** A message that was dealt. */
   | { readonly head: DealtHead; readonly message: Uint8Array<ArrayBuffer> }
   | { readonly order: Order }
+  /** A message of a topic, as a frame. */
+  | { readonly topic: Uint8Array<ArrayBuffer> }
   /** An epoch's Mongrel2 cannot be reached any more. */
   | { readonly lost: number }
   | { readonly stop: number }
@@ -37,6 +39,7 @@ export type FromThread =
   | { readonly loaded: true }
   | { readonly failed: string }
   | { readonly news: string }
+  | { readonly topic: Uint8Array<ArrayBuffer> }
   | { readonly stopped: true }
   | ThreadEmission
   | ControlPortQuestion

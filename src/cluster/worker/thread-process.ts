@@ -45,6 +45,10 @@ const uplink: Uplink = {
     say({ before: own(before), publication: joined, after: own(after) }, transfer)
   },
   tell: (news) => say({ news: JSON.stringify(news) }),
+  relay(frame) {
+    const own = new Uint8Array(frame)
+    say({ topic: own }, [own.buffer])
+  },
   isFull: (epoch) => (underway.get(epoch) ?? 0) > FULL_AT,
   async drained(epoch) {
     if ((underway.get(epoch) ?? 0) === 0) return
@@ -68,6 +72,7 @@ const core = new Core(await load(), slot, uplink)
 port.on('message', (message: ToThread) => {
   if ('head' in message) core.take(message.head, Buffer.from(message.message.buffer))
   else if ('order' in message) core.obey(message.order)
+  else if ('topic' in message) core.takeTopicMessage(Buffer.from(message.topic.buffer))
   else if ('lost' in message) {
     core.lose(message.lost)
     taken(message.lost, underway.get(message.lost) ?? 0)

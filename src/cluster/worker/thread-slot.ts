@@ -43,6 +43,11 @@ export class ThreadSlot {
     this.#say({ head, message: own }, [own.buffer])
   }
 
+  takeTopicMessage(frame: Buffer): void {
+    const own = new Uint8Array(frame)
+    this.#say({ topic: own }, [own.buffer])
+  }
+
   obey(order: Order): void {
     this.#say({ order })
   }
@@ -66,6 +71,7 @@ export class ThreadSlot {
     if ('loaded' in message) this.#loaded.resolve()
     else if ('failed' in message) this.#loaded.reject(new Mongrel2Error('load_failed', message.failed))
     else if ('news' in message) this.#uplink.tell(parseNews(Buffer.from(message.news)))
+    else if ('topic' in message) this.#uplink.relay(bufferOf(message.topic))
     else if ('stopped' in message) this.#stopped.resolve()
     else if ('question' in message) void this.#ask(message)
     else this.#emit(message)

@@ -40,6 +40,10 @@ class LightRequest {
     return typeof value === 'object' && value !== null && #source in value
   }
 
+  static sourceOf(request: LightRequest): RequestSource {
+    return request.#source
+  }
+
   /** The real one behind an instance, in step with the headers that were handed out. */
   static realOf(request: LightRequest): Request {
     const headers = request.#headers
@@ -119,6 +123,11 @@ export function initOf({ method, body }: RequestSource, headers: Headers): Reque
 /** The real Request behind a light one; any other value as it is. */
 export function unwrapRequest<Value>(value: Value): Value | Request {
   return LightRequest.isLight(value) ? LightRequest.realOf(value) : value
+}
+
+/** What a light Request is made of; undefined for any other value. */
+export function sourceOfLight(value: unknown): RequestSource | undefined {
+  return LightRequest.isLight(value) ? LightRequest.sourceOf(value) : undefined
 }
 
 /** Whether the platform's own functions take a light Request for one of theirs: where it keeps its state in symbols. */

@@ -9,6 +9,8 @@ export interface PlainResponse {
   /** Names in lower case, each once but `set-cookie`. */
   readonly fields: readonly HeaderField[]
   readonly body: string | Uint8Array | Blob | null
+  /** There for responses that many get: what one of them was sent as. */
+  readonly rendered?: { bytes?: Buffer }
 }
 
 const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
@@ -73,7 +75,9 @@ export class LightResponse {
   static plainOf(response: LightResponse): PlainResponse | undefined {
     const parts = response.#parts
     if (response.#real !== undefined || parts === undefined) return undefined
-    return response.#headers === undefined ? parts : { ...parts, fields: [...response.#headers] }
+    if (response.#headers === undefined) return parts
+    const { status, statusText, body } = parts
+    return { status, statusText, fields: [...response.#headers], body }
   }
 
   get status(): number {
@@ -110,6 +114,18 @@ function asResponse(response: LightResponse): Response {
 /** Makes a light Response. */
 export function createResponse(...parameters: ConstructorParameters<typeof Response>): Response {
   return asResponse(new LightResponse(...parameters))
+}
+
+/** Makes a function that makes light Responses which are all the same: as long as nobody changes them, they are sent as the same bytes. */
+export function createSharedResponse(body: string | Uint8Array, type: string): () => Response {
+  const parts: PlainResponse = {
+    status: 200,
+    statusText: '',
+    fields: [['content-type', type]],
+    body,
+    rendered: {},
+  }
+  return () => asResponse(new LightResponse(undefined, undefined, parts))
 }
 
 /** What a response was made of, if it is light and its body is nobody else's. */

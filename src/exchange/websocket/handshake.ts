@@ -25,6 +25,7 @@ export interface WebSocketUpgrade {
 
 /** A client's handshake until it is answered. Frames that come before that are kept. */
 export class Handshake implements IncomingFrames {
+  readonly takes = 'frame'
   readonly #request: HandshakeRequest
   readonly #url: string
   readonly #connection: Connection
@@ -75,6 +76,11 @@ export class Handshake implements IncomingFrames {
     })
     this.#socket = socket
     return { socket, response: this.#responseOf(settings, socket) }
+  }
+
+  /** What it was upgraded to. */
+  get session(): Session | undefined {
+    return this.#session
   }
 
   /** Whether a response is the one that accepts it, or was made of that. */

@@ -12,22 +12,21 @@ import {
 } from '../../wire/websocket.ts'
 import { WebSocketFault } from '../../wire/websocket-fault.ts'
 import type { Connection, IncomingFrames } from '../connection.ts'
+import { cutWhenStuck } from '../patience.ts'
+import { SendLedger } from '../send-ledger.ts'
+import type { SharedMessage } from '../topic/shared-message.ts'
+import type { Audience, Budget, Subscriber } from '../topic/subscriber.ts'
 import type { CloseEventInit } from './events.ts'
 import type { PerMessageDeflate } from './permessage-deflate.ts'
-import { SendLedger } from './send-ledger.ts'
+import { Probe } from './probe.ts'
 import { TaskChain } from './task-chain.ts'
 
-/** How long the client's close frame is waited for after ours, in milliseconds, and again while it still takes what was sent before. */
-const CLOSING_TIMEOUT = 10_000
 /** Bytes of messages that may wait to be decompressed, beside the one that is: the client sends them quicker than we can. */
 const MOST_INCOMING = 16 * 1024 * 1024
 /** Bytes of pongs that may wait, beside the messages: a client that pings without reading is no client. */
 const MOST_PONG_BYTES = 256 * 1024
 /** What a message costs while it waits, however short it is. */
 const MESSAGE_COST = 512
-/** A ping's payload is a position in the connection's bytes. */
-const POSITION_BYTES = 6
-const PING_FRAME_BYTES = 2 + POSITION_BYTES
 
 /** The states of a WebSocket by the standard's numbers. */
 export const READY_STATE = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
@@ -54,7 +53,8 @@ export interface SessionSettings {
 }
 
 /** One WebSocket on one connection: what its client and its user say, by the rules of RFC 6455. */
-export class Session implements IncomingFrames {
+export class Session implements IncomingFrames, Subscriber {
+  readonly takes = 'frame'
   readonly #connection: Connection
   readonly #settings: SessionSettings
   readonly #deflate: PerMessageDeflate | undefined
@@ -63,6 +63,7 @@ export class Session implements IncomingFrames {
   readonly #outgoing = new TaskChain()
   readonly #ledger = new SendLedger()
   #state: ReadyState = READY_STATE.CONNECTING
+  #token: string | undefined
   /** Bytes of messages that wait to be decompressed. */
   #incomingBytes = 0
   /** Bytes of messages that are not frames yet. */
@@ -73,12 +74,14 @@ export class Session implements IncomingFrames {
   #saying: CloseStatus | undefined
   /** Whether our close frame was written: no frame follows it. */
   #said = false
-  /** Where in the connection's bytes the ping ends that has not been answered. */
-  #probed: number | undefined
+  /** The ping that has not been answered, and where in the connection's bytes it ends. */
+  #probed: { readonly number: number; readonly position: number } | undefined
   /** When the client was heard, in milliseconds of `performance.now()`. */
   #heard = 0
   #idleTimer: NodeJS.Timeout | undefined
-  #closingTimer: NodeJS.Timeout | undefined
+  #stopWaiting: (() => void) | undefined
+  /** Those that it gets messages with. */
+  #audiences: Set<Audience> | undefined
   #whenClosed: (() => void) | undefined
 
   constructor(
@@ -99,9 +102,18 @@ export class Session implements IncomingFrames {
 
   /** Bytes of messages that have not been delivered, as far as can be known, headers of frames left out. */
   get bufferedAmount(): number {
-    if (this.#state === READY_STATE.CLOSED) return this.#unsent
+    return this.#state === READY_STATE.CLOSED ? this.#unsent : this.#buffered(performance.now())
+  }
+
+  #buffered(now: number): number {
     const { position } = this.#connection
-    return this.#unframed + this.#unsent + this.#ledger.undelivered(position - this.#connection.undelivered())
+    return this.#unframed + this.#unsent + this.#ledger.undelivered(position - this.#connection.undelivered(now))
+  }
+
+  /** What others can send to the client by. */
+  get token(): string {
+    this.#token ??= this.#connection.sharedToken('websocket')
+    return this.#token
   }
 
   /** The handshake was answered: frames may come and go. */
@@ -138,6 +150,34 @@ export class Session implements IncomingFrames {
     })
   }
 
+  join(audience: Audience): boolean {
+    if (this.#state === READY_STATE.CLOSED) return false
+    this.#audiences ??= new Set()
+    this.#audiences.add(audience)
+    return true
+  }
+
+  leave(audience: Audience): void {
+    this.#audiences?.delete(audience)
+  }
+
+  /** Sends what others get, too: not compressed, since that would be another's. */
+  deliver(message: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
+    if (this.#state !== READY_STATE.OPEN) return
+    const { size } = message
+    const buffered = this.#buffered(now)
+    if (buffered > 0 && buffered + size > maxBufferedBytes) {
+      if (whenSlow === 'close') this.close({ code: CLOSE_CODE.tryAgainLater, reason: 'too slow' })
+    } else if (!this.#outgoing.busy) this.#writeShared(message)
+    else {
+      this.#unframed += size
+      this.#outgoing.add(() => {
+        this.#writeShared(message)
+        this.#unframed -= size
+      })
+    }
+  }
+
   /** Begins the close handshake from our side. */
   close(status: CloseStatus): void {
     if (this.#state >= READY_STATE.CLOSING) return
@@ -168,12 +208,12 @@ export class Session implements IncomingFrames {
    * Where nobody tells what the client has read, it is asked itself: otherwise messages would have to wait until it surely has. The
    * ping is the end of what Mongrel2 takes as one message, so that its pong settles all of that, and makes room.
    */
-  publishing(): void {
-    if (this.#said || this.#probed !== undefined || !this.#connection.wantsProbe) return
-    this.#probed = this.#connection.position + PING_FRAME_BYTES
-    const payload = Buffer.alloc(POSITION_BYTES)
-    payload.writeUIntBE(this.#probed, 0, POSITION_BYTES)
-    this.#connection.write(renderFrame(OPCODE.ping, payload))
+  publishing(now: number): void {
+    if (this.#said || this.#probed !== undefined) return
+    const probe = this.#connection.probe(now)
+    if (probe === undefined) return
+    this.#connection.writeShared(probe.frame)
+    this.#probed = { number: probe.number, position: this.#connection.position }
   }
 
   lost(): void {
@@ -271,11 +311,11 @@ export class Session implements IncomingFrames {
 
   /** A ping comes back when the client has read all that was written before it. */
   #takePong(payload: Buffer): void {
-    if (payload.length !== POSITION_BYTES || payload.readUIntBE(0, POSITION_BYTES) !== this.#probed) return
-    this.#connection.acknowledged(this.#probed)
+    if (this.#probed === undefined || Probe.numberIn(payload) !== this.#probed.number) return
+    this.#connection.acknowledged(this.#probed.position)
     this.#probed = undefined
     // Behind what waits the next ping goes out with it.
-    if (!this.#connection.waits) this.publishing()
+    if (!this.#connection.waits) this.publishing(performance.now())
   }
 
   /** Asks for a sign of life. */
@@ -301,10 +341,16 @@ export class Session implements IncomingFrames {
     this.#ledger.add(this.#connection.position, size)
   }
 
+  #writeShared({ frame, size }: SharedMessage): void {
+    if (!this.#isOpen()) return
+    this.#connection.writeShared(frame)
+    this.#ledger.add(this.#connection.position, size)
+  }
+
   #writeClose(status: CloseStatus): void {
     if (!this.#isOpen()) return
     this.#say(status)
-    this.#awaitClose(Number.POSITIVE_INFINITY)
+    this.#stopWaiting = cutWhenStuck(this.#connection)
   }
 
   #say(status: CloseStatus): void {
@@ -316,15 +362,6 @@ export class Session implements IncomingFrames {
   /** Whether a close frame is still missing, ours or the client's. */
   #isOpen(): boolean {
     return this.#state === READY_STATE.OPEN || this.#state === READY_STATE.CLOSING
-  }
-
-  /** @param before What had not been delivered when this was last called. */
-  #awaitClose(before: number): void {
-    this.#closingTimer = setTimeout(() => {
-      const left = this.#connection.undelivered()
-      if (left > 0 && left < before) return this.#awaitClose(left)
-      this.#connection.cut()
-    }, CLOSING_TIMEOUT).unref()
   }
 
   /** Looks at half of the idle time whether the client was heard, and pings it if not. */
@@ -381,9 +418,10 @@ export class Session implements IncomingFrames {
     this.#unsent = this.bufferedAmount
     this.#state = READY_STATE.CLOSED
     clearTimeout(this.#idleTimer)
-    clearTimeout(this.#closingTimer)
+    this.#stopWaiting?.()
     this.#deflate?.close()
     this.#whenClosed?.()
+    for (const audience of this.#audiences ?? []) audience.remove(this)
     if (error !== undefined) this.#events.failed(error)
     this.#events.closed(status)
   }

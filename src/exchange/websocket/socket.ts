@@ -24,11 +24,18 @@ type ListenerOptions = Parameters<EventTarget['addEventListener']>[2]
 /** What `EventTarget` takes besides the socket's own events. */
 type AnyListener = Parameters<EventTarget['addEventListener']>[1]
 
+/** The session of a socket. */
+export let sessionOf: (socket: ServerWebSocket) => Session
+
 /**
  * The server's end of a WebSocket, by the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws is
  * an uncaught exception, as it is there.
  */
 export class ServerWebSocket extends EventTarget {
+  static {
+    sessionOf = (socket) => socket.#session
+  }
+
   static readonly CONNECTING = READY_STATE.CONNECTING
   static readonly OPEN = READY_STATE.OPEN
   static readonly CLOSING = READY_STATE.CLOSING
@@ -86,6 +93,16 @@ export class ServerWebSocket extends EventTarget {
     return this.#session.bufferedAmount
   }
 
+  /**
+   * What `send` of `createReplier` takes, in any process: messages of others go between those of this socket. No part of the standard.
+   *
+   * @throws DOMException `InvalidStateError` before the socket is open.
+   */
+  get token(): string {
+    if (this.readyState === READY_STATE.CONNECTING) throw notOpen()
+    return this.#session.token
+  }
+
   /** What binary messages arrive as. Any other value is ignored. */
   get binaryType(): 'blob' | 'arraybuffer' {
     return this.#binaryType
@@ -137,7 +154,7 @@ export class ServerWebSocket extends EventTarget {
    */
   send(data: string | ArrayBuffer | ArrayBufferView | SharedArrayBuffer | Blob): void {
     if (this.readyState === READY_STATE.CONNECTING) {
-      throw new DOMException('expected an open WebSocket: it opens when its response is returned', 'InvalidStateError')
+      throw notOpen()
     }
     if (typeof data === 'string' || data instanceof Blob) this.#session.send(data)
     else if (ArrayBuffer.isView(data)) {
@@ -190,4 +207,8 @@ export class ServerWebSocket extends EventTarget {
     if (typeof data === 'string') return data
     return this.#binaryType === 'blob' ? new Blob([data]) : new Uint8Array(data).buffer
   }
+}
+
+function notOpen(): DOMException {
+  return new DOMException('expected an open WebSocket: it opens when its response is returned', 'InvalidStateError')
 }

@@ -2,6 +2,7 @@ import { Mongrel2Error } from '../../errors.ts'
 import type { MessageInfo, Mongrel2Env } from '../handler.ts'
 import type { Handshake, WebSocketUpgrade } from './handshake.ts'
 import type { UpgradeWebSocketOptions } from './options.ts'
+import type { Session } from './session.ts'
 
 /** The handshakes that handlers were called for, by their Request and by what Mongrel2 says about them. */
 const handshakes = new WeakMap<Request | MessageInfo, Handshake>()
@@ -10,6 +11,11 @@ const handshakes = new WeakMap<Request | MessageInfo, Handshake>()
 export function registerHandshake(handshake: Handshake, request: Request, info: MessageInfo): void {
   handshakes.set(request, handshake)
   handshakes.set(info, handshake)
+}
+
+/** The session of the WebSocket whose handshake this was said about. */
+export function sessionOpenedFor(info: MessageInfo): Session | undefined {
+  return handshakes.get(info)?.session
 }
 
 /**

@@ -46,6 +46,7 @@ const CASES: Record<
   maxBufferedBytes: ['100001', '100002', '100003', ({ options }) => options.maxBufferedBytes],
   minClientRate: ['1', '2', '3', ({ options }) => options.minClientRate],
   keepAliveInterval: ['1', '2', '3', ({ options }) => options.keepAliveInterval],
+  handlerTargets: ['1', '2', '3', ({ options }) => options.handlerTargets],
   uploadWindow: ['1024', '1025', '1026', ({ options }) => options.uploadWindow],
   requestTimeout: ['1', '2', '3', ({ options }) => options.requestTimeout],
   maxBodySize: ['1', '2', '3', ({ options }) => options.maxBodySize],

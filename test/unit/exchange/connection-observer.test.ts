@@ -11,6 +11,7 @@ let stage: Stage
 const observer: ConnectionObserver = {
   answering: (id) => said.push(`${id} answering`),
   idle: (id) => said.push(`${id} idle`),
+  deferred: (id) => said.push(`${id} deferred`),
   closed: (id) => said.push(`${id} closed`),
   forgotten: (id) => said.push(`${id} forgotten`),
   flowControl: () => said.push('flow control'),

@@ -40,7 +40,8 @@ export class FakePublisher implements Publisher {
 
   /** The payloads for one connection; the closing reply is an empty one. */
   payloadsFor(id: number): Buffer[] {
-    return this.replies.filter((reply) => reply.targets === String(id)).map((reply) => reply.payload)
+    const isFor = ({ targets }: ParsedReply) => targets.split(' ').includes(String(id)) && !targets.startsWith('X ')
+    return this.replies.filter(isFor).map(({ payload }) => payload)
   }
 
   /** What the client of a connection has received. */
@@ -99,7 +100,7 @@ export function setStage(
   const epoch = new Epoch(
     publisher,
     prefix,
-    { ...settings, flowControl: endpoint.flowControl },
+    { ...settings, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
     intake,
     application,
     feedback,

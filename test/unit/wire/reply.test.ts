@@ -41,8 +41,8 @@ describe('renderReply', () => {
     expect(renderReply('s', [7], small)).toEqual(Buffer.from(`s 1:7, ${'a'.repeat(20_000)}`))
   })
 
-  it.each([0, 129])('refuses %d connections', (count) => {
-    expect(() => renderReply(SENDER, many(count), [])).toThrow(`expected 1 to 128 connections, got ${count}`)
+  it('refuses no connection', () => {
+    expect(() => renderReply(SENDER, [], [])).toThrow('expected at least one connection, got none')
   })
 })
 
@@ -72,9 +72,8 @@ describe('renderControl', () => {
     expect(value).toEqual(new Map(Object.entries(control)))
   })
 
-  it.each(CONTROLS)('refuses %s for no connection and for 129', (_what, control) => {
-    expect(() => renderControl(SENDER, [], control)).toThrow('expected 1 to 128 connections, got 0')
-    expect(() => renderControl(SENDER, many(129), control)).toThrow('expected 1 to 128 connections, got 129')
+  it.each(CONTROLS)('refuses %s for no connection', (_what, control) => {
+    expect(() => renderControl(SENDER, [], control)).toThrow('expected at least one connection, got none')
   })
 
   it.each([1.5, 0.1, -1, -0.5, 2 ** 31, 2 ** 53, 1e300, Number.POSITIVE_INFINITY, Number.NaN])(

@@ -26,7 +26,7 @@ export class SendLedger {
       this.#amount -= entry.size
       entry = this.#entries[++this.#first]
     }
-    if (this.#first >= DROPPED_TOGETHER || this.#first === this.#entries.length) {
+    if (this.#first >= DROPPED_TOGETHER || (this.#first > 0 && this.#first === this.#entries.length)) {
       this.#entries = this.#entries.slice(this.#first)
       this.#first = 0
     }

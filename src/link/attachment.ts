@@ -1,18 +1,18 @@
-import { delay } from '../../deferred.ts'
-import type { LinkPublisher, Transport } from '../../link/transport.ts'
-import { describeError, type Logger } from '../../log.ts'
+import { describeError, type Logger } from '../log.ts'
+import type { LinkPublisher, Transport } from './transport.ts'
 
 /** Waits between attempts to reach a Mongrel2, in milliseconds. */
 const RETRY_FIRST = 20
 const RETRY_LONGEST = 1000
 
-/** The publishing half to one life of a Mongrel2, opened again as long as that life lasts. */
+/** The publishing half alone, opened again until it is ended: for who answers what somebody else has pulled. */
 export class Attachment {
   readonly #open: () => LinkPublisher
   readonly #logger: Logger
   readonly #changed: (attached: boolean) => void
   #publisher: LinkPublisher | undefined
   #ended = false
+  #endPause: (() => void) | undefined
 
   /** @param changed Told when replies can be delivered, and when not any more. */
   constructor(
@@ -23,7 +23,7 @@ export class Attachment {
     changed: (attached: boolean) => void,
   ) {
     const report = (error: unknown) =>
-      logger.error?.(`mongrel2-fetch: a worker's socket to ${recvSpec} failed: ${describeError(error)}`)
+      logger.error?.(`mongrel2-fetch: a socket to ${recvSpec} failed: ${describeError(error)}`)
     this.#open = () => transport.createPublisher(recvSpec, identity, report)
     this.#logger = logger
     this.#changed = changed
@@ -37,12 +37,14 @@ export class Attachment {
   /** That Mongrel2 is gone. */
   end(): void {
     this.#ended = true
+    this.#endPause?.()
     this.#publisher?.close()
   }
 
   /** Delivers what was published, and closes. */
   async close(linger: number): Promise<void> {
     this.#ended = true
+    this.#endPause?.()
     const publisher = this.#publisher
     await publisher?.drained()
     publisher?.close(linger)
@@ -60,10 +62,21 @@ export class Attachment {
         await publisher.closed
         if (!this.#ended) this.#changed(false)
       } catch (error) {
-        this.#logger.debug?.(`mongrel2-fetch: a worker does not reach Mongrel2: ${error}`)
+        this.#logger.debug?.(`mongrel2-fetch does not reach Mongrel2 at its recv_spec: ${error}`)
       }
       publisher.close()
-      if (!this.#ended) await delay(wait)
+      if (!this.#ended) await this.#pause(wait)
     }
+  }
+
+  /** Keeps the process alive, as an open socket does. */
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#endPause = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 }

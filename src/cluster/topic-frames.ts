@@ -1,0 +1,58 @@
+import { SharedMessage } from '../exchange/topic/shared-message.ts'
+import type { EventFields } from '../wire/event-stream.ts'
+
+/**
+ * A message of a topic with a name, as it goes from a slot to the dispatcher and on to the slots that have members: kind, slot, whether
+ * it is bytes, the lengths of the name and of the event's fields, then these and the message.
+ */
+
+const TOPIC = 0x54
+const HEAD = 11
+
+/** A message of a topic. */
+export interface TopicFrame {
+  readonly name: string
+  readonly message: SharedMessage
+}
+
+/** @param slot Who sends it. */
+export function renderTopicFrame(slot: number, { name, message }: TopicFrame): Buffer {
+  const nameBytes = Buffer.from(name)
+  const fields = Buffer.from(JSON.stringify(message.fields))
+  const head = Buffer.allocUnsafe(HEAD)
+  head[0] = TOPIC
+  head[1] = slot
+  head[2] = message.binary ? 1 : 0
+  head.writeUInt32LE(nameBytes.length, 3)
+  head.writeUInt32LE(fields.length, 7)
+  return Buffer.concat([head, nameBytes, fields, message.payload])
+}
+
+export function isTopicFrame(frame: Buffer): boolean {
+  return frame[0] === TOPIC
+}
+
+/** The slot that it comes from, or goes to. */
+export function topicSlotOf(frame: Buffer): number {
+  return frame[1] as number
+}
+
+/** The topic that it is for. */
+export function topicNameOf(frame: Buffer): string {
+  return frame.toString('utf8', HEAD, HEAD + frame.readUInt32LE(3))
+}
+
+/** The same for another slot. */
+export function addressTopicFrame(frame: Buffer, slot: number): Buffer {
+  const copy = Buffer.from(frame)
+  copy[1] = slot
+  return copy
+}
+
+export function parseTopicFrame(frame: Buffer): TopicFrame {
+  const name = topicNameOf(frame)
+  const start = HEAD + frame.readUInt32LE(3)
+  const end = start + frame.readUInt32LE(7)
+  const fields: EventFields = JSON.parse(frame.toString('utf8', start, end))
+  return { name, message: new SharedMessage(frame[2] === 1, frame.subarray(end), fields) }
+}

@@ -1,0 +1,155 @@
+import { Mongrel2Error } from '../../errors.ts'
+import { describeError, type Logger } from '../../log.ts'
+import { FLOW_CONTROL_WINDOW } from '../../wire/limits.ts'
+import type { Message } from '../../wire/message.ts'
+import type { Connection, IncomingFrames } from '../connection.ts'
+import { SendLedger } from '../send-ledger.ts'
+import type { MessageConnection } from './connection.ts'
+import type { MessageHandlers } from './handlers.ts'
+
+const JSON_TEXT = new TextDecoder('utf-8', { fatal: true })
+const XML_TEXT = new TextDecoder()
+
+/** What a message socket has to know of the options. */
+export interface MessageSocketSettings {
+  readonly maxBufferedBytes: number
+  readonly logger: Logger
+}
+
+/** A client's connection on which JSON or XML messages come, and what its user sees of it. */
+export class MessageSocket implements IncomingFrames, MessageConnection {
+  readonly takes = 'socket'
+  readonly sender: string
+  readonly connectionId: number
+  readonly pattern: string
+  readonly remoteAddress: string
+  readonly #connection: Connection
+  readonly #handlers: MessageHandlers
+  readonly #settings: MessageSocketSettings
+  readonly #ledger = new SendLedger()
+  #token: string | undefined
+  #isOpen = true
+
+  constructor(first: Message, connection: Connection, handlers: MessageHandlers, settings: MessageSocketSettings) {
+    this.sender = connection.sender
+    this.connectionId = connection.id
+    this.pattern = first.headers.own('PATTERN') ?? ''
+    this.remoteAddress = first.headers.own('REMOTE_ADDR') ?? ''
+    this.#connection = connection
+    this.#handlers = handlers
+    this.#settings = settings
+    connection.encoding = handlers.rawPayload === true ? 'raw' : 'base64'
+  }
+
+  /** Opens it with its first message. */
+  begin(first: Message): void {
+    this.#call(() => this.#handlers.open?.(this))
+    this.receive(first)
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  get bufferedAmount(): number {
+    return this.#ledger.undelivered(this.#connection.position - this.#connection.undelivered())
+  }
+
+  get token(): string {
+    this.#token ??= this.#connection.sharedToken('messages')
+    return this.#token
+  }
+
+  send(data: string | ArrayBuffer | ArrayBufferView): void {
+    const bytes = bytesOf(data)
+    if (!this.#isOpen || bytes.length === 0) return
+    if (this.#connection.pacing.mode === 'credits' && this.#connection.sizeOf(bytes) > FLOW_CONTROL_WINDOW) {
+      throw new Mongrel2Error(
+        'over_budget',
+        `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes under download.flow_control, got ${this.#connection.sizeOf(bytes)}`,
+      )
+    }
+    const buffered = this.bufferedAmount
+    if (buffered > 0 && buffered + bytes.length > this.#settings.maxBufferedBytes) return this.#overflow()
+    this.#connection.write(bytes)
+    this.#ledger.add(this.#connection.position, bytes.length)
+  }
+
+  close(): void {
+    this.#connection.close()
+  }
+
+  receive(message: Message): void {
+    const { json, xml } = this.#handlers
+    const { path: route, body } = message
+    if (!this.#isOpen) return
+    if (message.headers.own('METHOD') === 'XML') {
+      if (xml === undefined) return this.close()
+      const data = XML_TEXT.decode(body)
+      return this.#call(() => this.#handlers.xml?.({ route, data }, this))
+    }
+    if (json === undefined) return this.close()
+    let data: unknown
+    try {
+      data = JSON.parse(JSON_TEXT.decode(body))
+    } catch {
+      // That is the client's mistake, which nobody here has to hear of.
+      return this.close()
+    }
+    this.#call(() => this.#handlers.json?.({ route, data }, this))
+  }
+
+  publishing(): void {}
+
+  lost(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#call(() => this.#handlers.close?.(this))
+  }
+
+  /** There is no goodbye in what it speaks. */
+  async goAway(): Promise<void> {}
+
+  end(): void {
+    this.#connection.close()
+  }
+
+  #overflow(): void {
+    const most = this.#settings.maxBufferedBytes
+    const error = new Error(`more than ${most} bytes (maxBufferedBytes) wait for the client of a message socket`)
+    // Nobody expects an event while he sends.
+    queueMicrotask(() => {
+      this.#report(error)
+      this.#connection.cut()
+    })
+  }
+
+  #call(handler: () => void | Promise<void>): void {
+    try {
+      const result: unknown = handler()
+      if (result instanceof Promise) result.catch((error: unknown) => this.#report(error))
+    } catch (error) {
+      this.#report(error)
+    }
+  }
+
+  #report(error: unknown): void {
+    const { logger } = this.#settings
+    logger.error?.(`mongrel2-fetch: a message socket's handler failed: ${describeError(error)}`)
+    const failed = (failure: unknown) =>
+      logger.error?.(`mongrel2-fetch: messages.error failed: ${describeError(failure)}`)
+    try {
+      const result: unknown = this.#handlers.error?.(error, this)
+      if (result instanceof Promise) result.catch(failed)
+    } catch (failure) {
+      failed(failure)
+    }
+  }
+}
+
+/** The bytes as they are now. */
+function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
+  if (typeof data === 'string') return Buffer.from(data)
+  if (!ArrayBuffer.isView(data)) return Buffer.from(data.slice(0))
+  return Buffer.from(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+}

@@ -1,0 +1,200 @@
+import { deferred } from './deferred.ts'
+import { Mongrel2Error } from './errors.ts'
+import { AnsweredTokens } from './exchange/answered-tokens.ts'
+import { collectResponse } from './exchange/collected-response.ts'
+import { ForeignBudget } from './exchange/foreign-budget.ts'
+import { parseToken, type Token } from './exchange/token.ts'
+import { Attachment } from './link/attachment.ts'
+import { lifeOf } from './link/life.ts'
+import { TRANSPORTS } from './link/transports.ts'
+import { checkReplierOptions, type EndpointSettings, type ReplierOptions, type ReplierSettings } from './options.ts'
+import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
+import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
+import { OPCODE, renderFrame } from './wire/websocket.ts'
+
+/** How long what was sent may still be delivered after `close`, in milliseconds. */
+const LINGER = 5000
+/** How much the clocks of two machines may differ, in milliseconds. */
+const CLOCK_TOLERANCE = 1000
+
+/** Answers requests and writes to sockets whose tokens it is given. */
+export interface Replier extends AsyncDisposable {
+  /** Resolves when every endpoint can be written to. Rejects with a `Mongrel2Error` `closed` when the replier is closed before. */
+  readonly ready: Promise<void>
+  /**
+   * Answers a request by the token of `env.mongrel2.defer`. The body is read to its end before anything is sent, and then all of it goes out
+   * together. Resolves when it is on its way: nobody says whether it arrived.
+   *
+   * @throws Mongrel2Error `invalid_token`; `stale_token` when its time is over, when this replier has answered it, or when it is not certain that
+   * the token is of a Mongrel2 that this is connected to; `invalid_response`; `over_budget` when the response is larger than may be sent from outside, which
+   * is 102,400 bytes under `download.flow_control` and otherwise `maxBufferedBytes`, head included. After these, and after the failure of its body,
+   * the token can be used again.
+   */
+  reply(token: string, response: Response): Promise<void>
+  /**
+   * Sends a message to a WebSocket or a message socket by its token: text, or bytes, which a WebSocket gets as a binary message.
+   *
+   * @throws Mongrel2Error `invalid_token`; `stale_token` as for `reply`; `over_budget` when more has been sent to it than surely was read,
+   * and always under `download.flow_control`, where the socket's own messages go in pieces.
+   */
+  send(token: string, data: string | ArrayBuffer | ArrayBufferView): Promise<void>
+  /** Delivers what was sent and closes. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes a replier: the publishing half of a link, and nothing else. Whoever can reach a Handler's `recv_spec` can use one, with no server of
+ * its own.
+ *
+ * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ *
+ * @example
+ * ```ts
+ * await using replier = createReplier({ zeromq: 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
+ * await replier.ready
+ * await replier.reply(token, Response.json({ done: true }))
+ * ```
+ */
+export function createReplier(options: ReplierOptions): Replier {
+  return new PublishingReplier(checkReplierOptions(options))
+}
+
+class PublishingReplier implements Replier {
+  readonly ready: Promise<void>
+  readonly #settings: ReplierSettings
+  readonly #outlets: Outlet[]
+  readonly #answered = new AnsweredTokens()
+  readonly #budget: ForeignBudget
+  #closed: Promise<void> | undefined
+
+  constructor(settings: ReplierSettings) {
+    this.#settings = settings
+    this.#budget = new ForeignBudget(settings)
+    this.#outlets = settings.endpoints.map((endpoint) => new Outlet(endpoint, settings))
+    this.ready = Promise.all(this.#outlets.map(({ ready }) => ready)).then(() => {})
+    this.ready.catch(() => {}) // not everybody waits for it
+  }
+
+  async reply(text: string, response: Response): Promise<void> {
+    const token = tokenFor(text, ['request'])
+    const { id, sender, method, http10, deadline, flowControl } = token
+    if (!this.#answered.add(text, deadline)) throw stale('one that this replier has not answered yet')
+    try {
+      await this.#connected()
+      this.#outletFor(token)
+      const most = flowControl ? FLOW_CONTROL_WINDOW : this.#settings.maxBufferedBytes
+      const payload = await collectResponse(response, { method, http10, persistent: false }, most)
+      // Meanwhile that Mongrel2 may have gone.
+      const outlet = this.#outletFor(token)
+      // In one send: no other's answer gets between.
+      await outlet.publish([renderReply(sender, [id], payload), renderReply(sender, [id], [CLOSE])])
+    } catch (error) {
+      this.#answered.delete(text)
+      throw error
+    }
+  }
+
+  async send(text: string, data: string | ArrayBuffer | ArrayBufferView): Promise<void> {
+    const token = tokenFor(text, ['websocket', 'messages'])
+    const bytes = bytesOf(data)
+    const opcode = typeof data === 'string' ? OPCODE.text : OPCODE.binary
+    await this.#connected()
+    const outlet = this.#outletFor(token)
+    if (token.flowControl) {
+      throw new Mongrel2Error(
+        'over_budget',
+        "expected a socket of a Mongrel2 without download.flow_control: with it the socket's own messages go in pieces, and this one could come between",
+      )
+    }
+    const payload = token.kind === 'websocket' ? renderFrame(opcode, bytes) : bytes
+    this.#budget.take(text, payload.length)
+    await outlet.publish([renderReply(token.sender, [token.id], [payload])])
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= Promise.all(this.#outlets.map((outlet) => outlet.close())).then(() => {})
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #connected(): Promise<void> {
+    if (this.#closed !== undefined) throw new Mongrel2Error('closed', 'expected a replier that was not closed')
+    await this.ready
+  }
+
+  /** Where a token's connection certainly is. */
+  #outletFor(token: Token): Outlet {
+    if (token.deadline !== 0 && Date.now() > token.deadline) throw stale('one whose time is not over')
+    const outlet = this.#outlets.find((candidate) => candidate.has(token))
+    if (outlet === undefined) {
+      throw stale(
+        'one of a Mongrel2 that this replier is connected to, in the same life of it: on one machine that is told by its socket, otherwise the token has ' +
+          'to have been made after this connected, and by a server that names the recv_spec in the same way',
+      )
+    }
+    return outlet
+  }
+}
+
+/** One Handler's publishing half. */
+class Outlet {
+  /** Resolves when it can be written to for the first time. */
+  readonly ready: Promise<void>
+  readonly #attachment: Attachment
+  readonly #recvSpec: string
+  readonly #closed = deferred()
+  /** When it was connected, in milliseconds of `Date.now()`; undefined when it is not. */
+  #since: number | undefined
+  #life: string | undefined
+
+  constructor({ link, recvSpec }: EndpointSettings, { identity, logger }: ReplierSettings) {
+    this.#recvSpec = recvSpec
+    const connected = deferred()
+    this.#closed.promise.catch(() => {}) // it is for those who wait
+    this.ready = Promise.race([connected.promise, this.#closed.promise])
+    this.#attachment = new Attachment(TRANSPORTS[link], recvSpec, identity, logger, (attached) => {
+      this.#since = attached ? Date.now() : undefined
+      this.#life = attached ? lifeOf(recvSpec) : undefined
+      if (attached) connected.resolve()
+    })
+  }
+
+  /** Whether a token is certainly of the life that this is connected to. */
+  has({ life, recvSpec, madeAt }: Token): boolean {
+    if (this.#since === undefined) return false
+    if (life !== undefined && this.#life !== undefined) return life === this.#life
+    return recvSpec === this.#recvSpec && madeAt >= this.#since + CLOCK_TOLERANCE
+  }
+
+  async publish(replies: Reply[]): Promise<void> {
+    this.#attachment.publisher?.publish(replies)
+    await this.#attachment.publisher?.drained()
+  }
+
+  async close(): Promise<void> {
+    this.#closed.reject(
+      new Mongrel2Error('closed', 'the replier was closed before Mongrel2 was found at every endpoint'),
+    )
+    await this.#attachment.close(LINGER)
+  }
+}
+
+function tokenFor(text: string, kinds: readonly Token['kind'][]): Token {
+  const token = parseToken(text)
+  if (!kinds.includes(token.kind)) {
+    throw new Mongrel2Error('invalid_token', `expected a token for ${kinds.join(' or ')}, got one for ${token.kind}`)
+  }
+  return token
+}
+
+function stale(expected: string): Mongrel2Error {
+  return new Mongrel2Error('stale_token', `expected a token that can still be used: ${expected}`)
+}
+
+function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
+  if (typeof data === 'string') return Buffer.from(data)
+  return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data)
+}

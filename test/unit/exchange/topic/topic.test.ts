@@ -1,0 +1,280 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { type ServerWebSocket, Topic, type TopicOptions, upgradeWebSocket } from '../../../../src/index.ts'
+import { renderCredits, renderDisconnect, renderFrameMessage, renderHandshake } from '../../support/message.ts'
+import { framesOf } from '../../support/sockets.ts'
+import { type Stage, type StageOptions, setStage, turns, until } from '../../support/stage.ts'
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const FLOW_CONTROL = { DOWNLOAD_CREDITS: '102400' }
+
+/** A stage with so many sockets open, on connections 1, 2 and so on, which are members of a topic. */
+interface Members {
+  readonly stage: Stage
+  readonly topic: Topic
+  readonly sockets: ServerWebSocket[]
+  /** The targets of each reply since it was last asked. */
+  targets(): string[]
+}
+
+async function openMembers(
+  count: number,
+  options: TopicOptions = {},
+  { headers = {}, ...stageOptions }: StageOptions & { headers?: Record<string, string> } = {},
+  perMessageDeflate = false,
+): Promise<Members> {
+  const topic = new Topic(options)
+  const sockets: ServerWebSocket[] = []
+  const stage = setStage((request) => {
+    const { socket, response } = upgradeWebSocket(request, {
+      perMessageDeflate: perMessageDeflate && { threshold: 1 },
+    })
+    sockets.push(socket)
+    topic.add(socket)
+    return response
+  }, stageOptions)
+  for (let id = 1; id <= count; id++) stage.receive(renderHandshake({ connectionId: id, headers }))
+  await turns()
+  let seen = stage.publisher.replies.length
+  const targets = () => {
+    const all = stage.publisher.replies.slice(seen).map((reply) => reply.targets)
+    seen += all.length
+    return all
+  }
+  return { stage, topic, sockets, targets }
+}
+
+/** Sends and lets it go out. */
+async function send(topic: Topic, ...messages: string[]): Promise<void> {
+  for (const message of messages) topic.send(message)
+  await turns()
+}
+
+describe('Members whose queues are the same are named in one reply', () => {
+  it('as many as handlerTargets says', async () => {
+    const { stage, topic, targets } = await openMembers(5, {}, { handlerTargets: 2 })
+    await send(topic, 'a', 'b')
+    expect(targets()).toEqual(['1 2', '3 4', '5'])
+    for (const id of [1, 2, 3, 4, 5]) expect(framesOf(stage.publisher, id)).toEqual(['text "a"', 'text "b"'])
+  })
+
+  it('and one that gets something else besides alone, in its order', async () => {
+    const { stage, topic, sockets, targets } = await openMembers(4)
+    topic.send('a')
+    sockets[1]?.send('only you')
+    await send(topic, 'b')
+    expect(targets().sort()).toEqual(['1 3 4', '2'])
+    expect(framesOf(stage.publisher, 2)).toEqual(['text "a"', 'text "only you"', 'text "b"'])
+    await send(topic, 'c')
+    expect(targets()).toEqual(['1 2 3 4'])
+  })
+
+  it('and one that closes alone, with the close behind', async () => {
+    const { stage, topic, sockets, targets } = await openMembers(3)
+    topic.send('a')
+    sockets[2]?.close(1000)
+    stage.receive(renderFrameMessage(2, '0x88'))
+    await turns()
+    expect(targets().sort()).toEqual(['1', '2', '2', '3'])
+    expect(framesOf(stage.publisher, 2)).toEqual(['text "a"', 'close', 'end'])
+    expect(framesOf(stage.publisher, 3)).toEqual(['text "a"', 'close 1000 ""'])
+    expect(topic.size).toBe(2) // the third has not answered
+  })
+
+  it('and one whose credits do not suffice alone', async () => {
+    const { stage, topic, sockets, targets } = await openMembers(3, {}, { headers: FLOW_CONTROL })
+    sockets[1]?.send('x'.repeat(102_000))
+    await turns()
+    targets()
+    await send(topic, 'y'.repeat(1000))
+    expect(targets().sort()).toEqual(['1 3', '2'])
+    stage.receive(renderCredits(2, 102_000))
+    await turns()
+    expect(targets()).toEqual(['2'])
+    expect(framesOf(stage.publisher, 2)).toEqual([
+      expect.stringMatching(/^text 102000/),
+      expect.stringMatching(/^text 1000 /),
+    ])
+    await send(topic, 'z')
+    expect(targets()).toEqual(['1 2 3'])
+  })
+
+  it('and pings do not take them apart: they come late, not to all at once, and the same for all', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
+    const { stage, topic, targets } = await openMembers(50)
+    await vi.advanceTimersByTimeAsync(1000)
+    const replies: string[][] = []
+    for (let n = 0; n < 13; n++) {
+      await send(topic, `${n}`)
+      replies.push(targets())
+    }
+    const everybody = Array.from({ length: 50 }, (_, n) => n + 1).join(' ')
+    expect(replies.slice(0, 8)).toEqual(Array(8).fill([everybody]))
+    expect(replies.slice(8, 12).map(({ length }) => length)).toEqual([2, 2, 2, 2])
+    for (const id of [1, 2, 3, 4, 5]) {
+      expect(framesOf(stage.publisher, id).filter((frame) => frame.startsWith('ping'))).toHaveLength(1)
+    }
+    // Who has answered may get more than Mongrel2 takes at once.
+    const frame = Buffer.concat(stage.publisher.payloadsFor(5))
+    stage.receive(
+      renderFrameMessage(5, '0x8A', frame.subarray(frame.indexOf(Buffer.from([0x89, 6])) + 2).subarray(0, 6)),
+    )
+    for (let n = 13; n < 20; n++) await send(topic, `${n}`)
+    const texts = (id: number) => framesOf(stage.publisher, id).filter((text) => text.startsWith('text')).length
+    expect([texts(5), texts(4)]).toEqual([20, 15])
+  })
+})
+
+describe('A member', () => {
+  it('gets nothing before it is open, nor when it closes, nor when it is gone', async () => {
+    const topic = new Topic()
+    let respond = () => {}
+    const stage = setStage(async (request) => {
+      const { socket, response } = upgradeWebSocket(request)
+      topic.add(socket)
+      await new Promise<void>((resolve) => {
+        respond = resolve
+      })
+      return response
+    })
+    stage.receive(renderHandshake())
+    await send(topic, 'early')
+    respond()
+    await turns()
+    await send(topic, 'in time')
+    expect(framesOf(stage.publisher, 1)).toEqual(['text "in time"'])
+    stage.receive(renderDisconnect(1))
+    expect(topic.size).toBe(0)
+    await send(topic, 'late')
+    expect(framesOf(stage.publisher, 1)).toEqual(['text "in time"'])
+  })
+
+  it('gets a message behind the Blob that it was sent before', async () => {
+    const { stage, topic, sockets } = await openMembers(2)
+    sockets[0]?.send(new Blob(['slow']))
+    topic.send('quick')
+    expect(sockets[0]?.bufferedAmount).toBe('slowquick'.length)
+    await until(() => framesOf(stage.publisher, 1).length === 2)
+    expect(framesOf(stage.publisher, 1)).toEqual(['binary "slow"', 'text "quick"'])
+    expect(framesOf(stage.publisher, 2)).toEqual(['text "quick"'])
+  })
+
+  it('that compresses gets it as it is, behind what is being compressed', async () => {
+    const headers = { 'sec-websocket-extensions': 'permessage-deflate' }
+    const { stage, topic, sockets } = await openMembers(1, {}, { headers }, true)
+    sockets[0]?.send('compressed')
+    topic.send('as it is')
+    await until(() => framesOf(stage.publisher, 1).length === 2)
+    expect(framesOf(stage.publisher, 1)).toEqual([expect.stringMatching(/^rsv 40 text/), 'text "as it is"'])
+  })
+
+  it('gets the bytes as they were when they were sent', async () => {
+    const { stage, topic } = await openMembers(1)
+    const bytes = Buffer.from('abcd')
+    topic.send(bytes.subarray(1, 3))
+    topic.send(new Uint8Array(bytes).buffer)
+    bytes.fill(0)
+    await turns()
+    expect(framesOf(stage.publisher, 1)).toEqual(['binary "bc"', 'binary "abcd"'])
+  })
+
+  it.each([
+    ['drop', 1, []],
+    ['close', 2, ['close 1013 "too slow"']],
+  ] as const)('over its budget: %s', async (whenSlow, readyState, more) => {
+    const options: TopicOptions = { whenSlow, maxBufferedBytes: 1000 }
+    const { stage, topic, sockets } = await openMembers(2, options, { headers: FLOW_CONTROL })
+    const heads = [1, 2].map((id) => stage.publisher.received(id).length)
+    for (const id of [1, 2]) stage.receive(renderCredits(id, heads[id - 1] ?? 0))
+    await send(topic, 'x'.repeat(5000)) // one may be longer by itself
+    stage.receive(renderCredits(2, 5004))
+    await send(topic, 'y')
+    await turns()
+    expect(sockets.map((socket) => socket.readyState)).toEqual([readyState, 1])
+    expect(framesOf(stage.publisher, 1)).toEqual([expect.stringMatching(/^text 5000/), ...more])
+    expect(framesOf(stage.publisher, 2)).toEqual([expect.stringMatching(/^text 5000/), 'text "y"'])
+  })
+})
+
+describe('A topic', () => {
+  it('with a name gets what another of that name is sent', async () => {
+    const { stage, topic } = await openMembers(1, { name: 'room' })
+    const other = new Topic('room')
+    expect([topic.name, other.name, other.size]).toEqual(['room', 'room', 0])
+    await send(other, 'a')
+    await send(new Topic('another room'), 'b')
+    await send(new Topic(), 'c')
+    expect(framesOf(stage.publisher, 1)).toEqual(['text "a"'])
+  })
+
+  it.each<[what: string, options: unknown, message: string]>([
+    ['no name', '', 'name: expected a text, got ""'],
+    ['a number', 5, 'options: expected a name, or an object, got 5'],
+    [
+      'a budget of nothing',
+      { maxBufferedBytes: 0 },
+      'maxBufferedBytes: expected an integer from 1 to 1073741824, got 0',
+    ],
+    ['another fate', { whenSlow: 'wait' }, `whenSlow: expected 'close' or 'drop', got "wait"`],
+    ['a misspelled option', { whenslow: 'drop' }, 'there is no option of a topic whenslow'],
+  ])('refuses %s', (_what, options, message) => {
+    expect(() => new Topic(options as TopicOptions)).toThrow(message)
+  })
+
+  it('refuses what cannot be sent, or said of an event', () => {
+    const topic = new Topic()
+    expect(() => topic.send(5 as unknown as string)).toThrow('data: expected a text or bytes, got 5')
+    expect(() => topic.send('x', { event: 'a\nb' })).toThrow('event: expected a text in one line, got "a\\nb"')
+    expect(() => topic.send('x', { id: 'a\0' })).toThrow('id: expected a text in one line')
+    expect(() => topic.send('x', { retry: 5 } as object)).toThrow('there is no field of an event retry')
+    const request = new Request('http://localhost/')
+    expect(() => topic.stream(request, { header: {} } as object)).toThrow('there is no option of stream header')
+    expect(() => topic.next(request, { timeout: -1 })).toThrow('timeout: expected an integer from 0')
+  })
+
+  it('follows the signal of a request that it is not called with by us', async () => {
+    const topic = new Topic()
+    const controller = new AbortController()
+    const request = new Request('http://localhost/', { signal: controller.signal })
+    const response = topic.stream(request)
+    const poll = topic.next(request)
+    expect(topic.size).toBe(2)
+    controller.abort()
+    expect(topic.size).toBe(0)
+    expect([await response.text(), (await poll).status]).toEqual(['', 204])
+    expect((await topic.next(request)).status).toBe(204)
+    expect(await topic.stream(request).text()).toBe('')
+  })
+
+  it('gives an event stream more header fields, but its type', () => {
+    const headers = { 'x-room': '7', 'content-type': 'text/plain', 'cache-control': 'private' }
+    const response = new Topic().stream(new Request('http://localhost/'), { headers })
+    expect(Object.fromEntries(response.headers)).toEqual({
+      'x-room': '7',
+      'content-type': 'text/event-stream',
+      'cache-control': 'private',
+    })
+  })
+
+  it('holds no more than its budget for a stream that nobody reads', async () => {
+    const stream = (whenSlow: 'drop' | 'close') => {
+      const topic = new Topic({ whenSlow, maxBufferedBytes: 30 })
+      const response = topic.stream(new Request('http://localhost/'))
+      for (const text of ['one', 'two', 'three', 'four']) topic.send(text)
+      return { topic, response }
+    }
+    const closed = stream('close')
+    expect([closed.topic.size, await closed.response.text()]).toEqual([0, 'data: one\n\ndata: two\n\n'])
+    const dropped = stream('drop')
+    const reader = dropped.response.body?.getReader()
+    expect(String(Buffer.from((await reader?.read())?.value ?? []))).toBe('data: one\n\n')
+    expect(String(Buffer.from((await reader?.read())?.value ?? []))).toBe('data: two\n\n')
+    const next = reader?.read()
+    dropped.topic.send('five')
+    expect(String(Buffer.from((await next)?.value ?? []))).toBe('data: five\n\n')
+    await reader?.cancel()
+    expect(dropped.topic.size).toBe(0)
+  })
+})
