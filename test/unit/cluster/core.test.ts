@@ -26,12 +26,13 @@ it('what a slot reports of a connection holds for the messages that it had seen 
         for (const report of [before, after]) if (report !== undefined) reports.push(parseReport(report))
       },
       tell() {},
+      relay() {},
       isFull: () => false,
       drained: async () => {},
       feedback: () => ({ bytesWritten: async () => new Map(), close() {} }),
     },
   )
-  core.obey({ order: 'begin', link: 0, epoch: 1, prefix: '', flowControl: false })
+  core.obey({ order: 'begin', link: 0, epoch: 1, prefix: '', life: undefined, flowControl: false })
   core.take(HEAD, renderRequest())
   await vi.advanceTimersByTimeAsync(SWEEP_INTERVAL)
   // It has been forgotten now, which is not reported yet.
