@@ -93,6 +93,8 @@ export class Core {
 
   /** Takes a message that the dispatcher has dealt. */
   take({ link, epoch, balance }: DealtHead, bytes: Buffer): void {
+    // What waits to be reported holds without this message, which may be of a connection that has just been forgotten.
+    if (this.#after.length > 0) this.#report()
     this.#seen++
     const { malformed } = this.#application.counters
     this.#epochs.get(epoch)?.receive(bytes, balance)
