@@ -39,10 +39,10 @@ export interface Mongrel2Server extends AsyncDisposable {
    */
   close(options?: { timeout?: number }): Promise<void>
   /**
-   * Sends a message to each of some WebSockets, rendered once and published in one reply for as many of them as Mongrel2 takes in one.
+   * Sends a message to each of some sockets, rendered once and published in one reply for as many of them as Mongrel2 takes in one.
    * Those that are not open are left out.
    *
-   * @param connections Sockets, or what Mongrel2 said of their handshakes (`env.mongrel2`).
+   * @param connections WebSockets, what Mongrel2 said of their handshakes (`env.mongrel2`), or message sockets.
    * @param options What happens to those that are too slow.
    * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a wrong option.
    */

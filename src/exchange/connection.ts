@@ -544,13 +544,13 @@ export class Connection {
   /** Takes exactly so many bytes off the outbox. */
   #cut(size: number): Uint8Array[] {
     this.#waiting -= size
-    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
     if (this.#waiting === 0) {
       const all = this.#outbox
       this.#outbox = []
       this.#shared = true
       return all
     }
+    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
     // What is left begins amid something.
     this.#shared = false
     const pieces: Uint8Array[] = []

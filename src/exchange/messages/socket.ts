@@ -4,6 +4,8 @@ import { FLOW_CONTROL_WINDOW } from '../../wire/limits.ts'
 import type { Message } from '../../wire/message.ts'
 import type { Connection, IncomingFrames } from '../connection.ts'
 import { SendLedger } from '../send-ledger.ts'
+import type { SharedMessage } from '../topic/shared-message.ts'
+import type { Audience, Budget, Subscriber } from '../topic/subscriber.ts'
 import type { MessageConnection } from './connection.ts'
 import type { MessageHandlers } from './handlers.ts'
 
@@ -17,7 +19,7 @@ export interface MessageSocketSettings {
 }
 
 /** A client's connection on which JSON or XML messages come, and what its user sees of it. */
-export class MessageSocket implements IncomingFrames, MessageConnection {
+export class MessageSocket implements IncomingFrames, MessageConnection, Subscriber {
   readonly takes = 'socket'
   readonly sender: string
   readonly connectionId: number
@@ -29,6 +31,8 @@ export class MessageSocket implements IncomingFrames, MessageConnection {
   readonly #ledger = new SendLedger()
   #token: string | undefined
   #isOpen = true
+  /** Those that it gets messages with. */
+  readonly #audiences = new Set<Audience>()
 
   constructor(first: Message, connection: Connection, handlers: MessageHandlers, settings: MessageSocketSettings) {
     this.sender = connection.sender
@@ -63,7 +67,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection {
   send(data: string | ArrayBuffer | ArrayBufferView): void {
     const bytes = bytesOf(data)
     if (!this.#isOpen || bytes.length === 0) return
-    if (this.#connection.pacing.mode === 'credits' && this.#connection.sizeOf(bytes) > FLOW_CONTROL_WINDOW) {
+    if (!this.#isDeliverable(bytes)) {
       throw new Mongrel2Error(
         'over_budget',
         `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes under download.flow_control, got ${this.#connection.sizeOf(bytes)}`,
@@ -73,6 +77,24 @@ export class MessageSocket implements IncomingFrames, MessageConnection {
     if (buffered > 0 && buffered + bytes.length > this.#settings.maxBufferedBytes) return this.#overflow()
     this.#connection.write(bytes)
     this.#ledger.add(this.#connection.position, bytes.length)
+  }
+
+  join(audience: Audience): boolean {
+    if (this.#isOpen) this.#audiences.add(audience)
+    return this.#isOpen
+  }
+
+  leave(audience: Audience): void {
+    this.#audiences.delete(audience)
+  }
+
+  deliver({ payload, size }: SharedMessage, { maxBufferedBytes, whenSlow }: Budget): void {
+    if (!this.#isOpen || size === 0) return
+    const buffered = this.bufferedAmount
+    if (this.#isDeliverable(payload) && (buffered === 0 || buffered + size <= maxBufferedBytes)) {
+      this.#connection.writeShared(payload)
+      this.#ledger.add(this.#connection.position, size)
+    } else if (whenSlow === 'close') this.close()
   }
 
   close(): void {
@@ -104,6 +126,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection {
   lost(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
+    for (const audience of this.#audiences) audience.remove(this)
     this.#call(() => this.#handlers.close?.(this))
   }
 
@@ -112,6 +135,11 @@ export class MessageSocket implements IncomingFrames, MessageConnection {
 
   end(): void {
     this.#connection.close()
+  }
+
+  /** Whether Mongrel2 delivers it at all. */
+  #isDeliverable(bytes: Uint8Array): boolean {
+    return this.#connection.pacing.mode !== 'credits' || this.#connection.sizeOf(bytes) <= FLOW_CONTROL_WINDOW
   }
 
   #overflow(): void {

@@ -1,13 +1,13 @@
 import { invalid } from '../../option-check.ts'
 import type { MessageInfo } from '../handler.ts'
-import { ServerWebSocket, sessionOf } from '../websocket/socket.ts'
 import { sessionOpenedFor } from '../websocket/upgrade.ts'
+import { subscriberOf, type TopicMember } from './member.ts'
 import { type BudgetOptions, checkBudgetOptions, checkData } from './options.ts'
 import { createSharedMessage, type TopicData } from './shared-message.ts'
 import type { Subscriber } from './subscriber.ts'
 
-/** A WebSocket, or what Mongrel2 said of its handshake (`env.mongrel2`). */
-export type BroadcastTarget = ServerWebSocket | MessageInfo
+/** A WebSocket, what Mongrel2 said of its handshake (`env.mongrel2`), or a message socket. */
+export type BroadcastTarget = TopicMember | MessageInfo
 
 /**
  * Sends a message to each of some clients, as `Topic.send` does. Those that are not open are left out.
@@ -18,11 +18,12 @@ export function broadcast(targets: Iterable<BroadcastTarget>, data: TopicData, o
   const budget = checkBudgetOptions(options)
   const message = createSharedMessage(checkData(data), {})
   const now = performance.now()
-  for (const subscriber of [...targets].map(subscriberOf)) subscriber?.deliver(message, budget, now)
+  for (const subscriber of [...targets].map(targetOf)) subscriber?.deliver(message, budget, now)
 }
 
-function subscriberOf(target: BroadcastTarget): Subscriber | undefined {
-  if (target instanceof ServerWebSocket) return sessionOf(target)
-  if (typeof target === 'object' && target !== null) return sessionOpenedFor(target)
-  throw invalid('connections', 'WebSockets, or the env.mongrel2 of their handshakes', target)
+function targetOf(target: BroadcastTarget): Subscriber | undefined {
+  const subscriber = subscriberOf(target)
+  if (subscriber !== undefined) return subscriber
+  if (typeof target === 'object' && target !== null && 'headers' in target) return sessionOpenedFor(target)
+  throw invalid('connections', 'sockets, or the env.mongrel2 of handshakes', target)
 }

@@ -1,9 +1,9 @@
 import type { EventFields } from '../../wire/event-stream.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { ownerOf } from '../request.ts'
-import { type ServerWebSocket, sessionOf } from '../websocket/socket.ts'
 import { EventStream } from './event-stream.ts'
 import { LongPoll } from './long-poll.ts'
+import { checkMember, type TopicMember } from './member.ts'
 import { addMembers, deliverEverywhere, type LocalMembers, removeMembers } from './named-topics.ts'
 import {
   checkData,
@@ -59,21 +59,26 @@ export class Topic {
     return this.#members.size
   }
 
-  /** Makes a socket a member. It gets what is sent while it is open, amid what is sent to it alone. One that is closed is not added. */
-  add(socket: ServerWebSocket): this {
-    this.#join(sessionOf(socket))
+  /**
+   * Makes a WebSocket or a message socket a member. It gets what is sent while it is open, amid what is sent to it alone. One that is
+   * closed is not added.
+   *
+   * @throws Mongrel2Error `invalid_option` for anything else.
+   */
+  add(socket: TopicMember): this {
+    this.#join(checkMember(socket))
     return this
   }
 
   /** Ends a socket's membership; returns whether it had one. */
-  delete(socket: ServerWebSocket): boolean {
-    const session = sessionOf(socket)
-    session.leave(this.#audience)
-    return this.#forget(session)
+  delete(socket: TopicMember): boolean {
+    const subscriber = checkMember(socket)
+    subscriber.leave(this.#audience)
+    return this.#forget(subscriber)
   }
 
   /**
-   * Sends a message to every member: to WebSockets as it is, to long polls as their answer, to event streams as an event. Bytes are UTF-8
+   * Sends a message to every member: to sockets as it is, to long polls as their answer, to event streams as an event. Bytes are UTF-8
    * for event streams.
    *
    * @param fields What an event says besides.

@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type ServerWebSocket, Topic, type TopicOptions, upgradeWebSocket } from '../../../../src/index.ts'
-import { renderCredits, renderDisconnect, renderFrameMessage, renderHandshake } from '../../support/message.ts'
+import {
+  renderCredits,
+  renderDisconnect,
+  renderFrameMessage,
+  renderHandshake,
+  renderMessage,
+} from '../../support/message.ts'
 import { framesOf } from '../../support/sockets.ts'
 import { type Stage, type StageOptions, setStage, turns, until } from '../../support/stage.ts'
 
@@ -195,6 +201,27 @@ describe('A member', () => {
     expect(sockets.map((socket) => socket.readyState)).toEqual([readyState, 1])
     expect(framesOf(stage.publisher, 1)).toEqual([expect.stringMatching(/^text 5000/), ...more])
     expect(framesOf(stage.publisher, 2)).toEqual([expect.stringMatching(/^text 5000/), 'text "y"'])
+  })
+})
+
+describe('A message socket', () => {
+  const message = (id: number) =>
+    renderMessage({ connectionId: id, path: '@chat', headers: { METHOD: 'JSON', PATH: '@chat' }, body: '{}' })
+
+  it('is a member as a WebSocket is, until it is gone', async () => {
+    const topic = new Topic()
+    const stage = setStage(() => new Response(), {
+      messages: { json: () => {}, open: (connection) => void topic.add(connection) },
+    })
+    stage.receive(message(1), message(2), message(3))
+    await send(topic, 'a', 'b')
+    for (const id of [1, 2, 3]) expect(stage.publisher.payloadsFor(id).map(String)).toEqual(['a', 'b'])
+    stage.receive(renderDisconnect(2))
+    expect(topic.size).toBe(2)
+    const { replies } = stage.application.counters
+    await send(topic, '', 'c')
+    expect(stage.publisher.replies.at(-1)).toMatchObject({ targets: '1 3', payload: Buffer.from('c') })
+    expect(stage.application.counters.replies - replies).toBe(1)
   })
 })
 
