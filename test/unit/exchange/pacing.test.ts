@@ -131,6 +131,21 @@ describe('EstimatePacing', () => {
     expect(fill(pacing, 10, 500)).toBe(4)
   })
 
+  it.each([
+    ['15 messages', false, 12, 12],
+    ['11, while others write to its socket as well', true, 12, 10],
+    ['11, while others write to its socket as well', true, 4, 4],
+  ])('of %s, asks the client before the last place is taken', (_messages, shared, from, asksFrom) => {
+    const pacing = new EstimatePacing(SETTINGS)
+    if (shared) pacing.share()
+    let published = 0
+    while (!pacing.wantsProbe(1, from, 0) && pacing.allowance(1, true, 0) > 0) {
+      pacing.published(1, 0)
+      published++
+    }
+    expect([published, pacing.allowance(1, true, 0)]).toEqual([asksFrom, 1])
+  })
+
   it('never lets more than 15 messages wait for a client that reads 16 KiB a second', () => {
     const turn = fc.record({
       wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 })),
