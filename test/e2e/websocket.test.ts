@@ -184,7 +184,7 @@ describe('A WebSocket', () => {
 
   it('is pinged and closed with 1001 when its client is silent for idleTimeout', async () => {
     await using mongrel2 = await startMongrel2()
-    const { server, closes } = serveSockets(mongrel2.endpoint, mongrel2.port, echo, { idleTimeout: 300 })
+    const { server, closes } = serveSockets(mongrel2.endpoint, mongrel2.port, echo, { idleTimeout: 2000 })
     await using _ = server
     await server.ready
     const lively = await connect(mongrel2.port) // ws answers pings
