@@ -11,6 +11,8 @@ export interface Goal {
   readonly contender: ContenderName
   /** Whose measurement is divided by. */
   readonly against?: ContenderName
+  /** The measurement of theirs, if it is another. */
+  readonly againstMetric?: Metric
   readonly atLeast?: number
   readonly atMost?: number
   /** The Node that it is for, by its first number; every one otherwise. */
@@ -160,6 +162,15 @@ export const GOALS: readonly Goal[] = [
     atMost: 20,
   },
   {
+    text: 'CPU a request of the dispatcher, Hono hello, against @hono/node-server',
+    workload: 'hello',
+    metric: 'dispatcherCpu',
+    contender: 'workers-1',
+    against: 'node-server',
+    againstMetric: 'cpu',
+    atMost: 0.4,
+  },
+  {
     text: 'Throughput of 2 workers with a busy handler, against 1 worker',
     workload: 'busy',
     metric: 'rate',
@@ -183,7 +194,8 @@ function verdictOn(goal: Goal, samples: Samples): Verdict {
   const failed = own.find((sample) => 'failure' in sample)
   if (failed !== undefined) return { goal, value: undefined, passed: false, failure: failed.failure }
   const values = valuesOf(own, goal.metric)
-  const against = goal.against && valuesOf(samples[goal.workload]?.[goal.against] ?? [], goal.metric)
+  const against =
+    goal.against && valuesOf(samples[goal.workload]?.[goal.against] ?? [], goal.againstMetric ?? goal.metric)
   if (values.length === 0 || (against !== undefined && against.length !== values.length)) {
     return { goal, value: undefined, passed: undefined }
   }

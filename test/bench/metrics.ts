@@ -9,6 +9,7 @@ export const METRICS = {
   messageFrontCpu: { title: 'front CPU, ms/message', digits: 1 },
   heard: { title: 'heard by all after, ms', digits: 0 },
   cpu: { title: 'handler CPU, µs/request', digits: 1 },
+  dispatcherCpu: { title: 'of that the dispatcher', digits: 1 },
   frontCpu: { title: 'front CPU, µs/request', digits: 1 },
 } as const
 

@@ -7,7 +7,7 @@ import type { Place } from './contenders.ts'
 import { askAtRate, askInARow } from './h2load.ts'
 import { addedByIdleConnections } from './idle-connections.ts'
 import type { Measures } from './metrics.ts'
-import { cpuTimeOf } from './process-usage.ts'
+import { cpuTimeOf, ownCpuTimeOf } from './process-usage.ts'
 import type { Running } from './running.ts'
 import { type HttpRequest, wrk } from './wrk.ts'
 
@@ -182,17 +182,24 @@ async function measureFanOut(running: Running, audience: number, first: number, 
 
 interface Usage {
   readonly handler: number
+  /** Of that the process that was started, without its workers. */
+  readonly alone: number
   readonly front: number | undefined
 }
 
 function usage({ handler, front }: Running): Usage {
-  return { handler: cpuTimeOf(handler.pid), front: front && cpuTimeOf(front.pid) }
+  return { handler: cpuTimeOf(handler.pid), alone: ownCpuTimeOf(handler.pid), front: front && cpuTimeOf(front.pid) }
 }
 
 function perRequest(before: Usage, after: Usage, requests: number): Measures {
   const cpu = (after.handler - before.handler) / requests
-  if (before.front === undefined || after.front === undefined) return { cpu }
-  return { cpu, frontCpu: (after.front - before.front) / requests }
+  const dispatcherCpu = after.handler > after.alone ? (after.alone - before.alone) / requests : undefined
+  return {
+    cpu,
+    ...(dispatcherCpu !== undefined && { dispatcherCpu }),
+    ...(before.front !== undefined &&
+      after.front !== undefined && { frontCpu: (after.front - before.front) / requests }),
+  }
 }
 
 async function expectAnswer({ origin }: Running, request: HttpRequest, body: string): Promise<Response> {
