@@ -1,8 +1,8 @@
 // npm test [-- --full] [VITEST ARGUMENTS]
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
-// --full adds the long tests (test/full), then all of it on the other link, libzmq, then the end-to-end tests on the embedded
-// front, and then the suite on the oldest Node of package.json, on 22 and on 24.
+// --full adds the long tests (test/full), for one of which it installs a browser, then all of it on the other link, libzmq, then the
+// end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -14,6 +14,12 @@ import { installPrograms, root, setUp } from '../examples/setup.mjs'
 const SYSTEMD = { 'systemd-notify': 'systemd', 'systemd-socket-activate': 'systemd' }
 const SYSTEMD_ADVICE = `The tests need systemd's programs systemd-notify and systemd-socket-activate on the PATH.
   Debian, Ubuntu:  sudo apt-get install systemd`
+
+/** The chat is tested in a browser. */
+const BROWSER = { chromium: 'chromium' }
+const BROWSER_ADVICE = `The long tests need Chromium: the program chromium must be on the PATH.
+  Debian:    sudo apt-get install chromium
+  elsewhere: install Chromium, and link its program to chromium`
 
 const args = process.argv.slice(2)
 const full = args.includes('--full')
@@ -34,6 +40,7 @@ try {
 async function main() {
   await setUp({ signal: stop.signal })
   await installPrograms(SYSTEMD, SYSTEMD_ADVICE, { signal: stop.signal })
+  if (full) await installPrograms(BROWSER, BROWSER_ADVICE, { signal: stop.signal })
   const checked = await run('npm', ['run', 'check'])
   if (checked !== 0) return checked
 

@@ -24,7 +24,16 @@ import { freePort } from '../support/free-port.ts'
 
 const CONF = readFileSync('examples/mongrel2.conf', 'utf8')
 const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
-const EXAMPLES = ['clock-sse', 'hello-hono', 'itty', 'jobs/server', 'plain', 'testapp', 'upload'] as const
+const EXAMPLES = [
+  'chat/server',
+  'clock-sse',
+  'hello-hono',
+  'itty',
+  'jobs/server',
+  'plain',
+  'testapp',
+  'upload',
+] as const
 
 let directory: string
 let mongrel2: ChildProcess
