@@ -40,6 +40,11 @@ const RETRY_FIRST = 50
 const RETRY_LONGEST = 1000
 /** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve, and nobody of a silent network. */
 const ATTEMPT_TIMEOUT = 10_000
+/**
+ * How long a Mongrel2 may take to subscribe, in milliseconds, until it is given somebody who pulls: a notice that the handler before us did
+ * not take any more, of a reply to a client that was gone, keeps it from all else.
+ */
+const SUBSCRIPTION_PATIENCE = 1000
 /** When the log says that nobody is there, in milliseconds. */
 const PATIENCE = 2000
 /** How long replies may still be delivered after `close`, in milliseconds. */
@@ -47,7 +52,7 @@ const LINGER = 5000
 
 /**
  * A link: the pulling and the publishing socket to one Mongrel2 Handler, made anew for each of its lives.
- * It promises that nothing is pulled before replies can be delivered, that none is dropped while that Mongrel2 lives, and that
+ * It promises that nothing is dealt with before replies can be delivered, that none is dropped while that Mongrel2 lives, and that
  * none meant for one life reaches the next.
  */
 export class Link {
@@ -131,20 +136,24 @@ export class Link {
     const publisher = this.#transport.createPublisher(recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
+    /** What comes before it can be dealt with. */
+    let early: Buffer[] | undefined = []
+    const receive = (message: Buffer) => {
+      if (early === undefined) epoch?.receive(message)
+      else early.push(message)
+    }
+    const rescue = setTimeout(() => this.#openSource(receive), SUBSCRIPTION_PATIENCE)
     try {
       const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
+      clearTimeout(rescue)
       const life = lifeOf(recvSpec)
       // Where there were two, it cannot be told which of them we are connected to.
       const begun = this.#begin(publisher, prefix, before === undefined || life === before ? life : undefined)
       epoch = begun
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
-      const source = this.#transport.createSource(
-        this.#endpoint.sendSpec,
-        this.#identity,
-        (message) => begun.receive(message),
-        this.#report,
-      )
-      this.#source = source
+      const source = this.#source ?? this.#openSource(receive)
+      for (const message of early.splice(0)) begun.receive(message)
+      early = undefined
       // When this process stood still, that Mongrel2 may be gone, and the source be connected to the next: its requests are not for here.
       const gone = publisher.closed.then(() => {
         throw new Mongrel2Error('closed', 'the connection to publish on ended')
@@ -160,11 +169,19 @@ export class Link {
     } catch (error) {
       this.#logger.debug?.(`mongrel2-fetch found no Mongrel2 at ${this.#specs}: ${error}`)
     } finally {
+      clearTimeout(rescue)
       this.#source?.close()
       this.#source = undefined
       publisher.close()
       epoch?.lost()
     }
+  }
+
+  #openSource(receive: (message: Buffer) => void): LinkSource {
+    const source = this.#transport.createSource(this.#endpoint.sendSpec, this.#identity, receive, this.#report)
+    source.opened.catch(() => {}) // seen by who waits for it, if anybody does yet
+    this.#source = source
+    return source
   }
 
   /** Mongrel2 is there: whoever deals with its messages is waited for. */

@@ -2,7 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, fetch } from 'undici'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { XPublisher } from 'zeromq'
 import type { Mongrel2Server } from '../../src/index.ts'
+import { joinReply, renderReply } from '../../src/wire/reply.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -121,3 +123,24 @@ it('answers each request with its own answer or none while Mongrel2 is killed ag
   expect(none).toBeGreaterThan(0)
   expect(server.stats().malformed).toBe(0)
 }, 60_000)
+
+it('serves where the one before it left Mongrel2 with a notice that nobody took, which keeps it from all else', async () => {
+  const [, recvSpec = ''] = mongrel2.endpoint.split(',')
+  /** Whether Mongrel2 subscribes, to replies of a publisher that has one for a client that is gone. */
+  const subscribes = async (): Promise<boolean> => {
+    const publisher = new XPublisher({ receiveTimeout: 500 })
+    try {
+      publisher.connect(recvSpec)
+      await publisher.receive()
+      await publisher.send(joinReply(renderReply('34f9ceee-cd52-4b7f-b197-88bf2f0ec370', [12_345], [])))
+      return true
+    } catch {
+      return false
+    } finally {
+      publisher.close()
+    }
+  }
+  await expect.poll(subscribes).toBe(false)
+  await serve(async (_request, name) => new Response(name))
+  expect(await get('/after')).toBe('/after')
+})
