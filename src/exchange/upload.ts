@@ -24,7 +24,7 @@ export type UploadHeaders =
 
 const START = 'x-mongrel2-upload-start'
 const DONE = 'x-mongrel2-upload-done'
-const READ_SIZE = 64 * 1024
+const READ_SIZE = 256 * 1024
 
 /**
  * Reads the upload headers. They are lower-case, so a client can write them too; but where Mongrel2 stored a body it has
@@ -88,7 +88,7 @@ export class Upload {
     }
   }
 
-  /** The file's bytes, read as they are asked for, 64 KiB at a time. A file that ends early is an error, not an end. */
+  /** The file's bytes, read as they are asked for, 256 KiB at a time. A file that ends early is an error, not an end. */
   stream(): ReadableStream<Uint8Array> {
     let left = this.#info.size
     return new ReadableStream(
