@@ -60,3 +60,8 @@ function escapeCharacter(character: string): string {
 export function describeError(error: unknown): string {
   return error instanceof Error ? (error.stack ?? String(error)) : String(error)
 }
+
+/** What an error says, without where it came from. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,3 +1,4 @@
+import { bytesOf } from './bytes.ts'
 import { deferred } from './deferred.ts'
 import { Mongrel2Error } from './errors.ts'
 import { AnsweredTokens } from './exchange/answered-tokens.ts'
@@ -192,9 +193,4 @@ function tokenFor(text: string, kinds: readonly Token['kind'][]): Token {
 
 function stale(expected: string): Mongrel2Error {
   return new Mongrel2Error('stale_token', `expected a token that can still be used: ${expected}`)
-}
-
-function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
-  if (typeof data === 'string') return Buffer.from(data)
-  return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data)
 }

@@ -1,6 +1,7 @@
 import { type Deferred, deferred, delay } from './deferred.ts'
 import { Mongrel2Error } from './errors.ts'
 import { Application } from './exchange/application.ts'
+import { answerAll, takeLeave } from './exchange/closing.ts'
 import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
 import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
@@ -20,6 +21,7 @@ import {
   type Mongrel2Options,
   type Settings,
 } from './options.ts'
+import { whenAborted } from './when-aborted.ts'
 
 /** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000
@@ -144,29 +146,17 @@ class Server implements Mongrel2Server {
   }
 
   #followSignal({ signal, logger }: Settings): void {
-    if (signal === undefined) return
-    const close = () => {
+    whenAborted(signal, () => {
       this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-    }
-    if (signal.aborted) close()
-    else signal.addEventListener('abort', close, { once: true })
+    })
   }
 
   async #close(timeout: number): Promise<void> {
     const late = delay(timeout)
     this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
-    const farewells = [...this.#epochs.values()].map((epoch) => epoch.goAway())
-    await Promise.race([Promise.all(farewells), delay(Math.min(timeout, FAREWELL))])
-    await Promise.race([Promise.all([...this.#epochs.values()].map((epoch) => epoch.heardOut())), late])
+    await takeLeave(this.#epochs, Math.min(timeout, FAREWELL), late)
     await Promise.all(this.#links.map((link) => link.stop()))
-    const epochs = [...this.#epochs.values()]
-    for (const epoch of epochs) {
-      epoch.refuseUploads()
-      epoch.endSockets()
-    }
-    const answered = this.#application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
-    await Promise.race([answered, late])
-    for (const epoch of epochs) epoch.cutBusy()
+    await answerAll(this.#application, this.#epochs, late)
     await Promise.all(this.#links.map((link) => link.close()))
     if (this.#overridden) restoreGlobals()
   }

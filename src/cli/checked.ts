@@ -43,8 +43,3 @@ export function textOf(given: GivenOptions, key: OptionKey): string | undefined 
   const value = given.get(key)?.value
   return typeof value === 'string' ? value : undefined
 }
-
-/** What an error says. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

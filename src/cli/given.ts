@@ -1,3 +1,4 @@
+import { messageOf } from '../log.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
 import { OPTIONS, type Option, type OptionKey } from './option-table.ts'
@@ -80,8 +81,4 @@ function entriesOf(config: Readonly<Record<string, unknown>>): [string, unknown]
       ? Object.entries(value).map(([inner, innerValue]) => [`uploads.${inner}`, innerValue])
       : [[key, value]],
   )
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { v4 } from 'uuid'
 import { type ListenAt, Listener } from '../front/listener.ts'
 import { checkSettings } from '../front/options.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, messageOf } from '../log.ts'
 import type { EndpointOptions } from '../options.ts'
 import { CommandError } from './exit-code.ts'
 
@@ -73,7 +73,7 @@ export class HttpFront {
       )
       return new HttpFront(listener, at)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       throw new CommandError('front', `--http cannot listen: ${reason}`)
     }
   }

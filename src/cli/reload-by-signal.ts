@@ -1,5 +1,5 @@
 import { Mongrel2Error } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, messageOf } from '../log.ts'
 import { notifyServiceManager } from './service-manager.ts'
 
 /** What can be loaded anew while it serves. */
@@ -37,7 +37,7 @@ export function reloadBySignal(begun: Promise<Reloadable>, logger: Logger): Relo
   }
   const complain = (error: unknown) => {
     if (error instanceof Mongrel2Error && error.code === 'closed') return
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     logger.error?.(`mongrel2-fetch could not load the app anew, and serves on as before: ${reason}`)
   }
   process.on('SIGHUP', () => {

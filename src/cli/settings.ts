@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, messageOf } from '../log.ts'
 import { checkOptions, type Mongrel2Options } from '../options.ts'
 import { closeTimeoutOf, named, textOf } from './checked.ts'
 import { clusterOf } from './cluster-settings.ts'
@@ -141,7 +141,7 @@ function httpOf(given: GivenOptions): HttpSettings | undefined {
       trustsProxy: trust !== false && trust !== 0,
     }
   } catch (error) {
-    throw new CommandError('usage', `${http.from}: ${error instanceof Error ? error.message : error}`)
+    throw new CommandError('usage', `${http.from}: ${messageOf(error)}`)
   }
 }
 

@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { v4 } from 'uuid'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
+import { LOG_LEVELS, type Logger } from '../log.ts'
 import { moduleBeside } from '../module-beside.ts'
+import type { Mongrel2Options } from '../options.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
@@ -15,6 +17,15 @@ const LOSS_TIME = 500
 
 /** What a worker process is started with, but for its sockets. */
 export type WorkerStart = Omit<WorkerConfig, 'identity' | 'dealSpec' | 'reportSpec'>
+
+/** What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged. */
+export function sharedStartOf(
+  { logger: _logger, signal: _signal, identity: _identity, ...options }: Mongrel2Options,
+  threads: number,
+  logger: Logger,
+): Pick<WorkerStart, 'options' | 'threads' | 'logLevels'> {
+  return { options, threads, logLevels: LOG_LEVELS.filter((level) => logger[level] !== undefined) }
+}
 
 /** A worker process of this machine, which connects to the exchange point. */
 export class ChildWorker implements WorkerHandle {

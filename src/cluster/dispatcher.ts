@@ -160,20 +160,15 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
 
   /** A machine is to be left: its workers finish what is open and end, and no other is started there. */
   retireHost(host: WorkerHost): void {
-    const seats = this.#removeHost(host)
+    const seats = this.#hosts.get(host)
+    this.removeHost(host)
     for (const [worker, its] of this.#workers) if (its === seats) this.#retire(worker)
   }
 
   /** A machine is lost; of its workers it is told one by one. */
   removeHost(host: WorkerHost): void {
-    this.#removeHost(host)
-  }
-
-  #removeHost(host: WorkerHost): Seats<WorkerProcess> | undefined {
-    const seats = this.#hosts.get(host)
-    seats?.close()
+    this.#hosts.get(host)?.close()
     this.#hosts.delete(host)
-    return seats
   }
 
   async close(timeout: number): Promise<void> {

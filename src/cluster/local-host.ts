@@ -1,5 +1,4 @@
-import { LOG_LEVELS } from '../log.ts'
-import { ChildWorker, type WorkerStart } from './child-worker.ts'
+import { ChildWorker, sharedStartOf, type WorkerStart } from './child-worker.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from './worker-handle.ts'
 import type { WorkersSettings } from './workers-options.ts'
@@ -13,9 +12,7 @@ export class LocalHost implements WorkerHost {
   readonly #point: ExchangePoint
 
   constructor({ app, options, threads, execArgv, settings }: WorkersSettings, point: ExchangePoint) {
-    const { logger: _logger, signal: _signal, identity: _identity, ...rest } = options
-    const logLevels = LOG_LEVELS.filter((level) => settings.logger[level] !== undefined)
-    this.#start = { threads, app, options: rest, logLevels, remote: false }
+    this.#start = { ...sharedStartOf(options, threads, settings.logger), app, remote: false }
     this.#execArgv = execArgv
     this.#point = point
   }

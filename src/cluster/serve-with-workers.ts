@@ -1,5 +1,6 @@
 import { describeError } from '../log.ts'
 import { checkTimeout } from '../options.ts'
+import { whenAborted } from '../when-aborted.ts'
 import { Dispatcher, type DispatcherStatistics } from './dispatcher.ts'
 import { ExchangePoint } from './exchange-point.ts'
 import { MainNode } from './nodes/main-node.ts'
@@ -50,11 +51,9 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
     closed ??= dispatcher.close(checkTimeout(timeout)).then(() => main?.close())
     return closed
   }
-  const closeBySignal = () => {
+  whenAborted(signal, () => {
     close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-  }
-  if (signal?.aborted === true) closeBySignal()
-  else signal?.addEventListener('abort', closeBySignal, { once: true })
+  })
   const ready = Promise.all([dispatcher.ready, main?.opened()]).then(() => {})
   ready.catch(() => {}) // not everybody waits for it
   return {

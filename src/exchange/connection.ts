@@ -474,7 +474,7 @@ export class Connection {
       // A close resets the connection while there is something that Mongrel2 has not read, and what the client has not read either is
       // lost: so the answer has to have arrived.
     }
-    if (unread) replies.push(...renderCloseAmidBody(this.sender, this.id))
+    if (unread) for (const reply of renderCloseAmidBody(this.sender, this.id)) replies.push(reply)
     else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
     this.#end()
     this.#owner.closed(this)

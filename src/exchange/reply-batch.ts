@@ -15,7 +15,7 @@ export class ReplyBatch {
   readonly #targets: number
   readonly #replies: Reply[] = []
   /** By the first of their bytes. */
-  readonly #groups = new Map<Uint8Array, Group[]>()
+  #groups: Map<Uint8Array, Group[]> | undefined
   /** The group that was added to last, which most likely is that of the next connection, too. */
   #last: Group | undefined
 
@@ -24,9 +24,9 @@ export class ReplyBatch {
     this.#targets = targets
   }
 
-  /** Adds replies as they are. */
-  push(...replies: readonly Reply[]): void {
-    this.#replies.push(...replies)
+  /** Adds a reply as it is. */
+  push(reply: Reply): void {
+    this.#replies.push(reply)
   }
 
   /** Adds bytes for a connection, for which nothing more may be added: they may go out behind what comes later. */
@@ -39,12 +39,13 @@ export class ReplyBatch {
 
   /** All that were added. */
   finish(): Reply[] {
-    for (const groups of this.#groups.values()) for (const group of groups) this.#render(group)
+    for (const groups of this.#groups?.values() ?? []) for (const group of groups) this.#render(group)
     return this.#replies
   }
 
   #groupFor(sender: string, pieces: readonly Uint8Array[]): Group {
     const [first] = pieces as readonly [Uint8Array]
+    this.#groups ??= new Map()
     const groups = this.#groups.get(first)
     const known = groups?.find((group) => isFor(group, sender, pieces))
     if (known !== undefined) return known

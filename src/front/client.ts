@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { FLOW_CONTROL_WINDOW, MAX_CONTENT_LENGTH } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import type { Reply } from '../wire/parse-reply.ts'
+import type { ParsedReply } from '../wire/parse-reply.ts'
 import { ByteReader } from './byte-reader.ts'
 import { type Chunk, chunkIn } from './chunk.ts'
 import { Delivery } from './delivery.ts'
@@ -120,7 +120,7 @@ export class Client {
   }
 
   /** Takes what a handler has published for this client; false when the connection is over. */
-  take(content: Reply['content']): boolean {
+  take(content: ParsedReply['content']): boolean {
     if (this.#killed) return false
     this.#idle?.refresh()
     if ('payload' in content) this.#deliver(content.payload)

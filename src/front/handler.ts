@@ -3,7 +3,7 @@ import { tickEnd } from '../deferred.ts'
 import { describeError, escapeBytes, type Logger } from '../log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { parseReply, type Reply } from '../wire/parse-reply.ts'
+import { type ParsedReply, parseReply } from '../wire/parse-reply.ts'
 import { type HeaderProtocol, type MessageFields, renderMessage } from '../wire/render-message.ts'
 
 /** One Handler of a configuration, by Mongrel2's names. */
@@ -44,7 +44,11 @@ export class Handler {
    * @param receive Called for each reply in the order of arrival; must not throw.
    * @throws Error of zeromq.js when an address cannot be bound, such as `EADDRINUSE`.
    */
-  static async bind(settings: HandlerSettings, logger: Logger, receive: (reply: Reply) => void): Promise<Handler> {
+  static async bind(
+    settings: HandlerSettings,
+    logger: Logger,
+    receive: (reply: ParsedReply) => void,
+  ): Promise<Handler> {
     const handler = new Handler(settings, logger)
     try {
       await handler.#push.bind(settings.sendSpec)
@@ -90,7 +94,7 @@ export class Handler {
     await this.#closed
   }
 
-  async #read(receive: (reply: Reply) => void): Promise<void> {
+  async #read(receive: (reply: ParsedReply) => void): Promise<void> {
     for await (const parts of this.#subscriber) {
       // Mongrel2 takes each part for a reply.
       for (const part of parts) {
@@ -102,7 +106,7 @@ export class Handler {
     }
   }
 
-  #parse(bytes: Buffer): Reply | undefined {
+  #parse(bytes: Buffer): ParsedReply | undefined {
     try {
       return parseReply(bytes, HANDLER_TARGETS)
     } catch (error) {

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { describeError, type Logger } from '../log.ts'
-import type { Reply } from '../wire/parse-reply.ts'
+import type { ParsedReply } from '../wire/parse-reply.ts'
 import { Client, type ClientOrigin, type ClientSettings, type Route } from './client.ts'
 import { Handler, type HandlerSettings } from './handler.ts'
 
@@ -85,7 +85,7 @@ export class Router {
   }
 
   /** A reply to a client that is gone comes back as a notice, but not one that would only have ended it. */
-  #take({ connectionIds, content }: Reply, handler: Handler): void {
+  #take({ connectionIds, content }: ParsedReply, handler: Handler): void {
     const cancels = 'control' in content && 'cancel' in content.control
     for (const id of connectionIds) {
       const taken = this.#clients.get(id)?.take(content) ?? false

@@ -1,4 +1,5 @@
 import { describeError, type Logger } from '../log.ts'
+import { Pause } from '../pause.ts'
 import type { LinkPublisher, Transport } from './transport.ts'
 
 /** Waits between attempts to reach a Mongrel2, in milliseconds. */
@@ -12,7 +13,7 @@ export class Attachment {
   readonly #changed: (attached: boolean) => void
   #publisher: LinkPublisher | undefined
   #ended = false
-  #endPause: (() => void) | undefined
+  readonly #pause = new Pause()
 
   /** @param changed Told when replies can be delivered, and when not any more. */
   constructor(
@@ -37,14 +38,14 @@ export class Attachment {
   /** That Mongrel2 is gone. */
   end(): void {
     this.#ended = true
-    this.#endPause?.()
+    this.#pause.end()
     this.#publisher?.close()
   }
 
   /** Delivers what was published, and closes. */
   async close(linger: number): Promise<void> {
     this.#ended = true
-    this.#endPause?.()
+    this.#pause.end()
     const publisher = this.#publisher
     await publisher?.drained()
     publisher?.close(linger)
@@ -65,18 +66,7 @@ export class Attachment {
         this.#logger.debug?.(`mongrel2-fetch does not reach Mongrel2 at its recv_spec: ${error}`)
       }
       publisher.close()
-      if (!this.#ended) await this.#pause(wait)
+      if (!this.#ended) await this.#pause.wait(wait)
     }
-  }
-
-  /** Keeps the process alive, as an open socket does. */
-  #pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#endPause = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

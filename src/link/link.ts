@@ -1,6 +1,7 @@
 import { delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
+import { Pause } from '../pause.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { Reply } from '../wire/reply.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -64,7 +65,7 @@ export class Link {
   #publisher: LinkPublisher | undefined
   #source: LinkSource | undefined
   #stopping = false
-  #endPause: (() => void) | undefined
+  readonly #pause = new Pause()
   #found = false
   #impatient: NodeJS.Timeout | undefined
 
@@ -106,7 +107,7 @@ export class Link {
     while (!this.#stopping) {
       await this.#live(found)
       if (this.#stopping) break
-      await this.#pause(wait)
+      await this.#pause.wait(wait)
       wait = Math.min(wait * 2, RETRY_LONGEST)
     }
     clearTimeout(this.#impatient)
@@ -115,7 +116,7 @@ export class Link {
   /** Reads what has arrived and disconnects from new messages; replies can still be published. */
   async stop(): Promise<void> {
     this.#stopping = true
-    this.#endPause?.()
+    this.#pause.end()
     if (this.#source === undefined) this.#publisher?.close()
     else await this.#source.stop()
   }
@@ -194,17 +195,6 @@ export class Link {
   #beImpatient(): void {
     if (this.#found) return
     this.#impatient = setTimeout(() => this.#logger.warn?.(this.#nobodyThere()), PATIENCE).unref()
-  }
-
-  /** Keeps the process alive, as an open socket does: who waits for Mongrel2 is no less at work. */
-  #pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#endPause = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 
   get #specs(): string {

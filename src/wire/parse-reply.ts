@@ -3,7 +3,7 @@ import type { Control } from './reply.ts'
 import { parseTnetstring } from './tnetstring.ts'
 
 /** What a handler publishes, as Mongrel2 reads it. */
-export interface Reply {
+export interface ParsedReply {
   readonly sender: string
   readonly connectionIds: readonly number[]
   /** Bytes for the clients, none to close their connections; or what an extended reply tells Mongrel2 of them. */
@@ -21,7 +21,7 @@ const ENVELOPE_LONGEST = 512
  * @param targetsMost How many connections it may name: `limits.handler_targets`.
  * @throws MalformedError when the bytes are none.
  */
-export function parseReply(bytes: Buffer, targetsMost: number): Reply {
+export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))
   if (envelope === null) throw new MalformedError('expected SENDER, a space and the length of the target list')
   const start = envelope[0].length

@@ -2,9 +2,10 @@
 
 import { describeLoadError } from '../../cluster/worker/config.ts'
 import { distantLogger } from '../../cluster/worker/distant-logger.ts'
+import { leaveInDistress, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
-import { describeError, type Logger } from '../../log.ts'
+import type { Logger } from '../../log.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
 import { tellParent } from '../tell-parent.ts'
 import load from '../worker-app.ts'
@@ -22,19 +23,14 @@ process.on('message', (order: DirectOrder) => {
   else void run(order)
 })
 process.on('disconnect', () => stop.resolve(ORPHAN_TIMEOUT))
-// A terminal and a service manager signal all processes; it is for the one who has forked us to say what follows.
-for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+leaveSignalsToParent()
 
 async function run(task: DirectTask): Promise<void> {
   const logger = distantLogger(task.logLevels, (line) => void tell(line))
   const server = await serve(task, logger)
   if (server === undefined) process.exit(1)
   await tell({ news: 'loaded' })
-  process.on('SIGTERM', () => void tell({ news: 'leaving', reason: 'it got SIGTERM' }))
-  process.on('uncaughtException', (error) => {
-    logger.error?.(`mongrel2-fetch: a worker leaves after an error that nobody caught: ${describeError(error)}`)
-    void tell({ news: 'leaving', reason: 'of an error that nobody caught' })
-  })
+  leaveInDistress(logger, (reason) => void tell({ news: 'leaving', reason }))
   server.ready.then(
     () => tell({ news: 'ready' }),
     () => {}, // it was closed before

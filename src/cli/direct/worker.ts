@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { News } from '../../cluster/frames.ts'
 import type { SeatedWorker } from '../../cluster/seats.ts'
 import type { Level } from '../../log.ts'
 import { moduleBeside } from '../../module-beside.ts'
@@ -24,15 +25,10 @@ export type DirectOrder =
   /** To answer what it has within so many milliseconds, and to end. */
   | { readonly stop: number }
 
-/** What it tells. */
+/** What it tells: as a worker behind a dispatcher does, and that Mongrel2 was found at every endpoint. */
 export type DirectNews =
-  /** The app is loaded, or Mongrel2 was found at every endpoint. */
-  | { readonly news: 'loaded' | 'ready' }
-  /** The app cannot be loaded, and the process ends. */
-  | { readonly news: 'failed'; readonly reason: string }
-  /** It wants to be replaced. */
-  | { readonly news: 'leaving'; readonly reason: string }
-  | { readonly news: 'line'; readonly level: Level; readonly line: string }
+  | Extract<News, { readonly news: 'loaded' | 'failed' | 'leaving' | 'line' }>
+  | { readonly news: 'ready' }
 
 /** Told what a process says and how it ends. */
 export interface DirectObserver {

@@ -3,6 +3,7 @@ import { boolean, invalid, isObject, known } from '../../option-check.ts'
 import { checkOptions, type EndpointInput, type EndpointSettings, type Mongrel2Options } from '../../options.ts'
 import type { AppSource } from '../worker/config.ts'
 import { type ClusterAddress, isLocal, isLoopback, parseClusterAddress } from './cluster-address.ts'
+import type { DoorSecurity } from './door.ts'
 import { checkKey, checkKeyPair, type KeyPair } from './key-pair.ts'
 import { type NodeApp, nodeAppOf } from './node-app.ts'
 
@@ -26,7 +27,7 @@ export interface ClusterOptions {
 /** The options, checked. */
 export interface ClusterSettings {
   readonly address: ClusterAddress
-  readonly security: { readonly keys: KeyPair; readonly nodes: ReadonlySet<string> } | undefined
+  readonly security: DoorSecurity | undefined
   readonly app: NodeApp
   /** The options for workers on nodes. */
   readonly options: Mongrel2Options
@@ -64,13 +65,7 @@ export function checkClusterOptions(
   checkEndpoints(checkOptions(() => new Response(), own).endpoints, options, address)
   return {
     address,
-    security:
-      keys === undefined
-        ? undefined
-        : {
-            keys: checkKeyPair('cluster.keys', keys),
-            nodes: allowed,
-          },
+    security: keys && { keys: checkKeyPair('cluster.keys', keys), nodes: allowed },
     app: nodeAppOf(app),
     options: own,
   }

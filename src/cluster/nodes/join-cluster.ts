@@ -6,6 +6,8 @@ import { describeError } from '../../log.ts'
 import { loggerOf } from '../../option-check.ts'
 import { checkTimeout } from '../../options.ts'
 import { version } from '../../package-version.ts'
+import { Pause } from '../../pause.ts'
+import { whenAborted } from '../../when-aborted.ts'
 import { ExchangePoint } from '../exchange-point.ts'
 import { curveKey } from './authenticator.ts'
 import { checkJoinOptions, type JoinOptions, type JoinSettings } from './cluster-options.ts'
@@ -48,7 +50,7 @@ class Node implements ClusterNode {
   readonly #running: Promise<void>
   #agent: NodeAgent | undefined
   #closed: Promise<void> | undefined
-  #endPause: (() => void) | undefined
+  readonly #pause = new Pause()
   /** What was said last of attempts that failed. */
   #reported = ''
 
@@ -60,11 +62,9 @@ class Node implements ClusterNode {
     this.#agentSettings = { version, processors: availableParallelism(), chroot, execArgv, logger }
     this.#point = new ExchangePoint(logger)
     this.#running = this.#run()
-    const close = () => {
+    whenAborted(options.signal, () => {
       this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
-    }
-    if (options.signal?.aborted === true) close()
-    else options.signal?.addEventListener('abort', close, { once: true })
+    })
   }
 
   close({ timeout }: { timeout?: number } = {}): Promise<void> {
@@ -78,7 +78,7 @@ class Node implements ClusterNode {
 
   async #close(timeout: number): Promise<void> {
     this.#ready.reject(new Mongrel2Error('closed', 'the node was closed before it had joined'))
-    this.#endPause?.()
+    this.#pause.end()
     await this.#agent?.leave(timeout)
     await this.#running
     await this.#point.close()
@@ -105,7 +105,7 @@ class Node implements ClusterNode {
       this.#agent = undefined
       if (this.#closed !== undefined) return
       this.#report(joined ? 'lost' : 'cannot join', reason)
-      await this.#pause(wait)
+      await this.#pause.wait(wait)
       wait = Math.min(wait * 2, RETRY_LONGEST)
     }
   }
@@ -138,15 +138,5 @@ class Node implements ClusterNode {
     const line = `${what} the main node at ${this.#address.spec}: ${reason}`
     if (line !== this.#reported) this.#agentSettings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
     this.#reported = line
-  }
-
-  #pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#endPause = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
-import { LOG_LEVELS, type Logger } from '../../log.ts'
+import type { Logger } from '../../log.ts'
 import { version } from '../../package-version.ts'
+import { sharedStartOf } from '../child-worker.ts'
 import type { Dispatcher } from '../dispatcher.ts'
 import type { WorkersSettings } from '../workers-options.ts'
 import { isAny } from './cluster-address.ts'
@@ -21,9 +22,7 @@ export class MainNode implements NodeSessionOwner {
   #port: number | undefined
 
   constructor(cluster: ClusterSettings, settings: WorkersSettings, dispatcher: Dispatcher, logger: Logger) {
-    const { logger: _logger, signal: _signal, identity: _identity, ...options } = cluster.options
-    const logLevels = LOG_LEVELS.filter((level) => logger[level] !== undefined)
-    this.start = { app: cluster.app, options, threads: settings.threads, logLevels }
+    this.start = { ...sharedStartOf(cluster.options, settings.threads, logger), app: cluster.app }
     this.#cluster = cluster
     this.#logger = logger
     this.#workers = settings.workersGiven

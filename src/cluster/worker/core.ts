@@ -1,5 +1,6 @@
 import { delay } from '../../deferred.ts'
 import { Application } from '../../exchange/application.ts'
+import { answerAll, takeLeave } from '../../exchange/closing.ts'
 import type { ConnectionObserver } from '../../exchange/connection-observer.ts'
 import { Epoch } from '../../exchange/epoch.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
@@ -112,15 +113,7 @@ export class Core {
 
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */
   async stop(timeout: number): Promise<void> {
-    const late = delay(timeout)
-    const epochs = [...this.#epochs.values()]
-    for (const epoch of epochs) {
-      epoch.refuseUploads()
-      epoch.endSockets()
-    }
-    const answered = this.#application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
-    await Promise.race([answered, late])
-    for (const epoch of epochs) epoch.cutBusy()
+    await answerAll(this.#application, this.#epochs, delay(timeout))
     clearInterval(this.#sweeper)
     this.#report()
   }
@@ -132,11 +125,7 @@ export class Core {
   }
 
   async #goAway(timeout: number): Promise<void> {
-    const late = delay(timeout)
-    const epochs = [...this.#epochs.values()]
-    const farewells = epochs.map((epoch) => epoch.goAway())
-    await Promise.race([Promise.all(farewells), delay(Math.min(timeout, FAREWELL))])
-    await Promise.race([Promise.all(epochs.map((epoch) => epoch.heardOut())), late])
+    await takeLeave(this.#epochs, Math.min(timeout, FAREWELL), delay(timeout))
     this.#uplink.tell({ news: 'heard', slot: this.#slot })
   }
 

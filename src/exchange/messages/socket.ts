@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts'
 import { Mongrel2Error } from '../../errors.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { FLOW_CONTROL_WINDOW } from '../../wire/limits.ts'
@@ -65,7 +66,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   }
 
   send(data: string | ArrayBuffer | ArrayBufferView): void {
-    const bytes = bytesOf(data)
+    const bytes = copyOf(data)
     if (!this.#isOpen || bytes.length === 0) return
     if (!this.#isDeliverable(bytes)) {
       throw new Mongrel2Error(
@@ -173,11 +174,4 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
       failed(failure)
     }
   }
-}
-
-/** The bytes as they are now. */
-function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
-  if (typeof data === 'string') return Buffer.from(data)
-  if (!ArrayBuffer.isView(data)) return Buffer.from(data.slice(0))
-  return Buffer.from(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
 }

@@ -1,3 +1,4 @@
+import { isBytes } from '../../bytes.ts'
 import { integer, invalid, isObject, known, MAX_BYTES, MAX_DELAY, oneOf } from '../../option-check.ts'
 import type { EventFields } from '../../wire/event-stream.ts'
 import type { TopicData } from './shared-message.ts'
@@ -70,8 +71,7 @@ export function checkStreamOptions(given: StreamOptions): Headers {
 
 /** What is sent, where the compiler has not looked. */
 export function checkData(data: TopicData): TopicData {
-  const known = typeof data === 'string' || ArrayBuffer.isView(data) || data instanceof ArrayBuffer
-  if (!known && !(data instanceof SharedArrayBuffer)) throw invalid('data', 'a text or bytes', data)
+  if (typeof data !== 'string' && !isBytes(data)) throw invalid('data', 'a text or bytes', data)
   return data
 }
 

@@ -1,10 +1,11 @@
+import { type BytesLike, copyOf } from '../../bytes.ts'
 import { type EventFields, renderEvent } from '../../wire/event-stream.ts'
 import { renderChunk } from '../../wire/http.ts'
 import { OPCODE, renderFrame } from '../../wire/websocket.ts'
 import { createSharedResponse } from '../platform/light-response.ts'
 
 /** What can be sent to many: a text, or bytes as they are now. */
-export type TopicData = string | ArrayBuffer | ArrayBufferView | SharedArrayBuffer
+export type TopicData = string | BytesLike
 
 /** A message for many: each form of it is rendered once, when it is first needed. */
 export class SharedMessage {
@@ -59,12 +60,5 @@ export class SharedMessage {
 
 /** Takes what a user gives to be sent to many; bytes are copied, since he may change them. */
 export function createSharedMessage(data: TopicData, fields: EventFields): SharedMessage {
-  const binary = typeof data !== 'string'
-  const payload =
-    typeof data === 'string'
-      ? Buffer.from(data)
-      : ArrayBuffer.isView(data)
-        ? Buffer.from(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
-        : Buffer.from(Buffer.from(data))
-  return new SharedMessage(binary, payload, fields)
+  return new SharedMessage(typeof data !== 'string', copyOf(data), fields)
 }

@@ -1,3 +1,4 @@
+import { whenAborted } from '../../when-aborted.ts'
 import type { EventFields } from '../../wire/event-stream.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { ownerOf } from '../request.ts'
@@ -103,8 +104,7 @@ export class Topic {
     const owner = ownerOf(request)
     // A client that leaves is heard of by who sends the body; a request that somebody has made may have another reason to end.
     if (owner !== undefined) owner.whenLeaving(end)
-    else if (request.signal.aborted) stream.end()
-    else request.signal.addEventListener('abort', end, { once: true })
+    else whenAborted(request.signal, end)
     this.#join(stream)
     return createResponse(stream.body, { headers })
   }
@@ -120,8 +120,7 @@ export class Topic {
     const poll = new LongPoll(checkNextOptions(options).timeout)
     const end = () => poll.end()
     ownerOf(request)?.whenLeaving(end)
-    if (request.signal.aborted) end()
-    else request.signal.addEventListener('abort', end, { once: true })
+    whenAborted(request.signal, end)
     this.#join(poll)
     return poll.answer
   }

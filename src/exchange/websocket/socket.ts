@@ -1,3 +1,4 @@
+import { bytesOf, isBytes } from '../../bytes.ts'
 import { CLOSE_CODE, isCloseCode, MOST_REASON_BYTES } from '../../wire/websocket.ts'
 import { type EventHandler, EventHandlerAttribute } from './event-handler.ts'
 import { SocketCloseEvent, SocketErrorEvent } from './events.ts'
@@ -157,10 +158,7 @@ export class ServerWebSocket extends EventTarget {
       throw notOpen()
     }
     if (typeof data === 'string' || data instanceof Blob) this.#session.send(data)
-    else if (ArrayBuffer.isView(data)) {
-      this.#session.send(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
-    } else if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) this.#session.send(Buffer.from(data))
-    else this.#session.send(String(data))
+    else this.#session.send(isBytes(data) ? bytesOf(data) : String(data))
   }
 
   /**

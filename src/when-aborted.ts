@@ -1,0 +1,5 @@
+/** Does something when a signal is aborted, at once if it is already; never without a signal. */
+export function whenAborted(signal: AbortSignal | undefined, action: () => void): void {
+  if (signal?.aborted === true) action()
+  else signal?.addEventListener('abort', action, { once: true })
+}
