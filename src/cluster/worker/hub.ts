@@ -5,9 +5,6 @@ import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { checkOptions, type Settings } from '../../options.ts'
-import { HANDLER_TARGETS } from '../../wire/limits.ts'
-import { parseReply } from '../../wire/parse-reply.ts'
-import { CLOSE, type Reply, renderReply } from '../../wire/reply.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
 import {
   type DealtHead,
@@ -19,10 +16,11 @@ import {
   renderJson,
 } from '../frames.ts'
 import { isTopicFrame, topicSlotOf } from '../topic-frames.ts'
+import { closesOf } from './closes-of.ts'
 import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
-import type { Emission, Publication } from './emission.ts'
+import type { Emission } from './emission.ts'
 import { SharedControlPort } from './shared-control-port.ts'
 import { ThreadSlot } from './thread-slot.ts'
 
@@ -335,19 +333,4 @@ export class Hub {
     await this.#reports.closed
     this.#ended.resolve()
   }
-}
-
-/**
- * What closes the connections that replies were for, once each: while nobody pulls from Mongrel2, one reply to a connection that is gone
- * holds up all that follow.
- */
-function closesOf({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
-  return replies.flatMap((reply) => {
-    const bytes = Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
-    const { sender, connectionIds, content } = parseReply(bytes, HANDLER_TARGETS)
-    if ('control' in content) return []
-    const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
-    for (const id of open) closed.add(`${epoch} ${id}`)
-    return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
-  })
 }
