@@ -18,7 +18,7 @@ import { ClusterNode } from '../support/cluster-node.ts'
 import { lacks } from '../support/embedded.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { BrokenResponseError, RawClient, type RawResponse } from '../support/raw-client.ts'
+import { BrokenResponseError, get, RawClient, type RawResponse, request } from '../support/raw-client.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
 const MAIN = createKeyPair()
@@ -80,14 +80,6 @@ function connect(): RawClient {
   const client = new RawClient(mongrel2.port)
   clients.push(client)
   return client
-}
-
-function request(target: string, method = 'GET', fields = ''): string {
-  return `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`
-}
-
-async function get(client: RawClient, target: string): Promise<string> {
-  return (await client.send(request(target)).response()).body.toString()
 }
 
 /** The process of the node that has a request in its hands. */

@@ -11,7 +11,7 @@ import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { BrokenResponseError, RawClient } from '../support/raw-client.ts'
+import { BrokenResponseError, get, RawClient, request } from '../support/raw-client.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
 let mongrel2: Mongrel2
@@ -44,14 +44,6 @@ function connect(): RawClient {
   const client = new RawClient(mongrel2.port)
   clients.push(client)
   return client
-}
-
-function request(target: string, method = 'GET', fields = ''): string {
-  return `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`
-}
-
-async function get(client: RawClient, target: string): Promise<string> {
-  return (await client.send(request(target)).response()).body.toString()
 }
 
 /** The process of the one worker that has a request in its hands. */

@@ -12,21 +12,15 @@ import {
   upgradeWebSocket,
 } from '../../src/index.ts'
 import { embedded } from '../support/embedded.ts'
+import { idleKill } from '../support/idle-kill.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { headerOf, RawClient } from '../support/raw-client.ts'
+import { get, headerOf, RawClient, request } from '../support/raw-client.ts'
 import { createReplier, type Replier } from '../support/replier.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
-/** Mongrel2 looks every second for connections with no sign of life for more than two, whatever they have read or written before. */
-const IDLE_KILL = {
-  'limits.tick_timer': 1,
-  'limits.min_ping': 2,
-  'limits.min_read_rate': 0,
-  'limits.min_write_rate': 0,
-  'limits.kill_limit': 0,
-}
+const IDLE_KILL = idleKill(2)
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server | WorkersServer
@@ -73,10 +67,6 @@ function connect(): RawClient {
   const client = new RawClient(mongrel2.port)
   clients.push(client)
   return client
-}
-
-function request(target: string, method = 'GET', version = '1.1'): string {
-  return `${method} ${target} HTTP/${version}\r\nHost: localhost\r\n\r\n`
 }
 
 async function defer(client: RawClient, ...parameters: Parameters<typeof request>): Promise<string> {
@@ -152,7 +142,7 @@ describe('an answer from elsewhere', () => {
     const response = await head.response('HEAD')
     expect([response.status, headerOf(response, 'content-length')]).toEqual([200, '8'])
     expect((await head.readToEnd()).length).toBe(0)
-    const token = await defer(old, '/defer', 'GET', '1.0')
+    const token = await defer(old, '/defer', 'GET', '', '1.0')
     const stream = new ReadableStream<Uint8Array>({
       async pull(controller) {
         await sleep(10)
@@ -225,7 +215,7 @@ describe('an answer from elsewhere', () => {
     await client.closed
     await other.reply(token, new Response('third'))
     expect((await client.readToEnd()).toString()).toMatch(/\r\n\r\nfirst$/)
-    expect((await next.send(request('/next')).response()).body.toString()).toBe('/next')
+    expect(await get(next, '/next')).toBe('/next')
     await expect.poll(connections, { timeout: 20_000 }).toBe(0)
   })
 
@@ -239,7 +229,7 @@ describe('an answer from elsewhere', () => {
     expect(connections()).toBe(0)
     await expect.poll(() => replier.reply(token, new Response('late')).catch((error) => error.code)).toBe('stale_token')
     const next = connect()
-    expect((await next.send(request('/next')).response()).body.toString()).toBe('/next')
+    expect(await get(next, '/next')).toBe('/next')
   })
 
   it('for a client that has left reaches nobody; the signal says that it has, and nothing is kept', async () => {
@@ -250,7 +240,7 @@ describe('an answer from elsewhere', () => {
     await expect.poll(() => deferred[0]?.request.signal.aborted).toBe(true)
     expect(connections()).toBe(0)
     await replier.reply(token, new Response('to nobody'))
-    expect((await next.send(request('/next')).response()).body.toString()).toBe('/next')
+    expect(await get(next, '/next')).toBe('/next')
   })
 
   it('can still be given when the server is gone and another has taken its place', async () => {
@@ -260,7 +250,7 @@ describe('an answer from elsewhere', () => {
     await server.close()
     server = serveMongrel2(handler, { zeromq: mongrel2.endpoint, chroot: mongrel2.directory, logger })
     await server.ready
-    expect((await next.send(request('/next')).response()).body.toString()).toBe('/next')
+    expect(await get(next, '/next')).toBe('/next')
     await replier.reply(token, new Response('all the same'))
     expect((await client.response()).body.toString()).toBe('all the same')
     expect(logger.lines).toEqual([])
@@ -447,7 +437,7 @@ describe('with workers', () => {
     let token = ''
     await expect
       .poll(async () => {
-        token = (await connect().send(request('/token')).response()).body.toString()
+        token = await get(connect(), '/token')
         return token
       })
       .not.toBe('')
@@ -480,7 +470,7 @@ describe('with workers', () => {
     const client = connect().send(request('/defer'))
     const token = await deferredToken()
     await replace()
-    expect((await connect().send(request('/next')).response()).body.toString()).toBe('/next')
+    expect(await get(connect(), '/next')).toBe('/next')
     expect(client.ended).toBe(false)
     await replier.reply(token, new Response('after its worker'))
     expect((await client.response()).body.toString()).toBe('after its worker')

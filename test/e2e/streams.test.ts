@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { lacks } from '../support/embedded.ts'
 import { Gate } from '../support/gate.ts'
+import { idleKill } from '../support/idle-kill.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { PACING_MODES, type PacingModeCase, pacedBy } from '../support/pacing-modes.ts'
@@ -15,14 +16,7 @@ import { steadyBody, steadyDigest } from '../support/steady-body.ts'
 const KIB = 1024
 const MIB = 1024 * KIB
 const WINDOW = 102_400
-/** Mongrel2 looks every second for connections with no sign of life for more than two, whatever they have read or written before. */
-const IDLE_KILL = {
-  'limits.tick_timer': 1,
-  'limits.min_ping': 2,
-  'limits.min_read_rate': 0,
-  'limits.min_write_rate': 0,
-  'limits.kill_limit': 0,
-}
+const IDLE_KILL = idleKill(2)
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server

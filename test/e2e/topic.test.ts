@@ -128,17 +128,22 @@ describe.each(PACING_MODES)('Paced by $mode, a topic', ({ mode, config, zeromq }
     return { quick: await open(stage, 199), slow }
   }
 
+  /** Sends 200 messages, each in a turn of its own, and resolves when each of these clients has all of them. */
+  async function expectSentToAll({ topic }: Stage, clients: readonly RawWebSocket[]): Promise<void> {
+    for (const text of sent(200)) {
+      topic.send(text)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await expect
+      .poll(() => new Set(clients.map((client) => textsOf(client).join())), { timeout: 20_000 })
+      .toEqual(new Set([sent(200).join()]))
+  }
+
   it.skipIf(skipped)('leaves out a member that does not read, and nobody else', async () => {
     const topic: TopicOptions = { maxBufferedBytes: 128 * 1024, whenSlow: 'drop' }
     await using stage = await setStage({ topic, mongrel2: config, zeromq })
     const { quick, slow } = await openWithOneThatDoesNotRead(stage)
-    for (const text of sent(200)) {
-      stage.topic.send(text)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    await expect
-      .poll(() => new Set(quick.map((client) => textsOf(client).join())), { timeout: 20_000 })
-      .toEqual(new Set([sent(200).join()]))
+    await expectSentToAll(stage, quick)
     expect(stage.topic.size).toBe(200)
     slow.resume()
     // When it has read, it gets messages again, and has had nothing but whole ones.
@@ -166,13 +171,7 @@ describe.each(PACING_MODES)('Paced by $mode, a topic', ({ mode, config, zeromq }
     const topic: TopicOptions = { maxBufferedBytes: 128 * 1024 }
     await using stage = await setStage({ topic, mongrel2: config, zeromq })
     const { quick, slow } = await openWithOneThatDoesNotRead(stage)
-    for (const text of sent(200)) {
-      stage.topic.send(text)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    await expect
-      .poll(() => new Set(quick.map((client) => textsOf(client).join())), { timeout: 20_000 })
-      .toEqual(new Set([sent(200).join()]))
+    await expectSentToAll(stage, quick)
     expect(stage.sockets[0]?.readyState).toBe(2)
     slow.resume()
     await expect.poll(() => messagesOf(slow).at(-1)?.opcode, { timeout: 20_000 }).toBe(OPCODE.close)

@@ -18,6 +18,13 @@ let server: WorkersServer
 let logger: CollectingLogger
 let nodes: ClusterNode[]
 
+/** How long a request may take to end, in milliseconds. That is not how long it should: the machine may be busy. */
+const HANGS = 15_000
+
+function within<T>(request: Promise<T>): Promise<T | 'hangs'> {
+  return Promise.race([request, sleep(HANGS, 'hangs' as const, { ref: false })])
+}
+
 // Two machines, as far as the network goes, and this one with Mongrel2 and the main node.
 describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () => {
   beforeEach(async () => {
@@ -66,7 +73,7 @@ describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () 
 
   it('ends every request of 64 clients while one line is cut and mended again and again', async () => {
     const until = performance.now() + 30_000
-    const load = loadWorkers(mongrel2.port, 30_000)
+    const load = loadWorkers(mongrel2.port, 30_000, { within })
     let cuts = 0
     while (performance.now() < until - 8000) {
       const network = networks[cuts++ % 2]
@@ -82,7 +89,7 @@ describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () 
   }, 120_000)
 
   it('ends every request of 64 clients when a line is cut for less than it takes to be found, and fails none', async () => {
-    const load = loadWorkers(mongrel2.port, 10_000)
+    const load = loadWorkers(mongrel2.port, 10_000, { within })
     for (let cuts = 0; cuts < 4; cuts++) {
       networks[cuts % 2]?.cut()
       await sleep(300)
@@ -97,7 +104,7 @@ describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () 
 
   it('ends every request of 64 clients while nodes are killed and started anew', async () => {
     const until = performance.now() + 20_000
-    const load = loadWorkers(mongrel2.port, 20_000)
+    const load = loadWorkers(mongrel2.port, 20_000, { within })
     let kills = 0
     while (performance.now() < until - 5000) {
       const number = kills++ % 2
@@ -112,7 +119,7 @@ describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () 
 
   it('fails no request of 64 clients while nodes leave and join, and all is reloaded', async () => {
     const until = performance.now() + 15_000
-    const load = loadWorkers(mongrel2.port, 15_000)
+    const load = loadWorkers(mongrel2.port, 15_000, { within })
     let departures = 0
     while (performance.now() < until - 5000) {
       const number = departures++ % 2
@@ -134,7 +141,7 @@ describe.skipIf(!canMakeNetworks)('with two nodes in networks of their own', () 
       startMain(listen)
       await nodesReady(2)
     }
-    const outcomes = await loadWorkers(mongrel2.port, 2000)
+    const outcomes = await loadWorkers(mongrel2.port, 2000, { within })
     expect(outcomes).toEqual({ answered: outcomes.answered, refused: 0, closed: 0, wrong: 0, hangs: 0 })
   }, 120_000)
 })

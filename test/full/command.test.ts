@@ -6,12 +6,11 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Deferred, deferred } from '../../src/deferred.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
+import { CLIENTS, loadWorkers } from '../support/load-workers.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { BrokenResponseError, RawClient } from '../support/raw-client.ts'
 import { SlowClient } from '../support/slow-client.ts'
 
 const APP = resolve('test/full/command/app.mjs')
-const CLIENTS = 64
 /** How long load lasts, in milliseconds. */
 const DURATION = 30_000
 /** How long a request may be open, in milliseconds. */
@@ -125,8 +124,6 @@ it('uploads by stream and downloads by credits arrive whole across two processes
   await stop(run)
 }, 120_000)
 
-type Outcome = 'answered' | 'refused' | 'closed' | 'wrong' | 'hangs'
-
 /**
  * How long requests are open. What is counted are ticks of a timer here and not the clock: while this process stands still, so do
  * its requests.
@@ -159,45 +156,8 @@ class Ages implements Disposable {
   }
 }
 
-/** What became of the requests of many clients for a while, some on kept connections, some streamed, some stored. */
-async function load(duration: number, ages: Ages): Promise<Record<Outcome, number>> {
-  const outcomes: Record<Outcome, number> = { answered: 0, refused: 0, closed: 0, wrong: 0, hangs: 0 }
-  const until = performance.now() + duration
-  const run = async (number: number) => {
-    let client = new RawClient(mongrel2.port)
-    for (let count = 0; performance.now() < until; count++) {
-      const outcome = await ages.of(ask(client, number, count))
-      outcomes[outcome]++
-      if (outcome === 'answered') continue
-      client.destroy()
-      // Asked at once, those who refuse would have no time for anything else.
-      await sleep(20)
-      client = new RawClient(mongrel2.port)
-    }
-    client.destroy()
-  }
-  await Promise.all(Array.from({ length: CLIENTS }, (_, number) => run(number)))
-  return outcomes
-}
-
-async function ask(client: RawClient, number: number, count: number): Promise<Outcome> {
-  const name = `/${number}-${count}`
-  const body = Buffer.alloc(30_000, name)
-  const kind = number % 4
-  if (kind === 0) client.send(`POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n`).send(body)
-  else if (kind === 1) client.send('GET /stream?count=3 HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  else client.send(`GET ${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
-  try {
-    const response = await client.response()
-    if (response.status === 502 || response.status === 503) return 'refused'
-    const text = response.body.toString()
-    const right =
-      kind === 0 ? response.body.equals(body) : kind === 1 ? /^(\d+) 0\n\1 1\n\1 2\n$/.test(text) : text === name
-    return right && response.status === 200 ? 'answered' : 'wrong'
-  } catch (error) {
-    if (error instanceof BrokenResponseError) return error.body.includes('HTTP/1.1') ? 'wrong' : 'closed'
-    throw error
-  }
+function load(ages: Ages): ReturnType<typeof loadWorkers> {
+  return loadWorkers(mongrel2.port, DURATION, { within: (request) => ages.of(request), pause: 20 })
 }
 
 it('ends every request of 64 clients within a second while a worker is killed every 200 ms', async () => {
@@ -215,7 +175,7 @@ it('ends every request of 64 clients within a second while a worker is killed ev
       // It is gone, and the line that says so is on its way.
     }
   }, 200)
-  const outcomes = await load(DURATION, ages)
+  const outcomes = await load(ages)
   clearInterval(killing)
   console.log({ killed, longest: ages.longest, ...outcomes })
   expect({ wrong: outcomes.wrong, hangs: outcomes.hangs }).toEqual({ wrong: 0, hangs: 0 })
@@ -232,7 +192,7 @@ it('answers every request of 64 clients while SIGHUP comes every 2 s', async () 
     run.signal('SIGHUP')
     hangups++
   }, 2000)
-  const outcomes = await load(DURATION, ages)
+  const outcomes = await load(ages)
   clearInterval(reloading)
   console.log({ hangups, longest: ages.longest, ...outcomes })
   expect(outcomes).toEqual({ answered: outcomes.answered, refused: 0, closed: 0, wrong: 0, hangs: 0 })

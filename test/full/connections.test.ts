@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { idleKill } from '../support/idle-kill.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { ServerProcess, type ServerReport } from '../support/server-process.ts'
 
@@ -31,13 +32,7 @@ const FLAT_RSS = 32 * MIB
  */
 type Kind = 'plain' | 'flow control' | 'impatient' | 'impatient, flow control'
 
-const IDLE_KILL = {
-  'limits.tick_timer': 1,
-  'limits.min_ping': 1,
-  'limits.min_read_rate': 0,
-  'limits.min_write_rate': 0,
-  'limits.kill_limit': 0,
-}
+const IDLE_KILL = idleKill(1)
 
 /** What a client does on a connection that has just been opened; resolves when it is over. */
 type Way = (client: Client) => Promise<void>

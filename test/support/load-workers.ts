@@ -1,25 +1,36 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BrokenResponseError, RawClient } from './raw-client.ts'
+import { BrokenResponseError, RawClient, request } from './raw-client.ts'
 
 /** Clients at once. */
-const CLIENTS = 64
-/** How long a request may take to end, in milliseconds. That is not how long it should: the machine may be busy. */
-const HANGS = 15_000
+export const CLIENTS = 64
 
 /** What became of a request. */
-type Outcome = 'answered' | 'refused' | 'closed' | 'wrong' | 'hangs'
+export type Outcome = 'answered' | 'refused' | 'closed' | 'wrong' | 'hangs'
 
-/** What became of the requests of many clients for so many milliseconds, some on kept connections, some streamed, some stored. */
-export async function loadWorkers(port: number, duration: number): Promise<Record<Outcome, number>> {
+/** How load is made. */
+export interface Load {
+  /** Waits for a request, but no longer than one may take. */
+  within<T>(request: Promise<T>): Promise<T | 'hangs'>
+  /** Milliseconds that a client waits when its request was not answered: asked at once, those who refuse would have no time for anything else. */
+  readonly pause?: number
+}
+
+/** What became of the requests of 64 clients for so many milliseconds, some on kept connections, some streamed, some stored. */
+export async function loadWorkers(
+  port: number,
+  duration: number,
+  { within, pause = 0 }: Load,
+): Promise<Record<Outcome, number>> {
   const outcomes: Record<Outcome, number> = { answered: 0, refused: 0, closed: 0, wrong: 0, hangs: 0 }
   const until = performance.now() + duration
   const run = async (number: number) => {
     let client = new RawClient(port)
     for (let count = 0; performance.now() < until; count++) {
-      const outcome = await Promise.race([ask(client, number, count), sleep(HANGS, 'hangs' as const, { ref: false })])
+      const outcome = await within(ask(client, number, count))
       outcomes[outcome]++
       if (outcome === 'answered') continue
       client.destroy()
+      if (pause > 0) await sleep(pause)
       client = new RawClient(port)
     }
     client.destroy()
@@ -32,9 +43,9 @@ async function ask(client: RawClient, number: number, count: number): Promise<Ou
   const name = `/${number}-${count}`
   const body = Buffer.alloc(30_000, name)
   const kind = number % 4
-  if (kind === 0) client.send(`POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n`).send(body)
-  else if (kind === 1) client.send('GET /stream?count=3&ms=5 HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  else client.send(`GET ${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  if (kind === 0) client.send(request('/echo', 'POST', 'Content-Length: 30000\r\n')).send(body)
+  else if (kind === 1) client.send(request('/stream?count=3&ms=5'))
+  else client.send(request(name))
   try {
     const response = await client.response()
     if (response.status === 502 || response.status === 503) return 'refused'

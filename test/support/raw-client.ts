@@ -37,6 +37,16 @@ export function headerOf({ headers }: RawHead, name: string): string | undefined
   return values.length === 0 ? undefined : values.join(', ')
 }
 
+/** A request's line and fields, ready to be sent. */
+export function request(target: string, method = 'GET', fields = '', version = '1.1'): string {
+  return `${method} ${target} HTTP/${version}\r\nHost: localhost\r\n${fields}\r\n`
+}
+
+/** Asks on a connection, and resolves with the text of the answer. */
+export async function get(client: RawClient, target: string): Promise<string> {
+  return (await client.send(request(target)).response()).body.toString()
+}
+
 /** An HTTP client on one connection that sends exactly the bytes it is given, and hides nothing of what comes back. */
 export class RawClient implements Disposable {
   /** Resolves when the other side has ended the connection, in whatever way. */
