@@ -1,6 +1,7 @@
-import { type Observer, Push, Subscriber } from 'zeromq'
+import { Push, Subscriber } from 'zeromq'
 import { tickEnd } from '../deferred.ts'
 import { describeError, escapeBytes, type Logger } from '../log.ts'
+import { socketEvents } from '../socket-events.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type ParsedReply, parseReply } from '../wire/parse-reply.ts'
@@ -18,8 +19,8 @@ export interface HandlerSettings {
 const NOTICE_PATH = '@*'
 
 /** Resolves when a socket's monitor (`zmq_socket_monitor`) has nothing more to say, which is behind the end of its listener. */
-async function lastEvent(events: Observer): Promise<void> {
-  for await (const { type } of events) if (type === 'end') break
+async function lastEvent(socket: Push | Subscriber): Promise<void> {
+  for await (const { type } of socketEvents(socket)) if (type === 'end') break
 }
 
 /** A Handler: the two sockets that Mongrel2 binds for it, messages out of the one and replies in at the other. */
@@ -30,7 +31,7 @@ export class Handler {
   readonly #subscriber = new Subscriber({ linger: 0 })
   /** Ends when everything before has been sent: a socket takes one message at a time. */
   #sending: Promise<void> = Promise.resolve()
-  readonly #closed = Promise.all([lastEvent(this.#push.events), lastEvent(this.#subscriber.events)])
+  readonly #closed = Promise.all([lastEvent(this.#push), lastEvent(this.#subscriber)])
   #closing = false
 
   private constructor(settings: HandlerSettings, logger: Logger) {

@@ -1,6 +1,7 @@
 import type { Context, Dealer } from 'zeromq'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import { socketEvents } from '../../socket-events.ts'
 
 /** The bytes of a message at most; also what libzmq may have to hold for a stranger, with what CURVE adds. */
 const CHUNK = 64 * 1024
@@ -71,13 +72,13 @@ export class SecureStream {
   async #watch(): Promise<void> {
     let reason = 'the connection ended'
     try {
-      for await (const event of this.#socket.events) {
+      for await (const event of socketEvents(this.#socket)) {
         if (event.type === 'handshake') this.#opened.resolve()
         reason = FAILURES.get(event.type) ?? reason
         if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
       }
     } catch {
-      // The observer fails only because its socket was closed.
+      // It fails only because its socket was closed.
     }
     this.#opened.reject(new Mongrel2Error('closed', reason))
     this.destroy()

@@ -1,5 +1,6 @@
 import { XPublisher } from 'zeromq'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
+import { socketEvents } from '../../socket-events.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
@@ -34,7 +35,7 @@ export class ZeromqPublisher implements LinkPublisher {
   constructor(spec: string, identity: string, report: Report) {
     this.#report = report
     this.#socket = new XPubSocket(spec, identity)
-    this.#connection = watchConnection(this.#socket.events)
+    this.#connection = watchConnection(socketEvents(this.#socket))
     this.closed = this.#connection.closed.then(() => this.close())
     const subscribed = deferred<string>()
     this.opened = subscribed.promise

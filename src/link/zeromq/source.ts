@@ -1,5 +1,6 @@
 import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../deferred.ts'
+import { socketEvents } from '../../socket-events.ts'
 import type { LinkSource, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
@@ -18,7 +19,7 @@ export class ZeromqSource implements LinkSource {
   constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: Report) {
     this.#spec = spec
     this.#socket = new PullSocket(spec, identity)
-    this.#connection = watchConnection(this.#socket.events)
+    this.#connection = watchConnection(socketEvents(this.#socket))
     this.#socket.connect(spec)
     this.#read(receive).catch((error: unknown) => {
       if (!this.#socket.closed) report(error)
