@@ -483,8 +483,10 @@ export class Connection {
   /** The bytes of the next message. */
   #allowance(now: number): number {
     if (this.encoding === undefined) return this.pacing.allowance(this.#waiting, this.#isComplete(), now)
+    // It is a message of its own, and cannot be cut.
     const size = this.sizeOf(this.#outbox[0] as Uint8Array)
-    return this.pacing.allowance(size, true, now) >= size ? size : 0
+    const allowed = this.pacing.allowance(size, true, now)
+    return allowed >= size || (allowed > 0 && !this.pacing.strict) ? size : 0
   }
 
   #isSettled(now: number): boolean {

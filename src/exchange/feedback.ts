@@ -9,8 +9,8 @@ export interface FeedbackSource {
   close(): void
 }
 
-/** Milliseconds between two questions while something moves, and while nothing does. */
-const INTERVAL_MOVING = 5
+/** Milliseconds between two questions while something moves; twice as many each time that nothing did, up to the other. */
+const INTERVAL_MOVING = 1
 const INTERVAL_STILL = 250
 /**
  * A question costs Mongrel2 some 1.25 µs for every connection it has, and it may spend a tenth of its time on answers: milliseconds for
@@ -53,24 +53,26 @@ export class Feedback {
   }
 
   async #ask(): Promise<void> {
+    let pause = INTERVAL_MOVING
     while (this.#watched.size > 0) {
-      let moved = false
       let connections = 0
       // One that comes up while the answer is under way may be newer than the answer, and is not in it.
       const asked = [...this.#watched]
       try {
         const written = await this.#source.bytesWritten()
+        let moved = false
         connections = written.size
         for (const connection of asked) moved = this.#tell(connection, written.get(connection.id)) || moved
+        pause = moved ? INTERVAL_MOVING : Math.min(2 * pause, INTERVAL_STILL)
       } catch (error) {
         if (this.#closed) return
+        pause = INTERVAL_STILL
         this.#warning.say(
           () =>
             `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`,
         )
       }
-      const interval = Math.max(moved ? INTERVAL_MOVING : INTERVAL_STILL, connections * INTERVAL_PER_CONNECTION)
-      await delay(Math.min(interval, LONGEST_INTERVAL))
+      await delay(Math.min(Math.max(pause, connections * INTERVAL_PER_CONNECTION), LONGEST_INTERVAL))
     }
   }
 

@@ -9,6 +9,8 @@ export type PacingMode = 'credits' | 'controlPort' | 'estimate'
  */
 export interface Pacing {
   readonly mode: PacingMode
+  /** Whether a message may not be published that is larger than what is allowed. */
+  readonly strict: boolean
   /** Bytes that may wait to be published until the body that makes them is not read further. */
   readonly waitingLimit: number
   /** Milliseconds for which what is settled may still be on its way: Mongrel2 counts what it has given to its socket. */
@@ -61,6 +63,7 @@ const READ_TIME = 5000
 /** Pacing by credits, where Mongrel2 runs with `download.flow_control`: it tells each byte it has written. */
 export class CreditPacing implements Pacing {
   readonly mode = 'credits'
+  readonly strict = true
   readonly waitingLimit = FLOW_CONTROL_WINDOW
   readonly readTime = READ_TIME
   #outstanding: number
@@ -162,6 +165,7 @@ interface OutstandingMessage {
  */
 export class EstimatePacing implements Pacing {
   readonly mode: PacingMode = 'estimate'
+  readonly strict = false
   readonly balance = 0
   readonly waitingLimit: number
   /** The slowest client has read what is settled. */
@@ -295,6 +299,14 @@ export class EstimatePacing implements Pacing {
   }
 }
 
+/**
+ * Bytes of a connection that may wait in Mongrel2 where its control port is asked: more than it writes between two answers, and few
+ * enough that Mongrel2 does not copy a whole body before its client has read the first of it.
+ */
+const OUTSTANDING_BYTES = 4 * 1024 * 1024
+/** The bytes of a message there: several at once, so that there is something to write while others are told of. */
+const MESSAGE_BYTES = 512 * 1024
+
 /** How long an answer of the control port may take until the estimate holds again, in milliseconds. */
 const ANSWER_PATIENCE = 10_000
 
@@ -316,6 +328,15 @@ export class ControlPacing extends EstimatePacing {
     super(settings)
     this.#exact = fresh
     if (fresh) this.#foreign = 0
+  }
+
+  override allowance(waiting: number, complete: boolean, now: number): number {
+    const count = this.count(now)
+    if (now >= this.#knownUntil) return super.allowance(waiting, complete, now)
+    if (count >= MESSAGES || (count >= ASK_FROM && this.undelivered(now) >= OUTSTANDING_BYTES)) return 0
+    // Few places are left, and the control port will tell soon of others: small pieces are gathered meanwhile.
+    if (!complete && count >= SPARING_FROM && waiting < MESSAGE_BYTES) return 0
+    return Math.min(waiting, MESSAGE_BYTES)
   }
 
   override wantsFeedback(now: number): boolean {

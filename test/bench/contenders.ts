@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Mongrel2Options } from '../../src/index.ts'
-import { type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
+import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { compileCHandler, startCHandler } from './c-handler.ts'
 import { createNginxDirectory, startNginx } from './nginx.ts'
 import { type Running, startAll } from './running.ts'
@@ -67,6 +67,12 @@ export const CONTENDERS = {
   topic: topic('mongrel2-fetch, a Topic'),
   'topic-credits': topic('mongrel2-fetch, a Topic, flow control', { flowControl: true }),
   'upload-stream': mongrel2Fetch('mongrel2-fetch, upload.stream', ['upload'], {}, { uploads: 'stream' }),
+  'upload-stream-wide': mongrel2Fetch(
+    'mongrel2-fetch, upload.stream in parts of 128 KiB',
+    ['upload'],
+    { uploadWindow: 1024 * 1024 },
+    { uploads: 'stream', settings: { 'limits.content_length': 128 * 1024 } },
+  ),
   'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
   'workers-2': workers('mongrel2-fetch, dispatcher and 2 workers', { workers: 2 }),
   'workers-node': workers('mongrel2-fetch, dispatcher, 1 worker and 1 on a node', { workers: 1, node: true }),
@@ -75,7 +81,10 @@ export const CONTENDERS = {
 export type ContenderName = keyof typeof CONTENDERS
 
 /** Requests are not logged, as by nginx. */
-const SETTINGS = { 'disable.access_logging': 1 }
+function startFront({ settings, ...options }: Mongrel2TestOptions = {}): Promise<Mongrel2> {
+  return startMongrel2({ ...options, settings: { 'disable.access_logging': 1, ...settings } })
+}
+
 /** With more connections than `superpoll.max_fd / superpoll.hot_dividend` every reply waits for up to half a second. */
 const MANY_CONNECTIONS = { 'superpoll.max_fd': 20_000, 'superpoll.hot_dividend': 2 }
 
@@ -100,7 +109,7 @@ function behindProxy({ node }: Place): Promise<Running> {
   return startAll(async (use) => {
     const handler = await use(startServer(node, 'node-server.mjs'))
     const routes = { '/': { proxyPort: handler.port } }
-    const front = await use(startMongrel2({ routes, settings: SETTINGS }))
+    const front = await use(startFront({ routes }))
     return { origin: `http://127.0.0.1:${front.port}`, handler, front }
   })
 }
@@ -115,7 +124,7 @@ async function prepareC({ directory }: Place): Promise<void> {
 
 function startC({ directory }: Place): Promise<Running> {
   return startAll(async (use) => {
-    const front = await use(startMongrel2({ settings: SETTINGS }))
+    const front = await use(startFront())
     const handler = await use(startCHandler(directory, front.endpoint))
     return { origin: `http://127.0.0.1:${front.port}`, handler, front }
   })
@@ -128,7 +137,7 @@ function workers(title: string, options: { workers: number; node?: boolean }): C
     workloads: ['hello', 'busy'],
     start: ({ node }) =>
       startAll(async (use) => {
-        const front = await use(startMongrel2({ protocol: 'tnetstring', settings: SETTINGS }))
+        const front = await use(startFront({ protocol: 'tnetstring' }))
         const { endpoint: zeromq, directory: chroot } = front
         const all = { zeromq, chroot, overrideGlobalObjects: true, ...options }
         const handler = await use(startServer(node, 'workers.mjs', all))
@@ -143,8 +152,7 @@ function topic(title: string, mongrel2: Mongrel2TestOptions = {}): Contender {
     workloads: FAN_OUT,
     start: ({ node }) =>
       startAll(async (use) => {
-        const settings = { ...SETTINGS, ...MANY_CONNECTIONS }
-        const front = await use(startMongrel2({ protocol: 'tnetstring', ...mongrel2, settings }))
+        const front = await use(startFront({ protocol: 'tnetstring', settings: MANY_CONNECTIONS, ...mongrel2 }))
         const handler = await use(startServer(node, 'topic.mjs', { zeromq: front.endpoint }))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
@@ -168,7 +176,7 @@ function mongrel2Fetch(
     workloads,
     start: ({ node }) =>
       startAll(async (use) => {
-        const front = await use(startMongrel2({ protocol: 'tnetstring', ...mongrel2, settings: SETTINGS }))
+        const front = await use(startFront({ protocol: 'tnetstring', ...mongrel2 }))
         const zeromq = controlled ? `${front.endpoint},${front.controlPort}` : front.endpoint
         const chroot = front.directory
         const handler = await use(startServer(node, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))

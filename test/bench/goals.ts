@@ -147,6 +147,14 @@ export const GOALS: readonly Goal[] = [
     atLeast: 0.9,
   },
   {
+    text: '4. Upload by upload.stream in parts of 128 KiB, against Mongrel2 Proxy',
+    workload: 'upload',
+    metric: 'throughput',
+    contender: 'upload-stream-wide',
+    against: 'proxy',
+    atLeast: 0.9,
+  },
+  {
     text: 'CPU for a message of 100 bytes to 5,000 WebSockets, against ws',
     workload: 'fanout',
     metric: 'messageCpu',

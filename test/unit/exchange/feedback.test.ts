@@ -65,6 +65,17 @@ const bytesOf = (stage: Stage, id: number) => stage.publisher.received(id).lengt
 
 let source: FakeSource
 let stage: Stage
+
+/** The next question is asked so many milliseconds after the last answer. */
+async function expectPause(milliseconds: number): Promise<void> {
+  vi.advanceTimersByTime(milliseconds - 1)
+  await turns(3)
+  expect(source.asked).toBe(false)
+  vi.advanceTimersByTime(1)
+  await turns(3)
+  expect(source.asked).toBe(true)
+}
+
 beforeEach(() => {
   source = new FakeSource()
   stage = setStage((request) => (request.url.endsWith('/small') ? new Response('small') : new Response(endless())), {
@@ -111,29 +122,42 @@ describe('the control port', () => {
     expect([2, 3].map((id) => messagesOf(stage, id))).toEqual(stalled.slice(1))
   })
 
-  it('is asked again after 250 ms while nothing moves, and after 5 when something did', async () => {
+  it('is asked again a millisecond after something moved, and later and later, up to 250, while nothing does', async () => {
     stage.receive(renderRequest())
     await turns(300)
-    await source.answer([[1, 0]])
-    vi.advanceTimersByTime(249)
-    await turns(3)
-    expect(source.asked).toBe(false)
-    vi.advanceTimersByTime(1)
-    await turns(3)
-    expect(source.asked).toBe(true)
-    await source.answer([[1, bytesOf(stage, 1)]])
-    await turns(300)
-    vi.advanceTimersByTime(4)
-    await turns(3)
-    expect(source.asked).toBe(false)
-    vi.advanceTimersByTime(1)
-    await turns(3)
-    expect(source.asked).toBe(true)
+    for (const moves of [false, true]) {
+      if (moves) {
+        await source.answer([[1, bytesOf(stage, 1)]])
+        await turns(300)
+        await expectPause(1)
+      }
+      for (const pause of [2, 4, 8, 16, 32, 64, 128, 250, 250]) {
+        await source.answer([[1, moves ? bytesOf(stage, 1) - 100_000 : 0]])
+        await expectPause(pause)
+      }
+    }
+  })
+
+  it('is asked before more than 4 MiB are outstanding, in messages of 512 KiB', async () => {
+    const chunk = Buffer.alloc(64 * 1024)
+    const body = () => new ReadableStream({ pull: (controller) => controller.enqueue(chunk) })
+    const large = setStage(() => new Response(body()), { feedback: source })
+    large.receive(renderRequest())
+    await turns(1000)
+    const sizes = large.publisher.payloadsFor(1).map(({ length }) => length)
+    expect(Math.max(...sizes)).toBe(512 * 1024)
+    expect(bytesOf(large, 1)).toBeGreaterThan(3.5 * 1024 * 1024)
+    expect(bytesOf(large, 1)).toBeLessThan(4.5 * 1024 * 1024)
+    await source.answer([[1, bytesOf(large, 1)]])
+    await turns(1000)
+    expect(bytesOf(large, 1)).toBeGreaterThan(7 * 1024 * 1024)
+    large.epoch.lost()
+    await large.settled()
   })
 
   it.each([
-    [1, 250],
-    [20_000, 250],
+    [1, 2],
+    [2000, 25],
     [40_000, 500],
     [1_000_000, 1000],
   ])(
@@ -143,12 +167,7 @@ describe('the control port', () => {
       await until(() => source.asked)
       vi.advanceTimersByTime(1900)
       await source.answer(Array.from({ length: count }, (_, n) => [n + 1, 0]))
-      vi.advanceTimersByTime(rest - 1)
-      await turns(3)
-      expect(source.asked).toBe(false)
-      vi.advanceTimersByTime(1)
-      await turns(3)
-      expect(source.asked).toBe(true)
+      await expectPause(rest)
     },
   )
 
