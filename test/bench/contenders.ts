@@ -70,7 +70,7 @@ export const CONTENDERS = {
   'upload-stream-wide': mongrel2Fetch(
     'mongrel2-fetch, upload.stream in parts of 128 KiB',
     ['upload'],
-    { uploadWindow: 1024 * 1024 },
+    { uploadWindow: 2 * 1024 * 1024 },
     { uploads: 'stream', settings: { 'limits.content_length': 128 * 1024 } },
   ),
   'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
