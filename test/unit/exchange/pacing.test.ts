@@ -211,6 +211,32 @@ describe('ControlPacing', () => {
     expect(room).toBe(15 - outstanding)
   })
 
+  it('sends 512 KiB in a message, and no more once 4 MiB are outstanding', () => {
+    const pacing = new ControlPacing(SETTINGS, true)
+    const sizes: number[] = []
+    for (let size = pacing.allowance(100 * KIB * KIB, false, 0); size > 0 && sizes.length < 99; ) {
+      sizes.push(size)
+      pacing.published(size, 0)
+      size = pacing.allowance(100 * KIB * KIB, false, 0)
+    }
+    expect(sizes).toEqual(Array(8).fill(512 * KIB))
+    expect(pacing.wantsFeedback(0)).toBe(true)
+    pacing.written(512 * KIB, 1)
+    expect(pacing.allowance(1000, true, 1)).toBe(1000)
+  })
+
+  it('gathers 512 KiB for the last places, which a response that is complete does not wait for', () => {
+    const pacing = withPublished(7)
+    const allowed = (waiting: number, complete: boolean) => pacing.allowance(waiting, complete, 0)
+    expect([allowed(512 * KIB - 1, false), allowed(512 * KIB, false), allowed(1000, true)]).toEqual([
+      0,
+      512 * KIB,
+      1000,
+    ])
+    pacing.written(1000, 1)
+    expect(pacing.allowance(1000, false, 1)).toBe(1000)
+  })
+
   it('takes nothing as delivered that the control port does not tell, however long it takes', () => {
     const pacing = withPublished(15)
     for (let now = 0; now <= 600_000; now += 5000) {
