@@ -93,6 +93,7 @@ const ELSEWHERE: Record<string, string> = {
   'serve --cluster tcp://PUBLIC_KEY': 'test/e2e/cli-cluster.test.ts',
   '--cluster tcp://0.0.0.0:1717': 'test/e2e/cli-cluster.test.ts, on loopback',
   '--http 127.0.0.1:8080': 'test/e2e/cli-http.test.ts',
+  'export MALLOC_MMAP_THRESHOLD_': 'test/bench/run.ts sets both, and measures with them',
   '[Service]': 'test/e2e/cli.test.ts plays the part of systemd',
   'npm install mongrel2-fetch': 'test/e2e/package.test.ts installs the package that is packed',
   "'/': Handler(": 'the first route of examples/mongrel2.conf',
