@@ -8,6 +8,7 @@
 //   --only NAME      this contender, and others that are named so; writes nothing
 //   --node VERSION   the servers run on this version of Node
 //   --markdown       prints Markdown
+//   --default-malloc leaves the servers' memory to the C library's own settings; writes nothing
 //
 // It ends with 1 if a measurement failed. A missed goal is no failure.
 
@@ -42,11 +43,14 @@ const { values: flags } = parseArgs({
     node: { type: 'string' },
     rounds: { type: 'string', default: String(ROUNDS) },
     markdown: { type: 'boolean', default: false },
+    'default-malloc': { type: 'boolean', default: false },
   },
 })
 const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: roundsOf(flags.rounds) }
-// Of all servers alike: the memory of a large body is kept for the next one, as the README advises.
-Object.assign(process.env, { MALLOC_MMAP_THRESHOLD_: '33554432', MALLOC_TRIM_THRESHOLD_: '67108864' })
+if (!flags['default-malloc']) {
+  // All servers alike keep the memory of a large body for the next one, as the README advises.
+  Object.assign(process.env, { MALLOC_MMAP_THRESHOLD_: '33554432', MALLOC_TRIM_THRESHOLD_: '67108864' })
+}
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
 
 const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
@@ -82,7 +86,7 @@ async function main(place: Place): Promise<void> {
   console.log(`\nGoals\n\n${render(goalRows(verdicts))}`)
   const others = spreadOf(busy)
   console.log(`\n${othersText(others, machine)}`)
-  if (!flags.quick && flags.only === undefined) {
+  if (!flags.quick && flags.only === undefined && !flags['default-malloc']) {
     const effort = { ...COMPLETE, rate: commonRate(results) }
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
     await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
