@@ -101,8 +101,8 @@ function lastWords(milliseconds: number): ReadableStream<Uint8Array> {
     async start(controller) {
       await sleep(milliseconds)
       controller.enqueue(Buffer.from('last words'))
-      // In the next turn they have been published.
-      setImmediate(() => setImmediate(() => process.kill(process.pid, 'SIGKILL')))
+      // They are published in the next turn, which libzmq does in a thread of its own.
+      setTimeout(() => process.kill(process.pid, 'SIGKILL'), 50)
     },
   })
 }
