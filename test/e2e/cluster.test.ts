@@ -144,7 +144,7 @@ describe('a node', () => {
     await start()
     const node = await join()
     const client = await connectToNode()
-    client.send(request('/sleep?ms=1000'))
+    client.send(request('/sleep?ms=1900'))
     const pid = await busyOnNode()
     node.signal('SIGSTOP')
     expect((await client.response()).status).toBe(502)
@@ -164,7 +164,7 @@ describe('a node', () => {
     const pid = nodeWorkers()[0]?.pid ?? 0
     streaming.send(request('/stream?count=1000&ms=20'))
     await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
-    waiting.send(request('/sleep?ms=500'))
+    waiting.send(request('/sleep?ms=1500'))
     await busyOnNode()
     // Mongrel2 can still be reached: the worker could answer, but nobody knows of it any more.
     cable.cut()
