@@ -370,6 +370,7 @@ describe('frames from elsewhere', () => {
       got.push(`${binary ? 'bytes' : 'text'} ${data.length > 20 ? data.length : data}`),
     )
     await expect.poll(() => sockets.length).toBe(1)
+    await expect.poll(() => client.readyState).toBe(WebSocket.OPEN)
     return { socket: sockets[0] as ServerWebSocket, client, got }
   }
 
