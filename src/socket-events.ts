@@ -1,6 +1,6 @@
 import type { Observer, Socket } from 'zeromq'
 
-/** How often a monitor is asked for, a millisecond apart; one time more was never needed. */
+/** How often a monitor is asked for at most, a millisecond apart: libzmq frees a name within a few. */
 const TRIES = 1000
 
 /**

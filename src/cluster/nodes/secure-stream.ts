@@ -78,7 +78,7 @@ export class SecureStream {
         if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
       }
     } catch {
-      // It fails only because its socket was closed.
+      // Its socket was closed, or has no monitor: either way it is over.
     }
     this.#opened.reject(new Mongrel2Error('closed', reason))
     this.destroy()
