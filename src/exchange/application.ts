@@ -1,10 +1,11 @@
+import { CallContext } from '../call-context.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { FetchHandler, Mongrel2Context, Mongrel2Env } from './handler.ts'
-import { createResponse } from './platform/light-response.ts'
+import { createResponse, plainResponseOf } from './platform/light-response.ts'
 import { checkResponse } from './response.ts'
 import { type Counters, createCounters } from './statistics.ts'
 import { VERSION_FIELD } from './websocket/handshake-request.ts'
@@ -25,6 +26,8 @@ export interface ApplicationSettings {
 /** The user's handler, and what it takes to call it safely: places, a timeout, an answer whatever happens. */
 export class Application {
   readonly counters: Counters = createCounters()
+  /** The context of the server's start, in which each call of the user's code begins. */
+  readonly context = new CallContext()
   readonly #settings: ApplicationSettings
   readonly #admission: Admission
   readonly #background = new Set<Promise<unknown>>()
@@ -72,12 +75,13 @@ export class Application {
   async ask(
     hook: (request: Request) => Response | undefined | Promise<Response | undefined>,
     request: Request,
+    exchange: Exchange,
   ): Promise<Response | undefined> {
     try {
-      const response = await hook(request)
-      return response === undefined ? undefined : checkResponse(response)
+      const response: unknown = await this.context.run(callUser, exchange, hook, request)
+      return response === undefined ? undefined : exchange.context.run(checkResponse, response)
     } catch (error) {
-      return await this.#responseTo(error, request)
+      return await this.#responseTo(error, request, exchange)
     }
   }
 
@@ -113,7 +117,7 @@ export class Application {
     this.counters.requests++
     const context = new HandlerContext(this)
     try {
-      const result: unknown = this.#settings.fetch(request, env, context)
+      const result = this.context.run(callUser, exchange, this.#settings.fetch, request, env, context)
       if (result instanceof Promise) void this.#await(result, exchange, request)
       else {
         exchange.answer(checkResponse(result))
@@ -129,20 +133,20 @@ export class Application {
     const leave = once(() => this.#admission.leave())
     const timer = this.#limitTime(exchange, leave)
     try {
-      exchange.answer(checkResponse(await result))
+      exchange.answer(exchange.context.run(checkResponse, await result))
     } catch (error) {
-      if (exchange.unanswered) exchange.answer(await this.#responseTo(error, request))
+      if (exchange.unanswered) exchange.answer(await this.#responseTo(error, request, exchange))
     }
     clearTimeout(timer)
     leave()
   }
 
-  async #responseTo(error: unknown, request: Request): Promise<Response> {
+  async #responseTo(error: unknown, request: Request, { context }: Exchange): Promise<Response> {
     const { logger, onError } = this.#settings
     if (onError !== undefined) {
       try {
-        const response = await onError(error, request)
-        if (response !== undefined) return checkResponse(response)
+        const response = await context.run(onError, error, request)
+        if (response !== undefined) return context.run(checkResponse, response)
       } catch (failure) {
         logger.error?.(`mongrel2-fetch: onError failed: ${describeError(failure)}`)
       }
@@ -166,6 +170,25 @@ export class Application {
       exchange.abortSignal(new DOMException(`the handler took longer than ${requestTimeout} ms`, 'TimeoutError'))
       leave()
     }, requestTimeout)
+  }
+}
+
+/**
+ * Calls code of the user's for an exchange. What it leaves for later goes on where it was: the exchange keeps its context, unless it gave a
+ * response for which nothing has to be called.
+ */
+function callUser<Parameters extends unknown[]>(
+  exchange: Exchange,
+  call: (...parameters: Parameters) => unknown,
+  ...parameters: Parameters
+): unknown {
+  let plain = false
+  try {
+    const result = call(...parameters)
+    plain = plainResponseOf(result) !== undefined
+    return result
+  } finally {
+    if (!plain) exchange.context = new CallContext()
   }
 }
 

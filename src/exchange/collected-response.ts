@@ -1,3 +1,4 @@
+import { CallContext } from '../call-context.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { RequestFacts } from './facts.ts'
 import { plainResponseOf } from './platform/light-response.ts'
@@ -25,6 +26,7 @@ export async function collectResponse(value: unknown, facts: RequestFacts, most:
 
 /** Keeps what is written, up to a bound. */
 class Collector implements ResponseSink {
+  readonly context = new CallContext()
   readonly pieces: Uint8Array[] = []
   fault: Mongrel2Error | undefined
   body: OpenBody | undefined
@@ -44,7 +46,7 @@ class Collector implements ResponseSink {
     if (this.#size <= this.#most) this.pieces.push(bytes)
     else if (this.fault === undefined) {
       this.fault = new Mongrel2Error('over_budget', `expected a response of at most ${this.#most} bytes, head included`)
-      if (this.body !== undefined) cancelBody(this.body, this.fault)
+      if (this.body !== undefined) this.context.run(cancelBody, this.body, this.fault)
     }
   }
 

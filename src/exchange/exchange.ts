@@ -1,3 +1,4 @@
+import { CallContext } from '../call-context.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
@@ -19,6 +20,8 @@ import type { Handshake } from './websocket/handshake.ts'
 
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink, RequestOwner {
+  /** Where the streams of its response are read and cancelled. */
+  context: CallContext
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger
@@ -30,6 +33,8 @@ export class Exchange implements ResponseSink, RequestOwner {
   #aborted = false
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
+  /** Where the listeners of the signal are called: the context of the code that asked for it first. */
+  #signalContext: CallContext | undefined
   #body: OpenBody | undefined
   #whenLeaving: (() => void) | undefined
   /** The handshake that it may accept. */
@@ -39,10 +44,14 @@ export class Exchange implements ResponseSink, RequestOwner {
   #deferral: PendingDeferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
 
-  /** @param finished Called once, when the response was handed over in full or given up. */
-  constructor(connection: Connection, facts: RequestFacts, logger: Logger, finished: () => void) {
+  /**
+   * @param context Where the user's code runs until its handler was called.
+   * @param finished Called once, when the response was handed over in full or given up.
+   */
+  constructor(connection: Connection, facts: RequestFacts, context: CallContext, logger: Logger, finished: () => void) {
     this.#connection = connection
     this.#facts = facts
+    this.context = context
     this.#logger = logger
     this.#finished = finished
     connection.open(this)
@@ -56,6 +65,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
+      this.#signalContext = new CallContext()
       if (this.#signalReason !== undefined) this.#controller.abort(this.#signalReason)
     }
     return this.#controller.signal
@@ -86,7 +96,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
   answer(response: Response): void {
     if (!this.unanswered) {
-      discardBody(response, this.#signalReason)
+      this.context.run(discardBody, response, this.#signalReason)
       return
     }
     this.#response = response
@@ -154,8 +164,8 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#aborted = true
     this.#turn?.reject(reason)
     this.abortSignal(reason)
-    if (this.#body !== undefined) cancelBody(this.#body, reason)
-    else if (this.#response !== undefined && !this.#begun) discardBody(this.#response, reason)
+    if (this.#body !== undefined) this.context.run(cancelBody, this.#body, reason)
+    else if (this.#response !== undefined && !this.#begun) this.context.run(discardBody, this.#response, reason)
     if (!this.#begun) this.#end()
   }
 
@@ -167,7 +177,8 @@ export class Exchange implements ResponseSink, RequestOwner {
   /** Tells the handler that there is no sense in going on. */
   abortSignal(reason: DOMException): void {
     this.#signalReason ??= reason
-    this.#controller?.abort(reason)
+    const controller = this.#controller
+    if (controller !== undefined) this.#signalContext?.run(() => controller.abort(reason))
   }
 
   whenLeaving(action: () => void): void {
@@ -212,7 +223,7 @@ export class Exchange implements ResponseSink, RequestOwner {
 
   /** The connection is a WebSocket's from now on. */
   #switch(handshake: Handshake, response: Response): void {
-    discardBody(response)
+    this.context.run(discardBody, response)
     this.#end()
     this.#connection.finish(this, true)
     handshake.open(response)
@@ -236,13 +247,13 @@ export class Exchange implements ResponseSink, RequestOwner {
       this.#body = body
     }
     try {
-      return await sendResponse(response, this.#facts, this, reading)
+      return await this.context.run(sendResponse, response, this.#facts, this, reading)
     } catch (error) {
       if (!this.#aborted)
         this.#logger.error?.(
           `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
         )
-      discardBody(response, error)
+      this.context.run(discardBody, response, error)
       return await sendResponse(createResponse('Internal Server Error', { status: 500 }), this.#facts, this, reading)
     }
   }

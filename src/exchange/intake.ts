@@ -154,7 +154,7 @@ export class Intake {
   acceptSocket(message: Message, connection: Connection): boolean {
     const { messages } = this.#settings
     if (messages === undefined || this.#stopping) return false
-    const socket = new MessageSocket(message, connection, messages, this.#settings)
+    const socket = new MessageSocket(message, connection, messages, this.#settings, this.#application.context)
     connection.frames = socket
     connection.deaf = true
     socket.begin(message)
@@ -163,7 +163,13 @@ export class Intake {
 
   /** Opens an exchange for a message. */
   open(message: Message, connection: Connection): Exchange {
-    return new Exchange(connection, factsOf(message), this.#settings.logger, this.#application.opened())
+    return new Exchange(
+      connection,
+      factsOf(message),
+      this.#application.context,
+      this.#settings.logger,
+      this.#application.opened(),
+    )
   }
 
   /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
@@ -288,7 +294,7 @@ export class Intake {
   }
 
   async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {
-    const response = await this.#application.ask(hook, request)
+    const response = await this.#application.ask(hook, request, exchange)
     if (response !== undefined) exchange.refuse(response)
     return response === undefined
   }

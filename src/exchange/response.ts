@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { CallContext } from '../call-context.ts'
 import { tickEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { HeaderField } from '../wire/headers.ts'
@@ -18,6 +19,8 @@ export interface ResponseSink extends EventSink {
   writable(): Promise<void> | undefined
   /** Whether the response was given up: it must not look complete. */
   readonly aborted: boolean
+  /** Where the body's stream is read and cancelled, which calls the user's code. */
+  readonly context: CallContext
 }
 
 /** Headers that speak of one hop only (RFC 9110, section 7.6.1): they are ours to say. */
@@ -189,10 +192,10 @@ export async function sendResponse(
   }
   const reader = response.body.getReader() as BodyReader
   reading(reader)
-  const body = new BodyChunks(reader)
+  const body = new BodyChunks(reader, sink.context)
   const length = givenLength ?? (await body.peekLength())
   if (facts.method === 'HEAD') {
-    cancelBody(reader)
+    body.cancel()
     return writeHead(lengthField(length), persistent)
   }
   if (length !== undefined) {
@@ -342,11 +345,14 @@ async function sendEvents(events: EventStream, sink: ResponseSink, persistent: b
 /** A body's chunks, of which the first may be looked at before the head goes out. */
 class BodyChunks {
   readonly #reader: BodyReader
+  readonly #context: CallContext
   readonly #peeked: Uint8Array[] = []
   #pending: Promise<Uint8Array | undefined> | undefined
+  readonly #readNext = () => this.#reader.read()
 
-  constructor(reader: BodyReader) {
+  constructor(reader: BodyReader, context: CallContext) {
     this.#reader = reader
+    this.#context = context
   }
 
   /**
@@ -373,8 +379,8 @@ class BodyChunks {
     return pending
   }
 
-  cancel(reason: Error): void {
-    cancelBody(this.#reader, reason)
+  cancel(reason?: Error): void {
+    this.#context.run(cancelBody, this.#reader, reason)
   }
 
   /** Begins to read the next chunk; what becomes of it is for `next`. */
@@ -386,7 +392,7 @@ class BodyChunks {
   }
 
   async #read(): Promise<Uint8Array | undefined> {
-    const { done, value } = await this.#reader.read()
+    const { done, value } = await this.#context.run(this.#readNext)
     if (done) return undefined
     if (!(value instanceof Uint8Array)) {
       const error = new Mongrel2Error(

@@ -4,6 +4,7 @@
 // built, since what runs TypeScript on the fly may add to it.
 
 import { Bench } from 'tinybench'
+import { CallContext } from '../../dist/src/call-context.js'
 import { createResponse, plainResponseOf } from '../../dist/src/exchange/platform/light-response.js'
 import { createRequest, MessageSource } from '../../dist/src/exchange/request.js'
 import { type ResponseSink, sendPlain, sendResponse } from '../../dist/src/exchange/response.js'
@@ -78,6 +79,7 @@ const json = messageOf(`${jsonHeaders.length}:${jsonHeaders},`)
 const tnetstrings = messageOf(renderTnetstring(new Map(Object.entries(headers))).toString('latin1'))
 const { signal } = new AbortController()
 const sink: ResponseSink = {
+  context: new CallContext(),
   write: () => {},
   writeShared: () => {},
   writable: () => undefined,

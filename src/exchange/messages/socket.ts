@@ -1,4 +1,5 @@
 import { copyOf } from '../../bytes.ts'
+import { CallContext } from '../../call-context.ts'
 import { Mongrel2Error } from '../../errors.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { FLOW_CONTROL_WINDOW } from '../../wire/limits.ts'
@@ -30,12 +31,20 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   readonly #handlers: MessageHandlers
   readonly #settings: MessageSocketSettings
   readonly #ledger = new SendLedger()
+  /** Where the handlers are called: as `open` left it. */
+  #context: CallContext
   #token: string | undefined
   #isOpen = true
   /** Those that it gets messages with. */
   readonly #audiences = new Set<Audience>()
 
-  constructor(first: Message, connection: Connection, handlers: MessageHandlers, settings: MessageSocketSettings) {
+  constructor(
+    first: Message,
+    connection: Connection,
+    handlers: MessageHandlers,
+    settings: MessageSocketSettings,
+    context: CallContext,
+  ) {
     this.sender = connection.sender
     this.connectionId = connection.id
     this.pattern = first.headers.own('PATTERN') ?? ''
@@ -43,12 +52,19 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     this.#connection = connection
     this.#handlers = handlers
     this.#settings = settings
+    this.#context = context
     connection.encoding = handlers.rawPayload === true ? 'raw' : 'base64'
   }
 
   /** Opens it with its first message. */
   begin(first: Message): void {
-    this.#call(() => this.#handlers.open?.(this))
+    this.#call(() => {
+      try {
+        return this.#handlers.open?.(this)
+      } finally {
+        this.#context = new CallContext()
+      }
+    })
     this.receive(first)
   }
 
@@ -155,7 +171,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
 
   #call(handler: () => void | Promise<void>): void {
     try {
-      const result: unknown = handler()
+      const result: unknown = this.#context.run(handler)
       if (result instanceof Promise) result.catch((error: unknown) => this.#report(error))
     } catch (error) {
       this.#report(error)
@@ -168,7 +184,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     const failed = (failure: unknown) =>
       logger.error?.(`mongrel2-fetch: messages.error failed: ${describeError(failure)}`)
     try {
-      const result: unknown = this.#handlers.error?.(error, this)
+      const result: unknown = this.#context.run(() => this.#handlers.error?.(error, this))
       if (result instanceof Promise) result.catch(failed)
     } catch (failure) {
       failed(failure)

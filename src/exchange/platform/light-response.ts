@@ -128,9 +128,9 @@ export function createSharedResponse(body: string | Uint8Array, type: string): (
   return () => asResponse(new LightResponse(undefined, undefined, parts))
 }
 
-/** What a response was made of, if it is light and its body is nobody else's. */
-export function plainResponseOf(response: Response): PlainResponse | undefined {
-  return LightResponse.isLight(response) ? LightResponse.plainOf(response) : undefined
+/** What a response was made of, if it is light and its body is nobody else's; undefined for any other value. */
+export function plainResponseOf(value: unknown): PlainResponse | undefined {
+  return LightResponse.isLight(value) ? LightResponse.plainOf(value) : undefined
 }
 
 function headersOf({ fields }: PlainResponse): Headers {

@@ -1,4 +1,5 @@
 import { bytesOf, isBytes } from '../../bytes.ts'
+import { CallContext } from '../../call-context.ts'
 import { CLOSE_CODE, isCloseCode, MOST_REASON_BYTES } from '../../wire/websocket.ts'
 import { type EventHandler, EventHandlerAttribute } from './event-handler.ts'
 import { SocketCloseEvent, SocketErrorEvent } from './events.ts'
@@ -53,6 +54,8 @@ export class ServerWebSocket extends EventTarget {
   /** The extensions in use, as the client was told; empty without any. */
   readonly extensions: string
   readonly #session: Session
+  /** Where the listeners are called: as the handler of the handshake made the socket, or added the last listener before it opened. */
+  #context = new CallContext()
   readonly #onopen = new EventHandlerAttribute<ServerWebSocket, Event>(this, (listener) =>
     this.addEventListener('open', listener),
   )
@@ -74,10 +77,10 @@ export class ServerWebSocket extends EventTarget {
     this.protocol = protocol
     this.extensions = extensions
     this.#session = begin({
-      opened: () => this.dispatchEvent(new Event('open')),
-      message: (data) => this.dispatchEvent(new MessageEvent('message', { data: this.#dataOf(data) })),
-      failed: (error) => this.dispatchEvent(new SocketErrorEvent('error', error)),
-      closed: (status) => this.dispatchEvent(new SocketCloseEvent('close', status)),
+      opened: () => this.#dispatch(new Event('open')),
+      message: (data) => this.#dispatch(new MessageEvent('message', { data: this.#dataOf(data) })),
+      failed: (error) => this.#dispatch(new SocketErrorEvent('error', error)),
+      closed: (status) => this.#dispatch(new SocketCloseEvent('close', status)),
     })
   }
 
@@ -188,6 +191,7 @@ export class ServerWebSocket extends EventTarget {
   ): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
+    if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext()
     super.addEventListener(type, listener, options)
   }
 
@@ -199,6 +203,10 @@ export class ServerWebSocket extends EventTarget {
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
     super.removeEventListener(type, listener, options)
+  }
+
+  #dispatch(event: Event): void {
+    this.#context.run(() => this.dispatchEvent(event))
   }
 
   #dataOf(data: string | Buffer): string | ArrayBuffer | Blob {
