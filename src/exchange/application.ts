@@ -1,4 +1,4 @@
-import { CallContext } from '../call-context.ts'
+import { CallContext, trackPromises } from '../call-context.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
@@ -141,12 +141,12 @@ export class Application {
     leave()
   }
 
-  async #responseTo(error: unknown, request: Request, { context }: Exchange): Promise<Response> {
+  async #responseTo(error: unknown, request: Request, exchange: Exchange): Promise<Response> {
     const { logger, onError } = this.#settings
     if (onError !== undefined) {
       try {
-        const response = await context.run(onError, error, request)
-        if (response !== undefined) return context.run(checkResponse, response)
+        const response: unknown = await exchange.context.run(callUser, exchange, onError, error, request)
+        if (response !== undefined) return exchange.context.run(checkResponse, response)
       } catch (failure) {
         logger.error?.(`mongrel2-fetch: onError failed: ${describeError(failure)}`)
       }
@@ -185,7 +185,8 @@ function callUser<Parameters extends unknown[]>(
   let plain = false
   try {
     const result = call(...parameters)
-    plain = plainResponseOf(result) !== undefined
+    if (result instanceof Promise) trackPromises()
+    else plain = plainResponseOf(result) !== undefined
     return result
   } finally {
     if (!plain) exchange.context = new CallContext()

@@ -13,6 +13,8 @@ export interface Place {
   readonly node: string
   /** For what is compiled and written; removed at the end. */
   readonly directory: string
+  /** The built checkout whose servers are started. Default: this one. */
+  readonly checkout?: string
 }
 
 /** One way to answer HTTP requests. */
@@ -89,25 +91,25 @@ function startFront({ settings, ...options }: Mongrel2TestOptions = {}): Promise
 const MANY_CONNECTIONS = { 'superpoll.max_fd': 20_000, 'superpoll.hot_dividend': 2 }
 
 function nodeServer(script: string, options = {}) {
-  return ({ node }: Place): Promise<Running> =>
+  return (place: Place): Promise<Running> =>
     startAll(async (use) => {
-      const handler = await use(startServer(node, script, options))
+      const handler = await use(startServer(place, script, options))
       return { origin: `http://127.0.0.1:${handler.port}`, handler }
     })
 }
 
-function behindNginx({ node }: Place): Promise<Running> {
+function behindNginx(place: Place): Promise<Running> {
   return startAll(async (use) => {
     const directory = await createNginxDirectory()
-    const handler = await use(startServer(node, 'node-server.mjs', { socket: join(directory, 'server.sock') }))
+    const handler = await use(startServer(place, 'node-server.mjs', { socket: join(directory, 'server.sock') }))
     const front = await use(startNginx(directory))
     return { origin: front.origin, handler, front }
   })
 }
 
-function behindProxy({ node }: Place): Promise<Running> {
+function behindProxy(place: Place): Promise<Running> {
   return startAll(async (use) => {
-    const handler = await use(startServer(node, 'node-server.mjs'))
+    const handler = await use(startServer(place, 'node-server.mjs'))
     const routes = { '/': { proxyPort: handler.port } }
     const front = await use(startFront({ routes }))
     return { origin: `http://127.0.0.1:${front.port}`, handler, front }
@@ -135,12 +137,12 @@ function workers(title: string, options: { workers: number; node?: boolean }): C
   return {
     title,
     workloads: ['hello', 'busy'],
-    start: ({ node }) =>
+    start: (place) =>
       startAll(async (use) => {
         const front = await use(startFront({ protocol: 'tnetstring' }))
         const { endpoint: zeromq, directory: chroot } = front
         const all = { zeromq, chroot, overrideGlobalObjects: true, ...options }
-        const handler = await use(startServer(node, 'workers.mjs', all))
+        const handler = await use(startServer(place, 'workers.mjs', all))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
   }
@@ -150,10 +152,10 @@ function topic(title: string, mongrel2: Mongrel2TestOptions = {}): Contender {
   return {
     title,
     workloads: FAN_OUT,
-    start: ({ node }) =>
+    start: (place) =>
       startAll(async (use) => {
         const front = await use(startFront({ protocol: 'tnetstring', settings: MANY_CONNECTIONS, ...mongrel2 }))
-        const handler = await use(startServer(node, 'topic.mjs', { zeromq: front.endpoint }))
+        const handler = await use(startServer(place, 'topic.mjs', { zeromq: front.endpoint }))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
   }
@@ -174,12 +176,12 @@ function mongrel2Fetch(
   return {
     title,
     workloads,
-    start: ({ node }) =>
+    start: (place) =>
       startAll(async (use) => {
         const front = await use(startFront({ protocol: 'tnetstring', ...mongrel2 }))
         const zeromq = controlled ? `${front.endpoint},${front.controlPort}` : front.endpoint
         const chroot = front.directory
-        const handler = await use(startServer(node, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))
+        const handler = await use(startServer(place, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
   }

@@ -3,6 +3,7 @@
 // Times the parts of the hot path, in turn and several times, against what the platform needs for the same; the package as it is
 // built, since what runs TypeScript on the fly may add to it.
 
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { Bench } from 'tinybench'
 import { CallContext } from '../../dist/src/call-context.js'
 import { createResponse, plainResponseOf } from '../../dist/src/exchange/platform/light-response.js'
@@ -91,6 +92,10 @@ const facts = { method: 'GET', http10: false, persistent: true }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
 
+const context = new CallContext()
+const snapshot = AsyncLocalStorage.snapshot()
+const handler = (first: number, second: number) => first + second
+
 /** The parts, each with one call of it. Messages have 20 headers; a request is made from its message's bytes. */
 const PARTS = {
   [ENVELOPE]: () => findEnvelope(json),
@@ -118,6 +123,8 @@ const PARTS = {
   'response, the platform’s, made and sent': () =>
     sendResponse(new Response('Hello World', INIT), facts, sink, () => {}),
   'platform, new Response and text()': () => new Response('Hello World', INIT).text(),
+  'call in a context of its own': () => context.run(handler, 1, 2),
+  'call by a snapshot, whose calls share one on Node 20': () => snapshot(handler, 1, 2),
   'render, plain response': () => sendPlain(plain, facts, sink),
   'render, head': () => renderHead(200, 'OK', HEAD),
   'render, reply': () => renderReply(SENDER, [42], [ANSWER]),

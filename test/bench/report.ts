@@ -1,5 +1,5 @@
 import { type Goal, type Verdict, valuesOf } from './goals.ts'
-import { METRICS, type Metric, type Sample } from './metrics.ts'
+import { METRICS, type Metric, type Sample, type Samples } from './metrics.ts'
 import { ratiosOf, type Spread, spreadOf } from './statistics.ts'
 import type { Rows } from './table.ts'
 
@@ -30,6 +30,23 @@ export function workloadRows(entries: readonly Entry[], reference: string): Rows
       ]
     }),
   ]
+}
+
+/** Each metric of each contender as a ratio to another checkout's in the same round. */
+export function ratioRows(samples: Samples, older: Samples): Rows {
+  const names = Object.keys(METRICS) as Metric[]
+  const rows = Object.entries(older).flatMap(([workload, contenders = {}]) =>
+    Object.entries(contenders).map(([contender, before = []]) => {
+      const now = samples[workload]?.[contender] ?? []
+      return [
+        `${workload}, ${contender}`,
+        ...names.map((name) => ratioText(valuesOf(now, name), valuesOf(before, name))),
+      ]
+    }),
+  )
+  const measured = names.filter((_name, at) => rows.some((row) => row[at + 1] !== ''))
+  const columns = [0, ...measured.map((name) => names.indexOf(name) + 1)]
+  return [['', ...names], ...rows].map((row) => columns.map((at) => row[at] ?? ''))
 }
 
 /** The goals, what was measured and whether they are met. */

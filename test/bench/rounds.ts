@@ -7,6 +7,12 @@ import { type Effort, WORKLOADS, type Workload, type WorkloadName } from './work
 /** Milliseconds for which the machine is watched before each turn. */
 const WATCH_TIME = 200
 
+/** Another checkout of this repository, built, that is compared with this one. */
+export interface Older {
+  readonly checkout: string
+  readonly results: Results
+}
+
 /** All measurements: by workload, by contender, one a round. */
 export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName, Sample[]>>>>
 
@@ -15,6 +21,7 @@ export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName,
  *
  * @param group The workloads; a contender takes those of them that are its own.
  * @param results Where the measurements go.
+ * @param older Another checkout, and where the measurements of its servers go: each of our contenders is measured there, too, right after.
  * @returns How many cores were busy before each turn, when nothing of this was at work.
  */
 export async function measure(
@@ -23,23 +30,35 @@ export async function measure(
   effort: Effort,
   place: Place,
   results: Results,
+  older?: Older,
 ): Promise<number[]> {
   const busy: number[] = []
   for (let round = 1; round <= effort.rounds; round++) {
     for (const name of names) {
       const workloads = workloadsOf(name, group)
-      const record = (workload: WorkloadName, sample: Sample) => {
-        results[workload] ??= {}
-        results[workload][name] ??= []
-        results[workload][name].push(sample)
-        console.error(`${round}/${effort.rounds} ${name} ${workload}: ${describe(sample)}`)
-      }
       if (workloads.length === 0) continue
       busy.push(await busyCores(WATCH_TIME))
-      await turn(name, workloads, effort, place, record)
+      await turn(name, workloads, effort, place, recorder(results, name, `${round}/${effort.rounds} ${name}`))
+      if (older === undefined || !isOurs(name)) continue
+      const record = recorder(older.results, name, `${round}/${effort.rounds} ${name} of ${older.checkout}`)
+      await turn(name, workloads, effort, { ...place, checkout: older.checkout }, record)
     }
   }
   return busy
+}
+
+/** Whether a contender is this package, of which another checkout may have another version. */
+export function isOurs(name: ContenderName): boolean {
+  return CONTENDERS[name].title.startsWith('mongrel2-fetch')
+}
+
+function recorder(results: Results, name: ContenderName, title: string) {
+  return (workload: WorkloadName, sample: Sample): void => {
+    results[workload] ??= {}
+    results[workload][name] ??= []
+    results[workload][name].push(sample)
+    console.error(`${title} ${workload}: ${describe(sample)}`)
+  }
 }
 
 /** Those workloads of a group that a contender takes part in. */

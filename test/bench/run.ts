@@ -8,6 +8,7 @@
 //   --only NAME      this contender, and others that are named so; writes nothing
 //   --node VERSION   the servers run on this version of Node
 //   --markdown       prints Markdown
+//   --against DIR    measures our contenders of another built checkout, too, and prints ratios; writes nothing
 //   --default-malloc leaves the servers' memory to the C library's own settings; writes nothing
 //
 // It ends with 1 if a measurement failed. A missed goal is no failure.
@@ -15,14 +16,14 @@
 import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CONTENDERS, type Contender, type ContenderName, type Place } from './contenders.ts'
 import { GOALS, judge, valuesOf } from './goals.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import type { Sample } from './metrics.ts'
-import { failureOf, goalRows, workloadRows } from './report.ts'
-import { measure, type Results, workloadsOf } from './rounds.ts'
+import { failureOf, goalRows, ratioRows, workloadRows } from './report.ts'
+import { measure, type Older, type Results, workloadsOf } from './rounds.ts'
 import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
 import { type Spread, spreadOf } from './statistics.ts'
@@ -42,6 +43,7 @@ const { values: flags } = parseArgs({
     only: { type: 'string', multiple: true },
     node: { type: 'string' },
     rounds: { type: 'string', default: String(ROUNDS) },
+    against: { type: 'string' },
     markdown: { type: 'boolean', default: false },
     'default-malloc': { type: 'boolean', default: false },
   },
@@ -68,11 +70,13 @@ async function main(place: Place): Promise<void> {
   const names = await available(chosen(), place)
   if (names.length === 0) throw new Error('No contender is left.')
   const results: Results = {}
+  const older: Older | undefined =
+    flags.against === undefined ? undefined : { checkout: resolve(flags.against), results: {} }
   const busy: number[] = []
   for (const group of flags.quick ? [QUICK_GROUP] : GROUPS) {
     const effort = effortFor(names, group, results)
     if (effort.rate > 0 || !group.includes('latency')) {
-      busy.push(...(await measure(names, group, effort, place, results)))
+      busy.push(...(await measure(names, group, effort, place, results, older)))
     } else console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
   }
   const render = flags.markdown ? renderMarkdown : renderText
@@ -80,13 +84,16 @@ async function main(place: Place): Promise<void> {
     const entries = entriesOf(results, workload)
     console.log(`\n${titleOf(workload, results)}\n\n${render(workloadRows(entries, CONTENDERS[REFERENCE].title))}`)
   }
+  if (older !== undefined) {
+    console.log(`\nThis checkout against ${older.checkout}\n\n${render(ratioRows(results, older.results))}`)
+  }
   // Each was told when it happened.
   if (hasFailures(results)) process.exitCode = 1
   const verdicts = judge(GOALS, results, Number(machine.node.split('.')[0]))
   console.log(`\nGoals\n\n${render(goalRows(verdicts))}`)
   const others = spreadOf(busy)
   console.log(`\n${othersText(others, machine)}`)
-  if (!flags.quick && flags.only === undefined && !flags['default-malloc']) {
+  if (!flags.quick && flags.only === undefined && older === undefined && !flags['default-malloc']) {
     const effort = { ...COMPLETE, rate: commonRate(results) }
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
     await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)

@@ -1,6 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Place } from './contenders.ts'
+
+const OURS = fileURLToPath(new URL('../..', import.meta.url))
 
 /** A server of servers/ at work in a process of its own. */
 export interface ServerProcess extends AsyncDisposable {
@@ -14,13 +18,17 @@ export interface ServerProcess extends AsyncDisposable {
 /**
  * Starts a server and resolves when requests can come.
  *
- * @param node The Node to run it.
+ * @param place The Node to run it, and the checkout that it is of.
  * @param name Its file in servers/.
  * @param options Handed to it.
  * @throws Error if it ends instead; the message has what it wrote.
  */
-export async function startServer(node: string, name: string, options: object = {}): Promise<ServerProcess> {
-  const script = fileURLToPath(new URL(`servers/${name}`, import.meta.url))
+export async function startServer(
+  { node, checkout = OURS }: Place,
+  name: string,
+  options = {},
+): Promise<ServerProcess> {
+  const script = join(checkout, 'test/bench/servers', name)
   const child = spawn(node, ['--expose-gc', script, JSON.stringify(options)], {
     env: { ...process.env, NODE_ENV: 'production' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

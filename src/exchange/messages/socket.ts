@@ -1,5 +1,5 @@
 import { copyOf } from '../../bytes.ts'
-import { CallContext } from '../../call-context.ts'
+import { CallContext, trackPromises } from '../../call-context.ts'
 import { Mongrel2Error } from '../../errors.ts'
 import { describeError, type Logger } from '../../log.ts'
 import { FLOW_CONTROL_WINDOW } from '../../wire/limits.ts'
@@ -53,6 +53,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     this.#handlers = handlers
     this.#settings = settings
     this.#context = context
+    trackPromises()
     connection.encoding = handlers.rawPayload === true ? 'raw' : 'base64'
   }
 

@@ -1,5 +1,5 @@
 import { bytesOf, isBytes } from '../../bytes.ts'
-import { CallContext } from '../../call-context.ts'
+import { CallContext, trackPromises } from '../../call-context.ts'
 import { CLOSE_CODE, isCloseCode, MOST_REASON_BYTES } from '../../wire/websocket.ts'
 import { type EventHandler, EventHandlerAttribute } from './event-handler.ts'
 import { SocketCloseEvent, SocketErrorEvent } from './events.ts'
@@ -73,6 +73,7 @@ export class ServerWebSocket extends EventTarget {
   /** @param begin Makes the session that tells what happens. */
   constructor(url: string, protocol: string, extensions: string, begin: (events: SessionEvents) => Session) {
     super()
+    trackPromises()
     this.url = url
     this.protocol = protocol
     this.extensions = extensions
