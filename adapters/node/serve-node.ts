@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { delay } from '../../src/deferred.ts'
 import type { Mongrel2Context } from '../../src/exchange/handler.ts'
+import { setLifetime } from '../../src/exchange/request.ts'
 import { describeError, type Logger } from '../../src/log.ts'
 import { integer, invalid, isObject, known, loggerOf, MAX_DELAY } from '../../src/option-check.ts'
 
@@ -67,9 +68,14 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
     props: {},
   }
   // Its callback may get the objects of HTTP/2 too, but not from this server.
-  const listener = getRequestListener((request, env) => fetch(request, env as NodeEnv, context), {
-    overrideGlobalObjects: false,
-  })
+  const listener = getRequestListener(
+    (request, env) => {
+      const { outgoing } = env as NodeEnv
+      setLifetime(request, { whenEnding: (action) => whenClosed(outgoing, action) })
+      return fetch(request, env as NodeEnv, context)
+    },
+    { overrideGlobalObjects: false },
+  )
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing))
   await once(server.listen(port, host), 'listening')
 
@@ -80,6 +86,12 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
     return closed
   }
   return { address: server.address() as AddressInfo, close, [Symbol.asyncDispose]: () => close() }
+}
+
+function whenClosed(outgoing: NodeEnv['outgoing'], action: () => void): () => void {
+  if (outgoing.closed) action()
+  else outgoing.once('close', action)
+  return () => outgoing.off('close', action)
 }
 
 async function end(server: Server, background: Set<Promise<void>>, timeout: number): Promise<void> {

@@ -62,5 +62,5 @@ class Collector implements ResponseSink {
   }
 
   /** Whether the body ends is for its owner to say. */
-  whenLeaving(): void {}
+  whenEnding(): void {}
 }

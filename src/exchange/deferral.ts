@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Mongrel2Error } from '../errors.ts'
 import { integer, invalid, isObject, known, MAX_DELAY } from '../option-check.ts'
+import { isDerived } from './derived-response.ts'
 import { PlatformResponse } from './platform/constructors.ts'
 
 /** Options of `env.mongrel2.defer`. */
@@ -19,8 +20,8 @@ export interface Deferral {
 
 /** Somebody else's answer may take so long, in milliseconds. */
 const TIMEOUT = 60_000
-/** Tells the response that leaves the answer to others from all else, also where middleware has wrapped it. It is never sent. */
-const FIELD = 'x-mongrel2-deferred'
+/** Tells the response that leaves the answer to others from all else, also where middleware has made it anew. It is never sent. */
+export const DEFERRED_FIELD = 'x-mongrel2-deferred'
 
 /** A request's answer that is left to others, once its handler says so. */
 export class PendingDeferral implements Deferral {
@@ -33,12 +34,12 @@ export class PendingDeferral implements Deferral {
   constructor(token: string, timeout: number) {
     this.token = token
     this.timeout = timeout
-    this.response = new PlatformResponse(null, { status: 202, headers: { [FIELD]: this.#mark } })
+    this.response = new PlatformResponse(null, { status: 202, headers: { [DEFERRED_FIELD]: this.#mark } })
   }
 
   /** Whether a response is the one that leaves the answer to others, or was made of that. */
   accepts(response: Response): boolean {
-    return response.headers.get(FIELD) === this.#mark
+    return response === this.response || isDerived(response, this.response.status, DEFERRED_FIELD, this.#mark)
   }
 }
 

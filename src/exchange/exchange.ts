@@ -36,7 +36,8 @@ export class Exchange implements ResponseSink, RequestOwner {
   /** Where the listeners of the signal are called: the context of the code that asked for it first. */
   #signalContext: CallContext | undefined
   #body: OpenBody | undefined
-  #whenLeaving: (() => void) | undefined
+  /** What ends with it; undefined while there is none. */
+  #endings: Set<() => void> | undefined
   /** The handshake that it may accept. */
   #handshake: Handshake | undefined
   /** Resolves when it is its turn, for somebody who wants to leave its answer to others. */
@@ -147,7 +148,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#begun = true
     if (this.#deferral?.accepts(this.#response)) return this.#leaveTo(this.#deferral)
     if (this.#handshake?.accepts(this.#response)) return this.#switch(this.#handshake, this.#response)
-    this.#handshake?.reject()
+    this.#handshake?.reject(`answered with ${this.#response.status}`)
     const plain = plainResponseOf(this.#response)
     const sent = plain === undefined ? undefined : sendPlain(plain, this.#facts, this)
     if (sent === undefined) void this.#send(this.#response)
@@ -172,6 +173,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   forsake(): void {
     clearTimeout(this.#deferralTimer)
     this.#deferralTimer = undefined
+    if (this.#ended) this.#runEndings()
   }
 
   /** Tells the handler that there is no sense in going on. */
@@ -179,15 +181,21 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#signalReason ??= reason
     const controller = this.#controller
     if (controller !== undefined) this.#signalContext?.run(() => controller.abort(reason))
+    this.#runEndings()
   }
 
-  whenLeaving(action: () => void): void {
-    this.#whenLeaving = action
-    if (this.#connection.leaving) action()
+  whenEnding(action: () => void): () => void {
+    if (this.#isOver() || this.#connection.leaving) {
+      action()
+      return () => {}
+    }
+    this.#endings ??= new Set()
+    this.#endings.add(action)
+    return () => this.#endings?.delete(action)
   }
 
   goAway(): void {
-    this.#whenLeaving?.()
+    this.#runEndings()
   }
 
   write(bytes: Uint8Array): void {
@@ -208,9 +216,7 @@ export class Exchange implements ResponseSink, RequestOwner {
 
   /** The answer comes from elsewhere, or in time it is that there was none. */
   #leaveTo({ timeout }: PendingDeferral): void {
-    this.#handshake?.reject()
-    this.#end()
-    this.#connection.defer(this)
+    this.#handshake?.reject('left to others')
     this.#deferralTimer = setTimeout(() => {
       this.forsake()
       this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
@@ -219,11 +225,12 @@ export class Exchange implements ResponseSink, RequestOwner {
       this.abortSignal(new DOMException(`no answer came within ${timeout} ms`, 'TimeoutError'))
       this.#connection.finish(this, false)
     }, timeout).unref()
+    this.#end()
+    this.#connection.defer(this)
   }
 
   /** The connection is a WebSocket's from now on. */
   #switch(handshake: Handshake, response: Response): void {
-    this.context.run(discardBody, response)
     this.#end()
     this.#connection.finish(this, true)
     handshake.open(response)
@@ -263,5 +270,17 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#ended = true
     this.#whenEnded?.resolve()
     this.#finished()
+    if (this.#deferralTimer === undefined) this.#runEndings()
+  }
+
+  /** Whether nothing depends on its client any more. A deferred one goes on until it is answered or given up. */
+  #isOver(): boolean {
+    return this.#signalReason !== undefined || (this.#ended && this.#deferralTimer === undefined)
+  }
+
+  #runEndings(): void {
+    const endings = this.#endings
+    this.#endings = undefined
+    for (const action of endings ?? []) action()
   }
 }

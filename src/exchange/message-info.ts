@@ -2,9 +2,10 @@ import type { Message } from '../wire/message.ts'
 import type { DeferOptions, Deferral } from './deferral.ts'
 import type { MessageInfo, UploadInfo } from './handler.ts'
 import type { Origin } from './origin.ts'
+import type { RequestLifetime } from './request.ts'
 
-/** Whose answer can be left to others. */
-interface Deferrable {
+/** The exchange of a request: its answer can be left to others. */
+interface InfoOwner extends RequestLifetime {
   defer(options: DeferOptions): Promise<Deferral>
 }
 
@@ -18,10 +19,10 @@ export class LazyMessageInfo implements MessageInfo {
   readonly version: string
   declare readonly upload?: UploadInfo
   readonly #message: Message
-  readonly #exchange: Deferrable
+  readonly #exchange: InfoOwner
   #headers: Readonly<Record<string, string>> | undefined
 
-  constructor(message: Message, origin: Origin, upload: UploadInfo | undefined, exchange: Deferrable) {
+  constructor(message: Message, origin: Origin, upload: UploadInfo | undefined, exchange: InfoOwner) {
     this.sender = message.sender
     this.connectionId = message.connectionId
     this.pattern = message.headers.own('PATTERN') ?? ''
@@ -31,6 +32,11 @@ export class LazyMessageInfo implements MessageInfo {
     if (upload !== undefined) this.upload = upload
     this.#message = message
     this.#exchange = exchange
+  }
+
+  /** The lifetime of the request; undefined for an object that others have made. */
+  static lifetimeOf(info: MessageInfo): RequestLifetime | undefined {
+    return #exchange in info ? info.#exchange : undefined
   }
 
   get headers(): Readonly<Record<string, string>> {

@@ -3,8 +3,10 @@ import { PlatformRequest } from './platform/constructors.ts'
 import {
   createLightRequest,
   initOf,
+  keepSource,
   lightRequestsPass,
   type RequestSource,
+  sourceOfCopy,
   sourceOfLight,
 } from './platform/light-request.ts'
 
@@ -13,11 +15,19 @@ export interface SignalSource {
   readonly signal: AbortSignal
 }
 
-/** What a request belongs to: its exchange. */
-export interface RequestOwner extends SignalSource {
-  /** Has something done when the server takes leave, at once if it does already. What was said before does not hold any more. */
-  whenLeaving(action: () => void): void
+/** What a request belongs to, as far as something else may end with it. */
+export interface RequestLifetime {
+  /**
+   * Calls an action once, when the exchange has ended, however that was, its signal is aborted or the server closes; at once if that has
+   * happened.
+   *
+   * @returns Forgets the action.
+   */
+  whenEnding(action: () => void): () => void
 }
+
+/** What a request belongs to: its exchange. */
+export interface RequestOwner extends SignalSource, RequestLifetime {}
 
 /** What a message says about a Request. */
 export class MessageSource implements RequestSource {
@@ -66,8 +76,11 @@ export class MessageSource implements RequestSource {
   }
 }
 
-/** The platform's types call these two properties fields, which a getter may not override. */
-const RequestClass: new (url: string, init: RequestInit) => Omit<Request, 'method' | 'signal'> = PlatformRequest
+/** The platform's types call these properties fields, which a getter or a method may not override. */
+const RequestClass: new (
+  url: string,
+  init: RequestInit,
+) => Omit<Request, 'method' | 'signal' | 'clone'> & { clone(): Request } = PlatformRequest
 
 /**
  * The platform's Request with two differences: its signal is made when somebody looks, since one that follows another costs more
@@ -92,6 +105,12 @@ class IncomingRequest extends RequestClass {
   get signal(): AbortSignal {
     return this.#source.signal
   }
+
+  override clone(): Request {
+    const copy = super.clone()
+    keepSource(copy, this.#source)
+    return copy
+  }
 }
 
 /**
@@ -104,8 +123,24 @@ export function createRequest(source: RequestSource, light: boolean): Request {
   return light || lightRequestsPass ? createLightRequest(source) : new IncomingRequest(source)
 }
 
-/** What a request that a handler was called with belongs to; undefined for any other, such as one that was made from it. */
-export function ownerOf(request: Request): RequestOwner | undefined {
-  const source = IncomingRequest.sourceOf(request) ?? sourceOfLight(request)
+/** The lifetimes of requests that another server has made. */
+const lifetimes = new WeakMap<Request, RequestLifetime>()
+
+/** Says when the exchange of a request ends that another server has made. */
+export function setLifetime(request: Request, lifetime: RequestLifetime): void {
+  lifetimes.set(request, lifetime)
+}
+
+/** The lifetime of a request that a handler was called with; undefined for any other. */
+export function lifetimeOf(request: Request): RequestLifetime | undefined {
+  return ownerIn(IncomingRequest.sourceOf(request) ?? sourceOfLight(request)) ?? lifetimes.get(request)
+}
+
+/** The lifetime of the request that a copy was made from, where that can be known: by `clone`, or by a global Request of ours. */
+export function lifetimeOfCopy(request: Request): RequestLifetime | undefined {
+  return ownerIn(sourceOfCopy(request))
+}
+
+function ownerIn(source: RequestSource | undefined): RequestOwner | undefined {
   return source instanceof MessageSource ? source.owner : undefined
 }

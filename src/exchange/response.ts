@@ -4,6 +4,7 @@ import { tickEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
+import { DEFERRED_FIELD } from './deferral.ts'
 import { listItems, type RequestFacts } from './facts.ts'
 import { PlatformResponse } from './platform/constructors.ts'
 import { type PlainResponse, plainResponseOf } from './platform/light-response.ts'
@@ -13,8 +14,8 @@ import { isUpgradeResponse } from './websocket/upgrade-response.ts'
 /** Where a response's bytes go. */
 export interface ResponseSink extends EventSink {
   write(bytes: Uint8Array): void
-  /** Has something done when the server takes leave. */
-  whenLeaving(action: () => void): void
+  /** Calls an action when the server closes, or at the latest when the response has ended. */
+  whenEnding(action: () => void): void
   /** Resolves when more may be written; undefined when it may be at once. */
   writable(): Promise<void> | undefined
   /** Whether the response was given up: it must not look complete. */
@@ -23,8 +24,11 @@ export interface ResponseSink extends EventSink {
   readonly context: CallContext
 }
 
-/** Headers that speak of one hop only (RFC 9110, section 7.6.1): they are ours to say. */
-const HOP_BY_HOP = new Set([
+/**
+ * Fields that a handler cannot set: those that concern one hop only (RFC 9110, section 7.6.1), those of a handshake that is accepted, and the
+ * mark of a deferred response. Middleware such as Hono's copies them into the response that it sends instead.
+ */
+const RESERVED = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -32,11 +36,15 @@ const HOP_BY_HOP = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'sec-websocket-accept',
+  'sec-websocket-extensions',
+  'sec-websocket-protocol',
+  DEFERRED_FIELD,
 ])
 
-/** Whether a field, by its name in lower case, speaks of one hop only. */
-export function isHopByHop(name: string): boolean {
-  return HOP_BY_HOP.has(name)
+/** Whether a handler cannot set a field, by its name in lower case. */
+export function isReserved(name: string): boolean {
+  return RESERVED.has(name)
 }
 
 const NULL_BODY_STATUS = new Set([204, 205, 304])
@@ -128,7 +136,7 @@ export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: Respo
   let head = `HTTP/1.1 ${status} ${statusText || (STATUS_CODES[status] ?? '')}\r\n`
   let dated = false
   for (const [name, value] of fields) {
-    if (HOP_BY_HOP.has(name) || name === 'content-length') return undefined
+    if (RESERVED.has(name) || name === 'content-length') return undefined
     if (name === 'date') dated = true
     head += `${name}: ${value}\r\n`
   }
@@ -240,7 +248,7 @@ function readHeaders(response: Response): ResponseHeaders {
   let dated = false
   const options = listItems(response.headers.get('connection') ?? '')
   response.headers.forEach((value, name) => {
-    if (HOP_BY_HOP.has(name) || options.includes(name)) return
+    if (RESERVED.has(name) || options.includes(name)) return
     if (name === 'content-length') {
       length = parseLength(value)
       return
@@ -336,7 +344,7 @@ async function sendChunked(body: BodyChunks, sink: ResponseSink): Promise<void> 
 }
 
 async function sendEvents(events: EventStream, sink: ResponseSink, persistent: boolean): Promise<Sent> {
-  sink.whenLeaving(() => events.end())
+  sink.whenEnding(() => events.end())
   const slow = (await events.writeTo(sink)) === 'slow'
   sink.write(LAST_CHUNK)
   return slow ? { reusable: false, slow } : { reusable: persistent }

@@ -85,7 +85,7 @@ const sink: ResponseSink = {
   writeShared: () => {},
   writable: () => undefined,
   undelivered: () => 0,
-  whenLeaving: () => {},
+  whenEnding: () => {},
   aborted: false,
 }
 const facts = { method: 'GET', http10: false, persistent: true }
@@ -212,7 +212,7 @@ function requestOf(bytes: Buffer, light: boolean): Request {
   const { headers } = message
   const url = urlOf('http', headers.first('host') ?? '', headers.own('URI') ?? '')
   return createRequest(
-    new MessageSource(message, headers.own('METHOD') ?? '', url, null, false, { signal, whenLeaving: () => {} }),
+    new MessageSource(message, headers.own('METHOD') ?? '', url, null, false, { signal, whenEnding: () => () => {} }),
     light,
   )
 }

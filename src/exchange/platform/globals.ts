@@ -1,11 +1,14 @@
 import { PlatformRequest, PlatformResponse } from './constructors.ts'
-import { unwrapRequest } from './light-request.ts'
+import { keepSource, type RequestSource, sourceOfCopy, sourceOfLight, unwrapRequest } from './light-request.ts'
 import { LightResponse } from './light-response.ts'
 
 /** Takes light Requests where the platform's takes Requests, and makes the platform's. */
 class ReplacedRequest extends PlatformRequest {
   constructor(input: string | URL | Request, init?: RequestInit) {
     super(unwrapRequest(input), init)
+    // Also of `new Request(url, request)`, by which frameworks change the URL.
+    const source = sourceOf(input) ?? sourceOf(init)
+    if (source !== undefined) keepSource(this, source)
   }
 }
 Object.defineProperty(ReplacedRequest, 'name', { value: 'Request' })
@@ -45,6 +48,10 @@ export function restoreGlobals(): void {
       Object.defineProperty(globalThis, name, descriptor)
     }
   }
+}
+
+function sourceOf(value: unknown): RequestSource | undefined {
+  return typeof value === 'object' && value !== null ? (sourceOfLight(value) ?? sourceOfCopy(value)) : undefined
 }
 
 function replacedFetch(...[input, init]: Parameters<typeof fetch>): ReturnType<typeof fetch> {

@@ -77,6 +77,12 @@ class LightRequest {
     return this.#real?.bodyUsed ?? this.#used
   }
 
+  clone(): Request {
+    const copy = LightRequest.realOf(this).clone()
+    keepSource(copy, this.#source)
+    return copy
+  }
+
   async text(): Promise<string> {
     const bytes = this.#takeBytes()
     return bytes === undefined ? await LightRequest.realOf(this).text() : decoder.decode(bytes)
@@ -128,6 +134,19 @@ export function unwrapRequest<Value>(value: Value): Value | Request {
 /** What a light Request is made of; undefined for any other value. */
 export function sourceOfLight(value: unknown): RequestSource | undefined {
   return LightRequest.isLight(value) ? LightRequest.sourceOf(value) : undefined
+}
+
+/** What requests were made of that were made from ours. */
+const copies = new WeakMap<object, RequestSource>()
+
+/** Lets `sourceOfCopy` know what a copy was made of. */
+export function keepSource(copy: Request, source: RequestSource): void {
+  copies.set(copy, source)
+}
+
+/** What a Request was made of that was made from one of ours; undefined for any other. */
+export function sourceOfCopy(request: object): RequestSource | undefined {
+  return copies.get(request)
 }
 
 /** Whether the platform's own functions take a light Request for one of theirs: where it keeps its state in symbols. */

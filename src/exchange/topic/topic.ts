@@ -1,7 +1,5 @@
-import { whenAborted } from '../../when-aborted.ts'
 import type { EventFields } from '../../wire/event-stream.ts'
 import { createResponse } from '../platform/light-response.ts'
-import { ownerOf } from '../request.ts'
 import { EventStream } from './event-stream.ts'
 import { LongPoll } from './long-poll.ts'
 import { checkMember, type TopicMember } from './member.ts'
@@ -18,6 +16,7 @@ import {
 } from './options.ts'
 import { createSharedMessage, type SharedMessage, type TopicData } from './shared-message.ts'
 import type { Audience, Budget, Subscriber } from './subscriber.ts'
+import { type RequestEnv, whenOver } from './when-over.ts'
 
 /**
  * WebSockets, event streams and long polls that get the same messages. A message is rendered once and published in one reply for as many
@@ -39,7 +38,8 @@ export class Topic {
   /** Topics of the same name are one, in all workers. */
   readonly name: string | undefined
   readonly #budget: Budget
-  readonly #members = new Set<Subscriber>()
+  /** The members, each with what has to be done when it is none any more. */
+  readonly #members = new Map<Subscriber, () => void>()
   readonly #audience: Audience & LocalMembers = {
     remove: (subscriber) => this.#forget(subscriber),
     deliver: (message) => this.#deliver(message),
@@ -92,20 +92,20 @@ export class Topic {
   }
 
   /**
-   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), until it leaves or the server closes.
+   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), until it leaves or the server closes. It is
+   * no member any more when its exchange has ended, also with another response than this one. HEAD makes none.
    *
+   * @param env The handler's second argument, needed only where the request may be another than the one that the handler was called with.
+   *   Without it the membership of such a request ends when its signal is aborted, or with the response, if that is the one that is sent.
    * @returns The response for the handler to return. Its body is an ordinary stream for whoever reads it.
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
-  stream(request: Request, options: StreamOptions = {}): Response {
+  stream(request: Request, options: StreamOptions = {}, env?: RequestEnv): Response {
     const headers = checkStreamOptions(options)
+    if (request.method === 'HEAD') return createResponse(null, { headers })
     const stream = new EventStream()
-    const end = () => stream.end()
-    const owner = ownerOf(request)
-    // A client that leaves is heard of by who sends the body; a request that somebody has made may have another reason to end.
-    if (owner !== undefined) owner.whenLeaving(end)
-    else whenAborted(request.signal, end)
-    this.#join(stream)
+    const forget = whenOver(request, env, () => stream.end())
+    this.#join(stream, forget)
     return createResponse(stream.body, { headers })
   }
 
@@ -113,32 +113,36 @@ export class Topic {
    * Waits for the next message and makes a response of it: `text/plain` or, of bytes, `application/octet-stream`. What is sent before the
    * client asks again is not kept for it.
    *
-   * @returns The response for the handler to return; an empty one with the status 204 after the timeout, or when the server closes.
+   * @param env As for `stream`.
+   * @returns The response for the handler to return; an empty one with the status 204 after the timeout, when the server closes, or when the
+   *   exchange has ended in another way.
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
-  next(request: Request, options: NextOptions = {}): Promise<Response> {
+  next(request: Request, options: NextOptions = {}, env?: RequestEnv): Promise<Response> {
     const poll = new LongPoll(checkNextOptions(options).timeout)
-    const end = () => poll.end()
-    ownerOf(request)?.whenLeaving(end)
-    whenAborted(request.signal, end)
-    this.#join(poll)
+    const forget = whenOver(request, env, () => poll.end())
+    this.#join(poll, forget)
     return poll.answer
   }
 
-  #join(subscriber: Subscriber): void {
-    if (!subscriber.join(this.#audience)) return
-    this.#members.add(subscriber)
+  /** @param forget Called when it is no member any more. */
+  #join(subscriber: Subscriber, forget = () => {}): void {
+    if (!subscriber.join(this.#audience)) return forget()
+    this.#members.set(subscriber, forget)
     if (this.name !== undefined && this.#members.size === 1) addMembers(this.name, this.#audience)
   }
 
   #forget(subscriber: Subscriber): boolean {
-    if (!this.#members.delete(subscriber)) return false
+    const forget = this.#members.get(subscriber)
+    if (forget === undefined) return false
+    this.#members.delete(subscriber)
+    forget()
     if (this.name !== undefined && this.#members.size === 0) removeMembers(this.name, this.#audience)
     return true
   }
 
   #deliver(message: SharedMessage): void {
     const now = performance.now()
-    for (const member of this.#members) member.deliver(message, this.#budget, now)
+    for (const member of this.#members.keys()) member.deliver(message, this.#budget, now)
   }
 }

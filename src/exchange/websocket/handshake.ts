@@ -2,14 +2,15 @@ import { Mongrel2Error } from '../../errors.ts'
 import { renderHead } from '../../wire/http.ts'
 import type { Message } from '../../wire/message.ts'
 import type { Connection, IncomingFrames } from '../connection.ts'
+import { isDerived } from '../derived-response.ts'
 import { createResponse } from '../platform/light-response.ts'
-import { isHopByHop } from '../response.ts'
+import { isReserved } from '../response.ts'
 import type { HandshakeRequest } from './handshake-request.ts'
 import { checkUpgradeOptions, type UpgradeSettings, type UpgradeWebSocketOptions } from './options.ts'
 import { acceptDeflate, PerMessageDeflate, renderDeflate } from './permessage-deflate.ts'
 import { Session } from './session.ts'
 import { ServerWebSocket } from './socket.ts'
-import { createUpgradeResponse } from './upgrade-response.ts'
+import { createUpgradeResponse, isUpgradeResponse } from './upgrade-response.ts'
 
 /** Frames that may come before the handshake was answered, and the bytes from which on no more may. */
 const MOST_EARLY_FRAMES = 128
@@ -34,6 +35,8 @@ export class Handshake implements IncomingFrames {
   #earlyBytes = 0
   #session: Session | undefined
   #socket: ServerWebSocket | undefined
+  /** The response that accepts it, or refuses its origin. */
+  #response: Response | undefined
   #leaving = false
   /** Whether it can still be accepted. */
   #pending = true
@@ -74,8 +77,10 @@ export class Handshake implements IncomingFrames {
       this.#session = session
       return session
     })
+    const response = this.#responseOf(settings, socket)
     this.#socket = socket
-    return { socket, response: this.#responseOf(settings, socket) }
+    this.#response = response
+    return { socket, response }
   }
 
   /** What it was upgraded to. */
@@ -85,11 +90,9 @@ export class Handshake implements IncomingFrames {
 
   /** Whether a response is the one that accepts it, or was made of that. */
   accepts(response: Response): boolean {
-    return (
-      this.#pending &&
-      this.#session !== undefined &&
-      response.headers.get('sec-websocket-accept') === this.#request.accept
-    )
+    if (!this.#pending || this.#response === undefined || !isUpgradeResponse(this.#response)) return false
+    // The platform's constructor refuses 101: what was made of that one says 200.
+    return response === this.#response || isDerived(response, 200, 'sec-websocket-accept', this.#request.accept)
   }
 
   /** Answers with a response that accepts it, and opens the socket. */
@@ -104,12 +107,13 @@ export class Handshake implements IncomingFrames {
     for (const message of this.#early.splice(0)) session.receive(message)
   }
 
-  /** It was answered by anything else. */
-  reject(): void {
-    if (!this.#pending) return
-    this.#pending = false
-    this.#early.length = 0
-    this.#session?.lost()
+  /**
+   * It was answered with anything else: the socket fails.
+   *
+   * @param why What happened to the handshake.
+   */
+  reject(why: string): void {
+    if (this.#end()) this.#session?.refused(new Error(`the WebSocket did not open: its handshake was ${why}`))
   }
 
   receive(message: Message): void {
@@ -124,7 +128,7 @@ export class Handshake implements IncomingFrames {
   publishing(): void {}
 
   lost(): void {
-    this.reject()
+    if (this.#end()) this.#session?.lost()
   }
 
   /** Nobody waits for it: the handler decides when it answers. */
@@ -134,6 +138,14 @@ export class Handshake implements IncomingFrames {
 
   end(): void {
     this.#leaving = true
+  }
+
+  /** Returns whether it could still be accepted. */
+  #end(): boolean {
+    const pending = this.#pending
+    this.#pending = false
+    this.#early.length = 0
+    return pending
   }
 
   #responseOf({ headers, allows }: UpgradeSettings, { protocol, extensions }: ServerWebSocket): Response {
@@ -151,7 +163,7 @@ export class Handshake implements IncomingFrames {
 
   /** What the handshake says itself is not what middleware may have made of it. */
   #head(headers: Headers, { protocol, extensions }: ServerWebSocket): Buffer {
-    const others = [...headers].filter(([name]) => !isHopByHop(name) && !/^(?:sec-websocket-|content-)/.test(name))
+    const others = [...headers].filter(([name]) => !isReserved(name) && !/^(?:sec-websocket-|content-)/.test(name))
     return renderHead(101, 'Switching Protocols', [
       ['upgrade', 'websocket'],
       ['connection', 'Upgrade'],

@@ -220,6 +220,11 @@ export class Session implements IncomingFrames, Subscriber {
     this.#end({ code: CLOSE_CODE.abnormal, reason: '', wasClean: false })
   }
 
+  /** The handshake was not accepted (WebSockets standard, "fail the WebSocket connection"). */
+  refused(error: Error): void {
+    this.#end({ code: CLOSE_CODE.abnormal, reason: '', wasClean: false }, error)
+  }
+
   goAway(): Promise<void> {
     this.close({ code: CLOSE_CODE.goingAway, reason: '' })
     if (this.#state === READY_STATE.CLOSED) return Promise.resolve()

@@ -64,6 +64,22 @@ describe('a deferred request', () => {
     expect(stage.publisher.replies).toEqual([])
   })
 
+  it.each([
+    ['another status', () => new Response(null, { status: 403 })],
+    ['a body', () => new Response('no', { status: 202 })],
+  ])('is answered when what replaces its response has its header fields, but %s', async (_what, replace) => {
+    const replaced = replace()
+    set({}, ({ headers }) => {
+      for (const [name, value] of headers) replaced.headers.set(name, value)
+      return replaced
+    })
+    stage.receive(deferred)
+    await stage.settled()
+    expect(stage.publisher.response(1).statusLine).toContain(String(replaced.status))
+    expect(stage.publisher.received(1)).not.toContain('x-mongrel2')
+    expect(stage.publisher.closed(1)).toBe(true)
+  })
+
   it('is answered all the same when its handler returns something else, and then its connection is closed', async () => {
     set({}, () => new Response('after all'))
     stage.receive(deferred)

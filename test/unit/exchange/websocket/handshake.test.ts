@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { FetchHandler } from '../../../../src/exchange/handler.ts'
-import { type ServerWebSocket, type UpgradeWebSocketOptions, upgradeWebSocket } from '../../../../src/index.ts'
+import { type ServerWebSocket, Topic, type UpgradeWebSocketOptions, upgradeWebSocket } from '../../../../src/index.ts'
 import { Gate } from '../../../support/gate.ts'
 import {
   HANDSHAKE_ACCEPT,
@@ -12,6 +12,12 @@ import {
 import { valuesOf } from '../../support/reply.ts'
 import { framesOf, openSocket, record } from '../../support/sockets.ts'
 import { setStage, turns, until } from '../../support/stage.ts'
+
+/** What happens at a socket whose handshake got another answer. */
+const refusedWith = (status: number) => [
+  `error the WebSocket did not open: its handshake was answered with ${status}`,
+  'close 1006 ""',
+]
 
 const accept: FetchHandler = (request) => upgradeWebSocket(request).response
 
@@ -98,7 +104,7 @@ describe('A handshake', () => {
     expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 2 })
   })
 
-  it('that the handler answers with anything but its 101 is answered and closed, and its socket with 1006', async () => {
+  it('that the handler answers with anything but its 101 is answered and closed, and its socket fails', async () => {
     const events: string[] = []
     const sockets: ServerWebSocket[] = []
     const stage = setStage(async (request) => {
@@ -112,7 +118,7 @@ describe('A handshake', () => {
     await stage.settled()
     expect(stage.publisher.response(1)).toMatchObject({ statusLine: 'HTTP/1.1 403 Forbidden', rest: 'not you' })
     expect(stage.publisher.closed(1)).toBe(true)
-    expect(events).toEqual(['close 1006 ""'])
+    expect(events).toEqual(refusedWith(403))
     expect(sockets[0]?.readyState).toBe(3)
   })
 
@@ -154,7 +160,7 @@ describe('A handshake', () => {
     stage.receive(renderHandshake())
     await stage.settled()
     expect(stage.publisher.response(1).statusLine).toContain('504')
-    expect(events).toEqual(['close 1006 ""'])
+    expect(events).toEqual(refusedWith(504))
   })
 })
 
@@ -316,7 +322,7 @@ describe('upgradeWebSocket', () => {
     expect(stage.publisher.response(1).statusLine).toBe(
       allowed ? 'HTTP/1.1 101 Switching Protocols' : 'HTTP/1.1 403 Forbidden',
     )
-    expect(events).toEqual([allowed ? 'open' : 'close 1006 ""'])
+    expect(events).toEqual(allowed ? ['open'] : refusedWith(403))
     expect(stage.publisher.closed(1)).toBe(!allowed)
   })
 })
@@ -387,6 +393,90 @@ describe('The response of upgradeWebSocket', () => {
       ])
       expect(stage.publisher.closed(1)).toBe(false)
     }
+  })
+
+  /** As Hono does: what replaces a response has its header fields, too. */
+  const merged = (body: string | null, init: ResponseInit, { headers }: Response) => {
+    const all = new Headers(headers)
+    for (const [name, value] of new Headers(init.headers)) all.set(name, value)
+    return new Response(body, { ...init, headers: all })
+  }
+  const REPLACED: [how: string, status: number, replace: (response: Response) => Response | Promise<Response>][] = [
+    ['a 403', 403, (response) => merged('no', { status: 403 }, response)],
+    ['a 401 without a body', 401, (response) => merged(null, { status: 401 }, response)],
+    ['a redirect', 302, (response) => merged(null, { status: 302, headers: { location: '/login' } }, response)],
+    ['a 500', 500, (response) => merged('Internal Server Error', { status: 500 }, response)],
+    ['a 426', 426, (response) => merged(null, { status: 426, headers: { 'sec-websocket-version': '13' } }, response)],
+    ['a 204', 204, (response) => merged(null, { status: 204 }, response)],
+    ['a 200 with a text', 200, (response) => merged('Log in first.', {}, response)],
+    ['JSON', 200, ({ headers }) => Response.json({ error: 'no' }, { headers })],
+    [
+      'a late 403',
+      403,
+      async (response) => {
+        await turns(2)
+        return merged('no', { status: 403 }, response)
+      },
+    ],
+    ['a stream', 200, ({ headers }) => new Response(new Blob(['no']).stream(), { headers })],
+  ]
+  it.each(REPLACED)('does not open the socket when %s has replaced it', async (_how, status, replace) => {
+    for (const overrideGlobalObjects of [false, true]) {
+      const topic = new Topic()
+      const events: string[] = []
+      const sockets: ServerWebSocket[] = []
+      const stage = setStage(
+        (request) => {
+          const options = { protocol: 'chat', perMessageDeflate: true, idleTimeout: 10, headers: { 'x-a': 'b' } }
+          const { socket, response } = upgradeWebSocket(request, options)
+          record(socket, events)
+          sockets.push(socket)
+          topic.add(socket)
+          return replace(response)
+        },
+        { overrideGlobalObjects },
+      )
+      const headers = { 'sec-websocket-protocol': 'chat', 'sec-websocket-extensions': 'permessage-deflate' }
+      stage.receive(renderHandshake({ headers }), renderFrameMessage(1, '0x81', 'early'))
+      await stage.settled()
+      const response = stage.publisher.response(1)
+      expect(response.statusLine).toMatch(`HTTP/1.1 ${status} `)
+      const names = response.fields.map(([name]) => name)
+      expect(names.filter((name) => /^sec-websocket-(?!version)|^upgrade$/.test(name))).toEqual([])
+      expect(valuesOf(response, 'x-a')).toEqual(['b'])
+      expect(valuesOf(response, 'connection')).toEqual(['close'])
+      expect(valuesOf(response, 'sec-websocket-version')).toEqual(status === 426 ? ['13'] : [])
+      expect(stage.publisher.closed(1)).toBe(true)
+      expect(events).toEqual(refusedWith(status))
+      expect([topic.size, sockets[0]?.readyState, stage.epoch.connections]).toEqual([0, 3, 0])
+      expect(topic.add(sockets[0] as ServerWebSocket).size).toBe(0)
+      expect(stage.log).toEqual({ warnings: [], errors: [] })
+    }
+  })
+
+  it('that refuses the origin does not open the socket, whatever is made of it', async () => {
+    const stage = setStage((request) => {
+      const { response } = upgradeWebSocket(request, { origin: ['https://example.org'] })
+      const accept = { 'sec-websocket-accept': HANDSHAKE_ACCEPT }
+      return request.url.endsWith('/wrapped') ? new Response(null, { headers: accept }) : response
+    })
+    stage.receive(renderHandshake(), renderHandshake({ connectionId: 2, target: '/wrapped' }))
+    await stage.settled()
+    expect(stage.publisher.response(1).statusLine).toBe('HTTP/1.1 403 Forbidden')
+    expect(stage.publisher.response(2).statusLine).toBe('HTTP/1.1 200 OK')
+    expect(valuesOf(stage.publisher.response(2), 'sec-websocket-accept')).toEqual([])
+  })
+
+  it('opens the socket also when its own header fields were deleted', async () => {
+    const stage = setStage((request) => {
+      const { response } = upgradeWebSocket(request)
+      response.headers.delete('sec-websocket-accept')
+      return response
+    })
+    stage.receive(renderHandshake())
+    await turns()
+    expect(valuesOf(stage.publisher.response(1), 'sec-websocket-accept')).toEqual([HANDSHAKE_ACCEPT])
+    expect(stage.publisher.response(1).statusLine).toContain('101')
   })
 
   it('is a 500 for another handshake, or a request that is none', async () => {
