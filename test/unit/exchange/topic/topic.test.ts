@@ -1,11 +1,21 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type ServerWebSocket, Topic, type TopicOptions, upgradeWebSocket } from '../../../../src/index.ts'
+import { replaceGlobals, restoreGlobals } from '../../../../src/exchange/platform/globals.ts'
+import { setLifetime } from '../../../../src/exchange/request.ts'
+import {
+  type Mongrel2Env,
+  type ServerWebSocket,
+  Topic,
+  type TopicOptions,
+  upgradeWebSocket,
+} from '../../../../src/index.ts'
 import {
   renderCredits,
   renderDisconnect,
   renderFrameMessage,
   renderHandshake,
   renderMessage,
+  renderRequest,
 } from '../../support/message.ts'
 import { framesOf } from '../../support/sockets.ts'
 import { type Stage, type StageOptions, setStage, turns, until } from '../../support/stage.ts'
@@ -303,5 +313,265 @@ describe('A topic', () => {
     expect(String(Buffer.from((await next)?.value ?? []))).toBe('data: five\n\n')
     await reader?.cancel()
     expect(dropped.topic.size).toBe(0)
+  })
+})
+
+describe('The member that an event stream or a long poll is', () => {
+  const kinds = ['stream', 'next'] as const
+  /** Makes a member, and a response of it that nobody needs to send. */
+  const join = (
+    topic: Topic,
+    kind: (typeof kinds)[number],
+    ...parameters: [Request, object?, Partial<Mongrel2Env>?]
+  ) => (kind === 'stream' ? topic.stream(...parameters) : void topic.next(...parameters))
+
+  const failing = () => new ReadableStream({ pull: () => Promise.reject(new Error('no')) })
+  const WAYS: [how: string, handler: () => Response | Promise<Response>, StageOptions?][] = [
+    ['answers otherwise', () => new Response('other')],
+    ['answers with a stream', () => new Response(new Blob(['other']).stream())],
+    ['answers otherwise after a while', () => turns(2).then(() => new Response('other'))],
+    [
+      'throws',
+      () => {
+        throw new Error('no')
+      },
+    ],
+    ['rejects after a while', () => turns(2).then(() => Promise.reject(new Error('no')))],
+    ['returns no response', () => 'none' as unknown as Response],
+    ['returns a response whose body fails', () => new Response(failing())],
+    [
+      'returns a response whose body fails too late',
+      () => new Response(failing(), { headers: { 'content-length': '5' } }),
+    ],
+    ['takes too long', () => new Promise<Response>(() => {}), { requestTimeout: 5 }],
+  ]
+  describe.each(kinds)('by topic.%s', (kind) => {
+    it.each(WAYS)('is none any more when the handler %s', async (_how, handler, options = {}) => {
+      const topic = new Topic('of a name')
+      const sizes: number[] = []
+      const stage = setStage((request) => {
+        join(topic, kind, request)
+        join(topic, kind, request) // a second one for the same request
+        sizes.push(topic.size)
+        return handler()
+      }, options)
+      stage.receive(renderRequest())
+      await stage.settled()
+      expect([sizes, topic.size]).toEqual([[2], 0])
+    })
+
+    it('is none any more when its client leaves while the handler waits', async () => {
+      const topic = new Topic()
+      const stage = setStage((request) => {
+        join(topic, kind, request)
+        return new Promise<Response>(() => {})
+      })
+      stage.receive(renderRequest())
+      expect(topic.size).toBe(1)
+      stage.receive(renderDisconnect(1))
+      expect(topic.size).toBe(0)
+    })
+
+    it('is none any more when its request waits behind another, and their client leaves', async () => {
+      const topic = new Topic()
+      const stage = setStage((request) => {
+        if (request.url.endsWith('/slow')) return new Promise<Response>(() => {})
+        join(topic, kind, request)
+        return new Response('other')
+      })
+      stage.receive(renderRequest({ target: '/slow' }), renderRequest({ target: '/joins' }))
+      expect(topic.size).toBe(1)
+      stage.receive(renderDisconnect(1))
+      expect(topic.size).toBe(0)
+    })
+
+    it('is not added when its exchange has ended', async () => {
+      const topic = new Topic()
+      const requests: Request[] = []
+      const stage = setStage((request) => {
+        requests.push(request)
+        return new Response('answered')
+      })
+      stage.receive(renderRequest())
+      await stage.settled()
+      join(topic, kind, requests[0] as Request)
+      expect(topic.size).toBe(0)
+    })
+
+    it('is not added when its client has left or its time is over', async () => {
+      const topic = new Topic()
+      const requests: Request[] = []
+      const stage = setStage(
+        (request) => {
+          requests.push(request)
+          return new Promise<Response>(() => {})
+        },
+        { requestTimeout: 5 },
+      )
+      stage.receive(renderRequest(), renderRequest({ connectionId: 2 }))
+      stage.receive(renderDisconnect(1))
+      await stage.settled()
+      for (const request of requests) join(topic, kind, request)
+      expect([requests.length, topic.size]).toEqual([2, 0])
+    })
+
+    it('is none any more when its request was a handshake that opens', async () => {
+      const topic = new Topic()
+      const stage = setStage((request) => {
+        join(topic, kind, request)
+        return upgradeWebSocket(request).response
+      })
+      stage.receive(renderHandshake())
+      await turns()
+      expect(stage.publisher.response(1).statusLine).toContain('101')
+      expect(topic.size).toBe(0)
+    })
+
+    it('stays as long as its answer is left to others', async () => {
+      const topic = new Topic()
+      const stage = setStage(async (request, { mongrel2 }) => {
+        const { response } = await mongrel2.defer()
+        join(topic, kind, request)
+        return response
+      })
+      stage.receive(renderRequest())
+      await stage.settled()
+      expect(topic.size).toBe(1)
+      stage.receive(renderDisconnect(1))
+      expect(topic.size).toBe(0)
+    })
+
+    const COPIES: [how: string, copy: (request: Request) => Request, env: boolean, override: boolean][] = [
+      ['cloned', (request) => request.clone(), false, false],
+      ['made anew, with env', (request) => new Request(request), true, false],
+      ['made of nothing but its URL, with env', ({ url }) => new Request(url), true, false],
+      ['cloned, of our globals', (request) => request.clone(), false, true],
+      ['made anew, of our globals', (request) => new Request(request, { headers: { 'x-a': 'b' } }), false, true],
+      ['made for another URL, of our globals', (request) => new Request('http://other/', request), false, true],
+      ['made of a copy, of our globals', (request) => new Request(new Request(request.clone())), false, true],
+    ]
+    it.each(COPIES)('is none any more where its request was %s', async (_how, copy, withEnv, overrideGlobalObjects) => {
+      if (overrideGlobalObjects) replaceGlobals()
+      try {
+        const topic = new Topic()
+        const sizes: number[] = []
+        const stage = setStage(
+          (request, env) => {
+            join(topic, kind, copy(request), {}, ...(withEnv ? [env] : []))
+            sizes.push(topic.size)
+            return new Response('other')
+          },
+          { overrideGlobalObjects },
+        )
+        stage.receive(renderRequest())
+        await stage.settled()
+        expect([sizes, topic.size]).toEqual([[1], 0])
+      } finally {
+        if (overrideGlobalObjects) restoreGlobals()
+      }
+    })
+
+    it('of a request that was made anew with a signal of its own ends with that, too', async () => {
+      const topic = new Topic()
+      const controller = new AbortController()
+      const stage = setStage((request, env) => {
+        join(topic, kind, new Request(request, { signal: controller.signal }), {}, env)
+        return new Promise<Response>(() => {})
+      })
+      stage.receive(renderRequest())
+      expect(topic.size).toBe(1)
+      controller.abort()
+      expect(topic.size).toBe(0)
+    })
+  })
+
+  it('by topic.stream is none for HEAD, whoever has made the request', async () => {
+    const topic = new Topic()
+    const sizes: number[] = []
+    const stage = setStage((request) => {
+      const response = topic.stream(request, { headers: { 'x-a': 'b' } })
+      sizes.push(topic.size)
+      return response
+    })
+    stage.receive(renderRequest({ method: 'HEAD' }))
+    await stage.settled()
+    const { statusLine, fields, rest } = stage.publisher.response(1)
+    expect([sizes, statusLine, rest]).toEqual([[0], 'HTTP/1.1 200 OK', ''])
+    expect(fields.map(([name]) => name).sort()).toEqual(['cache-control', 'content-type', 'date', 'x-a'])
+    expect(topic.stream(new Request('http://localhost/', { method: 'HEAD' })).body).toBe(null)
+    expect(topic.size).toBe(0)
+  })
+
+  it('by topic.stream ends with the exchange that sends it, though its request is not known to be of that', async () => {
+    const topic = new Topic()
+    const stage = setStage(({ url }) => topic.stream(new Request(url)))
+    stage.receive(renderRequest())
+    await turns()
+    await send(topic, 'a')
+    expect(topic.size).toBe(1)
+    stage.receive(renderDisconnect(1))
+    await until(() => topic.size === 0)
+  })
+
+  it('by topic.stream ends with the client of a cloned response', async () => {
+    const topic = new Topic()
+    const stage = setStage((request) => topic.stream(request).clone())
+    stage.receive(renderRequest())
+    await turns()
+    await send(topic, 'a')
+    await until(() => stage.publisher.received(1).includes('data: a'))
+    expect(topic.size).toBe(1)
+    stage.receive(renderDisconnect(1))
+    expect(topic.size).toBe(0)
+  })
+
+  it('ends with the server, each of several for one request', async () => {
+    const topic = new Topic()
+    const ended: string[] = []
+    const stage = setStage(async (request) => {
+      void topic.next(request).then(({ status }) => ended.push(`next ${status}`))
+      void topic
+        .stream(request)
+        .text()
+        .then((text) => ended.push(`stream ${text}`))
+      return topic.stream(request)
+    })
+    stage.receive(renderRequest())
+    await turns()
+    expect(topic.size).toBe(3)
+    void stage.epoch.goAway()
+    expect(topic.size).toBe(0)
+    await stage.settled()
+    expect(ended).toEqual(['next 204', 'stream '])
+    expect(stage.publisher.received(1)).toMatch(/\r\n0\r\n\r\n$/)
+  })
+
+  it.each([
+    ['signal', (request: Request) => () => getEventListeners(request.signal, 'abort').length],
+    [
+      'exchange',
+      (request: Request) => {
+        const actions = new Set<() => void>()
+        const whenEnding = (action: () => void) => {
+          actions.add(action)
+          return () => actions.delete(action)
+        }
+        setLifetime(request, { whenEnding })
+        return () => actions.size
+      },
+    ],
+  ])('leaves nothing behind at its %s when it ends by itself', async (_what, watch) => {
+    const topic = new Topic()
+    const request = new Request('http://localhost/', { signal: new AbortController().signal })
+    const left = watch(request)
+    for (let n = 0; n < 3; n++) {
+      const poll = topic.next(request)
+      const stream = topic.stream(request)
+      expect(left()).toBe(2)
+      topic.send('news')
+      expect(await (await poll).text()).toBe('news')
+      await stream.body?.cancel()
+      expect([topic.size, left()]).toEqual([0, 0])
+    }
   })
 })
