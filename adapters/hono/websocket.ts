@@ -1,3 +1,4 @@
+import type { StatusCode } from 'hono/utils/http-status'
 import {
   WSContext as Context,
   defineWebSocketHelper,
@@ -35,10 +36,9 @@ export const upgradeWebSocket: UpgradeWebSocket<ServerWebSocket, HonoUpgradeOpti
     const offered = protocol === undefined ? {} : { protocol: protocol.trim() }
     const { socket, response } = upgrade(c.req.raw, { ...offered, ...options }, { mongrel2 })
     connect(socket, events, onError)
-    return new Response(response.body, {
-      status: response.status === 101 ? 200 : response.status,
-      headers: response.headers,
-    })
+    // Not `new Response`, which would lose what middleware has said by `c.header` before.
+    const status = response.status === 101 ? 200 : (response.status as StatusCode)
+    return c.newResponse(response.body, { status, headers: response.headers })
   },
 )
 
