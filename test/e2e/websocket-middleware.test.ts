@@ -277,22 +277,23 @@ describe("A handshake behind Hono's middleware", () => {
     await expect.poll(() => happened).toEqual(['open', 'close 1000 true'])
   })
 
-  it.each(REFUSING.flatMap((refusing) => ['helper', 'function'].map((by) => [by, ...refusing] as const)))(
-    'by the %s does not open: %s',
-    async (by, name, _middleware, status, body, field) => {
-      using client = new RawClient(mongrel2.port).send(handshake(`/refusing/${name}/${by}`))
-      const response = await client.response()
-      expect([response.status, response.body.toString()]).toEqual([status, body])
-      const names = response.headers.map(([field]) => field.toLowerCase())
-      expect(names.filter((field) => field.startsWith('sec-websocket-') || field === 'upgrade')).toEqual([])
-      expect(headerOf(response, 'connection')).toBe('close')
-      if (field !== undefined) expect(names).toContain(field)
-      await client.closed
-      await expect
-        .poll(() => happened)
-        .toEqual([`error the WebSocket did not open: its handshake was answered with ${status}`, 'close 1006 false'])
-      expect([room.size, ...sockets.map(({ readyState }) => readyState)]).toEqual(by === 'helper' ? [0] : [0, 3])
-      expect(server.stats()).toMatchObject({ inFlight: 0, connections: 0 })
-    },
-  )
+  it.each(
+    REFUSING.flatMap((refusing) => [['helper', ...refusing] as const, ['function', ...refusing] as const])
+      // It makes the response before anew, and the platform refuses the 101 that the function's says.
+      .filter(([by, name]) => by === 'helper' || name !== 'redirect'),
+  )('by the %s does not open: %s', async (by, name, _middleware, status, body, field) => {
+    using client = new RawClient(mongrel2.port).send(handshake(`/refusing/${name}/${by}`))
+    const response = await client.response()
+    expect([response.status, response.body.toString()]).toEqual([status, body])
+    const names = response.headers.map(([field]) => field.toLowerCase())
+    expect(names.filter((field) => field.startsWith('sec-websocket-') || field === 'upgrade')).toEqual([])
+    expect(headerOf(response, 'connection')).toBe('close')
+    if (field !== undefined) expect(names).toContain(field)
+    await client.closed
+    await expect
+      .poll(() => happened)
+      .toEqual([`error the WebSocket did not open: its handshake was answered with ${status}`, 'close 1006 false'])
+    expect([room.size, ...sockets.map(({ readyState }) => readyState)]).toEqual(by === 'helper' ? [0] : [0, 3])
+    expect(server.stats()).toMatchObject({ inFlight: 0, connections: 0 })
+  })
 })
