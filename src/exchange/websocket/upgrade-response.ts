@@ -6,7 +6,7 @@ const ResponseClass: new (body: null, init: ResponseInit) => Omit<Response, 'sta
 
 /**
  * The answer that accepts a WebSocket. The platform's Response refuses the status 101, in its constructor and of others: what
- * middleware makes of this has another status, and is known by its Sec-WebSocket-Accept.
+ * middleware makes of this says 200, has no body and the same Sec-WebSocket-Accept.
  */
 class UpgradeResponse extends ResponseClass {
   constructor(headers: Headers) {

@@ -19,11 +19,12 @@ export function sessionOpenedFor(info: MessageInfo): Session | undefined {
 }
 
 /**
- * Accepts a WebSocket, as in Deno: the socket opens when the handler returns the response, and is closed with 1006 when it returns
- * another.
+ * Accepts a WebSocket, as in Deno: the socket opens when the handler returns the response, and fails with an error and a close event, with the
+ * code 1006, when it returns another.
  *
- * The response has the status 101, which the platform's constructor refuses: middleware that wraps it has to leave that out, as
- * `new Response(null, { headers: response.headers })` does. It is known by its headers.
+ * The response has the status 101, which the platform's constructor refuses: middleware that makes it anew has to leave that out, as
+ * `new Response(null, { headers: response.headers })` does. A response with another status or with a body refuses the handshake, whatever its
+ * header fields.
  *
  * @param request The handler's first argument: a GET with the header fields of the handshake.
  * @param options Sizes are in bytes, times in milliseconds.
