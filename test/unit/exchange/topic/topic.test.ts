@@ -441,6 +441,19 @@ describe('The member that an event stream or a long poll is', () => {
       expect(topic.size).toBe(0)
     })
 
+    it('is none any more when nobody has answered a deferred request in time', async () => {
+      const topic = new Topic()
+      const stage = setStage(async (request, { mongrel2 }) => {
+        const { response } = await mongrel2.defer({ timeout: 5 })
+        join(topic, kind, request)
+        return response
+      })
+      stage.receive(renderRequest())
+      await until(() => stage.publisher.received(1) !== '')
+      expect(stage.publisher.response(1).statusLine).toContain('504')
+      expect(topic.size).toBe(0)
+    })
+
     const COPIES: [how: string, copy: (request: Request) => Request, env: boolean, override: boolean][] = [
       ['cloned', (request) => request.clone(), false, false],
       ['made anew, with env', (request) => new Request(request), true, false],
