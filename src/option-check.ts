@@ -1,5 +1,5 @@
 import { Mongrel2Error } from './errors.ts'
-import { consoleLogger, type Logger } from './log.ts'
+import { consoleLogger, type Logger, safeLogger } from './log.ts'
 
 // Each returns a checked value or throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
 
@@ -32,12 +32,14 @@ export function specOf(name: string, spec: unknown): string {
   return spec
 }
 
+const DEFAULT_LOGGER = safeLogger(consoleLogger)
+
 /** A logger, by default the console. */
 export function loggerOf(logger: unknown): Logger {
-  if (logger === undefined) return consoleLogger
+  if (logger === undefined) return DEFAULT_LOGGER
   if (!isObject(logger)) throw invalid('logger', 'an object with the methods debug, info, warn and error', logger)
   for (const name of ['debug', 'info', 'warn', 'error']) optionalFunction(`logger.${name}`, logger[name])
-  return logger as Logger
+  return safeLogger(logger as Logger)
 }
 
 /** An integer within bounds. */

@@ -2,10 +2,11 @@
 // The command mongrel2-fetch.
 
 import { CommanderError } from 'commander'
-import { describeError } from '../log.ts'
+import { describeLoadError, escapeLine, surviveLostOutput } from '../log.ts'
 import { commandLine } from './command.ts'
 import { CommandError, type Ending, EXIT_CODES } from './exit-code.ts'
 
+surviveLostOutput()
 process.exit(EXIT_CODES[await run()][0])
 
 async function run(): Promise<Ending> {
@@ -19,12 +20,11 @@ async function run(): Promise<Ending> {
     // It has printed its message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
     if (!(error instanceof CommandError)) {
-      console.error(describeError(error))
+      console.error(escapeLine(describeLoadError(error)))
       return 'failed'
     }
-    console.error(
-      `mongrel2-fetch: ${error.message}${error.cause === undefined ? '' : `:\n${describeError(error.cause)}`}`,
-    )
+    const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`
+    console.error(escapeLine(`mongrel2-fetch: ${error.message}${cause}`))
     return error.ending
   }
 }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
-import { type Logger, messageOf } from '../log.ts'
+import { type Logger, messageOf, safeLogger } from '../log.ts'
 import { checkOptions, type Mongrel2Options } from '../options.ts'
 import { closeTimeoutOf, named, textOf } from './checked.ts'
 import { clusterOf } from './cluster-settings.ts'
@@ -182,7 +182,7 @@ function portOf(given: GivenOptions): number {
 
 function loggerOf(given: GivenOptions): Logger {
   const level = textOf(given, 'logLevel') as LogLevel | undefined
-  return levelledLogger(loggerNamed(given.get('logger')), level ?? 'info')
+  return levelledLogger(safeLogger(loggerNamed(given.get('logger'))), level ?? 'info')
 }
 
 function loggerNamed(given: Given | undefined): Logger {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { LoadedApp } from '../cluster/worker/config.ts'
 import { Mongrel2Error } from '../errors.ts'
-import { describeError } from '../log.ts'
+import { describeLoadError } from '../log.ts'
 import type { Mongrel2Options } from '../options.ts'
 import { readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
@@ -19,7 +19,7 @@ export default async function load(data: unknown): Promise<LoadedApp> {
     return { handler: await loadHandler(resolve(app), exportName), options: await functionsOf(config) }
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    const cause = error.cause === undefined ? '' : `:\n${describeError(error.cause)}`
+    const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`
     throw new Mongrel2Error('load_failed', `${error.message}${cause}`)
   }
 }

@@ -1,7 +1,7 @@
 import { CallContext, trackPromises } from '../call-context.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
-import { describeError, type Logger } from '../log.ts'
+import { asError, describeError, type Logger, ThrottledWarning } from '../log.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { FetchHandler, Mongrel2Context, Mongrel2Env } from './handler.ts'
@@ -30,6 +30,8 @@ export class Application {
   readonly context = new CallContext()
   readonly #settings: ApplicationSettings
   readonly #admission: Admission
+  /** A stranger may find what makes a handler fail. */
+  readonly #failure: ThrottledWarning
   readonly #background = new Set<Promise<unknown>>()
   #open = 0
   #allClosed: Deferred<void> | undefined
@@ -41,6 +43,7 @@ export class Application {
 
   constructor(settings: ApplicationSettings) {
     this.#settings = settings
+    this.#failure = new ThrottledWarning(settings.logger, 'error')
     this.#admission = new Admission(settings.maxInFlight, settings.maxQueued)
   }
 
@@ -152,10 +155,13 @@ export class Application {
       }
     }
     // Anybody can ask for a WebSocket's path without a handshake: that is the client's mistake.
-    if (error instanceof Mongrel2Error && error.code === 'not_a_handshake') {
-      return createResponse(`${error.message}\n`, { status: 426, headers: VERSION_FIELD })
+    const cause = asError(error)
+    if (cause instanceof Mongrel2Error && cause.code === 'not_a_handshake') {
+      return createResponse(`${cause.message}\n`, { status: 426, headers: VERSION_FIELD })
     }
-    logger.error?.(`mongrel2-fetch: the handler failed on ${request.method} ${request.url}: ${describeError(error)}`)
+    this.#failure.say(
+      () => `mongrel2-fetch: the handler failed on ${request.method} ${request.url}: ${describeError(error)}`,
+    )
     return createResponse('Internal Server Error', { status: 500 })
   }
 

@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { CallContext } from '../call-context.ts'
 import { tickEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
+import { asError, describeError } from '../log.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize, renderHead } from '../wire/http.ts'
 import { DEFERRED_FIELD } from './deferral.ts'
@@ -99,8 +100,12 @@ function adopt(response: Response): Response {
 }
 
 function describeValue(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return String(value)
-  return `an object of ${value.constructor?.name ?? 'no class'}`
+  if (typeof value !== 'object' || value === null) return describeError(value)
+  try {
+    return `an object of ${value.constructor?.name ?? 'no class'}`
+  } catch {
+    return 'an object that throws when it is looked at'
+  }
 }
 
 /** How a response was sent. */
@@ -305,7 +310,7 @@ async function finished(sending: Promise<void>, persistent: boolean): Promise<Se
     await sending
     return { reusable: persistent }
   } catch (error) {
-    return { reusable: false, fault: error instanceof Error ? error : new Error(String(error)) }
+    return { reusable: false, fault: asError(error) }
   }
 }
 

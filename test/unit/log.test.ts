@@ -1,5 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { consoleLogger, describeError, escapeBytes, ThrottledWarning } from '../../src/log.ts'
+import {
+  asError,
+  consoleLogger,
+  describeError,
+  escapeBytes,
+  escapeLine,
+  messageOf,
+  safeLogger,
+  ThrottledWarning,
+} from '../../src/log.ts'
+import { HOSTILE } from '../support/hostile-values.ts'
 
 describe('ThrottledWarning', () => {
   beforeEach(() => {
@@ -83,6 +93,44 @@ describe('describeError', () => {
     ['nothing', undefined, /^undefined$/],
   ])('describes %s', (_what, thrown, described) => {
     expect(describeError(thrown)).toMatch(described)
+  })
+
+  it('escapes the control characters of a message, and leaves the line breaks of the stack', () => {
+    const described = describeError(new Error('a\r\n\x1b[2J\n    at forged\x9b'))
+    expect(described).toMatch(/^Error: a\\x0d\\x0a\\x1b\[2J\\x0a {4}at forged\\x9b\n {4}at /)
+    expect(described.split('\n').slice(1)).toSatisfy((lines: string[]) => lines.every((line) => /^ {4}at /.test(line)))
+  })
+
+  it('escapes a message that was changed after the error was made', () => {
+    const error = new Error('a\nb')
+    expect(error.stack).toBeDefined() // V8 makes it at the first look
+    error.message = 'c'
+    expect(describeError(error)).toMatch(/^Error: a\\x0ab\n {4}at /)
+  })
+
+  it.each(HOSTILE)('describes %s without throwing', (_what, make) => {
+    expect([typeof describeError(make()), typeof messageOf(make())]).toEqual(['string', 'string'])
+    expect(asError(make())).toBeInstanceOf(Object)
+  })
+})
+
+describe('a safe logger', () => {
+  it('escapes control characters and indents what follows a line break', () => {
+    const lines: string[] = []
+    safeLogger({ warn: (line) => lines.push(line) }).warn?.('a\nmongrel2-fetch: b\n    at c\r\t\x7f\x85')
+    expect(lines).toEqual(['a\n    mongrel2-fetch: b\n    at c\\x0d\\x09\\x7f\\x85'])
+    expect(escapeLine(lines[0] ?? '')).toBe(lines[0])
+  })
+
+  it('survives a logger that throws or rejects, and has the methods that it has', async () => {
+    const fails = () => {
+      throw new Error('no log')
+    }
+    const safe = safeLogger({ warn: fails, error: async () => fails() })
+    expect(Object.keys(safe)).toEqual(['warn', 'error'])
+    safe.warn?.('line')
+    safe.error?.('line')
+    await new Promise((resolve) => setImmediate(resolve))
   })
 })
 

@@ -3,7 +3,6 @@ import { validate, version } from 'uuid'
 import { describe, expect, it } from 'vitest'
 import { Mongrel2Error } from '../../src/errors.ts'
 import { serveMongrel2 } from '../../src/index.ts'
-import { consoleLogger } from '../../src/log.ts'
 import { checkOptions, checkTimeout, type Mongrel2Handler, type Mongrel2Options } from '../../src/options.ts'
 
 const handler = () => new Response()
@@ -54,9 +53,14 @@ describe('defaults', () => {
       onError: undefined,
       onUploadStart: undefined,
       overrideGlobalObjects: false,
-      logger: consoleLogger,
+      logger: { warn: expect.any(Function), error: expect.any(Function) },
       signal: undefined,
     })
+  })
+
+  it.each([{}, console, { warn: () => {} }])('do not stand for a logger that was given', (logger) => {
+    const levels = ['debug', 'info', 'warn', 'error'].filter((level) => level in logger)
+    expect(Object.keys(check({ logger }).logger)).toEqual(levels)
   })
 
   it('include an identity that is a new UUID of version 4 each time', () => {
@@ -137,9 +141,6 @@ describe('a right option', () => {
     ['onError', () => undefined],
     ['onUploadStart', () => undefined],
     ['overrideGlobalObjects', true],
-    ['logger', {}],
-    ['logger', console],
-    ['logger', { warn: () => {} }],
     ['signal', AbortSignal.abort()],
   ])('%s is taken as %s', (name, value) => {
     expect(check({ [name]: value })[name as keyof ReturnType<typeof check>]).toBe(value)

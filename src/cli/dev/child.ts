@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
-import { describeError } from '../../log.ts'
+import { describeError, describeLoadError, surviveLostOutput } from '../../log.ts'
 import type { Mongrel2Handler } from '../../options.ts'
 import { serveMongrel2 } from '../../serve.ts'
 import type { GivenOptions } from '../given.ts'
@@ -25,6 +25,7 @@ process.on('message', (command: AppCommand) => {
   else run(new Map(command.flags))
 })
 process.on('disconnect', () => stopAfter.resolve(0))
+surviveLostOutput()
 // Ctrl-C reaches everybody at the terminal; the one who has forked us says when to stop.
 process.on('SIGINT', () => {})
 
@@ -66,7 +67,7 @@ async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<
     return await loadHandler(app, exportName)
   } catch (error) {
     const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
-    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeError(reason)}`)
+    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeLoadError(reason)}`)
     return (request) => errorPage(reason, request, 'The app could not be loaded')
   }
 }

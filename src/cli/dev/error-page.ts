@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { describeError } from '../../log.ts'
 
 const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 60rem; padding: 0 1rem }
 h1 { color: #b00020; font-size: 1.4rem; overflow-wrap: anywhere }
@@ -12,7 +13,7 @@ pre { background: #8882; padding: 1rem; overflow: auto }
  */
 export function errorPage(error: unknown, request: Request, title: string): Response {
   // With its causes and everything else it carries.
-  const details = inspect(error)
+  const details = detailsOf(error)
   const headers = { 'cache-control': 'no-store' }
   if (!request.headers.get('accept')?.includes('text/html')) {
     return new Response(`${title}\n\n${details}\n`, {
@@ -20,7 +21,7 @@ export function errorPage(error: unknown, request: Request, title: string): Resp
       headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
     })
   }
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  const [message = ''] = describeError(error).split('\n')
   const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -41,6 +42,14 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '>': '&gt;',
   '"': '&quot;',
   "'": '&#39;',
+}
+
+function detailsOf(error: unknown): string {
+  try {
+    return inspect(error)
+  } catch {
+    return describeError(error)
+  }
 }
 
 function escapeHtml(text: string): string {

@@ -1,11 +1,11 @@
 // A process of `serve --direct`, told what to do by the `DirectWorker` that has forked it.
 
-import { describeLoadError } from '../../cluster/worker/config.ts'
+import { reasonOf } from '../../cluster/worker/config.ts'
 import { distantLogger } from '../../cluster/worker/distant-logger.ts'
 import { leaveInDistress, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
-import type { Logger } from '../../log.ts'
+import { type Logger, surviveLostOutput } from '../../log.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
 import { tellParent } from '../tell-parent.ts'
 import load from '../worker-app.ts'
@@ -23,6 +23,7 @@ process.on('message', (order: DirectOrder) => {
   else void run(order)
 })
 process.on('disconnect', () => stop.resolve(ORPHAN_TIMEOUT))
+surviveLostOutput()
 leaveSignalsToParent()
 
 async function run(task: DirectTask): Promise<void> {
@@ -46,7 +47,7 @@ async function serve({ data, options }: DirectTask, logger: Logger): Promise<Mon
     const app = await load(data)
     return serveMongrel2(app.handler, { ...options, logger, ...app.options })
   } catch (error) {
-    await tell({ news: 'failed', reason: describeLoadError(error) })
+    await tell({ news: 'failed', reason: reasonOf(error) })
     return undefined
   }
 }

@@ -1,6 +1,6 @@
 import { Mongrel2Error } from '../../errors.ts'
 import { replaceGlobals } from '../../exchange/platform/globals.ts'
-import { describeError, type Level, type Logger } from '../../log.ts'
+import { describeLoadError, type Level, type Logger } from '../../log.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options.ts'
 
 /** The environment variable that a worker process finds its configuration in, as JSON. */
@@ -51,6 +51,6 @@ export async function loadSettings({ app, options }: WorkerConfig, logger: Logge
 }
 
 /** Says why an app could not be loaded; an error of ours is for people as it is. */
-export function describeLoadError(error: unknown): string {
-  return error instanceof Mongrel2Error ? error.message : describeError(error)
+export function reasonOf(error: unknown): string {
+  return error instanceof Mongrel2Error ? error.message : describeLoadError(error)
 }

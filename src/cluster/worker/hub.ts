@@ -17,7 +17,7 @@ import {
 } from '../frames.ts'
 import { isTopicFrame, topicSlotOf } from '../topic-frames.ts'
 import { closesOf } from './closes-of.ts'
-import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
+import { loadSettings, reasonOf, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
 import type { Emission } from './emission.ts'
@@ -129,7 +129,7 @@ export class Hub {
       await this.#load()
     } catch (error) {
       this.#stopping = true
-      this.#tell({ news: 'failed', reason: describeLoadError(error) })
+      this.#tell({ news: 'failed', reason: reasonOf(error) })
       this.#reports.end(LINGER)
       await this.#reports.closed
       return false

@@ -1,3 +1,4 @@
+import { surviveLostOutput } from '../../log.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './config.ts'
 import { Hub } from './hub.ts'
 import { leaveInDistress, leaveSignalsToParent } from './leaving.ts'
@@ -7,6 +8,7 @@ import { leaveInDistress, leaveSignalsToParent } from './leaving.ts'
 const config: WorkerConfig = JSON.parse(process.env[WORKER_VARIABLE] ?? '')
 delete process.env[WORKER_VARIABLE]
 
+surviveLostOutput()
 leaveSignalsToParent()
 
 const hub = new Hub(config)

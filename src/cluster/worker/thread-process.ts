@@ -3,7 +3,7 @@ import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
 import type { Settings } from '../../options.ts'
 import { lengthOf } from '../../wire/reply.ts'
-import { describeLoadError, loadSettings, type WorkerConfig } from './config.ts'
+import { loadSettings, reasonOf, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
 import type { ControlPortAnswer, FromThread, ToThread } from './thread-messages.ts'
@@ -86,7 +86,7 @@ async function load(): Promise<Settings> {
   try {
     return await loadSettings(config, distantLogger(config.logLevels, uplink.tell))
   } catch (error) {
-    say({ failed: describeLoadError(error) })
+    say({ failed: reasonOf(error) })
     throw error
   }
 }

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { asError } from '../../log.ts'
 import type { Message } from '../../wire/message.ts'
 import {
   CLOSE_CODE,
@@ -411,8 +412,8 @@ export class Session implements IncomingFrames, Subscriber {
   /** Fails the connection (RFC 6455, section 7.1.7): the client is told why, nothing is waited for. */
   #fail(error: unknown): void {
     if (!this.#isOpen()) return
-    const cause = error instanceof Error ? error : new Error(String(error))
-    if (error instanceof WebSocketFault) this.#say({ code: error.code, reason: error.message })
+    const cause = asError(error)
+    if (cause instanceof WebSocketFault) this.#say({ code: cause.code, reason: cause.message })
     else this.#say({ code: CLOSE_CODE.internalError, reason: '' })
     this.#end({ code: CLOSE_CODE.abnormal, reason: '', wasClean: false }, cause)
     this.#connection.close()
