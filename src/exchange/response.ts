@@ -48,6 +48,9 @@ export function isReserved(name: string): boolean {
   return RESERVED.has(name)
 }
 
+/** A reason phrase (RFC 9112, section 4). */
+const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
+
 const NULL_BODY_STATUS = new Set([204, 205, 304])
 
 /**
@@ -65,7 +68,15 @@ export function checkResponse(value: unknown): Response {
   }
   if (plainResponseOf(value) !== undefined) return value
   if (isUpgradeResponse(value)) return value
-  const { status } = value
+  const { status, statusText, headers } = value
+  // A subclass may say anything in the place of what the platform has checked.
+  if (!(headers instanceof Headers)) return checkResponse(adopt(value))
+  if (typeof statusText !== 'string' || !REASON.test(statusText)) {
+    throw new Mongrel2Error(
+      'invalid_response',
+      `expected a statusText without control characters, got ${describeValue(statusText)}`,
+    )
+  }
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new Mongrel2Error(
       'invalid_response',

@@ -75,6 +75,8 @@ export class LightResponse {
   static plainOf(response: LightResponse): PlainResponse | undefined {
     const parts = response.#parts
     if (response.#real !== undefined || parts === undefined) return undefined
+    // A subclass may say something else than what it was made of.
+    if (Object.getPrototypeOf(response) !== LightResponse.prototype) return undefined
     if (response.#headers === undefined) return parts
     const { status, statusText, body } = parts
     return { status, statusText, fields: [...response.#headers], body }

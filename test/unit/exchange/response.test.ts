@@ -498,6 +498,39 @@ describe('a response of another package', () => {
   })
 })
 
+describe('a response of a subclass', () => {
+  const SPLIT = 'Fine\r\nx-forged: yes'
+  const headersOf = (name: string, value: string) => ({
+    forEach: (each: (value: string, name: string) => void) => each(value, name),
+    get: () => null,
+  })
+
+  it.each([
+    ['a status text with a line break', 'statusText', SPLIT],
+    ['a status text that is no text', 'statusText', 7],
+    ['a header with a line break', 'headers', headersOf('x-a', SPLIT)],
+    ['a header whose name has a line break', 'headers', headersOf('x-a: 1\r\nx-b', '2')],
+  ])('is a 500 with %s', async (_what, key, value) => {
+    class Own extends Response {}
+    Object.defineProperty(Own.prototype, key, { get: () => value })
+    const stage = await answered(() => new Own('text'))
+    const response = stage.publisher.response(1)
+    expect([response.statusLine, valuesOf(response, 'x-forged')]).toEqual(['HTTP/1.1 500 Internal Server Error', []])
+  })
+
+  it('is sent with what it says otherwise', async () => {
+    class Own extends Response {}
+    Object.defineProperty(Own.prototype, 'statusText', { get: () => 'Fine' })
+    const stage = await answered(() => new Own('text', { headers: { 'x-a': '1' } }))
+    const response = stage.publisher.response(1)
+    expect([response.statusLine, valuesOf(response, 'x-a'), response.rest]).toEqual([
+      'HTTP/1.1 200 Fine',
+      ['1'],
+      'text',
+    ])
+  })
+})
+
 describe('chunks of one turn', () => {
   it('go out in one message', async () => {
     const stage = setStage(
