@@ -1,5 +1,5 @@
 import type { MessageHeaders } from '../wire/headers.ts'
-import { MAX_CONTENT_LENGTH } from '../wire/limits.ts'
+import { MAX_CONTENT_LENGTH, MOST_FIELD_VALUES } from '../wire/limits.ts'
 import type { Message } from '../wire/message.ts'
 import { kindOf } from './kind.ts'
 
@@ -22,7 +22,9 @@ const LENGTH = /^[ \t]*(\d+)[ \t]*$/
  */
 export function framingOf(message: Message): Framing | string {
   let length: string | undefined
-  for (const value of message.headers.all('content-length')) {
+  const lengths = message.headers.all('content-length')
+  if (lengths.length >= MOST_FIELD_VALUES) return 'Content-Length came too often'
+  for (const value of lengths) {
     const digits = LENGTH.exec(value)?.[1]
     if (digits === undefined || Number(digits) > MAX_CONTENT_LENGTH) {
       return `Content-Length is not a number from 0 to ${MAX_CONTENT_LENGTH}`

@@ -1,3 +1,4 @@
+import { MOST_FIELD_VALUES } from '../wire/limits.ts'
 import type { Message } from '../wire/message.ts'
 import { listItems } from './facts.ts'
 
@@ -43,11 +44,16 @@ export function originOf(message: Message, http10: boolean, host: string, trustP
   return trustProxy === false || trustProxy === 0 ? direct : forwarded(message, direct, trustProxy)
 }
 
+const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+
 /**
  * What the outermost trusted proxy saw. Each proxy appends to the lists, so they are read from the right: what stands
  * further left than there are trusted proxies was written by the client.
  */
-function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin {
+function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin | string {
+  // Mongrel2 may have dropped the line of a proxy behind those of the client.
+  const full = FORWARDED.find((name) => message.headers.all(name).length >= MOST_FIELD_VALUES)
+  if (full !== undefined) return `${full} came too often`
   const hops = trustProxy === true ? Number.POSITIVE_INFINITY : trustProxy
   const address = fromRight(message, 'x-forwarded-for', hops)
   const scheme = fromRight(message, 'x-forwarded-proto', hops)

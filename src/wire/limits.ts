@@ -13,3 +13,6 @@ export const HANDLER_TARGETS = 128
 
 /** The largest Content-Length that Mongrel2 reads a body for: it keeps the length in a C `int`. */
 export const MAX_CONTENT_LENGTH = 2_147_483_647
+
+/** Values of one field's name that Mongrel2 keeps; it drops those that come behind them without a word. */
+export const MOST_FIELD_VALUES = 5

@@ -9,7 +9,7 @@ import { startFakeMongrel2 } from '../support/fake-mongrel2.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { RawClient, request } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 type Handler = Parameters<typeof serveMongrel2>[0]
@@ -472,5 +472,25 @@ describe('what Mongrel2 says', () => {
       '1.2.3.4',
       'https',
     ])
+  })
+
+  // Mongrel2 keeps five values of a name: what a proxy appends behind them disappears, and the client's own would be believed.
+  it.each([
+    ['X-Forwarded-For: 6.6.6.6', 'X-Forwarded-For: 1.2.3.4', ''],
+    ['Content-Length: 5', 'Content-Length: 50', 'hello'],
+  ])('five times %s is refused, whatever follows', async (line, last, body) => {
+    await using mongrel2 = await startMongrel2({ settings: { no_clobber_xff: 1 } })
+    await using _ = await serve(mongrel2, (_request, { mongrel2: info }) => new Response(info.remoteAddress), {
+      trustProxy: 1,
+    })
+    const responses = await Promise.all(
+      [4, 5, 6].map(async (count) => {
+        using client = new RawClient(mongrel2.port)
+        const fields = [...Array<string>(count - 1).fill(line), count === 4 ? line : last]
+        client.send(request('/', body === '' ? 'GET' : 'POST', `${fields.join('\r\n')}\r\n`) + body)
+        return (await client.response()).status
+      }),
+    )
+    expect(responses).toEqual([200, 400, 400])
   })
 })

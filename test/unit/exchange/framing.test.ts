@@ -42,6 +42,7 @@ describe('framingOf', () => {
     ['5\u00a0', undefined, LENGTH_FAULT],
     [['5', '05'], undefined, 'Content-Length differs from Content-Length'],
     [['5', '5', '6'], undefined, 'Content-Length differs from Content-Length'],
+    [['5', '5', '5', '5', '5'], undefined, 'Content-Length came too often'],
     ['5', 'chunked', 'Content-Length and Transfer-Encoding came together'],
     ['0', 'identity', 'Content-Length and Transfer-Encoding came together'],
     [undefined, 'gzip, chunked', 'Transfer-Encoding is not chunked'],

@@ -66,6 +66,16 @@ describe('originOf', () => {
     },
   )
 
+  it.each(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])(
+    'refuses five values of %s of a trusted proxy, since Mongrel2 drops a sixth',
+    (name) => {
+      const headers = { ...FORWARDED, [name]: ['1.2.3.4', '2', '3', '4', '5'] }
+      expect(origin(headers, 1)).toBe(`${name} came too often`)
+      expect(origin(headers)).toMatchObject({ remoteAddress: '192.0.2.7' })
+      expect(origin({ ...FORWARDED, [name]: ['2', '3', '4', '203.0.113.9'] }, 1)).toBeTypeOf('object')
+    },
+  )
+
   it.each<[what: string, headers: RequestParts['headers']]>([
     ['are missing', {}],
     ['are empty', { 'x-forwarded-for': ' ,', 'x-forwarded-proto': '', 'x-forwarded-host': '' }],
