@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { describeError, type Logger, ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
@@ -14,6 +15,7 @@ import { createResponse } from './platform/light-response.ts'
 import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
+import { watchUploadSize } from './upload-size.ts'
 import { urlOf } from './url.ts'
 import { Handshake } from './websocket/handshake.ts'
 import { readHandshake } from './websocket/handshake-request.ts'
@@ -91,7 +93,9 @@ export class Intake {
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
     // Its end, which may go to another process, says all of it again.
-    if (this.#settings.shared && uploadHeadersOf(message, isStored(message)).stage === 'start') return
+    if (this.#settings.shared && uploadHeadersOf(message, isStored(message)).stage === 'start') {
+      return this.#refuseSharedStart(message, connection)
+    }
     const exchange = this.open(message, connection)
     const target = this.#targetOf(message, exchange.facts.http10)
     if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
@@ -125,6 +129,16 @@ export class Intake {
       target,
       message.body.length === 0 && framing.length === undefined ? null : message.body,
     )
+  }
+
+  /** Of a body that another process may get the end of, only what is too large is answered for at its start. */
+  #refuseSharedStart(message: Message, connection: Connection): void {
+    const { maxBodySize } = this.#settings
+    const framing = framingOf(message)
+    if (typeof framing === 'string' || maxBodySize === Number.MAX_SAFE_INTEGER) return
+    if ((framing.length ?? 0) > maxBodySize) return this.#refuseLarge(this.open(message, connection))
+    // Nobody who could stop it sees how large it gets.
+    if (framing.chunked) this.refuse(this.open(message, connection), 411, 'A body needs a Content-Length here')
   }
 
   /** Takes the handshake of a WebSocket. */
@@ -249,6 +263,12 @@ export class Intake {
       return this.refuse(exchange, 500, 'The upload cannot be read')
     }
     if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
+    if (target.framing.chunked && maxBodySize < Number.MAX_SAFE_INTEGER) {
+      const stop = watchUploadSize(join(uploads.chroot, path), maxBodySize, () => {
+        if (exchange.unanswered) this.#refuseLarge(exchange)
+      })
+      void exchange.ended.then(stop)
+    }
     let accepted = Promise.resolve(true)
     if (onUploadStart !== undefined) {
       const request = this.#requestOf(message, exchange, target, null, false)

@@ -80,6 +80,7 @@ export class PendingUpload implements StoredBody {
         () => `mongrel2-fetch answered 500: ${error instanceof Mongrel2Error ? error.message : describeError(error)}`,
       )
       this.#outcome.refuse(500, 'The upload cannot be read')
+      await deleteUpload(this.#path, this.#place)
     }
     return undefined
   }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, realpath, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readlink, realpath, unlink } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
 import { Mongrel2Error } from '../errors.ts'
@@ -151,19 +151,45 @@ export async function openUpload(path: string, place: UploadPlace): Promise<Uplo
   try {
     if (!(await isInside(dirname(whole), place.chroot))) return `${whole} leaves the chroot ${place.chroot}`
     const file = await open(whole, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    const status = await file.stat()
-    if (status.isFile()) return new Upload({ path: whole, size: status.size }, file, place.keep)
+    const checked = await checkOpenFile(file, place.chroot).catch(async (error: unknown) => {
+      await file.close()
+      throw error
+    })
+    if (typeof checked === 'number') return new Upload({ path: whole, size: checked }, file, place.keep)
     await file.close()
-    return `${whole} is no regular file`
+    return `${whole} ${checked}`
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ELOOP') return `${whole} is a link`
-    throw new Mongrel2Error(
-      'upload_unavailable',
-      `the upload that Mongrel2 stored as ${path} cannot be read at ${whole} (${code}): the option chroot, ` +
-        `${place.chroot}, has to be Mongrel2's chroot as seen from here, and its files have to be readable by this process`,
-      { cause: error },
-    )
+    const reason = `the upload that Mongrel2 stored as ${path} cannot be read at ${whole} (${code})`
+    throw new Mongrel2Error('upload_unavailable', `${reason}: ${adviceFor(code, place.chroot)}`, { cause: error })
+  }
+}
+
+/** The size of an open file, or what keeps it from being an upload: looked at now, since the path may lead elsewhere by now. */
+async function checkOpenFile(file: FileHandle, chroot: string): Promise<number | string> {
+  const status = await file.stat()
+  if (!status.isFile()) return 'is no regular file'
+  if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
+  // Other systems than Linux do not say where an open file lies.
+  const path = await readlink(`/proc/self/fd/${file.fd}`).catch(() => undefined)
+  if (path !== undefined && !isWithin(dirname(path), await realpath(chroot))) return `leads to ${path}`
+  return status.size
+}
+
+function adviceFor(code: string | undefined, chroot: string): string {
+  switch (code) {
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'no file descriptors are left; raise the limit (ulimit -n) or lower maxInFlight'
+    case 'EACCES':
+    case 'EPERM':
+      return `its file has to be readable by this process, where the option chroot, ${chroot}, leads to`
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return `the option chroot, ${chroot}, has to be Mongrel2's chroot as seen from here`
+    default:
+      return 'reading its file failed'
   }
 }
 
@@ -177,6 +203,10 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
 /** Whether a directory, links followed, is another or within it. */
 async function isInside(directory: string, other: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
+  return isWithin(inner, outer)
+}
+
+function isWithin(inner: string, outer: string): boolean {
   return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep)
 }
 

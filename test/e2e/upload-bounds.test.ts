@@ -1,0 +1,114 @@
+import { linkSync, readdirSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { lacks } from '../support/embedded.ts'
+import { CollectingLogger } from '../support/logger.ts'
+import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { RawClient, request } from '../support/raw-client.ts'
+import { serveMongrel2 } from '../support/serve.ts'
+
+// To let opening fail, and to lead it elsewhere.
+vi.mock('node:fs/promises', { spy: true })
+
+const LARGE = 'x'.repeat(30_000)
+const CHUNKED = 'Transfer-Encoding: chunked\r\n'
+const lengthOf = (bytes: number) => `Content-Length: ${bytes}\r\n`
+
+describe.skipIf(lacks('stored uploads'))('a stored body', () => {
+  let mongrel2: Mongrel2
+  let server: Mongrel2Server | undefined
+  let logger: CollectingLogger
+  let called: number
+
+  beforeEach(async () => {
+    mongrel2 = await startMongrel2()
+    logger = new CollectingLogger()
+    called = 0
+  })
+
+  afterEach(async () => {
+    await server?.close()
+    await mongrel2.stop()
+  })
+
+  async function serve(options: Partial<Mongrel2Options> = {}): Promise<void> {
+    const handler = () => {
+      called++
+      return new Response('fine')
+    }
+    server = serveMongrel2(handler, { zeromq: mongrel2.endpoint, chroot: mongrel2.directory, logger, ...options })
+    await server.ready
+  }
+
+  const files = () => readdirSync(join(mongrel2.directory, 'tmp'))
+
+  /** Sends a large body and resolves with the status of the answer. */
+  async function upload(): Promise<number> {
+    using client = new RawClient(mongrel2.port)
+    return (await client.send(request('/', 'POST', lengthOf(LARGE.length)) + LARGE).response()).status
+  }
+
+  it('in chunks is ended as soon as it is seen to be larger than maxBodySize', async () => {
+    await serve({ maxBodySize: 100_000 })
+    using client = new RawClient(mongrel2.port)
+    client.send(request('/', 'POST', CHUNKED))
+    const response = client.response()
+    const chunk = `7530\r\n${LARGE}\r\n`
+    while (!client.ended && client.bytesRead === 0) {
+      client.send(chunk)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect((await response).status).toBe(413)
+    await client.closed
+    await expect.poll(files).toEqual([])
+    expect(called).toBe(0)
+  })
+
+  it('of other processes, too, is refused at its start where maxBodySize is exceeded or nobody could tell', async () => {
+    await serve({ maxBodySize: 100_000, shared: true })
+    for (const [fields, status] of [
+      [lengthOf(1_000_000), 413],
+      [CHUNKED, 411],
+    ] as const) {
+      using client = new RawClient(mongrel2.port)
+      const body = fields === CHUNKED ? `7530\r\n${LARGE}\r\n` : LARGE
+      expect((await client.send(request('/', 'POST', fields) + body).response()).status).toBe(status)
+      await client.closed
+    }
+    expect(await upload()).toBe(200)
+    await expect.poll(files).toEqual([])
+  })
+
+  it('whose file has another name is refused', async () => {
+    const other = join(mongrel2.directory, 'other')
+    await serve({
+      onUploadStart: () => {
+        const [name = ''] = files()
+        linkSync(join(mongrel2.directory, 'tmp', name), other)
+        return undefined
+      },
+    })
+    expect([await upload(), called]).toEqual([400, 0])
+    expect(logger.warnings.join()).toMatch(/refused an upload: .* has 2 names/)
+  })
+
+  it('whose file turns out to lie elsewhere when it is open is refused', async () => {
+    const outside = join(mongrel2.directory, '..', `outside-${process.pid}`)
+    writeFileSync(outside, LARGE)
+    await serve()
+    vi.mocked(open).mockImplementationOnce(() => open(outside))
+    expect([await upload(), called]).toEqual([400, 0])
+    expect(logger.warnings.join()).toMatch(/refused an upload: .* leads to .*outside/)
+  })
+
+  it('that cannot be opened is answered with 500, says why, and leaves no file', async () => {
+    await serve()
+    vi.mocked(open).mockRejectedValueOnce(Object.assign(new Error('too many open files'), { code: 'EMFILE' }))
+    expect([await upload(), called]).toEqual([500, 0])
+    expect(logger.warnings.join()).toMatch(/EMFILE.*no file descriptors are left/)
+    await expect.poll(files).toEqual([])
+    expect(await upload()).toBe(200)
+  })
+})
