@@ -87,9 +87,14 @@ export function safeLogger(logger: Logger): Logger {
   return safe
 }
 
-/** Escapes the control characters of a line (C0, DEL, C1); a line break stays where the next line is indented, and indents it otherwise. */
+/** Escapes the control characters of a log line (C0, DEL, C1). Line breaks stay, and what follows one is indented. */
 export function escapeLine(line: string): string {
-  return line.replace(/[^\P{Cc}\n]/gu, escapeCharacter).replace(/\n(?! {4})/g, '\n    ')
+  return escapeLines(line).replace(/\n(?! {4})/g, '\n    ')
+}
+
+/** Escapes the control characters of a text but for line breaks. */
+export function escapeLines(text: string): string {
+  return text.replace(/[^\P{Cc}\n]/gu, escapeCharacter)
 }
 
 /** Escapes every control character of a text, line breaks too. */

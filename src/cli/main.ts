@@ -2,7 +2,7 @@
 // The command mongrel2-fetch.
 
 import { CommanderError } from 'commander'
-import { describeLoadError, escapeLine, surviveLostOutput } from '../log.ts'
+import { describeLoadError, escapeLines, surviveLostOutput } from '../log.ts'
 import { commandLine } from './command.ts'
 import { CommandError, type Ending, EXIT_CODES } from './exit-code.ts'
 
@@ -20,11 +20,11 @@ async function run(): Promise<Ending> {
     // It has printed its message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
     if (!(error instanceof CommandError)) {
-      console.error(escapeLine(describeLoadError(error)))
+      console.error(escapeLines(describeLoadError(error)))
       return 'failed'
     }
     const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`
-    console.error(escapeLine(`mongrel2-fetch: ${error.message}${cause}`))
+    console.error(escapeLines(`mongrel2-fetch: ${error.message}${cause}`))
     return error.ending
   }
 }

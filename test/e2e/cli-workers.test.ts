@@ -271,7 +271,9 @@ describe('SIGHUP', () => {
     const run = await serve(...flags)
     place.write('app.ts', "throw new Error('not today')")
     run.signal('SIGHUP')
-    await run.prints(/^mongrel2-fetch could not load the app anew, and serves on as before: .*:\nError: not today$/m)
+    await run.prints(
+      /^mongrel2-fetch could not load the app anew, and serves on as before: .*:\n {4}Error: not today$/m,
+    )
     expect((await answer())[2]).toBe('1')
     place.write('app.ts', appOf('2'))
     await run.prints(/^mongrel2-fetch ended worker/m)
