@@ -9,14 +9,14 @@ import { agrees, type Framing, framingOf, isStored } from './framing.ts'
 import { LazyMessageInfo } from './message-info.ts'
 import type { MessageHandlers } from './messages/handlers.ts'
 import { MessageSocket } from './messages/socket.ts'
-import { type Origin, originOf, type TrustProxy } from './origin.ts'
+import { type Origin, originOf, type TrustProxy, trustsProxy } from './origin.ts'
 import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
 import { createResponse } from './platform/light-response.ts'
 import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload.ts'
 import { watchUploadSize } from './upload-size.ts'
-import { urlOf } from './url.ts'
+import { originForm, urlOf } from './url.ts'
 import { Handshake } from './websocket/handshake.ts'
 import { readHandshake } from './websocket/handshake-request.ts'
 import { registerHandshake } from './websocket/upgrade.ts'
@@ -216,12 +216,16 @@ export class Intake {
     if (!METHOD.test(message.headers.own('METHOD') ?? '')) return bad('The method is none')
     const framing = framingOf(message)
     if (typeof framing === 'string') return bad(framing)
-    const origin = originOf(message, http10, this.#settings.host, this.#settings.trustProxy)
+    const { host, trustProxy } = this.#settings
+    const origin = originOf(message, http10, host, trustProxy)
     if (typeof origin === 'string') return bad(origin)
     const uri = message.headers.own('URI')
     if (uri?.startsWith('/') !== true) return bad('The target is no path')
+    const { scheme, authority } = origin
     try {
-      return { framing, origin, url: urlOf(origin.scheme, origin.authority, uri) }
+      // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path by its own reading of it.
+      const target = trustsProxy(trustProxy) ? uri : originForm(scheme, authority, uri)
+      return { framing, origin, url: urlOf(scheme, authority, target) }
     } catch {
       return bad('Host and target are no URL')
     }

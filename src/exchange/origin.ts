@@ -41,7 +41,12 @@ export function originOf(message: Message, http10: boolean, host: string, trustP
   const scheme = message.headers.own('URL_SCHEME') ?? 'http'
   const remoteAddress = message.headers.own('REMOTE_ADDR') ?? ''
   const direct: Origin = { remoteAddress, scheme, authority: own ?? host }
-  return trustProxy === false || trustProxy === 0 ? direct : forwarded(message, direct, trustProxy)
+  return trustsProxy(trustProxy) ? forwarded(message, direct, trustProxy) : direct
+}
+
+/** Whether a proxy in front is believed. */
+export function trustsProxy(trustProxy: TrustProxy): trustProxy is true | number {
+  return trustProxy !== false && trustProxy !== 0
 }
 
 const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { isAnyArrayBuffer } from 'node:util/types'
 import type { CallContext } from '../call-context.ts'
 import { tickEnd } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
@@ -134,7 +135,8 @@ export interface OpenBody {
   cancel(reason?: unknown): Promise<void>
 }
 
-type BodyReader = ReadableStreamDefaultReader<Uint8Array>
+/** A stream may hold anything, whatever its type says. */
+type BodyReader = ReadableStreamDefaultReader<unknown>
 
 /**
  * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and it is for `sendResponse`.
@@ -418,16 +420,25 @@ class BodyChunks {
   async #read(): Promise<Uint8Array | undefined> {
     const { done, value } = await this.#context.run(this.#readNext)
     if (done) return undefined
-    if (!(value instanceof Uint8Array)) {
+    const bytes = bytesOfChunk(value)
+    if (bytes === undefined) {
       const error = new Mongrel2Error(
         'invalid_response',
-        `expected the body's chunks to be Uint8Array, got ${describeValue(value)}`,
+        `expected the body's chunks to be bytes or text, got ${describeValue(value)}`,
       )
       this.cancel(error)
       throw error
     }
-    return value
+    return bytes
   }
+}
+
+/** The bytes of a body's chunk, text as UTF-8; undefined for anything else. */
+function bytesOfChunk(chunk: unknown): Uint8Array | undefined {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  return isAnyArrayBuffer(chunk) ? new Uint8Array(chunk) : undefined
 }
 
 /** Gives up the body of a response that is not sent. */

@@ -222,9 +222,14 @@ describe('The commands that start Mongrel2 by hand', () => {
   })
 })
 
-/** What comes from a WebSocket, up to what it sends back. */
+/** What comes from a WebSocket, up to what it sends back. Its client writes `WebSocket` with capitals, as it may. */
 async function messagesOf(url: string, message: string): Promise<string[]> {
-  const client = new WebSocket(url)
+  const client = new WebSocket(url, {
+    finishRequest: (request) => {
+      request.setHeader('Upgrade', 'WebSocket')
+      request.end()
+    },
+  })
   const messages: string[] = []
   client.on('open', () => client.send(message))
   await new Promise<void>((resolve, reject) => {

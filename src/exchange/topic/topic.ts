@@ -26,7 +26,7 @@ import { type RequestEnv, whenOver } from './when-over.ts'
  * ```ts
  * const news = new Topic()
  * serveMongrel2((request) => {
- *   if (request.headers.get('upgrade') !== 'websocket') return news.stream(request)
+ *   if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return news.stream(request)
  *   const { socket, response } = upgradeWebSocket(request)
  *   news.add(socket)
  *   return response

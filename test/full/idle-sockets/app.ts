@@ -5,7 +5,7 @@ const everybody = new Topic()
 /** A WebSocket; any other request has something sent to all of them, and says how many there are. */
 export default {
   fetch(request: Request): Response {
-    if (request.headers.get('upgrade') === 'websocket') {
+    if (request.headers.get('upgrade')?.toLowerCase() === 'websocket') {
       const { socket, response } = upgradeWebSocket(request)
       everybody.add(socket)
       return response

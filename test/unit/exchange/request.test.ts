@@ -38,6 +38,40 @@ describe('the URL', () => {
     expect((await see(parts)).request.url).toBe(url)
   })
 
+  it.each<[target: string, host: string, url: string]>([
+    ['//example.org/a?b', 'example.org', 'http://example.org/a?b'],
+    ['//example.org', 'example.org', 'http://example.org/'],
+    ['//example.org?b', 'example.org', 'http://example.org/?b'],
+    ['//example.org//a', 'example.org', 'http://example.org//a'],
+    ['//example.org/../a', 'example.org', 'http://example.org/a'],
+    ['//EXAMPLE.org/a', 'example.ORG', 'http://example.org/a'],
+    ['//example.org:80/a', 'example.org', 'http://example.org/a'],
+    ['//example.org:8080/a', 'example.org:8080', 'http://example.org:8080/a'],
+    ['//[::1]:81/a', '[::1]:81', 'http://[::1]:81/a'],
+    ['//example.org:81/a', 'example.org', 'http://example.org//example.org:81/a'],
+    ['//user@example.org/a', 'example.org', 'http://example.org//user@example.org/a'],
+    ['//example.org.evil/a', 'example.org', 'http://example.org//example.org.evil/a'],
+    ['///example.org/a', 'example.org', 'http://example.org///example.org/a'],
+    ['/a//example.org/b', 'example.org', 'http://example.org/a//example.org/b'],
+    ['//', 'example.org', 'http://example.org//'],
+  ])('of %s with the host %s, as Mongrel2 gives absolute targets, is %s', async (target, host, url) => {
+    expect((await see({ target, headers: { host } })).request.url).toBe(url)
+  })
+
+  it('of an absolute target is that of the path alone in HTTP/1.0 too, with a Host or with that of the options', async () => {
+    const target = '//example.org/a'
+    const named = await see({ version: 'HTTP/1.0', target })
+    expect(named.request.url).toBe('http://example.org/a')
+    const unnamed = await see({ version: 'HTTP/1.0', target, headers: { host: undefined } }, { host: 'example.org' })
+    expect(unnamed.request.url).toBe('http://example.org/a')
+  })
+
+  it('is never shortened behind a proxy that is trusted, which has to send paths', async () => {
+    const target = '//example.org/admin'
+    const { request } = await see({ target }, { trustProxy: 1 })
+    expect(request.url).toBe('http://example.org//example.org/admin')
+  })
+
   it('has the host of the options where HTTP/1.0 named none', async () => {
     const { request } = await see({ version: 'HTTP/1.0', headers: { host: undefined } }, { host: 'example.com:81' })
     expect(request.url).toBe('http://example.com:81/')

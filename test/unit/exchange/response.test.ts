@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it, vi } from 'vitest'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { createResponse } from '../../../src/exchange/platform/light-response.ts'
@@ -410,25 +411,57 @@ describe('a body that fails', () => {
   })
 
   it.each([
-    ['a string', 'text'],
     ['a number', 5],
-    ['an ArrayBuffer', new ArrayBuffer(4)],
+    ['an array', [65]],
+    ['null', null],
     ['nothing', undefined],
   ])('because its first chunk is %s is a 500, and is cancelled', async (_what, chunk) => {
     const cancel = vi.fn()
     const body = new ReadableStream({ start: (controller) => controller.enqueue(chunk), cancel })
     const stage = await answered(() => new Response(body))
     expect(stage.publisher.response(1).statusLine).toBe('HTTP/1.1 500 Internal Server Error')
-    expect(stage.log.errors).toEqual([expect.stringMatching(/expected the body's chunks to be Uint8Array, got/)])
+    expect(stage.log.errors).toEqual([expect.stringMatching(/expected the body's chunks to be bytes or text, got/)])
     expect(cancel).toHaveBeenCalledTimes(1)
   })
 
-  it('because a later chunk is a string ends with its connection', async () => {
+  it.each<[what: string, chunk: unknown, bytes: string]>([
+    ['text', 'caf\u00e9 \u{1f600}', 'caf\u00e9 \u{1f600}'],
+    ['an ArrayBuffer', Uint8Array.of(0x41, 0x42).buffer, 'AB'],
+    ['a DataView', new DataView(Uint8Array.of(0, 0x41, 0x42, 0).buffer, 1, 2), 'AB'],
+    ['wider numbers', new Uint16Array(Uint8Array.of(0, 0, 0x41, 0x42).buffer, 2, 1), 'AB'],
+    ['bytes of another realm', runInNewContext('Uint8Array.of(0x41, 0x42)'), 'AB'],
+  ])('does not happen because its chunks are %s, with a length or without', async (_what, chunk, bytes) => {
+    const expected = Buffer.from(bytes).toString('latin1')
+    const short = () =>
+      new ReadableStream({
+        start(controller) {
+          controller.enqueue(chunk)
+          controller.close()
+        },
+      })
+    const stage = await answered(() => new Response(short()))
+    expect(stage.publisher.response(1)).toMatchObject({ statusLine: 'HTTP/1.1 200 OK', rest: expected })
+    expect(framingOf(stage)).toEqual([`content-length: ${expected.length}`])
+    let left = 2
+    const long = () =>
+      new ReadableStream({
+        async pull(controller) {
+          await turns(2)
+          if (left-- > 0) controller.enqueue(chunk)
+          else controller.close()
+        },
+      })
+    const size = expected.length.toString(16)
+    const streamed = await answered(() => new Response(long()))
+    expect(streamed.publisher.response(1).rest).toBe(`${`${size}\r\n${expected}\r\n`.repeat(2)}0\r\n\r\n`)
+  })
+
+  it('because a later chunk is a number ends with its connection', async () => {
     let given = 0
     const body = new ReadableStream({
       async pull(controller) {
         await turns(2)
-        controller.enqueue(given++ === 0 ? Buffer.from('first') : 'text')
+        controller.enqueue(given++ === 0 ? Buffer.from('first') : 5)
       },
     })
     const stage = await answered(() => new Response(body))
