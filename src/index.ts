@@ -8,7 +8,15 @@ export type { AppSource, LoadApp, LoadedApp } from './cluster/worker/config.ts'
 export type { WorkersOptions } from './cluster/workers-options.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './errors.ts'
 export type { DeferOptions, Deferral } from './exchange/deferral.ts'
-export type { FetchHandler, MessageInfo, Mongrel2Context, Mongrel2Env, UploadInfo } from './exchange/handler.ts'
+export type {
+  FetchHandler,
+  IncomingConnection,
+  MessageInfo,
+  Mongrel2Context,
+  Mongrel2Env,
+  ServedRequest,
+  UploadInfo,
+} from './exchange/handler.ts'
 export type { MessageConnection } from './exchange/messages/connection.ts'
 export type { JsonMessage, MessageHandlers, XmlMessage } from './exchange/messages/handlers.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'

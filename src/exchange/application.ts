@@ -4,7 +4,7 @@ import { Mongrel2Error } from '../errors.ts'
 import { asError, describeError, type Logger, ThrottledWarning } from '../log.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
-import type { FetchHandler, Mongrel2Context, Mongrel2Env } from './handler.ts'
+import type { FetchHandler, Mongrel2Env } from './handler.ts'
 import { createResponse, plainResponseOf } from './platform/light-response.ts'
 import { checkResponse } from './response.ts'
 import { type Counters, createCounters } from './statistics.ts'
@@ -118,7 +118,7 @@ export class Application {
   /** A handler that answers at once is answered for at once: no promise is made. */
   #call(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
     this.counters.requests++
-    const context = new HandlerContext(this)
+    const context = exchange.handlerContext
     try {
       const result = this.context.run(callUser, exchange, this.#settings.fetch, request, env, context)
       if (result instanceof Promise) void this.#await(result, exchange, request)
@@ -198,32 +198,6 @@ function callUser<Parameters extends unknown[]>(
     if (!plain) exchange.context = new CallContext()
   }
 }
-
-class HandlerContext implements Mongrel2Context {
-  readonly props: Record<string, never> = NO_PROPS
-  readonly #application: Application
-  #work: Promise<unknown>[] | undefined
-
-  constructor(application: Application) {
-    this.#application = application
-  }
-
-  waitUntil(promise: Promise<unknown>): void {
-    const task = Promise.resolve(promise)
-    this.#work ??= []
-    this.#work.push(task)
-    this.#application.inBackground(task)
-  }
-
-  passThroughOnException(): void {}
-
-  /** Resolves when all that was given to `waitUntil` is done, well or badly. */
-  async settled(): Promise<void> {
-    if (this.#work !== undefined) await Promise.allSettled(this.#work)
-  }
-}
-
-const NO_PROPS: Record<string, never> = Object.freeze({})
 
 function once(action: () => void): () => void {
   let done = false

@@ -4,6 +4,7 @@ import { describeError, type Logger } from '../log.ts'
 import type { Connection } from './connection.ts'
 import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
 import type { RequestFacts } from './facts.ts'
+import { type Background, HandlerContext } from './handler-context.ts'
 import { cutWhenStuck } from './patience.ts'
 import { createResponse, plainResponseOf } from './platform/light-response.ts'
 import type { RequestOwner } from './request.ts'
@@ -18,10 +19,20 @@ import {
 } from './response.ts'
 import type { Handshake } from './websocket/handshake.ts'
 
+/** What an exchange needs of the application. */
+interface ExchangeApplication extends Background {
+  /** Where the user's code runs until the exchange's handler was called. */
+  readonly context: CallContext
+  /** An exchange was opened; the returned function is called once, when the response was handed over in full or given up. */
+  opened(): () => void
+}
+
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink, RequestOwner {
   /** Where the streams of its response are read and cancelled. */
   context: CallContext
+  /** The context that its handler gets. */
+  readonly handlerContext: HandlerContext
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger
@@ -45,16 +56,13 @@ export class Exchange implements ResponseSink, RequestOwner {
   #deferral: PendingDeferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
 
-  /**
-   * @param context Where the user's code runs until its handler was called.
-   * @param finished Called once, when the response was handed over in full or given up.
-   */
-  constructor(connection: Connection, facts: RequestFacts, context: CallContext, logger: Logger, finished: () => void) {
+  constructor(connection: Connection, facts: RequestFacts, application: ExchangeApplication, logger: Logger) {
     this.#connection = connection
     this.#facts = facts
-    this.context = context
+    this.context = application.context
+    this.handlerContext = new HandlerContext(application)
     this.#logger = logger
-    this.#finished = finished
+    this.#finished = application.opened()
     connection.open(this)
   }
 

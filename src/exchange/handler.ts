@@ -4,11 +4,39 @@ import type { DeferOptions, Deferral } from './deferral.ts'
  * What users write: a fetch handler as the Fetch standard's Request and Response make it, called with what Mongrel2 says
  * about the request and a context, as Hono, itty-router and the WinterTC runtimes do.
  */
-export type FetchHandler = (request: Request, env: Mongrel2Env, ctx: Mongrel2Context) => Response | Promise<Response>
+export type FetchHandler = (
+  request: ServedRequest,
+  env: Mongrel2Env,
+  ctx: Mongrel2Context,
+) => Response | Promise<Response>
+
+/**
+ * The handler's first argument: the platform's Request with two properties of srvx's, by which h3, Nitro and others find the client's
+ * address and `waitUntil`. A request that is made from it, as by `clone()`, has neither.
+ */
+export interface ServedRequest extends Request {
+  /** The client's address, as `env.mongrel2.remoteAddress`. */
+  readonly ip?: string | undefined
+  /** The function of the context, which needs no `this`. */
+  readonly waitUntil?: (promise: Promise<unknown>) => void
+}
 
 /** The handler's second argument. */
 export interface Mongrel2Env {
   readonly mongrel2: MessageInfo
+  /** The client's address where apps on Node's own server look for it: `getConnInfo` of `@hono/node-server/conninfo` reads it. */
+  readonly incoming?: IncomingConnection
+}
+
+/** As much of Node's `IncomingMessage` as tells who the client is. */
+export interface IncomingConnection {
+  readonly socket: {
+    /** As `mongrel2.remoteAddress`. */
+    readonly remoteAddress: string | undefined
+    /** Mongrel2 does not tell it. */
+    readonly remotePort: undefined
+    readonly remoteFamily: 'IPv4' | 'IPv6' | undefined
+  }
 }
 
 /** What Mongrel2 says about a request. Nothing in here but what a proxy is trusted for (`trustProxy`) was written by the client. */

@@ -6,6 +6,7 @@ import type { Connection, StreamedBody } from './connection.ts'
 import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf, isStored } from './framing.ts'
+import { HandlerEnv } from './handler-env.ts'
 import { LazyMessageInfo } from './message-info.ts'
 import type { MessageHandlers } from './messages/handlers.ts'
 import { MessageSocket } from './messages/socket.ts'
@@ -157,7 +158,7 @@ export class Intake {
     connection.frames = handshake
     const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)
     registerHandshake(handshake, request, mongrel2)
-    this.#application.run(exchange, request, { mongrel2 })
+    this.#application.run(exchange, request, new HandlerEnv(mongrel2))
   }
 
   /**
@@ -177,13 +178,7 @@ export class Intake {
 
   /** Opens an exchange for a message. */
   open(message: Message, connection: Connection): Exchange {
-    return new Exchange(
-      connection,
-      factsOf(message),
-      this.#application.context,
-      this.#settings.logger,
-      this.#application.opened(),
-    )
+    return new Exchange(connection, factsOf(message), this.#application, this.#settings.logger)
   }
 
   /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
@@ -234,7 +229,7 @@ export class Intake {
   #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
     const release = upload === undefined ? undefined : () => upload.release()
     const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
-    const env = { mongrel2: new LazyMessageInfo(message, target.origin, upload?.info, exchange) }
+    const env = new HandlerEnv(new LazyMessageInfo(message, target.origin, upload?.info, exchange))
     if (request !== undefined) this.#application.run(exchange, request, env, release)
     else if (release !== undefined) this.#application.inBackground(release())
   }
@@ -248,7 +243,7 @@ export class Intake {
     uploaded: boolean,
   ): Request | undefined {
     try {
-      const source = new MessageSource(message, exchange.facts.method, target.url, body, uploaded, exchange)
+      const source = new MessageSource(message, target, body, uploaded, exchange)
       return createRequest(source, this.#settings.overrideGlobalObjects)
     } catch (error) {
       this.refuse(exchange, 400, error instanceof Error ? error.message : 'The request cannot be represented')
@@ -298,7 +293,7 @@ export class Intake {
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-      const env = { mongrel2: new LazyMessageInfo(message, target.origin, undefined, exchange) }
+      const env = new HandlerEnv(new LazyMessageInfo(message, target.origin, undefined, exchange))
       if (request !== undefined) return this.#application.run(exchange, request, env, drain)
     }
     this.#application.inBackground(exchange.ended.then(drain))

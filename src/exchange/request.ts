@@ -1,4 +1,7 @@
 import type { Message } from '../wire/message.ts'
+import type { RequestFacts } from './facts.ts'
+import type { Mongrel2Context } from './handler.ts'
+import type { Origin } from './origin.ts'
 import { PlatformRequest } from './platform/constructors.ts'
 import {
   createLightRequest,
@@ -9,6 +12,7 @@ import {
   sourceOfCopy,
   sourceOfLight,
 } from './platform/light-request.ts'
+import { addServerProperties } from './platform/server-properties.ts'
 
 /** Where a request's signal comes from, made only when somebody looks at it. */
 export interface SignalSource {
@@ -27,44 +31,62 @@ export interface RequestLifetime {
 }
 
 /** What a request belongs to: its exchange. */
-export interface RequestOwner extends SignalSource, RequestLifetime {}
+export interface RequestOwner extends SignalSource, RequestLifetime {
+  readonly facts: Pick<RequestFacts, 'method'>
+  readonly handlerContext: Pick<Mongrel2Context, 'waitUntil'>
+}
+
+/** Where a request goes, and where it came from. */
+export interface RequestTarget {
+  /** The whole URL, as the platform would write it. */
+  readonly url: string
+  readonly origin: Pick<Origin, 'remoteAddress'>
+}
 
 /** What a message says about a Request. */
 export class MessageSource implements RequestSource {
   readonly method: string
   readonly url: string
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null
-  readonly #message: Message
-  readonly #keepUploadHeaders: boolean
   readonly owner: RequestOwner
+  readonly #message: Message
+  readonly #target: RequestTarget
+  readonly #keepUploadHeaders: boolean
 
   /**
-   * @param url The whole URL, as the platform would write it.
    * @param body Ignored for GET and HEAD, which have none in the Fetch standard.
    * @param keepUploadHeaders Whether `x-mongrel2-upload-*` are Mongrel2's word.
    */
   constructor(
     message: Message,
-    method: string,
-    url: string,
+    target: RequestTarget,
     body: Uint8Array | ReadableStream<Uint8Array> | null,
     keepUploadHeaders: boolean,
     owner: RequestOwner,
   ) {
+    const { method } = owner.facts
     this.method = method
-    this.url = url
+    this.url = target.url
     this.body = method === 'GET' || method === 'HEAD' ? null : body
-    this.#message = message
-    this.#keepUploadHeaders = keepUploadHeaders
     this.owner = owner
+    this.#message = message
+    this.#target = target
+    this.#keepUploadHeaders = keepUploadHeaders
+  }
+
+  get ip(): string | undefined {
+    return this.#target.origin.remoteAddress || undefined
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    this.owner.handlerContext.waitUntil(promise)
   }
 
   get signal(): AbortSignal {
     return this.owner.signal
   }
 
-  headers(): Headers {
-    const headers = new Headers()
+  addHeaders(headers: Headers): void {
     let cookies: string | undefined
     this.#message.headers.forEach((name, value) => {
       // Several Cookie fields are one with semicolons (RFC 6265bis, section 4.2.1); append would put a comma.
@@ -72,7 +94,6 @@ export class MessageSource implements RequestSource {
       else if (!name.startsWith('x-mongrel2-') || this.#keepUploadHeaders) headers.append(name, value)
     })
     if (cookies !== undefined) headers.append('cookie', cookies)
-    return headers
   }
 }
 
@@ -90,12 +111,17 @@ class IncomingRequest extends RequestClass {
   readonly #source: RequestSource
 
   constructor(source: RequestSource) {
-    super(source.url, initOf(source, source.headers()))
+    super(source.url, initOf(source))
+    source.addHeaders(this.headers) // half as long as to give them to the constructor
     this.#source = source
   }
 
-  static sourceOf(request: object): RequestSource | undefined {
-    return #source in request ? request.#source : undefined
+  static isIncoming(value: object): value is IncomingRequest {
+    return #source in value
+  }
+
+  static sourceOf(request: IncomingRequest): RequestSource {
+    return request.#source
   }
 
   get method(): string {
@@ -112,6 +138,8 @@ class IncomingRequest extends RequestClass {
     return copy
   }
 }
+
+addServerProperties(IncomingRequest, IncomingRequest.sourceOf)
 
 /**
  * Makes a Request.
@@ -133,7 +161,8 @@ export function setLifetime(request: Request, lifetime: RequestLifetime): void {
 
 /** The lifetime of a request that a handler was called with; undefined for any other. */
 export function lifetimeOf(request: Request): RequestLifetime | undefined {
-  return ownerIn(IncomingRequest.sourceOf(request) ?? sourceOfLight(request)) ?? lifetimes.get(request)
+  const source = IncomingRequest.isIncoming(request) ? IncomingRequest.sourceOf(request) : sourceOfLight(request)
+  return ownerIn(source) ?? lifetimes.get(request)
 }
 
 /** The lifetime of the request that a copy was made from, where that can be known: by `clone`, or by a global Request of ours. */

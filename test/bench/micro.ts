@@ -211,8 +211,7 @@ function requestOf(bytes: Buffer, light: boolean): Request {
   const message = parseMessage(bytes)
   const { headers } = message
   const url = urlOf('http', headers.first('host') ?? '', headers.own('URI') ?? '')
-  return createRequest(
-    new MessageSource(message, headers.own('METHOD') ?? '', url, null, false, { signal, whenEnding: () => () => {} }),
-    light,
-  )
+  const facts = { method: headers.own('METHOD') ?? '' }
+  const owner = { facts, signal, handlerContext: { waitUntil: () => {} }, whenEnding: () => () => {} }
+  return createRequest(new MessageSource(message, { url, origin: { remoteAddress: '' } }, null, false, owner), light)
 }

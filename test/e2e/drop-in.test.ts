@@ -1,7 +1,8 @@
+import { getConnInfo } from '@hono/node-server/conninfo'
 import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { LinkOption, Mongrel2Handler, Mongrel2Server } from '../../src/index.ts'
+import type { LinkOption, Mongrel2Handler, Mongrel2Server, ServedRequest } from '../../src/index.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { get, RawClient, request } from '../support/raw-client.ts'
@@ -55,6 +56,17 @@ describe.each<LinkOption>(['zmtp', 'zeromq'])('on the link %s', (link) => {
     expect(await ask('/stream')).toBe('caf\u00e9 \u{1f600}!')
     expect(await ask('/events')).toBe('data: caf\u00e9\n\n')
     expect(logger.lines).toEqual([])
+  })
+
+  it.each([false, true])('tells the client’s address, overrideGlobalObjects %s', async (overrideGlobalObjects) => {
+    const app = new Hono()
+    app.get('/', (c) => {
+      const { remote } = getConnInfo(c)
+      const { ip } = c.req.raw as ServedRequest
+      return c.json({ ...remote, ip })
+    })
+    await serve(app, { overrideGlobalObjects })
+    expect(JSON.parse(await ask('/'))).toEqual({ address: '127.0.0.1', addressType: 'IPv4', ip: '127.0.0.1' })
   })
 
   it('a target in absolute form with the authority of the Host is its path', async () => {

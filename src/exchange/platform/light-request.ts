@@ -1,4 +1,5 @@
 import { PlatformRequest } from './constructors.ts'
+import { addServerProperties } from './server-properties.ts'
 import { completeStandIn, copyHeaders } from './stand-in.ts'
 
 /** What a Request is made of, when it has to be. */
@@ -6,11 +7,14 @@ export interface RequestSource {
   readonly method: string
   /** Whole and normalised, as the platform would write it. */
   readonly url: string
-  /** Made once, when somebody looks. */
-  headers(): Headers
+  /** Adds its fields to an object that has none. */
+  addHeaders(headers: Headers): void
   /** Undefined is none at all; bytes are not changed. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null
   readonly signal: AbortSignal
+  /** The client's address. */
+  readonly ip: string | undefined
+  waitUntil(promise: Promise<unknown>): void
 }
 
 /** Methods that the platform's constructor refuses (Fetch standard, "forbidden method"); Mongrel2 lets them through. */
@@ -49,8 +53,9 @@ class LightRequest {
     const headers = request.#headers
     if (request.#real === undefined) {
       const { url, signal } = request.#source
-      const init = initOf(request.#source, headers ?? request.#source.headers())
-      request.#real = new PlatformRequest(url, { ...init, signal })
+      const init = initOf(request.#source)
+      request.#real = new PlatformRequest(url, { ...init, signal, ...(headers === undefined ? {} : { headers }) })
+      if (headers === undefined) request.#source.addHeaders(request.#real.headers)
       if (request.#used) request.#real.arrayBuffer().catch(() => {}) // its body counts as read
     } else if (headers !== undefined) copyHeaders(headers, request.#real.headers)
     return request.#real
@@ -65,7 +70,7 @@ class LightRequest {
   }
 
   get headers(): Headers {
-    this.#headers ??= this.#real?.headers ?? this.#source.headers()
+    this.#headers ??= this.#real?.headers ?? this.#freshHeaders()
     return this.#headers
   }
 
@@ -98,6 +103,12 @@ class LightRequest {
     return bytes === undefined ? await LightRequest.realOf(this).arrayBuffer() : new Uint8Array(bytes).buffer
   }
 
+  #freshHeaders(): Headers {
+    const headers = new Headers()
+    this.#source.addHeaders(headers)
+    return headers
+  }
+
   /** The bytes of a body that nobody has asked for yet; undefined where a real Request has to decide. */
   #takeBytes(): Uint8Array | undefined {
     const { body } = this.#source
@@ -110,6 +121,7 @@ class LightRequest {
 }
 
 completeStandIn(LightRequest, new PlatformRequest('http://localhost/'), LightRequest.realOf)
+addServerProperties(LightRequest, LightRequest.sourceOf)
 
 /** Makes a light Request. */
 export function createLightRequest(source: RequestSource): Request {
@@ -117,11 +129,10 @@ export function createLightRequest(source: RequestSource): Request {
   return new LightRequest(source) as unknown as Request
 }
 
-/** What the platform's constructor is given for a source, besides its URL and signal. */
-export function initOf({ method, body }: RequestSource, headers: Headers): RequestInit {
+/** What the platform's constructor is given for a source, besides its URL, headers and signal. */
+export function initOf({ method, body }: RequestSource): RequestInit {
   return {
     method: FORBIDDEN_METHODS.has(method) ? (body === null ? 'GET' : 'POST') : method,
-    headers,
     ...(body === null ? {} : { body, duplex: 'half' }),
   }
 }
@@ -152,8 +163,15 @@ export function sourceOfCopy(request: object): RequestSource | undefined {
 /** Whether the platform's own functions take a light Request for one of theirs: where it keeps its state in symbols. */
 export const lightRequestsPass: boolean = (() => {
   const { signal } = new AbortController()
-  const headers = () => new Headers({ 'x-light': 'yes' })
-  const light = createLightRequest({ method: 'PUT', url: 'http://localhost/', headers, body: null, signal })
+  const light = createLightRequest({
+    method: 'PUT',
+    url: 'http://localhost/',
+    addHeaders: (headers) => headers.append('x-light', 'yes'),
+    body: null,
+    signal,
+    ip: undefined,
+    waitUntil: () => {},
+  })
   try {
     const copy = new PlatformRequest(light)
     return copy.method === 'PUT' && copy.headers.get('x-light') === 'yes'

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { Mongrel2Env } from '../../../src/exchange/handler.ts'
+import { deferred } from '../../../src/deferred.ts'
+import type { Mongrel2Env, ServedRequest } from '../../../src/exchange/handler.ts'
 import { PROTOCOLS, type RequestParts, renderRequest, SENDER } from '../support/message.ts'
-import { type Stage, type StageOptions, setStage } from '../support/stage.ts'
+import { type Stage, type StageOptions, setStage, turns } from '../support/stage.ts'
 
 interface Seen {
   request: Request
@@ -223,6 +224,58 @@ describe('env.mongrel2', () => {
         },
       },
     })
+  })
+})
+
+describe.each([false, true])('where apps of other servers look, with overrideGlobalObjects %s,', (override) => {
+  const options = { overrideGlobalObjects: override }
+
+  it.each<[address: string, family: string | undefined]>([
+    ['192.0.2.7', 'IPv4'],
+    ['2001:db8::1', 'IPv6'],
+    ['unknown', undefined],
+    ['', undefined],
+  ])('is the address %s', async (address, remoteFamily) => {
+    const { request, env } = await see({ headers: { REMOTE_ADDR: address } }, options)
+    const remoteAddress = address === '' ? undefined : address
+    expect((request as ServedRequest).ip).toBe(remoteAddress)
+    expect(env.incoming).toEqual({ socket: { remoteAddress, remotePort: undefined, remoteFamily } })
+  })
+
+  it('is the address that a trusted proxy saw', async () => {
+    const headers = { 'x-forwarded-for': '203.0.113.1, 2001:db8::2' }
+    const { request, env } = await see({ headers }, { ...options, trustProxy: 1 })
+    expect((request as ServedRequest).ip).toBe('2001:db8::2')
+    expect(env.incoming?.socket.remoteAddress).toBe('2001:db8::2')
+  })
+
+  it('is a waitUntil that works on other objects, too', async () => {
+    const work = deferred()
+    const stage = setStage((request) => {
+      const copy = { waitUntil: request.waitUntil }
+      copy.waitUntil?.(work.promise)
+      return new Response('early')
+    }, options)
+    stage.receive(renderRequest())
+    await turns(2)
+    expect(stage.publisher.response(1).rest).toBe('early')
+    let settled = false
+    const waiting = stage.settled().then(() => {
+      settled = true
+    })
+    await turns(2)
+    expect(settled).toBe(false)
+    work.resolve()
+    await waiting
+  })
+
+  it('can be assigned, as frameworks do to requests that have nothing', async () => {
+    const waitUntil = () => {}
+    const { request } = await see({}, options)
+    Object.assign(request, { ip: '203.0.113.1', waitUntil })
+    expect(request).toMatchObject({ ip: '203.0.113.1', waitUntil })
+    const another = (await see({}, options)).request as ServedRequest
+    expect([another.ip, another.waitUntil === waitUntil]).toEqual(['192.0.2.7', false])
   })
 })
 

@@ -5,19 +5,16 @@ import { PlatformRequest, PlatformResponse } from '../../../../src/exchange/plat
 import { replaceGlobals, restoreGlobals } from '../../../../src/exchange/platform/globals.ts'
 import { createLightRequest } from '../../../../src/exchange/platform/light-request.ts'
 import { plainResponseOf } from '../../../../src/exchange/platform/light-response.ts'
+import { requestSource } from '../../support/request-source.ts'
 
 // A run with LIGHT=1 has them replaced already: not while this file is at it.
 if (process.env.LIGHT === '1') restoreGlobals()
 const own = { Request, Response, fetch }
 
 const light = () =>
-  createLightRequest({
-    method: 'PUT',
-    url: 'http://localhost/path',
-    headers: () => new Headers({ 'x-a': '1' }),
-    body: new TextEncoder().encode('body'),
-    signal: new AbortController().signal,
-  })
+  createLightRequest(
+    requestSource({ method: 'PUT', url: 'http://localhost/path', body: new TextEncoder().encode('body') }),
+  )
 
 describe('while the globals are replaced', () => {
   beforeEach(replaceGlobals)
@@ -46,13 +43,7 @@ describe('while the globals are replaced', () => {
     await new Promise((resolve) => server.once('listening', resolve))
     const { port } = server.address() as AddressInfo
     const url = `http://127.0.0.1:${port}/`
-    const request = createLightRequest({
-      method: 'DELETE',
-      url,
-      headers: () => new Headers({ 'x-a': '1' }),
-      body: null,
-      signal: new AbortController().signal,
-    })
+    const request = createLightRequest(requestSource({ method: 'DELETE', url }))
     const response = await fetch(request)
     expect(await response.text()).toBe('DELETE 1 ')
     expect(response instanceof Response).toBe(true)

@@ -8,20 +8,27 @@ import {
   unwrapRequest,
 } from '../../../../src/exchange/platform/light-request.ts'
 
+import { requestSource } from '../../support/request-source.ts'
+
 const URL_TEXT = 'http://localhost:8080/path?query'
 const bytes = (text: string) => new TextEncoder().encode(text)
 
 function sourceOf(parts: Partial<RequestSource> = {}): RequestSource {
-  const { signal } = new AbortController()
-  const headers = () => new Headers({ host: 'localhost:8080', 'content-type': 'text/plain', 'x-a': '1' })
-  return { method: 'POST', url: URL_TEXT, headers, body: bytes('"text"'), signal, ...parts }
+  const addHeaders = (headers: Headers) => {
+    headers.append('host', 'localhost:8080')
+    headers.append('content-type', 'text/plain')
+    headers.append('x-a', '1')
+  }
+  return requestSource({ url: URL_TEXT, addHeaders, body: bytes('"text"'), ...parts })
 }
 
 /** The platform's own Request of the same parts. */
-function realOf({ method, url, headers, body, signal }: RequestSource): Request {
+function realOf({ method, url, addHeaders, body, signal }: RequestSource): Request {
+  const headers = new Headers()
+  addHeaders(headers)
   return new PlatformRequest(url, {
     method,
-    headers: headers(),
+    headers,
     signal,
     ...(body === null ? {} : { body, duplex: 'half' }),
   })
@@ -99,8 +106,8 @@ describe.each(SOURCES)('a light Request with %s', (_what, parts) => {
 describe('a light Request', () => {
   it.each(['text', 'json', 'arrayBuffer', 'blob', 'formData'] as const)('is read once by %s', async (method) => {
     const form = 'application/x-www-form-urlencoded'
-    const headers = () => new Headers({ 'content-type': form })
-    const request = createLightRequest(sourceOf({ headers, body: bytes(method === 'formData' ? 'a=b' : '"text"') }))
+    const addHeaders = (headers: Headers) => headers.append('content-type', form)
+    const request = createLightRequest(sourceOf({ addHeaders, body: bytes(method === 'formData' ? 'a=b' : '"text"') }))
     await request[method]()
     expect(request.bodyUsed).toBe(true)
     for (const again of ['text', 'json', 'arrayBuffer'] as const) {
@@ -133,13 +140,14 @@ describe('a light Request', () => {
     const asked: string[] = []
     const request = createLightRequest({
       ...sourceOf(),
-      headers: () => {
-        asked.push('headers')
-        return new Headers()
-      },
+      addHeaders: () => asked.push('headers'),
       get signal() {
         asked.push('signal')
         return AbortSignal.abort()
+      },
+      get ip() {
+        asked.push('ip')
+        return undefined
       },
     })
     expect([request.method, request.url, await request.text()]).toEqual(['POST', URL_TEXT, '"text"'])

@@ -1,0 +1,33 @@
+import type { Mongrel2Context } from './handler.ts'
+
+/** Waits for work that nobody else waits for, and logs its failure. */
+export interface Background {
+  inBackground(promise: Promise<unknown>): void
+}
+
+const NO_PROPS: Record<string, never> = Object.freeze({})
+
+/** The context of one request: keeps what its handler gives to `waitUntil`. */
+export class HandlerContext implements Mongrel2Context {
+  readonly props: Record<string, never> = NO_PROPS
+  readonly #background: Background
+  #work: Promise<unknown>[] | undefined
+
+  constructor(background: Background) {
+    this.#background = background
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    const task = Promise.resolve(promise)
+    this.#work ??= []
+    this.#work.push(task)
+    this.#background.inBackground(task)
+  }
+
+  passThroughOnException(): void {}
+
+  /** Resolves when all that was given to `waitUntil` is done, well or badly. */
+  async settled(): Promise<void> {
+    if (this.#work !== undefined) await Promise.allSettled(this.#work)
+  }
+}

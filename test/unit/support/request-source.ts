@@ -1,0 +1,15 @@
+import type { RequestSource } from '../../../src/exchange/platform/light-request.ts'
+
+/** What a request is made of; what is left out has a plain value. */
+export function requestSource(parts: Partial<RequestSource> = {}): RequestSource {
+  return {
+    method: 'POST',
+    url: 'http://localhost/',
+    addHeaders: (headers) => headers.append('x-a', '1'),
+    body: null,
+    signal: new AbortController().signal,
+    ip: '192.0.2.7',
+    waitUntil: () => {},
+    ...parts,
+  }
+}
