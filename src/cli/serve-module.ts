@@ -1,4 +1,4 @@
-import { replaceGlobals } from '../exchange/platform/globals.ts'
+import { replaceGlobalsFirst } from '../exchange/platform/globals.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../serve.ts'
 import { loadHandler } from './load-handler.ts'
 import type { CommandSettings } from './settings.ts'
@@ -10,6 +10,6 @@ import type { CommandSettings } from './settings.ts'
  */
 export async function serveModule({ app, exportName, options }: CommandSettings): Promise<Mongrel2Server> {
   // Before the app is loaded, since it may keep the classes it finds; the process is ours, so they stay.
-  if (options.overrideGlobalObjects === true) replaceGlobals()
+  if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   return serveMongrel2(await loadHandler(app, exportName), options)
 }

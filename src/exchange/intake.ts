@@ -12,6 +12,7 @@ import type { MessageHandlers } from './messages/handlers.ts'
 import { MessageSocket } from './messages/socket.ts'
 import { type Origin, originOf, type TrustProxy, trustsProxy } from './origin.ts'
 import { PendingUpload, type UploadOutcome } from './pending-upload.ts'
+import { lightRequestsAreKnown } from './platform/globals.ts'
 import { createResponse } from './platform/light-response.ts'
 import { createRequest, MessageSource } from './request.ts'
 import { StreamUpload } from './stream-upload.ts'
@@ -42,8 +43,6 @@ export interface IntakeSettings {
   readonly onUploadStart: UploadStartHook | undefined
   /** What takes JSON and XML messages. */
   readonly messages: MessageHandlers | undefined
-  /** Whether the globals are replaced, so that everything knows light objects. */
-  readonly overrideGlobalObjects: boolean
   readonly logger: Logger
 }
 
@@ -78,6 +77,7 @@ export class Intake {
   readonly #settings: IntakeSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
+  readonly #lightRequests = lightRequestsAreKnown()
   #stopping = false
 
   constructor(settings: IntakeSettings, application: Application) {
@@ -244,7 +244,7 @@ export class Intake {
   ): Request | undefined {
     try {
       const source = new MessageSource(message, target, body, uploaded, exchange)
-      return createRequest(source, this.#settings.overrideGlobalObjects)
+      return createRequest(source, this.#lightRequests)
     } catch (error) {
       this.refuse(exchange, 400, error instanceof Error ? error.message : 'The request cannot be represented')
       return undefined

@@ -7,7 +7,6 @@ import {
   createLightRequest,
   initOf,
   keepSource,
-  lightRequestsPass,
   type RequestSource,
   sourceOfCopy,
   sourceOfLight,
@@ -144,11 +143,16 @@ addServerProperties(IncomingRequest, IncomingRequest.sourceOf)
 /**
  * Makes a Request.
  *
- * @param light Whether the globals are replaced by ours, which know a light one.
+ * @param light Whether a light one will do.
  * @throws TypeError when the platform refuses one of its parts.
  */
 export function createRequest(source: RequestSource, light: boolean): Request {
-  return light || lightRequestsPass ? createLightRequest(source) : new IncomingRequest(source)
+  return light ? createLightRequest(source) : new IncomingRequest(source)
+}
+
+/** What a request was made of that a handler is called with; undefined for any other value. */
+export function sourceOfRequest(value: object): RequestSource | undefined {
+  return IncomingRequest.isIncoming(value) ? IncomingRequest.sourceOf(value) : sourceOfLight(value)
 }
 
 /** The lifetimes of requests that another server has made. */
@@ -161,8 +165,7 @@ export function setLifetime(request: Request, lifetime: RequestLifetime): void {
 
 /** The lifetime of a request that a handler was called with; undefined for any other. */
 export function lifetimeOf(request: Request): RequestLifetime | undefined {
-  const source = IncomingRequest.isIncoming(request) ? IncomingRequest.sourceOf(request) : sourceOfLight(request)
-  return ownerIn(source) ?? lifetimes.get(request)
+  return ownerIn(sourceOfRequest(request)) ?? lifetimes.get(request)
 }
 
 /** The lifetime of the request that a copy was made from, where that can be known: by `clone`, or by a global Request of ours. */

@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { getConnInfo } from '@hono/node-server/conninfo'
 import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
@@ -7,6 +11,46 @@ import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { get, RawClient, request } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
+
+/** Made before any server starts, as modules that an app imports do. */
+const platform = { Request, Response, Headers, fetch, clone: Request.prototype.clone, text: Request.prototype.text }
+class ExtendedRequest extends Request {
+  readonly given = this.headers.get('x-given')
+}
+class ExtendedResponse extends Response {}
+
+const GIVEN = 'x-given: 1'
+
+async function described(request: Request): Promise<string> {
+  return `${request.method} x-given: ${request.headers.get('x-given')} ${await request.text()}`
+}
+
+/** Uses of what was kept; each says what it has found in the request. */
+const KEPT: Record<string, (request: Request) => Response | Promise<Response>> = {
+  'extended Request': async (request) => new Response(await described(new ExtendedRequest(request))),
+  'extended Request with an init': async (request) =>
+    new Response(await described(new ExtendedRequest(request.url, request))),
+  Request: async (request) => new Response(await described(new platform.Request(request))),
+  'clone of the prototype': async (request) => new Response(await described(platform.clone.call(request))),
+  'text of the prototype': async (request) =>
+    new Response(`${request.method} ${GIVEN} ${await platform.text.call(request)}`),
+  fetch: (request) => platform.fetch(request),
+  Headers: async (request) => {
+    const value = new platform.Headers(request.headers).get('x-given')
+    return new Response(`${request.method} x-given: ${value} ${await request.text()}`)
+  },
+  'extended Response': async (request) => new ExtendedResponse(await described(request)),
+  'Response of another': async (request) => {
+    const inner = new Response(await described(request), { headers: { 'x-inner': '1' } })
+    return new platform.Response(inner.body, inner)
+  },
+  'Response cloned by the prototype': async (request) =>
+    platform.Response.prototype.clone.call(new Response(await described(request))),
+  instanceof: async (request) => {
+    const holds = request instanceof platform.Request && new Response() instanceof platform.Response
+    return new Response(holds ? await described(request) : 'no instance')
+  },
+}
 
 // What apps that were written for other servers rely on.
 describe.each<LinkOption>(['zmtp', 'zeromq'])('on the link %s', (link) => {
@@ -81,3 +125,35 @@ describe.each<LinkOption>(['zmtp', 'zeromq'])('on the link %s', (link) => {
     expect(old.body.toString()).toBe('http://localhost/a')
   })
 })
+
+describe.each([false, true])(
+  'An app that has kept the platform’s objects, with overrideGlobalObjects %s,',
+  (override) => {
+    it('is served as on any server', async () => {
+      const origin = createServer(async (incoming, outgoing) => {
+        outgoing.end(`${incoming.method} x-given: ${incoming.headers['x-given']} ${await text(incoming)}`)
+      }).listen(0, '127.0.0.1')
+      await once(origin, 'listening')
+      await using mongrel2 = await startMongrel2()
+      const logger = new CollectingLogger()
+      await using server = serveMongrel2(
+        (request) => KEPT[request.headers.get('x-use') ?? '']?.(request) ?? new Response(),
+        {
+          zeromq: mongrel2.endpoint,
+          overrideGlobalObjects: override,
+          logger,
+        },
+      )
+      await server.ready
+      using client = new RawClient(mongrel2.port)
+      const { port } = origin.address() as AddressInfo
+      for (const use of Object.keys(KEPT)) {
+        const fields = [`Host: 127.0.0.1:${port}`, `X-Use: ${use}`, 'X-Given: 1', 'Content-Length: 4']
+        client.send(`PUT / HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\nbody`)
+        expect([use, (await client.response()).body.toString()]).toEqual([use, `PUT ${GIVEN} body`])
+      }
+      expect(logger.lines).toEqual([])
+      origin.close()
+    })
+  },
+)

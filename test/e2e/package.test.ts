@@ -72,6 +72,15 @@ describe('In an empty project', () => {
     expect(output).toBe('answered\nERR_MODULE_NOT_FOUND\nERR_MODULE_NOT_FOUND\n')
   })
 
+  it('replaces the globals by an import before everything else', async () => {
+    const output = await project.script(`
+      const platform = Response
+      await import('mongrel2-fetch/quick-objects')
+      console.log(Response === platform, new Response('text') instanceof platform, await new Response('text').text())
+    `)
+    expect(output).toBe('false true text\n')
+  })
+
   it('works from JavaScript and type-checks with undici and @hono/node-server', {
     timeout: INSTALL_TIMEOUT,
   }, async () => {

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Deferred, deferred } from '../../deferred.ts'
-import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { describeError, describeLoadError, surviveLostOutput } from '../../log.ts'
 import type { Mongrel2Handler } from '../../options.ts'
 import { serveMongrel2 } from '../../serve.ts'
@@ -45,7 +45,7 @@ async function serve(flags: GivenOptions): Promise<void> {
   // What nobody caught is shown, and the app goes on: the next change makes a new process.
   process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))
 
-  if (options.overrideGlobalObjects === true) replaceGlobals()
+  if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const server = serveMongrel2(await handlerOf(settings), {
     onError: (error, request) => {
       logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)

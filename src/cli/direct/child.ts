@@ -4,7 +4,7 @@ import { reasonOf } from '../../cluster/worker/config.ts'
 import { distantLogger } from '../../cluster/worker/distant-logger.ts'
 import { leaveInDistress, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
-import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { type Logger, surviveLostOutput } from '../../log.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
 import { tellParent } from '../tell-parent.ts'
@@ -42,7 +42,7 @@ async function run(task: DirectTask): Promise<void> {
 
 /** Undefined when the app cannot be loaded, which has been told. */
 async function serve({ data, options }: DirectTask, logger: Logger): Promise<Mongrel2Server | undefined> {
-  if (options.overrideGlobalObjects === true) replaceGlobals()
+  if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   try {
     const app = await load(data)
     return serveMongrel2(app.handler, { ...options, logger, ...app.options })

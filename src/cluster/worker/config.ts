@@ -1,5 +1,5 @@
 import { Mongrel2Error } from '../../errors.ts'
-import { replaceGlobals } from '../../exchange/platform/globals.ts'
+import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { describeLoadError, type Level, type Logger } from '../../log.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options.ts'
 
@@ -44,7 +44,7 @@ export interface WorkerConfig {
 
 /** Loads the app and puts the options together. The globals are replaced before, since an app may keep the classes that it finds. */
 export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
-  if (options.overrideGlobalObjects === true) replaceGlobals()
+  if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const module: { readonly default: LoadApp } = await import(app.module)
   const loaded = await module.default(app.data)
   return checkOptions(loaded.handler, { ...options, logger, ...loaded.options })

@@ -1,6 +1,8 @@
+import { sourceOfRequest } from '../request.ts'
 import { PlatformRequest, PlatformResponse } from './constructors.ts'
-import { keepSource, type RequestSource, sourceOfCopy, sourceOfLight, unwrapRequest } from './light-request.ts'
-import { LightResponse } from './light-response.ts'
+import { keepSource, lightRequestsPass, type RequestSource, sourceOfCopy, unwrapRequest } from './light-request.ts'
+import { LightResponse, unwrapResponse } from './light-response.ts'
+import { unwrapMembers } from './unwrap-members.ts'
 
 /** Takes light Requests where the platform's takes Requests, and makes the platform's. */
 class ReplacedRequest extends PlatformRequest {
@@ -24,6 +26,8 @@ const NAMES: readonly Name[] = ['Request', 'Response', 'fetch']
 let users = 0
 let previousFetch = globalThis.fetch
 let before: Partial<Record<Name, PropertyDescriptor>> = {}
+let restoreMembers: (() => void) | undefined
+let replacedFirst = false
 
 /**
  * Replaces the global Request, Response and fetch by ones that make and take light objects, until as many
@@ -37,11 +41,34 @@ export function replaceGlobals(): void {
     before[name] = Object.getOwnPropertyDescriptor(globalThis, name) ?? {}
     Object.defineProperty(globalThis, name, { value: REPLACEMENTS[name], configurable: true, writable: true })
   }
+  if (lightRequestsPass) return // the platform's own members know light objects then
+  const restoreRequest = unwrapMembers(PlatformRequest.prototype, unwrapRequest)
+  const restoreResponse = unwrapMembers(PlatformResponse.prototype, unwrapResponse)
+  restoreMembers = () => {
+    restoreRequest()
+    restoreResponse()
+  }
+}
+
+/** Replaces the globals for good, before an app is loaded: it cannot keep the platform's classes or `fetch` then. */
+export function replaceGlobalsFirst(): void {
+  replaceGlobals()
+  replacedFirst = true
+}
+
+/**
+ * Whether everything that gets a request knows light ones. The platform's own constructor and `fetch` do on some versions of Node only, and an
+ * app that was loaded before the globals were replaced may have kept them, or have extended the constructor.
+ */
+export function lightRequestsAreKnown(): boolean {
+  return lightRequestsPass || replacedFirst
 }
 
 /** Puts the globals back, but for those that somebody else has replaced meanwhile. */
 export function restoreGlobals(): void {
   if (--users > 0) return
+  restoreMembers?.()
+  restoreMembers = undefined
   for (const name of NAMES) {
     const descriptor = before[name]
     if (descriptor !== undefined && globalThis[name] === REPLACEMENTS[name]) {
@@ -51,7 +78,7 @@ export function restoreGlobals(): void {
 }
 
 function sourceOf(value: unknown): RequestSource | undefined {
-  return typeof value === 'object' && value !== null ? (sourceOfLight(value) ?? sourceOfCopy(value)) : undefined
+  return typeof value === 'object' && value !== null ? (sourceOfRequest(value) ?? sourceOfCopy(value)) : undefined
 }
 
 function replacedFetch(...[input, init]: Parameters<typeof fetch>): ReturnType<typeof fetch> {

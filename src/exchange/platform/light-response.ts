@@ -60,8 +60,12 @@ export class LightResponse {
     return typeof value === 'object' && value !== null && #parts in value
   }
 
-  /** The real one behind an instance, in step with the headers that were handed out. */
-  static realOf(response: LightResponse): Response {
+  /**
+   * The real one behind an instance, in step with the headers that were handed out. The global class has the platform's for instances
+   * too, on which its members may be called: these are real already.
+   */
+  static realOf(response: LightResponse | Response): Response {
+    if (!LightResponse.isLight(response)) return response
     const parts = response.#parts
     const headers = response.#headers
     if (response.#real === undefined && parts !== undefined) {
@@ -82,12 +86,16 @@ export class LightResponse {
     return { status, statusText, fields: [...response.#headers], body }
   }
 
+  static #partsOf(response: object): PlainResponse | undefined {
+    return #parts in response ? response.#parts : undefined
+  }
+
   get status(): number {
-    return this.#parts?.status ?? LightResponse.realOf(this).status
+    return LightResponse.#partsOf(this)?.status ?? LightResponse.realOf(this).status
   }
 
   get statusText(): string {
-    return this.#parts?.statusText ?? LightResponse.realOf(this).statusText
+    return LightResponse.#partsOf(this)?.statusText ?? LightResponse.realOf(this).statusText
   }
 
   get ok(): boolean {
@@ -95,11 +103,13 @@ export class LightResponse {
   }
 
   get headers(): Headers {
+    if (!LightResponse.isLight(this)) return LightResponse.realOf(this).headers
     this.#headers ??= this.#real?.headers ?? headersOf(this.#parts as PlainResponse)
     return this.#headers
   }
 
   get bodyUsed(): boolean {
+    if (!LightResponse.isLight(this)) return LightResponse.realOf(this).bodyUsed
     return this.#real?.bodyUsed ?? false
   }
 }
@@ -128,6 +138,11 @@ export function createSharedResponse(body: string | Uint8Array, type: string): (
     rendered: {},
   }
   return () => asResponse(new LightResponse(undefined, undefined, parts))
+}
+
+/** The real Response behind a light one; any other value as it is. */
+export function unwrapResponse<Value>(value: Value): Value | Response {
+  return LightResponse.isLight(value) ? LightResponse.realOf(value) : value
 }
 
 /** What a response was made of, if it is light and its body is nobody else's; undefined for any other value. */

@@ -9,12 +9,18 @@ import { requestSource } from '../../support/request-source.ts'
 
 // A run with LIGHT=1 has them replaced already: not while this file is at it.
 if (process.env.LIGHT === '1') restoreGlobals()
-const own = { Request, Response, fetch }
+const own = { Request, Response, fetch, clone: PlatformRequest.prototype.clone }
 
 const light = () =>
   createLightRequest(
     requestSource({ method: 'PUT', url: 'http://localhost/path', body: new TextEncoder().encode('body') }),
   )
+
+/** The getter of a prototype, or of what it inherits from. */
+function getterOf(prototype: object, name: string): () => unknown {
+  const get = Object.getOwnPropertyDescriptor(prototype, name)?.get
+  return get ?? getterOf(Object.getPrototypeOf(prototype), name)
+}
 
 describe('while the globals are replaced', () => {
   beforeEach(replaceGlobals)
@@ -62,6 +68,25 @@ describe('while the globals are replaced', () => {
     for (const other of [{}, null, 'x', new Headers()]) expect(other instanceof Response).toBe(false)
   })
 
+  it.each([
+    ['replaced', () => Request, () => Response],
+    ['platform’s own', () => PlatformRequest, () => PlatformResponse],
+  ])('members of the %s classes take light objects and theirs as `this`', async (_which, request, response) => {
+    for (const one of [light(), new PlatformRequest(light().url, { method: 'PUT', body: 'body' })]) {
+      const copy = request().prototype.clone.call(one)
+      expect([copy.method, await copy.text()]).toEqual(['PUT', 'body'])
+      expect(await request().prototype.text.call(one)).toBe('body')
+    }
+    for (const one of [new Response('body', { status: 201 }), new PlatformResponse('body', { status: 201 })]) {
+      for (const [name, value] of Object.entries({ status: 201, statusText: '', ok: true, bodyUsed: false })) {
+        expect(getterOf(response().prototype, name).call(one)).toBe(value)
+      }
+      expect(getterOf(response().prototype, 'headers').call(one)).toBe(one.headers)
+      expect(await response().prototype.clone.call(one).text()).toBe('body')
+      expect(await response().prototype.text.call(one)).toBe('body')
+    }
+  })
+
   it('a second user changes nothing, and the last one puts them back', () => {
     const replaced = Response
     replaceGlobals()
@@ -77,8 +102,9 @@ describe('the globals', () => {
     replaceGlobals()
     expect(Response).not.toBe(own.Response)
     restoreGlobals()
-    expect({ Request, Response, fetch }).toEqual(own)
+    expect([Request, Response, fetch]).toEqual([own.Request, own.Response, own.fetch])
     expect(Object.getOwnPropertyDescriptor(globalThis, 'Response')).toEqual(before)
+    expect(PlatformRequest.prototype.clone).toBe(own.clone)
   })
 
   it('that somebody else has replaced meanwhile are left alone', () => {
