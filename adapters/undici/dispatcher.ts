@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { Agent, Dispatcher } from 'undici'
 import { Router } from '../../src/front/router.ts'
 import { memoryConnector } from './memory-connector.ts'
@@ -8,7 +9,7 @@ export type { Mongrel2DispatcherOptions } from './options.ts'
 /**
  * A dispatcher that has requests answered by a Mongrel2 handler over ZeroMQ, with no server and no network for HTTP between: it
  * binds the endpoint as Mongrel2 would. Whatever the URL's host, the handler gets the request. Bodies stream both ways; an aborted
- * request is a client that has left.
+ * request is a client that has left. It emits undici's events `connect`, `disconnect`, `connectionError` and `drain`.
  *
  * Close it when done: its sockets keep the process alive.
  *
@@ -32,6 +33,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
     this.#router = Router.bind(checkDispatcherOptions(options))
     this.#router.catch(() => {}) // each request says so
     this.#agent = new Agent({ connect: memoryConnector(this.#router) })
+    this.#passOnEvents()
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
@@ -54,6 +56,16 @@ export class Mongrel2Dispatcher extends Dispatcher {
   override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | undefined {
     const reason = error instanceof Error ? error : null
     return called(this.#end(this.#agent.destroy(reason)), typeof error === 'function' ? error : callback)
+  }
+
+  /** Emits what the agent does, as undici's dispatchers do for those within them: each puts itself before the targets. */
+  #passOnEvents(): void {
+    const agent: EventEmitter = this.#agent // undici's types leave out the targets of drain
+    for (const event of ['connect', 'disconnect', 'connectionError', 'drain']) {
+      agent.on(event, (origin: URL, targets: readonly Dispatcher[], ...error: unknown[]) => {
+        EventEmitter.prototype.emit.call(this, event, origin, [this, ...targets], ...error)
+      })
+    }
   }
 
   async #end(agentEnded: Promise<void>): Promise<void> {

@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto'
+import { type EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fetch, request } from 'undici'
+import { Agent, type Dispatcher, fetch, request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Mongrel2Dispatcher, type Mongrel2DispatcherOptions } from '../../adapters/undici/index.ts'
 import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { freePort } from '../support/free-port.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { serveMongrel2 } from '../support/serve.ts'
@@ -224,6 +228,62 @@ describe('A Mongrel2Dispatcher', () => {
   it('fails requests where its addresses cannot be bound, saying why', async () => {
     dispatcher = new Mongrel2Dispatcher({ zeromq: 'ipc:///nowhere/send,ipc:///nowhere/recv' })
     await expect(fetch(URL, { dispatcher })).rejects.toMatchObject({ cause: { code: 'ENOENT' } })
+  })
+
+  describe('emits what an Agent of undici does', () => {
+    /** Everything that a dispatcher emits: the event, the origin, the targets, the error. */
+    function eventsOf(emitter: EventEmitter): string[] {
+      const events: string[] = []
+      for (const event of ['connect', 'disconnect', 'connectionError', 'drain']) {
+        emitter.on(event, (origin: globalThis.URL, targets: readonly object[], error?: Error) => {
+          const names = targets.map((target) => (target === emitter ? 'itself' : target.constructor.name))
+          // We are an Agent around an Agent.
+          const path = names.filter((name) => name !== 'Agent').join(' ')
+          events.push(`${event} ${origin.protocol} ${path} ${error?.name ?? 'no error'}`)
+        })
+      }
+      return events
+    }
+
+    async function visit(url: string, visitor: Dispatcher, events: string[]): Promise<void> {
+      const bodies = Array.from({ length: 3 }, async () => (await fetch(url, { dispatcher: visitor })).text())
+      expect(await Promise.all(bodies)).toEqual(['hello', 'hello', 'hello'])
+      expect(await (await fetch(`${url}/last`, { dispatcher: visitor })).text()).toBe('hello')
+      await expect.poll(() => events.some((event) => event.startsWith('disconnect'))).toBe(true)
+      await visitor.destroy()
+    }
+
+    it('when it connects and is disconnected', async () => {
+      await serve(({ url }) => new Response('hello', { headers: url.endsWith('/last') ? { connection: 'close' } : {} }))
+      const ours = eventsOf(dispatcher)
+      await visit(URL, dispatcher, ours)
+
+      const peer = createServer((request, response) => {
+        response.setHeader('connection', request.url === '/last' ? 'close' : 'keep-alive').end('hello')
+      }).listen(0, '127.0.0.1')
+      await once(peer, 'listening')
+      const agent = new Agent()
+      const theirs = eventsOf(agent)
+      await visit(`http://127.0.0.1:${(peer.address() as AddressInfo).port}`, agent, theirs)
+      peer.close()
+      // How many connections there are is a matter of time.
+      expect(new Set(ours)).toEqual(new Set(theirs))
+      expect(ours).toContain('connect http: itself Pool Client no error')
+      expect(ours).toContain('disconnect http: itself Pool Client ClientDestroyedError')
+    })
+
+    it('when it cannot connect', async () => {
+      dispatcher = new Mongrel2Dispatcher({ zeromq: 'ipc:///nowhere/send,ipc:///nowhere/recv' })
+      const ours = eventsOf(dispatcher)
+      await expect(fetch(URL, { dispatcher })).rejects.toThrow()
+
+      const agent = new Agent()
+      const theirs = eventsOf(agent)
+      await expect(fetch(`http://127.0.0.1:${await freePort()}`, { dispatcher: agent })).rejects.toThrow()
+      await agent.destroy()
+      expect(ours).toContain('connectionError http: itself Pool Client Error')
+      expect(ours).toEqual(theirs)
+    })
   })
 
   it.each<[what: unknown, message: RegExp]>([
