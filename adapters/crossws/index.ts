@@ -1,0 +1,1 @@
+export { type CrosswsApp, type CrosswsOptions, crossws } from './crossws.ts'
