@@ -55,6 +55,7 @@ const ANSWERS: Record<string, [path: string, body: string]> = {
   'env.mongrel2.defer(': ['/', 'Done elsewhere'],
   'serveWithWorkers({': ['/', 'Hello from a worker'],
   'upgradeWebSocket(() =>': ['/', 'There is a WebSocket at /echo.\n'],
+  'crossws(app)': ['/', 'There is a WebSocket at /chat.\n'],
 }
 
 /** The part of a program that is a module of its own, found by its name. */
@@ -65,6 +66,7 @@ const SOCKETS: Record<string, [path: string, greetings: string[]]> = {
   'upgradeWebSocket(request, {': ['/', []],
   'room.add(socket)': ['/', []],
   'upgradeWebSocket(() =>': ['/echo', ['Hello!']],
+  'crossws(app)': ['/chat', []],
 }
 
 /** Where a program has a stream of events, and what the first one is. */
@@ -123,7 +125,7 @@ describe('The snippets', () => {
 
   beforeAll(async () => {
     project = await UserProject.create()
-    await project.install('hono', 'itty-router', 'undici', '@hono/node-server', '@types/node')
+    await project.install('hono', 'h3', 'crossws', 'itty-router', 'undici', '@hono/node-server', '@types/node')
   }, INSTALL_TIMEOUT)
 
   afterAll(() => {
