@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import type { LoadedApp } from '../cluster/worker/config.ts'
 import type { Mongrel2Handler } from '../options.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
@@ -6,16 +7,17 @@ import { importModule } from './import-module.ts'
 
 /**
  * Loads an app and takes its handler: a function `(request, env, ctx) => Response`, or an object with such a `fetch`.
+ * It is returned within an object: itty-router's has every method that it is asked for, and with a `then` it would be taken for a promise.
  *
  * @param path An absolute path.
  * @param exportName The module's export that is the handler.
  * @throws CommandError `load` when the module is not there, does not load (with `cause`) or exports no handler.
  */
-export async function loadHandler(path: string, exportName: string): Promise<Mongrel2Handler> {
+export async function loadHandler(path: string, exportName: string): Promise<Pick<LoadedApp, 'handler'>> {
   if (!existsSync(path)) throw new CommandError('load', `there is no file ${path}`)
   const exports = await load(path)
   const handler = exports[exportName]
-  if (isHandler(handler)) return handler
+  if (isHandler(handler)) return { handler }
   const others = Object.keys(exports).filter((name) => name !== exportName && isHandler(exports[name]))
   const found = handler === undefined ? `has no export ${exportName}` : `exports as ${exportName} something else`
   const meant =

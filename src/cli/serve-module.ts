@@ -11,5 +11,6 @@ import type { CommandSettings } from './settings.ts'
 export async function serveModule({ app, exportName, options }: CommandSettings): Promise<Mongrel2Server> {
   // Before the app is loaded, since it may keep the classes it finds; the process is ours, so they stay.
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
-  return serveMongrel2(await loadHandler(app, exportName), options)
+  const { handler } = await loadHandler(app, exportName)
+  return serveMongrel2(handler, options)
 }

@@ -16,7 +16,7 @@ export type WorkerAppData = Pick<CommandSettings, 'app' | 'exportName' | 'config
 export default async function load(data: unknown): Promise<LoadedApp> {
   const { app, exportName, config } = data as WorkerAppData
   try {
-    return { handler: await loadHandler(resolve(app), exportName), options: await functionsOf(config) }
+    return { ...(await loadHandler(resolve(app), exportName)), options: await functionsOf(config) }
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`

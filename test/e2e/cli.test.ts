@@ -41,6 +41,11 @@ describe('mongrel2-fetch serve', () => {
   it.each([
     ['a function in TypeScript', 'app.ts', APP],
     ['an object with fetch in JavaScript', 'app.js', "export default { fetch: () => new Response('served /') }"],
+    [
+      'an object with every method, as a router of itty-router',
+      'app.js',
+      "export default new Proxy({ fetch: () => new Response('served /') }, { get: (it, name) => it[name] ?? (() => {}) })",
+    ],
     ['CommonJS', 'app.cjs', "module.exports = () => new Response('served /')"],
     [
       'TypeScript that is more than types',

@@ -1,10 +1,10 @@
 // The process of an app under `mongrel2-fetch dev`, told what to do by the `AppProcess` that has forked it.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { LoadedApp } from '../../cluster/worker/config.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { describeError, describeLoadError, surviveLostOutput } from '../../log.ts'
-import type { Mongrel2Handler } from '../../options.ts'
 import { serveMongrel2 } from '../../serve.ts'
 import type { GivenOptions } from '../given.ts'
 import { loadHandler } from '../load-handler.ts'
@@ -46,7 +46,8 @@ async function serve(flags: GivenOptions): Promise<void> {
   process.on('uncaughtException', (error) => logger.error?.(`mongrel2-fetch: nobody caught ${describeError(error)}`))
 
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
-  const server = serveMongrel2(await handlerOf(settings), {
+  const { handler } = await load(settings)
+  const server = serveMongrel2(handler, {
     onError: (error, request) => {
       logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)
       return errorPage(error, request, 'The handler failed')
@@ -62,12 +63,12 @@ async function serve(flags: GivenOptions): Promise<void> {
 }
 
 /** The app's handler, or one that shows why there is none. */
-async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<Mongrel2Handler> {
+async function load({ app, exportName, logger }: CommandSettings): Promise<Pick<LoadedApp, 'handler'>> {
   try {
     return await loadHandler(app, exportName)
   } catch (error) {
     const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
     logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeLoadError(reason)}`)
-    return (request) => errorPage(reason, request, 'The app could not be loaded')
+    return { handler: (request) => errorPage(reason, request, 'The app could not be loaded') }
   }
 }
