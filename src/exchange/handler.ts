@@ -21,8 +21,8 @@ export interface ServedRequest extends Request {
   readonly waitUntil?: (promise: Promise<unknown>) => void
 }
 
-/** The handler's second argument. */
-export interface Mongrel2Env {
+/** The handler's second argument. A type, not an interface: React Router's handler takes an object with an index signature, which only a type has. */
+export type Mongrel2Env = {
   readonly mongrel2: MessageInfo
   /** The client's address where apps on Node's own server look for it: `getConnInfo` of `@hono/node-server/conninfo` reads it. */
   readonly incoming?: IncomingConnection
