@@ -1,8 +1,8 @@
 // npm test [-- --full] [VITEST ARGUMENTS]
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
-// --full adds the long tests (test/full), for one of which it installs a browser, then all of it on the other link, libzmq, then the
-// end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
+// --full adds the long tests (test/full), which install a browser and a dozen frameworks, then all of it on the other link, libzmq, then
+// the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'

@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 /** How long packing and installing may take, in milliseconds: they wait for the disk, and for the registry where the cache has nothing. */
 export const INSTALL_TIMEOUT = 120_000
+
+const INSTALL_OPTIONS = ['--prefer-offline', '--no-audit', '--no-fund']
 
 /** A project of somebody who has installed this package, as it would be published. */
 export class UserProject implements Disposable {
@@ -18,7 +20,8 @@ export class UserProject implements Disposable {
     this.files = files
   }
 
-  static async create(): Promise<UserProject> {
+  /** @param options.from A directory with a `package.json` and a lock file that the project is a copy of; without it, it is empty. */
+  static async create({ from }: { from?: URL } = {}): Promise<UserProject> {
     const directory = mkdtempSync(join(tmpdir(), 'user-project-'))
     // Without scripts: `prepare` would build dist/ anew while other tests use it.
     const packing = ['pack', '--json', '--ignore-scripts', '--pack-destination', directory]
@@ -29,7 +32,12 @@ export class UserProject implements Disposable {
       directory,
       tarball.files.map(({ path }) => path),
     )
-    project.write('package.json', JSON.stringify({ name: 'a-user', private: true, type: 'module' }))
+    if (from === undefined) {
+      project.write('package.json', JSON.stringify({ name: 'a-user', private: true, type: 'module' }))
+    } else {
+      cpSync(from, directory, { recursive: true, filter: (path) => !path.endsWith('/node_modules') })
+      await run('npm', ['ci', ...INSTALL_OPTIONS], directory)
+    }
     await project.#install(`./${tarball.filename}`)
     return project
   }
@@ -46,6 +54,11 @@ export class UserProject implements Disposable {
   /** Runs a command of an installed package; what it printed. */
   async npx(...words: string[]): Promise<string> {
     return await run('npx', ['--no', '--', ...words], this.directory)
+  }
+
+  /** Runs a script of its `package.json`. */
+  async runScript(name: string): Promise<void> {
+    await run('npm', ['run', name], this.directory)
   }
 
   /** Runs a module of JavaScript; what it printed. */
@@ -67,9 +80,17 @@ export class UserProject implements Disposable {
     await run(process.execPath, [tsc, ...options.split(' '), ...paths], this.directory)
   }
 
+  /**
+   * Checks its types as its `tsconfig.json` says.
+   *
+   * @throws {Error} With what the compiler complains about.
+   */
+  async checkTypes(): Promise<void> {
+    await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', '.'], this.directory)
+  }
+
   async #install(...packages: string[]): Promise<void> {
-    const options = ['--prefer-offline', '--no-audit', '--no-fund', '--save-exact']
-    await run('npm', ['install', ...options, ...packages], this.directory)
+    await run('npm', ['install', '--save-exact', ...INSTALL_OPTIONS, ...packages], this.directory)
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,4 @@
+import { defineHandler } from 'nitro'
+import { endlessSteps, linesOf } from '../../steps.ts'
+
+export default defineHandler(() => linesOf(endlessSteps()))
