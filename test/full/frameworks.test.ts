@@ -39,7 +39,7 @@ const AS_IN_PRODUCTION = { NODE_ENV: 'production', TEST: '', VITEST: '' }
 const BUILT = ['react-router', 'sveltekit', 'nitro']
 
 /** How long all requests of an app may take, in milliseconds. */
-const APP_TIMEOUT = 60_000
+const APP_TIMEOUT = 120_000
 
 const { LINK = 'auto' } = process.env
 

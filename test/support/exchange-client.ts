@@ -19,7 +19,7 @@ interface ResponseAnswer {
 const NOT_COMPARED = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length', 'date'])
 
 /** How long a response may take, in milliseconds; and how long the end of its generator. */
-const TIMEOUT = 10_000
+const TIMEOUT = 20_000
 
 /** Makes requests to an app at one address, one after the other, with the cookies that were set before. */
 export class ExchangeClient {
