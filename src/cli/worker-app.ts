@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { within as isBelow } from '../cluster/nodes/node-app.ts'
 import type { LoadedApp } from '../cluster/worker/config.ts'
 import { Mongrel2Error } from '../errors.ts'
 import { describeLoadError } from '../log.ts'
@@ -10,11 +11,15 @@ import { loadHandler } from './load-handler.ts'
 import type { CommandSettings } from './settings.ts'
 
 /** What a worker has to know beside its options. Paths are relative to its working directory, which on a node is another. */
-export type WorkerAppData = Pick<CommandSettings, 'app' | 'exportName' | 'config'>
+export type WorkerAppData = Pick<CommandSettings, 'app' | 'exportName' | 'config'> & {
+  /** On a node, the directory that the files have to be below: a main node does not choose others. */
+  readonly within?: string
+}
 
 /** The module that every worker of the command loads: the app, and the functions of the configuration file. */
 export default async function load(data: unknown): Promise<LoadedApp> {
-  const { app, exportName, config } = data as WorkerAppData
+  const { app, exportName, config, within } = data as WorkerAppData
+  if (within !== undefined) for (const path of [app, config]) checkWithin(within, path)
   try {
     return { ...(await loadHandler(resolve(app), exportName)), options: await functionsOf(config) }
   } catch (error) {
@@ -22,6 +27,14 @@ export default async function load(data: unknown): Promise<LoadedApp> {
     const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`
     throw new Mongrel2Error('load_failed', `${error.message}${cause}`)
   }
+}
+
+function checkWithin(directory: string, path: string | undefined): void {
+  if (path === undefined || isBelow(directory, resolve(path)) !== undefined) return
+  throw new Mongrel2Error(
+    'load_failed',
+    `the main node names ${path}, which is not below this node's working directory, ${directory}`,
+  )
 }
 
 async function functionsOf(config: string | undefined): Promise<Partial<Mongrel2Options>> {

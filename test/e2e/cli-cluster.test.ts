@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
@@ -73,6 +74,18 @@ it('keygen prints the public key, and does not write over a file', async () => {
   expect(await again.ended).toBe(2)
   expect(again.stderr).toMatch(/^mongrel2-fetch: my.key is there already/)
   expect(again.stdout).toBe('')
+})
+
+it('a node runs no file outside of its directory, whatever the main node says', async () => {
+  const port = await freePort()
+  await using outside = new Workplace({ 'evil.mjs': appOf('evil') })
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const mainRun = serve(main, join(outside.directory, 'evil.mjs'), ...zeromq, '--cluster', `tcp://127.0.0.1:${port}`)
+  await mainRun.prints(/^mongrel2-fetch serves/m)
+  serve(node, '--cluster', `tcp://127.0.0.1:${port}`)
+  await mainRun.prints(
+    /lost worker \d+ on 127\.0\.0\.1:\d+: the main node names \S+evil\.mjs, which is not below this node's/,
+  )
 })
 
 it('an app that a node does not have is said to be missing, and the main node serves on', async () => {

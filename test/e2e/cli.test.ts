@@ -5,6 +5,7 @@ import { Pull } from 'zeromq'
 import { Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { ServiceManager } from '../support/service-manager.ts'
 
 /** An app that answers with what the handler was given, waits on /wait until /go comes, and fails on /fail. */
@@ -434,6 +435,25 @@ describe('mongrel2-fetch dev', () => {
     const given = place.run(['dev', '--zeromq', mongrel2.endpoint], env())
     await given.prints(/serves app.ts at ipc:/)
     expect(await textOf(urlOf(mongrel2))).toBe('served /')
+  })
+
+  it('answers for hosts of this machine and the one that is named, since its pages show source', async () => {
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--host', 'app.test'], env())
+    const [, port = ''] = await run.prints(/at http:\/\/127\.0\.0\.1:(\d+)\//)
+    const statuses = [
+      'localhost',
+      'x.localhost',
+      '127.0.0.1',
+      '[::1]',
+      'app.test',
+      'evil.example',
+      'evil.app.test',
+    ].map(async (host) => {
+      using client = new RawClient(Number(port))
+      client.send(`GET / HTTP/1.1\r\nHost: ${host}:${port}\r\nConnection: close\r\n\r\n`)
+      return (await client.response()).status
+    })
+    expect(await Promise.all(statuses)).toEqual([200, 200, 200, 200, 200, 403, 403])
   })
 
   it('says which port is taken', async () => {

@@ -12,6 +12,7 @@ import { type CommandSettings, settingsOf } from '../settings.ts'
 import { tellParent } from '../tell-parent.ts'
 import type { AppCommand, AppReport } from './app-process.ts'
 import { errorPage } from './error-page.ts'
+import { answerOwnHosts } from './own-hosts.ts'
 
 /** How often it is looked whether everything has arrived, in milliseconds. */
 const POLL_TIME = 5
@@ -47,7 +48,7 @@ async function serve(flags: GivenOptions): Promise<void> {
 
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const { handler } = await load(settings)
-  const server = serveMongrel2(handler, {
+  const server = serveMongrel2(answerOwnHosts(handler, options.host), {
     onError: (error, request) => {
       logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)
       return errorPage(error, request, 'The handler failed')

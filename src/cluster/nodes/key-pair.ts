@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { invalid, isObject } from '../../option-check.ts'
 
 /** A key pair of CURVE, each key as 64 hexadecimal digits. */
@@ -29,9 +29,15 @@ export function writeKeyPair(path: string, pair: KeyPair): void {
 /**
  * Reads what `writeKeyPair` has written.
  *
- * @throws Mongrel2Error `invalid_option` when it is no key pair; Error of Node's own when it cannot be read.
+ * @throws Mongrel2Error `invalid_option` when it is no key pair, or others than its owner may read it; Error of Node's own when it cannot be read.
  */
 export function readKeyPair(path: string): KeyPair {
+  const mode = statSync(path).mode & 0o777
+  // Windows has other permissions.
+  if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
+    const shown = mode.toString(8)
+    throw invalid(path, `a file that only its owner can read (chmod 600 ${path})`, `the mode ${shown}`)
+  }
   return checkKeyPair(path, parse(readFileSync(path, 'utf8')))
 }
 

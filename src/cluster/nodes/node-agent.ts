@@ -94,7 +94,7 @@ export class NodeAgent implements NodeConnectionObserver {
     const { chroot, execArgv } = this.#settings
     const start = {
       app: appSourceOf(app),
-      options: chroot === undefined ? options : { ...options, chroot },
+      options: withOwnChroot(options, chroot),
       ...rest,
       remote: true,
     }
@@ -144,4 +144,16 @@ export class NodeAgent implements NodeConnectionObserver {
     this.#empty ??= deferred()
     await this.#empty.promise
   }
+}
+
+/** Where stored bodies are looked for on a node that has no `chroot`: nowhere, since the main node does not choose a directory here. */
+const NO_CHROOT = '/nonexistent'
+
+function withOwnChroot(options: NodeStart['options'], chroot = NO_CHROOT): NodeStart['options'] {
+  const zeromq = [options.zeromq].flat().map((endpoint) => {
+    if (typeof endpoint === 'string') return endpoint
+    const { chroot: _theirs, ...rest } = endpoint
+    return rest
+  })
+  return { ...options, zeromq, chroot }
 }

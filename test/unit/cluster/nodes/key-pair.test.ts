@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -48,13 +48,20 @@ describe('a key pair', () => {
     expect(readFileSync(path, 'utf8')).toBe('mine')
   })
 
+  it.each([0o640, 0o604, 0o644])('is not read from a file with the mode %o, which others can read', (mode) => {
+    const path = join(directory, 'node.key')
+    writeKeyPair(path, createKeyPair())
+    chmodSync(path, mode)
+    expect(() => readKeyPair(path)).toThrow(`expected a file that only its owner can read (chmod 600 ${path})`)
+  })
+
   it('is a new one each time', () => {
     expect(createKeyPair().secretKey).not.toBe(createKeyPair().secretKey)
   })
 
   it.each([['junk'], ['{}'], ['{"publicKey": "ab", "secretKey": "cd"}']])('is not read from %s', (text) => {
     const path = join(directory, 'node.key')
-    writeFileSync(path, text)
+    writeFileSync(path, text, { mode: 0o600 })
     expect(() => readKeyPair(path)).toThrow(path)
   })
 

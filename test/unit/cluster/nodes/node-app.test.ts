@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { expect, it } from 'vitest'
-import { appSourceOf, nodeAppOf } from '../../../../src/cluster/nodes/node-app.ts'
+import load from '../../../../src/cli/worker-app.ts'
+import { appSourceOf, type NodeApp, nodeAppOf } from '../../../../src/cluster/nodes/node-app.ts'
 
 it('a module below the working directory is found below that of a node', () => {
   const app = nodeAppOf({ module: pathToFileURL('apps/app.js').href, data: 1 })
@@ -8,9 +9,27 @@ it('a module below the working directory is found below that of a node', () => {
   expect(appSourceOf(app)).toEqual({ module: pathToFileURL('apps/app.js').href, data: 1 })
 })
 
-it('a module of this package is found in the package, wherever that is', () => {
-  const module = new URL('../../../../src/serve.ts', import.meta.url).href
-  const app = nodeAppOf({ module })
-  expect(app).toMatchObject({ from: 'package', path: 'serve.ts' })
-  expect(appSourceOf(app).module).toBe(module)
+it('the module of the command is found in the package, wherever that is, and told what its files have to be below', () => {
+  const module = new URL('../../../../src/cli/worker-app.ts', import.meta.url).href
+  const app = nodeAppOf({ module, data: { app: 'app.ts' } })
+  expect(app).toMatchObject({ from: 'package', path: 'cli/worker-app.ts' })
+  expect(appSourceOf(app)).toEqual({ module, data: { app: 'app.ts', within: process.cwd() } })
 })
+
+it.each<NodeApp>([
+  { from: 'directory', path: '../outside/evil.mjs' },
+  { from: 'directory', path: 'apps/../../evil.mjs' },
+  { from: 'directory', path: '/tmp/evil.mjs' },
+  { from: 'package', path: 'serve.ts' },
+  { from: 'package', path: '../../evil.mjs' },
+  { from: 'package', path: 'cli/worker-app.js/../../../evil.mjs' },
+])('a main node cannot have %o run', (app) => {
+  expect(() => appSourceOf(app)).toThrow(/^app: expected .* got/)
+})
+
+it.each([{ app: '../outside/evil.mjs' }, { app: '/tmp/evil.mjs' }, { app: 'app.mjs', config: '../evil.config.mjs' }])(
+  'nor does the module of the command load %o for it',
+  async (data) => {
+    await expect(load({ exportName: undefined, ...data, within: process.cwd() })).rejects.toThrow(/evil.* is not below/)
+  },
+)
