@@ -78,12 +78,17 @@ export class Intake {
   readonly #application: Application
   readonly #warning: ThrottledWarning
   readonly #lightRequests = lightRequestsAreKnown()
+  /** A stranger may find the message that a listener fails on. */
+  readonly #listenerFailure: ThrottledWarning
+  readonly #reportListener = (error: unknown): void =>
+    this.#listenerFailure.say(() => `mongrel2-fetch: a listener of a WebSocket failed: ${describeError(error)}`)
   #stopping = false
 
   constructor(settings: IntakeSettings, application: Application) {
     this.#settings = settings
     this.#application = application
     this.#warning = new ThrottledWarning(settings.logger)
+    this.#listenerFailure = new ThrottledWarning(settings.logger, 'error')
   }
 
   /** From now on every request is refused. */
@@ -153,7 +158,8 @@ export class Intake {
     }
     const request = this.#requestOf(message, exchange, target, null, false)
     if (request === undefined) return
-    const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings.maxBufferedBytes)
+    const { maxBufferedBytes } = this.#settings
+    const handshake = new Handshake(handshakeRequest, target.url, connection, maxBufferedBytes, this.#reportListener)
     exchange.offer(handshake)
     connection.frames = handshake
     const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)

@@ -31,6 +31,7 @@ export class Handshake implements IncomingFrames {
   readonly #url: string
   readonly #connection: Connection
   readonly #maxBufferedBytes: number
+  readonly #report: (error: unknown) => void
   readonly #early: Message[] = []
   #earlyBytes = 0
   #session: Session | undefined
@@ -44,12 +45,20 @@ export class Handshake implements IncomingFrames {
   /**
    * @param url The URL that was asked for, with the scheme of HTTP.
    * @param maxBufferedBytes Where the user says nothing else, how many bytes may wait for the client.
+   * @param report Told what a listener of the socket throws.
    */
-  constructor(request: HandshakeRequest, url: string, connection: Connection, maxBufferedBytes: number) {
+  constructor(
+    request: HandshakeRequest,
+    url: string,
+    connection: Connection,
+    maxBufferedBytes: number,
+    report: (error: unknown) => void,
+  ) {
     this.#request = request
     this.#url = url.replace(/^http/, 'ws')
     this.#connection = connection
     this.#maxBufferedBytes = maxBufferedBytes
+    this.#report = report
   }
 
   /**
@@ -64,19 +73,25 @@ export class Handshake implements IncomingFrames {
     const settings = checkUpgradeOptions(options, this.#request.protocols, this.#maxBufferedBytes)
     const terms = settings.deflate && acceptDeflate(this.#request.extensions, settings.deflate.contextTakeover)
     const extensions = terms === undefined ? '' : renderDeflate(terms)
-    const socket = new ServerWebSocket(this.#url, settings.protocol ?? '', extensions, (events) => {
-      const deflate = terms && new PerMessageDeflate(terms, settings.maxPayload)
-      const { maxPayload, idleTimeout, maxBufferedBytes } = settings
-      const threshold = settings.deflate?.threshold ?? 0
-      const session = new Session(
-        this.#connection,
-        { maxPayload, idleTimeout, maxBufferedBytes, threshold },
-        deflate,
-        events,
-      )
-      this.#session = session
-      return session
-    })
+    const socket = new ServerWebSocket(
+      this.#url,
+      settings.protocol ?? '',
+      extensions,
+      (events) => {
+        const deflate = terms && new PerMessageDeflate(terms, settings.maxPayload)
+        const { maxPayload, idleTimeout, maxBufferedBytes } = settings
+        const threshold = settings.deflate?.threshold ?? 0
+        const session = new Session(
+          this.#connection,
+          { maxPayload, idleTimeout, maxBufferedBytes, threshold },
+          deflate,
+          events,
+        )
+        this.#session = session
+        return session
+      },
+      this.#report,
+    )
     const response = this.#responseOf(settings, socket)
     this.#socket = socket
     this.#response = response

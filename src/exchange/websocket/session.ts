@@ -196,7 +196,7 @@ export class Session implements IncomingFrames, Subscriber {
     const cost = body.length + MESSAGE_COST
     this.#incomingBytes += cost
     if (this.#incomingBytes > MOST_INCOMING + this.#settings.maxPayload) {
-      return this.#fail(new WebSocketFault(CLOSE_CODE.policyViolation, 'messages come too fast'))
+      return this.fail(new WebSocketFault(CLOSE_CODE.policyViolation, 'messages come too fast'))
     }
     this.#incoming.add(async () => {
       if (flags?.rsv1 === true) await this.#handleCompressed(flags, body)
@@ -244,7 +244,7 @@ export class Session implements IncomingFrames, Subscriber {
     try {
       this.#take(this.#checked(flags, payload), payload)
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
   }
 
@@ -257,7 +257,7 @@ export class Session implements IncomingFrames, Subscriber {
       const inflated = await this.#deflate.inflate(payload)
       if (this.#isOpen()) this.#take(opcode, inflated)
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
   }
 
@@ -336,7 +336,7 @@ export class Session implements IncomingFrames, Subscriber {
       if (!compress || this.#deflate === undefined) return renderFrame(opcode, payload)
       return renderFrame(opcode, await this.#deflate.deflate(payload), true)
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
       return undefined
     }
   }
@@ -410,7 +410,7 @@ export class Session implements IncomingFrames, Subscriber {
   }
 
   /** Fails the connection (RFC 6455, section 7.1.7): the client is told why, nothing is waited for. */
-  #fail(error: unknown): void {
+  fail(error: unknown): void {
     if (!this.#isOpen()) return
     const cause = asError(error)
     if (cause instanceof WebSocketFault) this.#say({ code: cause.code, reason: cause.message })

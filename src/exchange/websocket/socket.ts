@@ -30,8 +30,8 @@ type AnyListener = Parameters<EventTarget['addEventListener']>[1]
 export let sessionOf: (socket: ServerWebSocket) => Session
 
 /**
- * The server's end of a WebSocket, by the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws is
- * an uncaught exception, as it is there.
+ * The server's end of a WebSocket, by the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws, or returns
+ * a promise that rejects, fails the socket with 1011, and its error is logged: one client's message does not end the process.
  */
 export class ServerWebSocket extends EventTarget {
   static {
@@ -69,10 +69,25 @@ export class ServerWebSocket extends EventTarget {
     this.addEventListener('close', listener),
   )
   #binaryType: 'blob' | 'arraybuffer' = 'blob'
+  /** What is called in the place of each listener, so that it can be removed again. */
+  readonly #safeListeners = new WeakMap<object, (event: Event) => void>()
+  readonly #report: (error: unknown) => void
+  /** What a listener of the event that is being dispatched has thrown: the others are called before the socket fails. */
+  #thrown: { readonly error: unknown } | undefined
 
-  /** @param begin Makes the session that tells what happens. */
-  constructor(url: string, protocol: string, extensions: string, begin: (events: SessionEvents) => Session) {
+  /**
+   * @param begin Makes the session that tells what happens.
+   * @param report Told what a listener throws.
+   */
+  constructor(
+    url: string,
+    protocol: string,
+    extensions: string,
+    begin: (events: SessionEvents) => Session,
+    report: (error: unknown) => void,
+  ) {
     super()
+    this.#report = report
     trackPromises()
     this.url = url
     this.protocol = protocol
@@ -193,7 +208,7 @@ export class ServerWebSocket extends EventTarget {
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
     if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext()
-    super.addEventListener(type, listener, options)
+    super.addEventListener(type, this.#safe(listener), options)
   }
 
   override removeEventListener<Name extends EventName>(
@@ -203,11 +218,43 @@ export class ServerWebSocket extends EventTarget {
   ): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
-    super.removeEventListener(type, listener, options)
+    super.removeEventListener(type, this.#safe(listener), options)
+  }
+
+  override dispatchEvent(event: Event): boolean {
+    const result = super.dispatchEvent(event)
+    const thrown = this.#thrown
+    this.#thrown = undefined
+    if (thrown !== undefined) this.#session.fail(thrown.error)
+    return result
   }
 
   #dispatch(event: Event): void {
     this.#context.run(() => this.dispatchEvent(event))
+  }
+
+  /** What is called in the place of a listener; what is none is for the platform to judge. */
+  #safe(listener: AnyListener): AnyListener {
+    if (typeof listener !== 'function' && (typeof listener !== 'object' || listener === null)) return listener
+    const known = this.#safeListeners.get(listener)
+    if (known !== undefined) return known
+    const safe = (event: Event) => {
+      try {
+        const result: unknown =
+          typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event)
+        if (result instanceof Promise) {
+          result.catch((error: unknown) => {
+            this.#report(error)
+            this.#session.fail(error)
+          })
+        }
+      } catch (error) {
+        this.#report(error)
+        this.#thrown ??= { error }
+      }
+    }
+    this.#safeListeners.set(listener, safe)
+    return safe
   }
 
   #dataOf(data: string | Buffer): string | ArrayBuffer | Blob {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { upgradeWebSocket } from '../../../../src/index.ts'
+import { type ServerWebSocket, upgradeWebSocket } from '../../../../src/index.ts'
 import { Gate } from '../../../support/gate.ts'
 import { parseServerFrames } from '../../../support/websocket-frames.ts'
 import { renderCredits, renderDisconnect, renderFrameMessage, renderHandshake } from '../../support/message.ts'
@@ -636,5 +636,51 @@ describe('goAway', () => {
       ['close 1001 ""', 'end'],
       ['open', 'close 1006 ""'],
     ])
+  })
+})
+
+describe('a listener that fails', () => {
+  const fails = () => {
+    throw new Error('the listener fails')
+  }
+
+  it.each<[what: string, add: (socket: ServerWebSocket) => void]>([
+    ['throws', (socket) => socket.addEventListener('message', fails)],
+    ['is an attribute that throws', (socket) => Object.assign(socket, { onmessage: fails })],
+    ['is an object that throws', (socket) => socket.addEventListener('message', { handleEvent: fails })],
+    ['rejects', (socket) => socket.addEventListener('message', async () => fails())],
+  ])('as it %s fails its socket with 1011 and is logged; others are called', async (_what, add) => {
+    const { socket, stage, frames } = openSocket()
+    const events: string[] = []
+    add(socket)
+    for (const type of ['message', 'error', 'close'] as const) socket.addEventListener(type, () => events.push(type))
+    stage.receive(renderFrameMessage(1, '0x81', '{'))
+    await turns()
+    expect(frames()).toEqual(['close 1011 ""', 'end'])
+    expect(events).toEqual(['message', 'error', 'close'])
+    expect(stage.log.errors).toEqual([
+      expect.stringMatching(/^mongrel2-fetch: a listener of a WebSocket failed: Error: the listener fails\n/),
+    ])
+  })
+
+  it('of the close is logged', async () => {
+    const { socket, stage } = openSocket()
+    socket.addEventListener('close', fails)
+    stage.receive(renderDisconnect(1))
+    await turns()
+    expect(stage.log.errors).toHaveLength(1)
+  })
+
+  it('that was removed or is called once is not called again', async () => {
+    const { socket, stage } = openSocket()
+    const removed = vi.fn()
+    const once = vi.fn()
+    socket.addEventListener('message', removed)
+    socket.addEventListener('message', removed)
+    socket.addEventListener('message', once, { once: true })
+    stage.receive(renderFrameMessage(1, '0x81', 'one'))
+    socket.removeEventListener('message', removed)
+    stage.receive(renderFrameMessage(1, '0x81', 'two'))
+    expect([removed.mock.calls.length, once.mock.calls.length]).toEqual([1, 1])
   })
 })
