@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Publisher } from '../link/link.ts'
 import { renderHead } from '../wire/http.ts'
-import { CLOSE, type Reply, renderCloseAmidBody, renderReply } from '../wire/reply.ts'
+import { CLOSE, type Reply, renderCloseDuringBody, renderReply } from '../wire/reply.ts'
 import type { EndStatus } from './dealing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 
@@ -30,7 +30,7 @@ export class Endings {
   add({ sender, id, streaming, state }: EndingConnection, status: EndStatus): void {
     if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
     if (streaming) {
-      this.#ends.push(...renderCloseAmidBody(sender, id))
+      this.#ends.push(...renderCloseDuringBody(sender, id))
       return
     }
     const close = renderReply(sender, [id], [CLOSE])

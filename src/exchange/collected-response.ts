@@ -12,7 +12,7 @@ import { cancelBody, checkResponse, type OpenBody, type ResponseSink, sendPlain,
  */
 export async function collectResponse(value: unknown, facts: RequestFacts, most: number): Promise<Uint8Array[]> {
   const response = checkResponse(value)
-  const collector = new Collector(most)
+  const collector = new Collector(most, facts)
   const plain = plainResponseOf(response)
   const sent =
     (plain && sendPlain(plain, facts, collector)) ??
@@ -31,10 +31,12 @@ class Collector implements ResponseSink {
   fault: Mongrel2Error | undefined
   body: OpenBody | undefined
   readonly #most: number
+  readonly #facts: RequestFacts
   #size = 0
 
-  constructor(most: number) {
+  constructor(most: number, facts: RequestFacts) {
     this.#most = most
+    this.#facts = facts
   }
 
   get aborted(): boolean {
@@ -55,6 +57,11 @@ class Collector implements ResponseSink {
   }
 
   writable(): undefined {}
+
+  /** What becomes of the connection is for its owner to say. */
+  persists(): boolean {
+    return this.#facts.persistent
+  }
 
   /** All of it goes out at once, in the end. */
   undelivered(): number {

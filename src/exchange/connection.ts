@@ -1,7 +1,7 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE, renderCloseAmidBody, renderControl, renderReply } from '../wire/reply.ts'
+import { CLOSE, renderCloseDuringBody, renderControl, renderReply, renderReset } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
 import { ASK_FROM, type Pacing } from './pacing.ts'
 import type { ReplyBatch } from './reply-batch.ts'
@@ -57,6 +57,15 @@ export interface OpenExchange {
   goAway(): void
 }
 
+/** How far what was written to a connection has come. */
+export type WriteProgress =
+  /** Some of it waits to be published. */
+  | 'waiting'
+  /** Mongrel2 has all of it. */
+  | 'published'
+  /** Mongrel2 has handed all of it to the client's socket, as far as can be known. */
+  | 'delivered'
+
 /** A body that comes in messages of its own, as its connection sees it. */
 interface IncomingBody {
   /** The connection's next message came. */
@@ -75,10 +84,22 @@ export interface StoredBody extends IncomingBody {
 /** One that Mongrel2 sends as it comes, by our credits. */
 export interface StreamedBody extends IncomingBody {
   readonly streamed: true
-  /** The rest is not wanted: what there is of it within bounds is thrown away. */
-  drain(): void
-  /** Takes more of what is not wanted: while Mongrel2 waits for credits it does not see the client leave. */
-  drainFurther(): void
+  /** Whether nothing more of it comes. */
+  readonly over: boolean
+  /** Whether somebody reads it: its stream is locked. */
+  readonly read: boolean
+  /** Whether so little is missing that it is read to its end for the sake of the next request, whoever wants it. */
+  readonly drainable: boolean
+  /** Whether Mongrel2 is in the state in which `renderReset` is safe. */
+  readonly resettable: boolean
+  /** The head of an answer goes out and nobody reads it: if nobody begins to, soon, it is thrown away. */
+  expectReader(): void
+  /**
+   * Nobody has a right to it any more: what still comes is thrown away, until the client has sent all of it, leaves, or has had its time.
+   *
+   * @param reason What its stream fails with.
+   */
+  drain(reason?: Error): void
 }
 
 /** What takes the frames of a WebSocket, or the messages of a message socket, as its connection sees it. */
@@ -139,11 +160,11 @@ export class Connection {
   #closesAfterUpload = false
   readonly #maxPipelined: number
   #credits = 0
+  /** Whether credits may have come to Mongrel2 when the body for which they were granted was complete, and count for the next. */
+  #hasLateCredit = false
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
   #retryAt = Number.POSITIVE_INFINITY
-  /** When the client is taken to have read its last answer. */
-  #readAt: number | undefined
 
   /** @param maxPipelined Requests that are worked on at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
@@ -275,16 +296,21 @@ export class Connection {
       this.advance()
       this.#releaseHeld()
       this.#touch()
-    } else if (this.upload?.streamed === true) {
-      // Mongrel2 would reset the connection, and with it the answer, while the client still sends.
-      this.#closesAfterUpload = true
-      this.upload.drain()
-    } else this.close()
+    } else if (this.#exchanges.length === 0 && this.upload?.streamed === true) this.closeAfterUpload()
+    else this.close()
+  }
+
+  /** The connection is to be closed when its streamed upload is complete, or its client has had its time: not before. */
+  closeAfterUpload(): void {
+    this.deaf = true
+    this.#closesAfterUpload = true
   }
 
   /** Its streamed upload is complete. */
   endUpload(): void {
     this.upload = undefined
+    this.#credits = 0
+    this.#hasLateCredit = true
     this.#touch()
     if (this.#closesAfterUpload) this.close()
     else this.#releaseHeld()
@@ -331,11 +357,6 @@ export class Connection {
     for (const exchange of this.#exchanges) exchange.forsake()
   }
 
-  /** Lets Mongrel2 find out whether the client is still there, where it is to be closed as soon as its answer is out. */
-  findOut(): void {
-    if (this.#closing && this.upload?.streamed === true) this.upload.drainFurther()
-  }
-
   /** Lets Mongrel2 send so many bytes more of a body. */
   grant(credits: number): void {
     this.#credits += credits
@@ -373,15 +394,27 @@ export class Connection {
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
-  /** Closes the connection when what was written has gone out; requests still open are not answered any more. */
+  /**
+   * Closes the connection when what was written has gone out, and its client has stopped sending: Mongrel2 would reset it, and what
+   * was written could be lost. Requests still open are not answered any more.
+   */
   close(): void {
     this.deaf = true
     if (this.gone || this.#closing) return
-    this.#closing = true
     const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
-    this.upload?.lost(reason)
     this.frames?.lost()
     this.#abortAll(reason)
+    if (this.upload?.streamed !== true) return this.closeNow()
+    this.closeAfterUpload()
+    this.upload.drain(reason)
+  }
+
+  /** Closes the connection when what was written has gone out, whatever its client still sends. */
+  closeNow(): void {
+    this.deaf = true
+    if (this.gone || this.#closing) return
+    this.#closing = true
+    this.upload?.lost(new DOMException('the connection was closed before the body was complete', 'AbortError'))
     this.#touch()
   }
 
@@ -390,6 +423,13 @@ export class Connection {
     this.#outbox = []
     this.#waiting = 0
     this.close()
+    this.closeNow()
+  }
+
+  /** How far what was written has come. */
+  get progress(): WriteProgress {
+    if (this.#waiting > 0) return 'waiting'
+    return this.pacing.settled(performance.now()) ? 'delivered' : 'published'
   }
 
   /** Mongrel2 has written so many bytes. */
@@ -466,16 +506,10 @@ export class Connection {
 
   /** Takes the reply that closes the connection. */
   #takeLast(replies: ReplyBatch, now: number): void {
-    const unread = this.upload?.streamed === true
-    if (unread) {
-      if (!this.pacing.settled(now)) return this.#waitUntil(this.pacing.retryAt(now), now)
-      this.#readAt ??= now + this.pacing.readTime
-      if (this.#readAt > now) return this.#waitUntil(this.#readAt, now)
-      // A close resets the connection while there is something that Mongrel2 has not read, and what the client has not read either is
-      // lost: so the answer has to have arrived.
-    }
-    if (unread) for (const reply of renderCloseAmidBody(this.sender, this.id)) replies.push(reply)
-    else replies.push(renderReply(this.sender, [this.id], [CLOSE]))
+    const { upload, sender, id } = this
+    if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
+    else if (upload.resettable && !this.#hasLateCredit && this.pacing.settled(now)) replies.push(renderReset(sender, id))
+    else for (const reply of renderCloseDuringBody(sender, id)) replies.push(reply)
     this.#end()
     this.#owner.closed(this)
   }

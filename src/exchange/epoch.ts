@@ -173,12 +173,13 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     await this.#heard.promise
   }
 
-  /** Refuses the uploads that Mongrel2 has begun to store: their end will not come here. */
+  /** Refuses the uploads that are under way: their end will not come here. */
   refuseUploads(): void {
     this.#hears = false
     for (const connection of this.#connections.values()) {
       connection.upload?.refuse(503, 'The server is stopping')
-      connection.upload = undefined
+      // A streamed one has a say in how its connection is closed.
+      if (connection.upload?.streamed === false) connection.upload = undefined
     }
   }
 
@@ -308,7 +309,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (connection.upload !== undefined) return connection.upload.receive(message)
     switch (kind) {
       case 'request':
-        return isUploadPart(message) ? this.#intake.refusePart(connection) : this.#intake.accept(message, connection)
+        if (isUploadPart(message)) return this.#intake.refusePart(message, connection)
+        return this.#intake.accept(message, connection)
       case 'handshake':
         if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
         return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
@@ -355,14 +357,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /**
    * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
    * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are.
-   * A client that left amid a body that nobody reads is found when Mongrel2 has read what it had sent.
    */
   #keepAlive(): void {
     const now = performance.now()
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
-      connection.findOut()
       if (connection.busy) open.push(connection)
       else if (!connection.pacing.settled(now)) unsettled.push(connection)
     }

@@ -1,7 +1,7 @@
 import { CallContext } from '../call-context.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { describeError, type Logger } from '../log.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, StreamedBody } from './connection.ts'
 import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
 import type { RequestFacts } from './facts.ts'
 import { type Background, HandlerContext } from './handler-context.ts'
@@ -33,6 +33,8 @@ export class Exchange implements ResponseSink, RequestOwner {
   context: CallContext
   /** The context that its handler gets. */
   readonly handlerContext: HandlerContext
+  /** The request's body, where it comes in parts. */
+  upload: StreamedBody | undefined
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger
@@ -55,12 +57,14 @@ export class Exchange implements ResponseSink, RequestOwner {
   #turn: Deferred<void> | undefined
   #deferral: PendingDeferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
+  /** What goes on behind the response: it may read the body. */
+  #tasks = 0
 
   constructor(connection: Connection, facts: RequestFacts, application: ExchangeApplication, logger: Logger) {
     this.#connection = connection
     this.#facts = facts
     this.context = application.context
-    this.handlerContext = new HandlerContext(application)
+    this.handlerContext = new HandlerContext(application, this)
     this.#logger = logger
     this.#finished = application.opened()
     connection.open(this)
@@ -112,6 +116,29 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#connection.advance()
   }
 
+  /** Something goes on that may outlive the response. */
+  outlivedBy(task: Promise<unknown>): void {
+    this.#tasks++
+    const done = () => {
+      this.#tasks--
+    }
+    task.then(done, done)
+  }
+
+  /**
+   * A body that is read while the response goes out, as by an echo, is no reason to announce the end: a client that is told may stop
+   * sending. Should its reader stop, the connection ends without having been announced, which clients have to expect anyway.
+   */
+  persists(complete: boolean): boolean {
+    const { upload } = this
+    if (upload === undefined || upload.over) return this.#facts.persistent
+    const mayBeRead = !complete || this.#tasks > 0
+    if (mayBeRead && upload.read) return this.#facts.persistent
+    if (!upload.drainable) this.makeLast()
+    if (mayBeRead) upload.expectReader()
+    return this.#facts.persistent
+  }
+
   /** Makes it the last of its connection, which is closed after the response, and not listened to from now on. */
   makeLast(): void {
     this.#facts = { ...this.#facts, persistent: false }
@@ -158,6 +185,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     if (this.#handshake?.accepts(this.#response)) return this.#switch(this.#handshake, this.#response)
     this.#handshake?.reject(`answered with ${this.#response.status}`)
     const plain = plainResponseOf(this.#response)
+    if (this.upload !== undefined && plain !== undefined) this.persists(true)
     const sent = plain === undefined ? undefined : sendPlain(plain, this.#facts, this)
     if (sent === undefined) void this.#send(this.#response)
     else this.#finish(sent)
@@ -254,6 +282,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     }
     this.#end()
     this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
+    if (this.#tasks === 0) this.upload?.drain()
     if (slow) cutWhenStuck(this.#connection)
   }
 

@@ -5,22 +5,30 @@ export interface Background {
   inBackground(promise: Promise<unknown>): void
 }
 
+/** Knows that something goes on which may outlive its response. */
+export interface Outlived {
+  outlivedBy(task: Promise<unknown>): void
+}
+
 const NO_PROPS: Record<string, never> = Object.freeze({})
 
 /** The context of one request: keeps what its handler gives to `waitUntil`. */
 export class HandlerContext implements Mongrel2Context {
   readonly props: Record<string, never> = NO_PROPS
   readonly #background: Background
+  readonly #exchange: Outlived
   #work: Promise<unknown>[] | undefined
 
-  constructor(background: Background) {
+  constructor(background: Background, exchange: Outlived) {
     this.#background = background
+    this.#exchange = exchange
   }
 
   waitUntil(promise: Promise<unknown>): void {
     const task = Promise.resolve(promise)
     this.#work ??= []
     this.#work.push(task)
+    this.#exchange.outlivedBy(task)
     this.#background.inBackground(task)
   }
 

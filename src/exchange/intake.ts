@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { describeError, type Logger, ThrottledWarning } from '../log.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
-import type { Connection, StreamedBody } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { Exchange } from './exchange.ts'
 import { factsOf } from './facts.ts'
 import { agrees, type Framing, framingOf, isStored } from './framing.ts'
@@ -61,16 +61,6 @@ interface Refusal {
 
 /** A token (RFC 9110, section 5.6.2). */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
-/** A streamed body that is not looked at: no credit is given for it, and its connection will be closed. */
-const UNREAD_BODY: StreamedBody = {
-  streamed: true,
-  receive: () => {},
-  refuse: () => {},
-  lost: () => {},
-  drain: () => {},
-  drainFurther: () => {},
-}
 
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
 export class Intake {
@@ -199,10 +189,12 @@ export class Intake {
   }
 
   /** A part of a body whose beginning did not come here: there is no telling what it belongs to. */
-  refusePart(connection: Connection): void {
+  refusePart(message: Message, connection: Connection): void {
     this.#application.counters.rejected++
-    connection.upload = UNREAD_BODY
+    const upload = this.#streamUpload(undefined, connection, () => {})
+    connection.upload = upload
     connection.close()
+    upload.receive(message)
   }
 
   /** A message will not be dealt with: if it is the end of an upload, nobody else deletes the file. */
@@ -291,30 +283,38 @@ export class Intake {
 
   #stream(message: Message, exchange: Exchange, target: Target | Refusal, connection: Connection): void {
     const length = 'status' in target ? undefined : target.framing.length
-    const upload = this.#streamUpload(length, exchange, connection)
-    const drain = async () => upload.drain()
+    const upload = this.#streamUpload(length, connection, (status, reason) => {
+      exchange.abortSignal(new DOMException(reason, 'AbortError'))
+      this.refuse(exchange, status, reason)
+      if (exchange.done) connection.close()
+    })
     connection.upload = upload
+    exchange.upload = upload
     upload.receive(message)
     if ('status' in target) this.refuse(exchange, target.status, target.reason)
     else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
     else if (exchange.unanswered) {
       const request = this.#requestOf(message, exchange, target, upload.stream(), false)
       const env = new HandlerEnv(new LazyMessageInfo(message, target.origin, undefined, exchange))
-      if (request !== undefined) return this.#application.run(exchange, request, env, drain)
+      const drain = () => exchange.ended.then(() => upload.drain())
+      if (request !== undefined) this.#application.run(exchange, request, env, drain)
     }
-    this.#application.inBackground(exchange.ended.then(drain))
   }
 
-  #streamUpload(length: number | undefined, exchange: Exchange, connection: Connection): StreamUpload {
+  #streamUpload(
+    length: number | undefined,
+    connection: Connection,
+    failed: (status: number, reason: string) => void,
+  ): StreamUpload {
     return new StreamUpload(this.#settings.uploadWindow, length, this.#settings.maxBodySize, {
       credit: (bytes) => connection.grant(bytes),
       completed: () => connection.endUpload(),
-      failed: (status, reason) => {
-        exchange.abortSignal(new DOMException(reason, 'AbortError'))
-        this.refuse(exchange, status, reason)
-        if (exchange.done) connection.close()
+      failed,
+      get answer() {
+        return connection.progress
       },
-      abandoned: () => connection.close(),
+      lingers: () => connection.closeAfterUpload(),
+      expired: () => connection.closeNow(),
     })
   }
 

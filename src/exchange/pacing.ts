@@ -13,8 +13,6 @@ export interface Pacing {
   readonly strict: boolean
   /** Bytes that may wait to be published until the body that makes them is not read further. */
   readonly waitingLimit: number
-  /** Milliseconds for which what is settled may still be on its way: Mongrel2 counts what it has given to its socket. */
-  readonly readTime: number
   /**
    * The bytes that the next message may have; 0 asks to wait, for credits or until `retryAt`.
    *
@@ -57,15 +55,11 @@ export interface Pacing {
   mayBeOverrun(now: number): boolean
 }
 
-/** How long a client is given to read what the sockets of both ends hold of an answer, in milliseconds. */
-const READ_TIME = 5000
-
 /** Pacing by credits, where Mongrel2 runs with `download.flow_control`: it tells each byte it has written. */
 export class CreditPacing implements Pacing {
   readonly mode = 'credits'
   readonly strict = true
   readonly waitingLimit = FLOW_CONTROL_WINDOW
-  readonly readTime = READ_TIME
   #outstanding: number
 
   /** @param outstanding Bytes that were published before and are not written yet. */
@@ -168,8 +162,6 @@ export class EstimatePacing implements Pacing {
   readonly strict = false
   readonly balance = 0
   readonly waitingLimit: number
-  /** The slowest client has read what is settled. */
-  readonly readTime: number = 0
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []
   /** The last that were taken as read since the client asked for more. */
@@ -316,7 +308,6 @@ const ANSWER_PATIENCE = 10_000
  */
 export class ControlPacing extends EstimatePacing {
   override readonly mode: PacingMode = 'controlPort'
-  override readonly readTime: number = READ_TIME
   /** Bytes written to the connection that are none of ours: other Handlers', or from before this was made. */
   #foreign: number | undefined
   /** Whether everything written to it is ours. */

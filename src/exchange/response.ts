@@ -24,6 +24,12 @@ export interface ResponseSink extends EventSink {
   readonly aborted: boolean
   /** Where the body's stream is read and cancelled, which calls the user's code. */
   readonly context: CallContext
+  /**
+   * Whether the connection can take another response behind this one: asked when its head goes out.
+   *
+   * @param complete Whether the whole response goes out with it, so that its body cannot be made of what is still to be read.
+   */
+  persists(complete: boolean): boolean
 }
 
 /**
@@ -193,28 +199,28 @@ export async function sendResponse(
   const blobSize = blobSizeOf(response)
   const { fields, length: givenLength = blobSize, close } = readHeaders(response)
   const { status, statusText } = response
-  const persistent = facts.persistent && !close
-  const writeHead = (framing: readonly HeaderField[], reusable: boolean): Sent => {
+  const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
     const reason = statusText || (STATUS_CODES[status] ?? '')
+    const reusable = sink.persists(complete) && !close && delimited
     sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(facts, reusable)]))
     return { reusable }
   }
 
   if (status === 204 || status === 304) {
     discardBody(response)
-    return writeHead(status === 304 ? lengthField(givenLength) : [], persistent)
+    return writeHead(status === 304 ? lengthField(givenLength) : [], true)
   }
   if (response.body === null) {
-    if (facts.method === 'HEAD') return writeHead(lengthField(givenLength), persistent)
-    writeHead(lengthField(givenLength ?? 0), persistent && !givenLength)
-    return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : { reusable: persistent }
+    if (facts.method === 'HEAD') return writeHead(lengthField(givenLength), true)
+    const sent = writeHead(lengthField(givenLength ?? 0), true, !givenLength)
+    return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : sent
   }
 
   const events = facts.http10 || facts.method === 'HEAD' ? undefined : eventStreamOf(response.body)
   if (events !== undefined && givenLength === undefined) {
     reading(events)
-    writeHead([['transfer-encoding', 'chunked']], persistent)
-    return await sendEvents(events, sink, persistent)
+    const { reusable } = writeHead([['transfer-encoding', 'chunked']], false)
+    return await sendEvents(events, sink, reusable)
   }
   const reader = response.body.getReader() as BodyReader
   reading(reader)
@@ -222,18 +228,18 @@ export async function sendResponse(
   const length = givenLength ?? (await body.peekLength())
   if (facts.method === 'HEAD') {
     body.cancel()
-    return writeHead(lengthField(length), persistent)
+    return writeHead(lengthField(length), true)
   }
   if (length !== undefined) {
-    writeHead(lengthField(length), persistent)
-    return await finished(sendCounted(body, length, sink), persistent)
+    const { reusable } = writeHead(lengthField(length), givenLength === undefined || blobSize !== undefined)
+    return await finished(sendCounted(body, length, sink), reusable)
   }
   if (facts.http10) {
-    writeHead([], false)
+    writeHead([], false, false)
     return await finished(sendUnframed(body, sink), false)
   }
-  writeHead([['transfer-encoding', 'chunked']], persistent)
-  return await finished(sendChunked(body, sink), persistent)
+  const { reusable } = writeHead([['transfer-encoding', 'chunked']], false)
+  return await finished(sendChunked(body, sink), reusable)
 }
 
 /** A Blob's size is known without reading it. */

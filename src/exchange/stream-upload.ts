@@ -1,6 +1,6 @@
 import { Mongrel2Error } from '../errors.ts'
 import type { Message } from '../wire/message.ts'
-import type { StreamedBody } from './connection.ts'
+import type { StreamedBody, WriteProgress } from './connection.ts'
 
 /** What a streamed upload needs of its surroundings. */
 export interface StreamUploadOwner {
@@ -10,14 +10,30 @@ export interface StreamUploadOwner {
   completed(): void
   /** The body cannot be completed: its parts do not fit together, or it is too large. */
   failed(status: number, reason: string): void
-  /** Nobody wants what is left of the body, and it is more than is thrown away for the sake of the connection. */
-  abandoned(): void
+  /** How far the answer has come. */
+  readonly answer: WriteProgress
+  /** More is missing than is thrown away for the sake of the next request: the connection ends behind the body. */
+  lingers(): void
+  /** The client has had its time to stop sending: the connection ends now. */
+  expired(): void
 }
 
-/** Bytes that are read and thrown away of a body that nobody wants, so that the connection can be used again. */
+/** A body of known length of which no more than so many bytes are missing is read to its end, so that the connection can be used again. */
 const DRAIN_LIMIT = 1024 * 1024
-/** How long that may take, in milliseconds. */
-const DRAIN_TIME = 500
+/** How long after the head of a streamed answer its handler may begin to read, in milliseconds: then the body is thrown away. */
+const LATE_READER = 500
+/**
+ * Behind the answer, what the client still sends is read and thrown away as long as something comes: the client may not look for the
+ * answer before it has written everything, and a close would take it away. nginx's `lingering_timeout` and `lingering_time`, in
+ * milliseconds: between two parts, and in all from when the answer was delivered.
+ */
+const LINGER_QUIET = 5000
+const LINGER_TIME = 30_000
+const LINGER_CHECK = 1000
+/** Bytes that Mongrel2 may send of what is thrown away until more are granted; `uploadWindow` may be too small to be quick. */
+const DISCARD_WINDOW = 256 * 1024
+/** More than Mongrel2 holds of a body that it has not sent: `limits.content_length`, 20 KiB by default. */
+const BUFFER_LIMIT = 1024 * 1024
 
 /**
  * A body that Mongrel2 sends as it comes (`upload.stream`), in parts that follow the request's message. Mongrel2 sends as many
@@ -32,17 +48,23 @@ export class StreamUpload implements StreamedBody {
   readonly #maxSize: number
   readonly #owner: StreamUploadOwner
   readonly #parts: Buffer[] = []
+  /** `over` when nothing more comes: it is complete, or the connection ends. */
+  #phase: 'open' | 'discarded' | 'over' = 'open'
+  #stream: ReadableStream<Uint8Array> | undefined
   #waiting = 0
   /** Where the next part begins. */
   #offset = 0
   /** Bytes that Mongrel2 may send; negative when a chunk overdrew. */
   #credit = 0
-  #complete = false
-  #discarding = false
-  #drained = 0
   #error: Error | undefined
   #wanted: (() => void) | undefined
-  #deadline: NodeJS.Timeout | undefined
+  #lateReader: NodeJS.Timeout | undefined
+  #lingering: NodeJS.Timeout | undefined
+  /** When the last part came, and when the answer was delivered. */
+  #heardAt = 0
+  #deliveredAt = 0
+  /** Whether no more credit is given, so that the connection can be reset. */
+  #dry = false
 
   /**
    * @param window Bytes that may be on their way to the reader, in Mongrel2's credit and here.
@@ -56,13 +78,29 @@ export class StreamUpload implements StreamedBody {
     this.#owner = owner
   }
 
+  get over(): boolean {
+    return this.#phase === 'over'
+  }
+
+  get read(): boolean {
+    return this.#phase === 'open' && this.#error === undefined && this.#stream?.locked === true
+  }
+
+  get drainable(): boolean {
+    return this.#missing !== undefined && this.#missing <= DRAIN_LIMIT
+  }
+
+  get resettable(): boolean {
+    return this.#credit <= 0 && this.#missing !== undefined && this.#missing > BUFFER_LIMIT
+  }
+
   /** The body as it is read. No byte stream: that would take the memory of a part away from what else came with it. */
   stream(): ReadableStream<Uint8Array> {
-    return new ReadableStream<Uint8Array>(
+    this.#stream = new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
           this.#replenish()
-          while (this.#parts.length === 0 && !this.#complete && this.#error === undefined) await this.#news()
+          while (this.#parts.length === 0 && !this.over && this.#error === undefined) await this.#news()
           const part = this.#parts.shift()
           if (part !== undefined) {
             this.#waiting -= part.length
@@ -74,89 +112,110 @@ export class StreamUpload implements StreamedBody {
       },
       { highWaterMark: 0 },
     )
+    return this.#stream
   }
 
   receive(message: Message): void {
     const { headers, body } = message
-    // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
-    if (headers.own('UPLOAD_STREAM') !== String(this.#offset | 0)) {
-      return this.#fail(
-        400,
-        `expected the part of an upload at ${this.#offset | 0}, got ${headers.own('UPLOAD_STREAM')}`,
-      )
-    }
     if (headers.own('METHOD') === undefined) this.#credit -= body.length
+    const at = this.#offset | 0 // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
     this.#offset += body.length
-    if (this.#discarding) this.#drained += body.length
-    else if (this.#offset > this.#maxSize) return this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
-    else if (body.length > 0) {
+    const last = headers.own('UPLOAD_STREAM_DONE') !== undefined
+    if (this.#phase === 'discarded') this.#heardAt = performance.now()
+    else if (headers.own('UPLOAD_STREAM') !== String(at)) {
+      this.#fail(400, `expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`)
+    } else if (this.#offset > this.#maxSize) this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
+    else if (last && this.#length !== undefined && this.#length !== this.#offset) {
+      this.#fail(400, `expected ${this.#length} bytes of body, got ${this.#offset}`)
+    } else if (body.length > 0) {
       this.#parts.push(body)
       this.#waiting += body.length
     }
-    if (headers.own('UPLOAD_STREAM_DONE') !== undefined) this.#finish()
-    else if (this.#discarding) this.#drainMore()
+    if (last) {
+      this.#end()
+      this.#owner.completed()
+    } else if (this.#dry && this.resettable) this.#owner.expired()
+    else if (this.#phase === 'discarded') this.#replenish()
     this.#wanted?.()
   }
 
-  /**
-   * Nobody has a right to it any more, since its response is complete: what is left is thrown away, up to 1 MiB and for half a
-   * second, so that the connection can be used again.
-   */
-  drain(): void {
-    if (this.#complete || this.#deadline !== undefined) return
-    this.lost(new Mongrel2Error('upload_unavailable', 'expected the body to be read before the response was complete'))
-    this.#deadline = setTimeout(() => this.#owner.abandoned(), DRAIN_TIME)
-    this.#discard()
+  expectReader(): void {
+    this.#lateReader ??= setTimeout(() => {
+      if (!this.read) this.#forfeit(unread('soon after the head of the response'))
+    }, LATE_READER).unref()
   }
 
-  drainFurther(): void {
-    this.#discard()
-    this.#replenish()
+  drain(reason: Error = unread('before the response was complete')): void {
+    if (this.over || this.#lingering !== undefined) return
+    if (!this.drainable) this.#owner.lingers()
+    this.#heardAt = performance.now()
+    this.#deliveredAt = this.#heardAt
+    this.#lingering = setInterval(() => this.#linger(), LINGER_CHECK).unref()
+    this.#forfeit(reason)
   }
 
   lost(reason: Error): void {
-    if (this.#complete) return
-    clearTimeout(this.#deadline)
-    this.#error ??= reason
-    this.#wanted?.()
+    if (this.over) return
+    this.#end()
+    this.#break(reason)
   }
 
   refuse(status: number, reason: string): void {
     this.#fail(status, reason)
   }
 
+  get #missing(): number | undefined {
+    return this.#length === undefined ? undefined : this.#length - this.#offset
+  }
+
   #fail(status: number, reason: string): void {
-    this.lost(new Mongrel2Error('upload_unavailable', reason))
+    this.#forfeit(new Mongrel2Error('upload_unavailable', reason))
     this.#owner.failed(status, reason)
   }
 
-  #finish(): void {
-    if (this.#length !== undefined && this.#length !== this.#offset) {
-      return this.#fail(400, `expected ${this.#length} bytes of body, got ${this.#offset}`)
-    }
-    this.#complete = true
-    clearTimeout(this.#deadline)
-    this.#owner.completed()
+  #end(): void {
+    this.#phase = 'over'
+    clearTimeout(this.#lateReader)
+    clearInterval(this.#lingering)
+  }
+
+  /** Errors the stream. */
+  #break(reason: Error): void {
+    this.#error ??= reason
+    this.#wanted?.()
+  }
+
+  /** Nobody can read it any more. */
+  #forfeit(reason: Error): void {
+    this.#break(reason)
+    this.#discard()
   }
 
   #discard(): void {
-    if (this.#discarding) return
-    this.#discarding = true
+    if (this.#phase !== 'open') return
+    this.#phase = 'discarded'
     this.#parts.length = 0
     this.#waiting = 0
-    if (!this.#complete) this.#drainMore()
+    this.#replenish()
   }
 
-  #drainMore(): void {
-    if (this.#drained < DRAIN_LIMIT) this.#replenish()
-    else if (this.#deadline !== undefined) this.#owner.abandoned()
+  /** Ends the connection of a client that has stopped sending without a close, or does not stop. */
+  #linger(): void {
+    const now = performance.now()
+    const { answer } = this.#owner
+    if (answer === 'waiting') this.#heardAt = now
+    if (answer !== 'delivered') this.#deliveredAt = now
+    if (this.#dry || now - this.#heardAt >= LINGER_QUIET) this.#owner.expired()
+    else if (now - this.#deliveredAt >= LINGER_TIME) this.#dry = true
   }
 
   /** Gives credit in halves of the window, so that a part of 20 KiB does not bring a reply each. */
   #replenish(): void {
-    if (this.#complete || (this.#error !== undefined && !this.#discarding)) return
-    const room = this.#window - this.#waiting - this.#credit
-    if (room < this.#window / 2) return
+    const discarded = this.#phase === 'discarded'
+    if (this.over || this.#dry || (this.#error !== undefined && !discarded)) return
+    const window = discarded ? Math.max(this.#window, DISCARD_WINDOW) : this.#window
+    const room = window - this.#waiting - this.#credit
+    if (room < window / 2) return
     this.#credit += room
     this.#owner.credit(room)
   }
@@ -166,4 +225,9 @@ export class StreamUpload implements StreamedBody {
       this.#wanted = resolve
     })
   }
+}
+
+/** @param when When it should have been read. */
+function unread(when: string): Mongrel2Error {
+  return new Mongrel2Error('upload_unavailable', `expected the body to be read ${when}`)
 }

@@ -124,10 +124,11 @@ export class Client {
     if (this.#killed) return false
     this.#idle?.refresh()
     if ('payload' in content) this.#deliver(content.payload)
+    else if ('cancel' in content.control && !this.#delivery.closing) this.kill()
     else if ('credits' in content.control) {
       this.#credits += content.control.credits
       this.#wake?.resolve()
-    } else if ('cancel' in content.control && !this.#delivery.closing) this.kill()
+    }
     return true
   }
 

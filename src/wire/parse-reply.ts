@@ -44,8 +44,9 @@ function controlIn(payload: Buffer): Control {
   const [key, args] = Array.isArray(value) ? value : []
   if (key !== 'ctl' || !(args instanceof Map)) throw new MalformedError('expected the list [ctl, {...}]')
   const credits = args.get('credits')
-  if (typeof credits === 'number' && Number.isInteger(credits)) return { credits }
-  if (args.has('cancel')) return { cancel: true }
+  const cancel = args.has('cancel')
+  if (typeof credits === 'number' && Number.isInteger(credits)) return cancel ? { credits, cancel } : { credits }
+  if (cancel) return { cancel }
   if (args.has('keep-alive')) return { 'keep-alive': true }
   throw new MalformedError('expected keep-alive, credits or cancel')
 }

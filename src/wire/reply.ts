@@ -39,20 +39,31 @@ export function joinReply(reply: Reply): Buffer {
 const UNREAD = 64 * 1024 * 1024
 
 /**
- * Renders what closes a connection amid a streamed body that nobody reads further: Mongrel2 finds it closed by reading to its end, for
- * which it needs credits. No `cancel`: that closes the socket under a read that is waiting, which goes on to take the first bytes of the
- * next client whose socket gets the same number.
+ * Renders what closes a connection during a streamed body: behind what is queued, Mongrel2 shuts the socket down, and needs credits to
+ * read up to its end and let go of it. The system resets the connection when the client sends more. But a client that has filled
+ * Mongrel2's socket cannot send, so it waits until the system forgets the connection, about a minute: see `renderReset`.
  */
-export function renderCloseAmidBody(sender: string, connectionId: number): Reply[] {
+export function renderCloseDuringBody(sender: string, connectionId: number): Reply[] {
   return [renderReply(sender, [connectionId], [CLOSE]), renderControl(sender, [connectionId], { credits: UNREAD })]
+}
+
+/**
+ * Renders what resets a connection during a streamed body, whatever is queued for it. Only for a body of known length of which Mongrel2
+ * has sent all that it had credits for, and of which more is missing than its buffer (`limits.content_length`) holds:
+ * - a `cancel` while Mongrel2 waits for the client closes the socket under that read, which then takes the first bytes of the next client
+ *   whose socket gets the same number;
+ * - without credits its task waits for ever, and with a buffer that holds what they ask for it sends a message for a wrong connection.
+ */
+export function renderReset(sender: string, connectionId: number): Reply {
+  return renderControl(sender, [connectionId], { credits: UNREAD, cancel: true })
 }
 
 /** What Mongrel2 is told about a connection, instead of bytes for its client. */
 export type Control =
   /** Counts as activity of the client: the connection's idle time begins anew. */
   | { readonly 'keep-alive': true }
-  /** So many bytes more of an upload may be sent to us. */
-  | { readonly credits: number }
+  /** So many bytes more of an upload may be sent to us; with `cancel`, the connection is ended then, before any is. */
+  | { readonly credits: number; readonly cancel?: true }
   /** The connection is ended at once; what waits for it is lost. */
   | { readonly cancel: true }
 
@@ -72,7 +83,8 @@ function controlArguments(control: Control): Map<string, Tnetstring> {
     if (!Number.isInteger(control.credits) || control.credits < 0 || control.credits > 0x7fffffff) {
       throw new RangeError(`expected credits from 0 to 2147483647, got ${control.credits}`)
     }
-    return new Map([['credits', control.credits]])
+    const credits = new Map<string, Tnetstring>([['credits', control.credits]])
+    return control.cancel ? credits.set('cancel', true) : credits
   }
   return new Map([['keep-alive' in control ? 'keep-alive' : 'cancel', true]])
 }

@@ -87,6 +87,7 @@ const sink: ResponseSink = {
   undelivered: () => 0,
   whenEnding: () => {},
   aborted: false,
+  persists: () => true,
 }
 const facts = { method: 'GET', http10: false, persistent: true }
 const plain = plainResponseOf(createResponse('Hello World', INIT))

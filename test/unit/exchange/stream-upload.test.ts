@@ -51,18 +51,35 @@ const creditsOf = (stage: Stage) =>
 /** Credits for all that a socket may hold, with which Mongrel2 gets to the end of a connection that was closed. */
 const TO_THE_END = 64 * KIB * KIB
 
-/** Whether the last that was said to connection 1 is its close, in the one way that Mongrel2 hears amid a body. */
-function isClosed(stage: Stage): boolean {
-  const [close, credits] = stage.publisher.replies.slice(-2)
-  return (
-    close?.targets === '1' &&
-    close.payload.length === 0 &&
-    credits?.targets === 'X 1' &&
-    lastCredits(stage) === TO_THE_END
-  )
+/** How connection 1 was ended, if the last that was said to it does so in a way that Mongrel2 hears during a body. */
+function endOf(stage: Stage): 'closed' | 'reset' | undefined {
+  const [close, control] = stage.publisher.replies.slice(-2)
+  const said = controls(stage).at(-1) as { credits?: number; cancel?: boolean } | undefined
+  if (control?.targets !== 'X 1' || said?.credits !== TO_THE_END) return undefined
+  if (said.cancel) return 'reset'
+  return close?.targets === '1' && close.payload.length === 0 ? 'closed' : undefined
 }
 
-const lastCredits = (stage: Stage) => (controls(stage).at(-1) as { credits?: number }).credits
+/** Lets so many milliseconds pass, in which something may happen every quarter of a second. */
+async function pass(milliseconds: number): Promise<void> {
+  for (let left = milliseconds; left > 0; left -= 250) {
+    vi.advanceTimersByTime(Math.min(left, 250))
+    await turns(3)
+  }
+}
+
+/** A client goes on sending, as far as Mongrel2 is let: parts of 64 KiB from an offset on. */
+class Sender {
+  sent: number
+  constructor(sent: number) {
+    this.sent = sent
+  }
+
+  send(stage: Stage, size = 64 * KIB, last = false): void {
+    stage.receive(renderPart(1, this.sent | 0, Buffer.alloc(size), last))
+    this.sent += size
+  }
+}
 
 /** The client's bytes without those said in extended replies. */
 const statusOf = (stage: Stage) => stage.publisher.response(1).statusLine.split(' ')[1]
@@ -185,77 +202,219 @@ describe('a streamed upload', () => {
 
 describe('a streamed upload that nobody reads', () => {
   const answer: FetchHandler = () => new Response('enough')
+  const answered = (stage: Stage) => until(() => stage.publisher.received(1).includes('enough'))
 
-  it('is thrown away after the answer, and its connection is used again', async () => {
+  it('of which little is missing is thrown away after the answer, and its connection is used again', async () => {
     const stage = setStage(answer)
     stage.receive(first(50 * KIB, Buffer.alloc(10)))
-    await until(() => stage.publisher.received(1).includes('enough'))
+    await answered(stage)
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual([])
     await until(() => creditsOf(stage) > 0)
     stage.receive(renderPart(1, 10, Buffer.alloc(50 * KIB - 10), true), renderRequest({ target: '/next' }))
     await stage.settled()
     expect(stage.publisher.received(1).match(/enough/g)).toHaveLength(2)
-    expect(isClosed(stage)).toBe(false)
+    expect(endOf(stage)).toBeUndefined()
   })
 
-  it('is given up after half a second, once the answer is out', async () => {
+  it.each<[what: string, bytes: Buffer, announced: boolean]>([
+    ['1 MiB', first(KIB * KIB), false],
+    ['over 1 MiB', first(KIB * KIB + 1), true],
+    ['an unknown length, in chunks', firstOfChunks(), true],
+  ])('of %s is answered with or without an announced end', async (_what, bytes, announced) => {
     const stage = setStage(answer)
-    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+    stage.receive(bytes)
+    await answered(stage)
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(announced ? ['close'] : [])
+  })
+
+  it.each<[what: string, bytes: Buffer]>([
+    ['little', first(50 * KIB, Buffer.alloc(10))],
+    ['much', first(5000 * KIB)],
+  ])('of which %s is missing is given up when nothing comes for five seconds', async (_what, bytes) => {
+    const stage = setStage(answer)
+    stage.receive(bytes)
     await until(() => creditsOf(stage) > 0)
-    vi.advanceTimersByTime(499)
-    await turns(3)
-    expect(isClosed(stage)).toBe(false)
-    vi.advanceTimersByTime(1)
-    await until(() => controls(stage).length > 1)
-    expect(isClosed(stage)).toBe(true)
+    await pass(4900)
+    expect(endOf(stage)).toBeUndefined()
+    await pass(1200)
+    expect(endOf(stage)).toBe('closed')
     expect(stage.epoch.connections).toBe(0)
   })
 
-  it.each([
-    ['credits', { flowControl: true }],
-    ['the control port', { feedback: { bytesWritten: async () => new Map<number, number>(), close: () => {} } }],
-  ])('is given up five seconds after %s may say that the answer is out', async (_mode, options) => {
-    const stage = setStage(answer, options)
-    stage.receive(first(50 * KIB, Buffer.alloc(10)))
+  it('is given up only when its answer was published', async () => {
+    const stage = setStage(() => new Response(Buffer.alloc(150_000)), { flowControl: true })
+    stage.receive(first(5000 * KIB))
     await until(() => creditsOf(stage) > 0)
+    await pass(60_000)
+    expect(endOf(stage)).toBeUndefined()
+    stage.receive(renderCredits(1, 102_400))
+    await pass(6100)
+    expect(endOf(stage)).toBe('closed')
+  })
+
+  it('is thrown away for half a minute from when the answer was delivered, and its client is reset then', async () => {
+    const stage = setStage(answer, { flowControl: true })
+    stage.receive(first(500_000 * KIB))
+    await answered(stage)
+    const sender = new Sender(0)
+    const sendFor = async (milliseconds: number) => {
+      for (let left = milliseconds; left > 0; left -= 1000) {
+        while (creditsOf(stage) - sender.sent >= 64 * KIB) {
+          sender.send(stage)
+          await turns(2)
+          if (sender.sent % (640 * KIB) === 0) break // so much a second
+        }
+        await pass(1000)
+      }
+    }
+    await sendFor(10_000)
     stage.receive(renderCredits(1, stage.publisher.received(1).length))
-    vi.advanceTimersByTime(500)
-    await turns(3)
-    vi.advanceTimersByTime(4999)
-    await turns(3)
-    expect(isClosed(stage)).toBe(false)
-    vi.advanceTimersByTime(1)
-    await turns(3)
-    expect(isClosed(stage)).toBe(true)
-  })
-
-  it('is given up after 1 MiB', async () => {
-    const stage = setStage(answer)
-    stage.receive(first(5000 * KIB))
-    await until(() => creditsOf(stage) > 0)
-    for (let n = 0; n < 16; n++) stage.receive(renderPart(1, n * 64 * KIB, Buffer.alloc(64 * KIB)))
-    vi.advanceTimersByTime(300) // the answer takes up to 200 ms to be out
-    await until(() => stage.epoch.connections === 0)
-    expect(isClosed(stage)).toBe(true)
-    expect(creditsOf(stage)).toBeLessThanOrEqual(1024 * KIB + 256 * KIB + TO_THE_END)
-  })
-
-  it('is read further while its connection waits to be closed, so that Mongrel2 sees its client leave', async () => {
-    const stage = setStage(answer, { flowControl: true, keepAliveInterval: 1000 })
-    stage.receive(first(5000 * KIB))
-    await until(() => creditsOf(stage) > 0)
-    for (let n = 0; n < 16; n++) stage.receive(renderPart(1, n * 64 * KIB, Buffer.alloc(64 * KIB)))
-    await turns(3)
-    const given = creditsOf(stage)
-    stage.receive(renderPart(1, 1024 * KIB, Buffer.alloc(given - 1024 * KIB)))
-    vi.advanceTimersByTime(999)
-    await turns(3)
-    expect(creditsOf(stage)).toBe(given) // nobody says that the answer is out
-    vi.advanceTimersByTime(1)
-    await turns(3)
-    expect(creditsOf(stage)).toBe(given + 256 * KIB)
-    expect(isClosed(stage)).toBe(false)
-    stage.receive(renderDisconnect(1))
+    await sendFor(30_000)
+    expect(endOf(stage)).toBeUndefined()
+    while (endOf(stage) === undefined && creditsOf(stage) > sender.sent) {
+      sender.send(stage)
+      await turns(3)
+    }
+    expect(endOf(stage)).toBe('reset')
     expect(stage.epoch.connections).toBe(0)
+  })
+
+  it.each<[what: string, bytes: Buffer]>([
+    ['of unknown length', firstOfChunks()],
+    ['whose client is slow', first(500_000 * KIB)],
+  ])('%s is closed then', async (_what, bytes) => {
+    const stage = setStage(answer)
+    stage.receive(bytes)
+    await answered(stage)
+    const sender = new Sender(0)
+    for (let second = 0; second < 31; second++) {
+      expect(endOf(stage)).toBeUndefined()
+      sender.send(stage, 1000)
+      await pass(1000)
+    }
+    await pass(2000)
+    expect(endOf(stage)).toBe('closed')
+  })
+
+  it('is thrown away by a large window, whatever uploadWindow says', async () => {
+    const stage = setStage(answer, { uploadWindow: 1024 })
+    stage.receive(first(5000 * KIB))
+    await until(() => creditsOf(stage) === 256 * KIB)
+  })
+
+  it("is nobody's to read when a streamed answer has begun half a second ago", async () => {
+    let failure: unknown
+    const gate = new Gate()
+    const stage = setStage(
+      (request) =>
+        new Response(
+          new ReadableStream({
+            async start(controller) {
+              controller.enqueue(Buffer.from('begun'))
+              await gate.pass('late')
+              failure = await request.text().catch((error: unknown) => error)
+              controller.close()
+            },
+          }),
+        ),
+    )
+    stage.receive(first(5000 * KIB, 'first'))
+    await until(() => stage.publisher.received(1).includes('begun'))
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
+    await pass(499)
+    expect(creditsOf(stage)).toBe(0)
+    await pass(1)
+    expect(creditsOf(stage)).toBe(256 * KIB)
+    gate.open('late')
+    await until(() => failure !== undefined)
+    expect(failure).toMatchObject({ code: 'upload_unavailable' })
+  })
+
+  it('before, it can still be', async () => {
+    const gate = new Gate()
+    const stage = setStage(
+      (request) =>
+        new Response(
+          new ReadableStream({
+            async start(controller) {
+              controller.enqueue(Buffer.from('begun '))
+              await gate.pass('late')
+              controller.enqueue(Buffer.from(await request.text()))
+              controller.close()
+            },
+          }),
+        ),
+    )
+    stage.receive(first(11, 'first'))
+    await until(() => stage.publisher.received(1).includes('begun'))
+    await pass(250)
+    gate.open('late')
+    await until(() => creditsOf(stage) > 0)
+    await pass(1000)
+    stage.receive(renderPart(1, 5, ' last.', true))
+    await stage.settled()
+    expect(stage.publisher.received(1)).toContain('first last.')
+  })
+
+  it('any more behind a head that announced no end closes the connection all the same', async () => {
+    const stage = setStage((request) => {
+      const reader = request.body?.getReader()
+      return new Response(
+        new ReadableStream({
+          async pull(controller) {
+            controller.enqueue((await reader?.read())?.value)
+            await reader?.read()
+            controller.close()
+          },
+        }),
+      )
+    })
+    stage.receive(first(5000 * KIB, 'first'))
+    await until(() => creditsOf(stage) > 0)
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual([])
+    stage.receive(renderPart(1, 5, 'second'))
+    await until(() => stage.publisher.received(1).endsWith('\r\n0\r\n\r\n'))
+    stage.receive(renderRequest({ target: '/next' }))
+    await pass(6100)
+    expect(endOf(stage)).toBe('closed')
+  })
+
+  it.each<[what: string, handler: FetchHandler]>([
+    ['an error', () => Promise.reject(new Error('failed'))],
+    ['no content', () => new Response(null, { status: 204 })],
+    ['a response of the platform', () => new Response(new Blob(['enough']).stream())],
+    [
+      'a body read in part',
+      async (request) => {
+        await request.body?.getReader().read()
+        return new Response('enough')
+      },
+    ],
+    [
+      'a body that was cancelled',
+      async (request) => {
+        await request.body?.cancel()
+        return new Response('enough')
+      },
+    ],
+    [
+      'a body read in part, and the rest left',
+      async (request) => {
+        const reader = request.body?.getReader()
+        await reader?.read()
+        reader?.releaseLock()
+        return new Response('enough')
+      },
+    ],
+  ])('because of %s is answered with an announced end', async (_what, handler) => {
+    const stage = setStage(handler)
+    stage.receive(first(5000 * KIB, 'first'))
+    await until(() => stage.publisher.received(1).includes('\r\n\r\n'))
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
+    await until(() => creditsOf(stage) > 0)
+    stage.receive(renderPart(1, 5, Buffer.alloc(5000 * KIB - 5), true))
+    await stage.settled()
+    expect(stage.publisher.closed(1)).toBe(true)
   })
 
   it('is drained before the connection is closed where the answer is the last', async () => {
@@ -299,9 +458,8 @@ describe('a streamed upload that nobody reads', () => {
     stage.receive(first(100, 'first'))
     await until(() => failure !== undefined)
     expect(failure).toMatchObject({ code: 'upload_unavailable' })
-    await turns(3)
-    vi.advanceTimersByTime(1000)
-    await until(() => stage.epoch.connections === 0)
+    await pass(6100)
+    expect(stage.epoch.connections).toBe(0)
   })
 
   it('is given up when the reader cancels it', async () => {
@@ -344,7 +502,7 @@ describe('a streamed upload that breaks', () => {
     ['a negative offset', [renderPart(1, -5, 'x')]],
     ['an end that comes early', [renderPart(1, 5, 'x', true)]],
     ['more than its length', [renderPart(1, 5, Buffer.alloc(96), true)]],
-  ])('by %s is refused, its connection ended', async (_what, parts) => {
+  ])('by %s is refused, and its connection ends', async (_what, parts) => {
     let failure: unknown
     const stage = setStage(async (request) => {
       failure = await request.text().catch((error: unknown) => error)
@@ -353,8 +511,8 @@ describe('a streamed upload that breaks', () => {
     stage.receive(first(100, 'first'), ...parts)
     await until(() => stage.publisher.replies.length > 0)
     expect(statusOf(stage)).toBe('400')
-    vi.advanceTimersByTime(1000)
-    await until(() => stage.epoch.connections === 0)
+    await pass(6100)
+    expect(stage.epoch.connections).toBe(0)
     expect(stage.publisher.closed(1)).toBe(true)
     expect(failure).toMatchObject({ code: 'upload_unavailable' })
     expect(stage.application.counters.rejected).toBe(1)
@@ -364,8 +522,13 @@ describe('a streamed upload that breaks', () => {
     const stage = setStage(read)
     stage.receive(renderPart(1, 4096, 'x'), renderPart(2, 4096, 'x', true))
     await turns(3)
-    expect(stage.publisher.replies.map(({ targets }) => targets)).toEqual(['1', 'X 1', '2', 'X 2'])
+    expect(stage.publisher.replies.map(({ targets }) => targets)).toEqual(['X 1', '2'])
     expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 2 })
+    stage.receive(renderPart(1, 4097, Buffer.alloc(100 * KIB)))
+    await pass(4900)
+    expect(endOf(stage)).toBeUndefined()
+    await pass(1200)
+    expect(endOf(stage)).toBe('closed')
     expect(stage.epoch.connections).toBe(0)
   })
 
@@ -382,9 +545,10 @@ describe('a streamed upload that breaks', () => {
     stage.receive(bytes)
     await until(() => stage.publisher.replies.length > 0)
     expect(statusOf(stage)).toBe(status)
-    vi.advanceTimersByTime(1000)
-    await until(() => stage.epoch.connections === 0)
-    expect(isClosed(stage)).toBe(true)
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
+    await pass(6100)
+    expect(endOf(stage)).toBe('closed')
+    expect(stage.epoch.connections).toBe(0)
     expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 1 })
   })
 
@@ -393,8 +557,8 @@ describe('a streamed upload that breaks', () => {
     stage.receive(firstOfChunks(), renderPart(1, 0, Buffer.alloc(11)))
     await until(() => stage.publisher.replies.some(({ targets }) => targets === '1'))
     expect(stage.publisher.received(1)).toContain('HTTP/1.1 413 ')
-    vi.advanceTimersByTime(1000)
-    await until(() => stage.epoch.connections === 0)
+    await pass(6100)
+    expect(stage.epoch.connections).toBe(0)
   })
 
   it('because the server stops is a 503', async () => {
