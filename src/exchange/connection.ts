@@ -508,7 +508,8 @@ export class Connection {
   #takeLast(replies: ReplyBatch, now: number): void {
     const { upload, sender, id } = this
     if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
-    else if (upload.resettable && !this.#hasLateCredit && this.pacing.settled(now)) replies.push(renderReset(sender, id))
+    else if (upload.resettable && !this.#hasLateCredit && this.pacing.settled(now))
+      replies.push(renderReset(sender, id))
     else for (const reply of renderCloseDuringBody(sender, id)) replies.push(reply)
     this.#end()
     this.#owner.closed(this)

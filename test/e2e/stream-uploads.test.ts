@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
@@ -7,6 +9,8 @@ import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
+import { answerUnread, TOO_LARGE_OPTIONS, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
+import { PROGRAMS, type UploadClient, type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -33,6 +37,14 @@ function connect(): RawClient {
   const client = new RawClient(mongrel2.port)
   clients.push(client)
   return client
+}
+
+/** A file of zeros, which takes no room. */
+async function fileOf(size: number): Promise<UploadFile> {
+  const path = join(mongrel2.directory, 'upload')
+  await writeFile(path, '')
+  await truncate(path, size)
+  return { path, size }
 }
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -156,27 +168,88 @@ describe.each([
   }
 })
 
-describe('A streamed body that nobody reads', () => {
-  it('is thrown away behind the answer, and the connection is used again', async () => {
-    await serve((request) => new Response(request.method))
+describe.each([
+  ['without flow control', false],
+  ['with flow control', true],
+])('A streamed body that nobody reads, %s,', (_mode, flowControl) => {
+  it('is thrown away behind the answer, and the connection is used again where little was missing', async () => {
+    await serve((request) => new Response(request.method), {}, flowControl)
     const client = connect().send(head('/', 800_000)).send(bytesOf(800_000)).send(GET)
-    expect((await client.response()).body.toString()).toBe('POST')
+    const response = await client.response()
+    expect([response.body.toString(), headerOf(response, 'connection')]).toEqual(['POST', undefined])
     expect((await client.response()).body.toString()).toBe('GET')
   })
 
-  it.each(['over 1 MiB', 'whose client stops sending'])(
-    '%s is given up: the answer arrives, the connection ends',
-    async (what) => {
-      await serve(() => new Response('enough'))
-      const client = connect()
-        .send(head('/', 50 * MIB))
-        .send(bytesOf(what === 'over 1 MiB' ? 8 * MIB : 100_000))
-      expect((await client.response()).body.toString()).toBe('enough')
-      await client.closed
+  it.each(Object.entries(UNREAD))(
+    'does not keep %s from its client, which hears that the connection ends',
+    async (path, expected) => {
+      await serve(answerUnread, path === '/too-large' ? TOO_LARGE_OPTIONS : UNREAD_OPTIONS, flowControl)
+      const file = await fileOf(12 * MIB)
+      const url = `http://127.0.0.1:${mongrel2.port}${path}`
+      const clients = [WRITES_FIRST, PROGRAMS.curl, PROGRAMS['curl in chunks']] as UploadClient[]
+      const answers = await Promise.all(clients.map((client) => client(url, file)))
+      expect(answers).toEqual(clients.map(() => ({ ...expected, connection: 'close' })))
       await expect.poll(() => server.stats().connections).toBe(0)
     },
   )
 
+  it('is waited for when the client has been told to continue', async () => {
+    await serve(() => new Response('no', { status: 403 }), {}, flowControl)
+    const client = connect().send(head('/', 4 * MIB, 'Expect: 100-continue'))
+    expect((await client.response()).status).toBe(100)
+    await client.written(bytesOf(4 * MIB))
+    const response = await client.response()
+    expect([response.status, headerOf(response, 'connection')]).toEqual([403, 'close'])
+    await client.closed
+  })
+
+  it.each(['over 1 MiB', 'of a few bytes'])('%s, whose client stops sending, ends the connection', async (what) => {
+    await serve(() => new Response('enough'), {}, flowControl)
+    const client = connect()
+      .send(head('/', 50 * MIB))
+      .send(bytesOf(what === 'over 1 MiB' ? 8 * MIB : 100_000))
+    expect((await client.response()).body.toString()).toBe('enough')
+    await client.closed
+    await expect.poll(() => server.stats().connections).toBe(0)
+  })
+
+  it('is no reason to announce an end as long as its handler reads: an echo', async () => {
+    await serve((request) => new Response(request.body), {}, flowControl)
+    const bytes = bytesOf(5 * MIB)
+    const client = connect()
+    for (let n = 0; n < 2; n++) {
+      client.send(head('/', bytes.length)).send(bytes)
+      const response = await client.response()
+      expect([sha256(response.body), headerOf(response, 'connection')]).toEqual([sha256(bytes), undefined])
+    }
+  })
+
+  it('is thrown away while a streamed answer goes on', async () => {
+    const gate = new Gate()
+    await serve(
+      () =>
+        new Response(
+          new ReadableStream({
+            async start(controller) {
+              controller.enqueue(Buffer.from('begun '))
+              await gate.pass('written')
+              controller.enqueue(Buffer.from('ended'))
+              controller.close()
+            },
+          }),
+        ),
+      {},
+      flowControl,
+    )
+    const client = connect().send(head('/', 20 * MIB))
+    await client.written(bytesOf(20 * MIB))
+    gate.open('written')
+    expect((await client.response()).body.toString()).toBe('begun ended')
+    await client.closed
+  })
+})
+
+describe('A streamed body that nobody reads', () => {
   it('is given up only when a client that takes its time has read the answer', async () => {
     await serve(() => new Response(bytesOf(MIB)), {}, true)
     const client = connect()

@@ -103,6 +103,13 @@ export class RawClient implements Disposable {
     return this
   }
 
+  /** Writes bytes; resolves when the system has taken them, that is when all but what fits its buffers has been read. */
+  async written(bytes: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.write(bytes, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
   /** Stops reading, as a slow client does: what comes now fills the buffers on the way. */
   pause(): void {
     this.#socket.pause()

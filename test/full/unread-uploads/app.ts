@@ -1,0 +1,3 @@
+import { answerUnread } from '../../support/unread-uploads.ts'
+
+export default { fetch: answerUnread }
