@@ -61,13 +61,18 @@ export class ByteReader {
     this.#wake?.()
   }
 
-  /** Throws away what the client still sends; resolves when it has ended. */
-  discard(): Promise<void> {
+  /** Throws away what the client still sends; resolves when it has ended, or nothing came for so many milliseconds. */
+  discard(quiet: number): Promise<void> {
     this.stop()
-    this.#stream.off('readable', this.#onReadable).resume()
+    this.#stream.removeAllListeners('readable') // with one of anybody's, it does not flow
     return new Promise((resolve) => {
+      const timer = setTimeout(resolve, quiet).unref()
       if (this.#stream.readableEnded) resolve()
-      this.#stream.on('end', resolve).on('close', resolve)
+      this.#stream
+        .on('end', resolve)
+        .on('close', resolve)
+        .on('data', () => timer.refresh())
+        .resume()
     })
   }
 }

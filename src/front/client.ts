@@ -57,8 +57,12 @@ type Outcome = 'goes on' | 'is over'
 
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const NOTHING = Buffer.alloc(0)
-/** How long a client may go on sending behind our end, so that no reset takes away what it has not read, in milliseconds. */
-const LINGER = 1000
+/**
+ * How long a client may go on sending behind our end, so that no reset takes away what it has not read, in milliseconds: between two
+ * pieces, and in all.
+ */
+const LINGER_QUIET = 1000
+const LINGER_TIME = 30_000
 
 /** A client's connection: what it sends becomes messages, replies become bytes for it. */
 export class Client {
@@ -115,7 +119,7 @@ export class Client {
 
   /** Ends the stream once the client has had time to read what it was sent. */
   async linger(): Promise<void> {
-    if (this.#stream.writableEnded) await Promise.race([this.#reader.discard(), delay(LINGER)])
+    if (this.#stream.writableEnded) await Promise.race([this.#reader.discard(LINGER_QUIET), delay(LINGER_TIME)])
     this.#stream.destroy()
   }
 

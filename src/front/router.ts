@@ -22,6 +22,8 @@ export class Router {
   #routes: Route[] = []
   readonly #handlers = new Map<string, Handler>()
   readonly #clients = new Map<number, Client>()
+  /** Clients that are sent nothing more, and may not have read what they were sent. */
+  readonly #lingering = new Set<Client>()
   #lastId = 0
 
   private constructor(settings: RouterSettings) {
@@ -58,7 +60,7 @@ export class Router {
 
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes the sockets. */
   async close(): Promise<void> {
-    for (const client of this.#clients.values()) client.kill()
+    for (const client of [...this.#clients.values(), ...this.#lingering]) client.kill()
     await Promise.all([...this.#handlers.values()].map((handler) => handler.close()))
   }
 
@@ -81,7 +83,9 @@ export class Router {
   async #serve(client: Client): Promise<void> {
     await client.run()
     this.#clients.delete(client.id)
+    this.#lingering.add(client)
     await client.linger()
+    this.#lingering.delete(client)
   }
 
   /** A reply to a client that is gone comes back as a notice, but not one that would only have ended it. */

@@ -1,12 +1,14 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fetch } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createFront, type Front } from '../../src/front/index.ts'
 import { LACKS } from '../support/embedded.ts'
 import { freePorts } from '../support/free-port.ts'
 import { CollectingLogger } from '../support/logger.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { RawHandler } from '../support/raw-handler.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
@@ -99,6 +101,24 @@ describe('createFront', () => {
     await using again = await createFront({ port: 0, routes, logger })
     await expect(createFront({ port: 0, routes, logger })).rejects.toMatchObject({ code: 'EADDRINUSE' })
     expect(again.address.port).toBeGreaterThan(0)
+  })
+
+  it('does not take its own answers from a client that is still sending', async () => {
+    front = await createFront({ port: 0, uploads: 'none', routes: [{ path: '/a', ...endpoint('a') }], logger })
+    for (const [path, status] of [
+      ['/a', 413],
+      ['/b', 404],
+    ] as const) {
+      using client = new RawClient(front.address.port)
+      client.pause()
+      client.send(`POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n`)
+      for (let n = 0; n < 20; n++) {
+        await client.written(Buffer.alloc(1e6))
+        await sleep(75)
+      }
+      client.resume()
+      expect((await client.response()).status).toBe(status)
+    }
   })
 
   it('ends every connection when it is closed, the ones that wait for an answer too', async () => {
