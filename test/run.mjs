@@ -1,8 +1,8 @@
 // npm test [-- --full] [VITEST ARGUMENTS]
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
-// --full adds the long tests (test/full), which install a browser and a dozen frameworks, then all of it on the other link, libzmq, then
-// the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
+// --full adds the long tests (test/full), which install clients, a browser and a dozen frameworks, then all of it on the other link,
+// libzmq, then the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -15,11 +15,16 @@ const SYSTEMD = { 'systemd-notify': 'systemd', 'systemd-socket-activate': 'syste
 const SYSTEMD_ADVICE = `The tests need systemd's programs systemd-notify and systemd-socket-activate on the PATH.
   Debian, Ubuntu:  sudo apt-get install systemd`
 
-/** The chat is tested in a browser. */
-const BROWSER = { chromium: 'chromium' }
-const BROWSER_ADVICE = `The long tests need Chromium: the program chromium must be on the PATH.
-  Debian:    sudo apt-get install chromium
-  elsewhere: install Chromium, and link its program to chromium`
+/** Uploads are tested with a client that many use. */
+const CURL = { curl: 'curl' }
+const CURL_ADVICE = `The tests need curl on the PATH.
+  Debian, Ubuntu:  sudo apt-get install curl`
+
+/** The chat is tested in a browser, uploads with it and with what people script with: HTTPie brings Requests and Python. */
+const CLIENTS = { chromium: 'chromium', wget: 'wget', http: 'httpie' }
+const CLIENTS_ADVICE = `The long tests need the programs chromium, wget and http (HTTPie) on the PATH, and Python's Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests
+  elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)
 const full = args.includes('--full')
@@ -40,7 +45,8 @@ try {
 async function main() {
   await setUp({ signal: stop.signal })
   await installPrograms(SYSTEMD, SYSTEMD_ADVICE, { signal: stop.signal })
-  if (full) await installPrograms(BROWSER, BROWSER_ADVICE, { signal: stop.signal })
+  await installPrograms(CURL, CURL_ADVICE, { signal: stop.signal })
+  if (full) await installPrograms(CLIENTS, CLIENTS_ADVICE, { signal: stop.signal })
   const checked = await run('npm', ['run', 'check'])
   if (checked !== 0) return checked
 

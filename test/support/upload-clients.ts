@@ -25,6 +25,7 @@ export type UploadClient = (url: string, file: UploadFile) => Promise<Answer>
 
 /** How long a client may take, in seconds; without the answer it would wait for ever, or for minutes. */
 const PATIENCE = 60
+/** The system's, for which packages are installed. */
 const PYTHON = '/usr/bin/python3'
 const SCRIPT = fileURLToPath(new URL('upload-clients.py', import.meta.url))
 
