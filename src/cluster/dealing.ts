@@ -30,6 +30,10 @@ export interface DealingOutlet {
   askHandOver(slot: Slot, connection: DealtConnection): void
   /** Ends a connection in place of the slot that had it. */
   end(connection: DealtConnection, status: EndStatus): void
+  /** A part of a body came for a connection that was ended. */
+  partOfEnded(epoch: DealtEpoch, message: Message): void
+  /** The client of a connection that nobody has (any more) has left. */
+  leftEnded(epoch: DealtEpoch, id: number): void
   /** The file of a stored body will not be read by anybody. */
   deleteUpload(epoch: DealtEpoch, path: string): void
   /** A slot has lost the last of its connections. */
@@ -153,7 +157,10 @@ export class Dealing {
     if (message !== undefined && kindOf(message) === 'notice') return this.#notice(epoch, bytes, message)
     let connection = epoch.connections.get(connectionId)
     if (connection === undefined) {
-      if (epoch.closed.has(connectionId)) return this.#drop(epoch, message)
+      if (epoch.closed.has(connectionId)) {
+        if (message?.headers.own('UPLOAD_STREAM') !== undefined) this.#outlet.partOfEnded(epoch, message)
+        return this.#drop(epoch, message)
+      }
       connection = new DealtConnection(epoch, connectionId, sender)
       epoch.connections.set(connectionId, connection)
     }
@@ -307,11 +314,12 @@ export class Dealing {
   /** A notice changes nothing about who has a connection, but a disconnect ends it. */
   #notice(epoch: DealtEpoch, bytes: Buffer, message: Message): void {
     const connection = epoch.connections.get(message.connectionId)
+    const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
     if (connection === undefined) {
       this.counters.ignored++
+      if (left) this.#outlet.leftEnded(epoch, message.connectionId)
       return
     }
-    const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
     if (connection.held !== undefined && !left) connection.held.push({ bytes, message })
     else if (connection.slot !== undefined) {
       connection.slot.count(false)

@@ -5,6 +5,7 @@ import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/l
 import { TRANSPORTS } from '../link/transports.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
+import type { Message } from '../wire/message.ts'
 import { Dealing, type DealingOutlet, type EndStatus } from './dealing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 import { DealtEpoch } from './dealt-epoch.ts'
@@ -213,6 +214,14 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
     this.#flushLater()
   }
 
+  partOfEnded(epoch: DealtEpoch, message: Message): void {
+    this.#lives.get(epoch.number)?.endings.receive(message)
+  }
+
+  leftEnded(epoch: DealtEpoch, id: number): void {
+    this.#lives.get(epoch.number)?.endings.left(id)
+  }
+
   deleteUpload(epoch: DealtEpoch, path: string): void {
     const endpoint = this.#settings.settings.endpoints[epoch.link]
     if (endpoint === undefined) return
@@ -365,6 +374,7 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
       receive: (bytes) => this.#receive(epoch, bytes),
       lost: () => {
         this.#lives.delete(epoch.number)
+        life.endings.lost()
         this.#dealing.end(epoch)
         for (const worker of this.#workers.keys()) {
           worker.unattached.delete(epoch.number)

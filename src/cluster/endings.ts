@@ -1,15 +1,12 @@
 import { STATUS_CODES } from 'node:http'
+import { StreamUpload } from '../exchange/stream-upload.ts'
 import type { Publisher } from '../link/link.ts'
 import { renderHead } from '../wire/http.ts'
-import { CLOSE, type Reply, renderCloseDuringBody, renderReply } from '../wire/reply.ts'
+import type { Message } from '../wire/message.ts'
+import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../wire/reply.ts'
 import type { EndStatus } from './dealing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 
-/**
- * While Mongrel2 waits for credits it does not look at a close, and with them it resets the connection if there is something that it
- * has not read: the answer has this time to arrive, in milliseconds.
- */
-const ANSWER_TIME = 250
 /** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
 
@@ -20,19 +17,18 @@ export type EndingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streamin
 export class Endings {
   readonly #publisher: Publisher
   #now: Reply[] = []
-  #ends: Reply[] = []
   #repeats: Reply[] = []
+  /** Bodies that are thrown away as they come, by their connections: until then these are not closed. */
+  readonly #bodies = new Map<number, StreamUpload>()
 
   constructor(publisher: Publisher) {
     this.#publisher = publisher
   }
 
-  add({ sender, id, streaming, state }: EndingConnection, status: EndStatus): void {
+  add(connection: EndingConnection, status: EndStatus): void {
+    const { sender, id, streaming, state } = connection
     if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
-    if (streaming) {
-      this.#ends.push(...renderCloseDuringBody(sender, id))
-      return
-    }
+    if (streaming) return this.#drain(connection)
     const close = renderReply(sender, [id], [CLOSE])
     this.#now.push(close)
     if (state === 'answering') this.#repeats.push(close)
@@ -40,15 +36,48 @@ export class Endings {
 
   flush(): void {
     this.#publish(this.#now)
-    this.#later(this.#ends, ANSWER_TIME)
-    this.#later(this.#repeats, REPEAT_DELAY)
+    const repeats = this.#repeats
+    if (repeats.length > 0) setTimeout(() => this.#publish(repeats), REPEAT_DELAY).unref()
     this.#now = []
-    this.#ends = []
     this.#repeats = []
   }
 
-  #later(replies: Reply[], delay: number): void {
-    if (replies.length > 0) setTimeout(() => this.#publish(replies), delay).unref()
+  /** A part of a body came for a connection that was ended. */
+  receive(message: Message): void {
+    this.#bodies.get(message.connectionId)?.receive(message)
+  }
+
+  /** The client of a connection that was ended has left. */
+  left(id: number): void {
+    this.#bodies.get(id)?.lost(new Error('the client left'))
+    this.#bodies.delete(id)
+  }
+
+  /** That Mongrel2 is gone. */
+  lost(): void {
+    for (const id of this.#bodies.keys()) this.left(id)
+  }
+
+  /** The client may write all of its body before it reads, and a close would take the answer away. */
+  #drain(connection: EndingConnection): void {
+    const { sender, id } = connection
+    const body = new StreamUpload(0, undefined, 0, {
+      credit: (credits) => this.#publish([renderControl(sender, [id], { credits })]),
+      completed: () => {
+        this.#bodies.delete(id)
+        this.add({ ...connection, streaming: false }, undefined)
+        this.flush()
+      },
+      failed: () => {},
+      answer: 'delivered',
+      lingers: () => {},
+      expired: () => {
+        this.left(id)
+        this.#publish(renderCloseDuringBody(sender, id))
+      },
+    })
+    this.#bodies.set(id, body)
+    body.drain()
   }
 
   #publish(replies: Reply[]): void {

@@ -11,7 +11,7 @@ import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { BrokenResponseError, get, RawClient, request } from '../support/raw-client.ts'
+import { BrokenResponseError, get, headerOf, RawClient, request } from '../support/raw-client.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
 let mongrel2: Mongrel2
@@ -227,7 +227,7 @@ describe('a worker that ends', () => {
     streaming.send(Buffer.alloc(1_000_000))
     process.kill(await busyWorker(), 'SIGKILL')
     expect((await streaming.response()).status).toBe(502)
-    await streaming.closed
+    streaming.destroy()
     await server.close({ timeout: 0 })
     await mongrel2.stop()
 
@@ -244,6 +244,40 @@ describe('a worker that ends', () => {
     expect((await stored.response()).status).toBe(502)
     await expect.poll(files).toBe(0)
   })
+
+  it.each([false, true])(
+    'leaves its answers to clients that write all of a body before they read (flow control: %s)',
+    async (flowControl) => {
+      await start({ workers: 1 }, { uploads: 'stream', flowControl })
+      await server.ready
+      const answers: unknown[] = []
+      for (const [path, chunked] of [
+        ['/fail', false],
+        ['/never', false],
+        ['/never', true],
+      ] as const) {
+        await workersReady(1)
+        const client = connect()
+        client.pause()
+        const body = Buffer.alloc(12e6, chunked ? `8000\r\n${'x'.repeat(0x8000)}\r\n` : 'x')
+        const framing = chunked ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${body.length}\r\n`
+        client.send(request(path, 'POST', framing))
+        const written = client.written(body)
+        if (path === '/never') process.kill(await busyWorker(), 'SIGKILL')
+        await written
+        client.resume()
+        const response = await client.response()
+        answers.push([response.status, headerOf(response, 'connection')])
+        if (!chunked) await client.closed
+        client.destroy()
+      }
+      expect(answers).toEqual([
+        [500, 'close'],
+        [502, 'close'],
+        [502, 'close'],
+      ])
+    },
+  )
 
   it('because it gives no sign of life is killed', async () => {
     await start({ workers: 1, workerTimeout: 1000 })

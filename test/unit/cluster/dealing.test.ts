@@ -34,6 +34,8 @@ function setUp(maxInFlight: number, maxQueued: number): void {
     askHandOver: (slot, { id }) => events.push(`${nameOf(slot)} is asked for ${id}`),
     end: ({ id, streaming }, status) =>
       events.push(`${id} ends${status === undefined ? '' : ` with ${status}`}${streaming ? ' amid its body' : ''}`),
+    partOfEnded: (_epoch, { connectionId }) => events.push(`part of ${connectionId}, which was ended`),
+    leftEnded: (_epoch, id) => events.push(`${id} has left`),
     deleteUpload: (_epoch, path) => events.push(`${path} is deleted`),
     emptied: (slot) => events.push(`${nameOf(slot)} is empty`),
   }
@@ -140,7 +142,7 @@ describe('a connection', () => {
 
   it('without a slot makes a notice mean nothing', () => {
     dealing.receive(epoch, renderDisconnect(7))
-    expect([happened(), dealing.counters.ignored]).toEqual([[], 1])
+    expect([happened(), dealing.counters.ignored]).toEqual([['7 has left'], 1])
   })
 })
 
