@@ -132,6 +132,8 @@ export class Connection {
   gone = false
   /** Whether its answer is left to others: it is kept alive, and nothing is said. */
   deferred = false
+  /** Whether it is one of TLS. */
+  secure = false
   /** The body that is under way: the next message is of it. */
   upload: StoredBody | StreamedBody | undefined
   /** Its WebSocket, from the handshake on, or its message socket: all that comes now are frames, or messages. */
@@ -508,7 +510,7 @@ export class Connection {
   #takeLast(replies: ReplyBatch, now: number): void {
     const { upload, sender, id } = this
     if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
-    else if (upload.resettable && !this.#hasLateCredit && this.pacing.settled(now))
+    else if (upload.resettable && !this.secure && !this.#hasLateCredit && this.pacing.settled(now))
       replies.push(renderReset(sender, id))
     else for (const reply of renderCloseDuringBody(sender, id)) replies.push(reply)
     this.#end()

@@ -289,6 +289,7 @@ export class Intake {
       if (exchange.done) connection.close()
     })
     connection.upload = upload
+    connection.secure = message.headers.own('URL_SCHEME') === 'https'
     exchange.upload = upload
     upload.receive(message)
     if ('status' in target) this.refuse(exchange, target.status, target.reason)

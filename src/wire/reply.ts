@@ -48,8 +48,9 @@ export function renderCloseDuringBody(sender: string, connectionId: number): Rep
 }
 
 /**
- * Renders what resets a connection during a streamed body, whatever is queued for it. Only for a body of known length of which Mongrel2
- * has sent all that it had credits for, and of which more is missing than its buffer (`limits.content_length`) holds:
+ * Renders what resets a connection during a streamed body, whatever is queued for it. Only without TLS, which has a buffer of its own,
+ * and for a body of known length of which Mongrel2 has sent all that it had credits for, and of which more is missing than its buffer
+ * (`limits.content_length`) holds:
  * - a `cancel` while Mongrel2 waits for the client closes the socket under that read, which then takes the first bytes of the next client
  *   whose socket gets the same number;
  * - without credits its task waits for ever, and with a buffer that holds what they ask for it sends a message for a wrong connection.

@@ -252,10 +252,19 @@ describe('a streamed upload that nobody reads', () => {
     expect(endOf(stage)).toBe('closed')
   })
 
-  it('is thrown away for half a minute from when the answer was delivered, and its client is reset then', async () => {
+  const unending = (scheme: string) =>
+    renderRequest({
+      method: 'PUT',
+      headers: { 'content-length': String(500_000 * KIB), UPLOAD_STREAM: '0', URL_SCHEME: scheme },
+    })
+  it.each<[what: string, end: 'closed' | 'reset', bytes: Buffer[]]>([
+    ['its client is reset then', 'reset', [unending('http')]],
+    ['its client of TLS is sent away then', 'closed', [unending('https')]],
+    ['its client that sent another before is sent away then', 'closed', [first(5, 'whole', true), unending('http')]],
+  ])('is thrown away for half a minute from when the answer was delivered, and %s', async (_what, end, bytes) => {
     const stage = setStage(answer, { flowControl: true })
-    stage.receive(first(500_000 * KIB))
-    await answered(stage)
+    stage.receive(...bytes)
+    await until(() => stage.publisher.received(1).match(/enough/g)?.length === bytes.length)
     const sender = new Sender(0)
     const sendFor = async (milliseconds: number) => {
       for (let left = milliseconds; left > 0; left -= 1000) {
@@ -275,7 +284,7 @@ describe('a streamed upload that nobody reads', () => {
       sender.send(stage)
       await turns(3)
     }
-    expect(endOf(stage)).toBe('reset')
+    expect(endOf(stage)).toBe(end)
     expect(stage.epoch.connections).toBe(0)
   })
 
