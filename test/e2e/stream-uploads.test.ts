@@ -9,7 +9,7 @@ import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { headerOf, RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
-import { answerUnread, TOO_LARGE_OPTIONS, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
+import { answerUnread, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
 import { PROGRAMS, type UploadClient, type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 const KIB = 1024
@@ -183,7 +183,7 @@ describe.each([
   it.each(Object.entries(UNREAD))(
     'does not keep %s from its client, which hears that the connection ends',
     async (path, expected) => {
-      await serve(answerUnread, path === '/too-large' ? TOO_LARGE_OPTIONS : UNREAD_OPTIONS, flowControl)
+      await serve(answerUnread, UNREAD_OPTIONS[path], flowControl)
       const file = await fileOf(12 * MIB)
       const url = `http://127.0.0.1:${mongrel2.port}${path}`
       const clients = [WRITES_FIRST, PROGRAMS.curl, PROGRAMS['curl in chunks']] as UploadClient[]

@@ -11,7 +11,7 @@ import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { ServerProcess } from '../support/server-process.ts'
-import { answerUnread, TOO_LARGE_OPTIONS, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
+import { answerUnread, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
 import { chromium, PROGRAMS, type UploadClient, type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 const CHROMIUM = execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
@@ -43,8 +43,7 @@ describe.each([
   ['with flow control', true],
 ])('An upload that nobody reads to its end, %s,', (_mode, flowControl) => {
   let mongrel2: Mongrel2
-  let server: Mongrel2Server
-  let small: Mongrel2Server
+  let servers: Mongrel2Server[]
   let page: Page
   const clients: Record<string, UploadClient> = {
     'a client that writes first': WRITES_FIRST,
@@ -53,22 +52,21 @@ describe.each([
   }
 
   beforeAll(async () => {
-    mongrel2 = await startMongrel2({ uploads: 'stream', flowControl, routes: { '/': {}, '/too-large': {} } })
+    const paths = ['/', ...Object.keys(UNREAD_OPTIONS)]
+    const routes = Object.fromEntries(paths.map((path) => [path, {}]))
+    mongrel2 = await startMongrel2({ uploads: 'stream', flowControl, routes })
     const logger = new CollectingLogger()
-    server = serveMongrel2(answerUnread, { zeromq: mongrel2.endpoints['/'] as string, logger, ...UNREAD_OPTIONS })
-    small = serveMongrel2(answerUnread, {
-      zeromq: mongrel2.endpoints['/too-large'] as string,
-      logger,
-      ...TOO_LARGE_OPTIONS,
-    })
-    await Promise.all([server.ready, small.ready])
+    servers = paths.map((path) =>
+      serveMongrel2(answerUnread, { zeromq: mongrel2.endpoints[path] as string, logger, ...UNREAD_OPTIONS[path] }),
+    )
+    await Promise.all(servers.map((server) => server.ready))
     page = await browser.newPage()
     await page.goto(`http://127.0.0.1:${mongrel2.port}/`)
   })
 
   afterAll(async () => {
     await page?.close()
-    await Promise.all([server.close({ timeout: 1000 }), small.close({ timeout: 1000 })])
+    await Promise.all(servers.map((server) => server.close({ timeout: 1000 })))
     await mongrel2.stop()
   })
 

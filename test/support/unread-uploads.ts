@@ -4,10 +4,11 @@ import type { Answer } from './upload-clients.ts'
 
 const MAX_BODY_SIZE = 500_000
 
-/** Options by which the answers of `UNREAD` come about. */
-export const UNREAD_OPTIONS = { requestTimeout: 1000 } satisfies Partial<Mongrel2Options>
-/** What a server at `/too-large` has beside them. */
-export const TOO_LARGE_OPTIONS = { ...UNREAD_OPTIONS, maxBodySize: MAX_BODY_SIZE } satisfies Partial<Mongrel2Options>
+/** The options by which answers of `UNREAD` come about, by their paths; the others need none. */
+export const UNREAD_OPTIONS: Readonly<Record<string, Partial<Mongrel2Options>>> = {
+  '/too-large': { maxBodySize: MAX_BODY_SIZE },
+  '/late': { requestTimeout: 1000 },
+}
 
 /** What `answerUnread` answers to a body that it does not read, or not to its end, by the path that is asked for. */
 export const UNREAD: Readonly<Record<string, Answer>> = {
