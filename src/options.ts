@@ -107,6 +107,11 @@ export interface Mongrel2Options {
    * whatever they say. Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
    */
   trustProxy?: TrustProxy
+  /**
+   * Milliseconds that a client may take between two parts of a streamed body that its handler waits for, as nginx's `client_body_timeout`; then
+   * it gets a 408, and `request.signal` is aborted. 0 is no limit. Default: 60,000.
+   */
+  bodyTimeout?: number
   /** Milliseconds that a handler may take to return its Response; then the client gets a 504. Default: 0, no limit. */
   requestTimeout?: number
   /** Bytes that a request's body may have; more is a 413. Default: no limit but Mongrel2's. */
@@ -173,6 +178,7 @@ export interface Settings {
   readonly host: string
   readonly trustProxy: TrustProxy
   readonly requestTimeout: number
+  readonly bodyTimeout: number
   readonly maxBodySize: number
   readonly onError: Mongrel2Options['onError'] | undefined
   readonly onUploadStart: Mongrel2Options['onUploadStart'] | undefined
@@ -212,6 +218,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     uploadWindow: integer('uploadWindow', options.uploadWindow, 1024, MAX_BYTES, 256 * 1024),
     host: hostOf(options.host),
     trustProxy: trustProxyOf(options.trustProxy),
+    bodyTimeout: integer('bodyTimeout', options.bodyTimeout, 0, MAX_DELAY, 60_000),
     requestTimeout: integer('requestTimeout', options.requestTimeout, 0, MAX_DELAY, 0),
     maxBodySize: integer('maxBodySize', options.maxBodySize, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     onError: optionalFunction('onError', options.onError),
@@ -257,6 +264,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'uploadWindow',
   'host',
   'trustProxy',
+  'bodyTimeout',
   'requestTimeout',
   'maxBodySize',
   'onError',

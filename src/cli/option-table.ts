@@ -201,6 +201,12 @@ const LIBRARY = {
     otherwise: '256 KiB',
     summary: 'What of a streamed upload may be on its way to its handler.',
   },
+  bodyTimeout: {
+    kind: 'integer',
+    value: 'MS',
+    otherwise: '60000',
+    summary: 'How long a client may take between two parts of a streamed body; then 408. 0 is no limit.',
+  },
   requestTimeout: {
     kind: 'integer',
     value: 'MS',

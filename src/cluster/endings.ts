@@ -61,7 +61,7 @@ export class Endings {
   /** The client may write all of its body before it reads, and a close would take the answer away. */
   #drain(connection: EndingConnection): void {
     const { sender, id } = connection
-    const body = new StreamUpload(0, undefined, 0, {
+    const body = new StreamUpload(0, undefined, 0, 0, {
       credit: (credits) => this.#publish([renderControl(sender, [id], { credits })]),
       completed: () => {
         this.#bodies.delete(id)

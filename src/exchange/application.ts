@@ -51,9 +51,9 @@ export class Application {
     return this.#admission.inFlight
   }
 
-  /** Requests whose handler has not returned: those it runs for, and those that wait for a place. */
+  /** Requests whose handler has not returned, as far as they keep others out: those it runs for, and those that wait for a place. */
   get unreturned(): number {
-    return this.#admission.inFlight + this.#admission.queued
+    return this.#admission.load
   }
 
   /**
@@ -62,12 +62,13 @@ export class Application {
    * @param release Called once, when the response and what the handler gave `waitUntil` are done, or the handler will not be called.
    */
   run(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
-    if (this.#admission.enter()) return this.#call(exchange, request, env, release)
+    const awaitsBody = exchange.upload?.over === false
+    if (this.#admission.enter(awaitsBody)) return this.#begin(exchange, request, env, awaitsBody, release)
     const waits = this.#admission.queue(() => {
-      if (!exchange.aborted) return this.#call(exchange, request, env, release)
-      this.#admission.leave()
+      if (!exchange.aborted) return this.#begin(exchange, request, env, awaitsBody, release)
+      this.#admission.leave(awaitsBody)
       if (release !== undefined) this.inBackground(release())
-    })
+    }, awaitsBody)
     if (waits) return
     this.counters.rejected++
     exchange.answer(createResponse('Service Unavailable', { status: 503, headers: { 'retry-after': '1' } }))
@@ -115,6 +116,32 @@ export class Application {
     }
   }
 
+  /** Calls the handler of a request that has a place. */
+  #begin(
+    exchange: Exchange,
+    request: Request,
+    env: Mongrel2Env,
+    awaitsBody: boolean,
+    release?: () => Promise<void>,
+  ): void {
+    const { upload } = exchange
+    if (awaitsBody && upload?.over === false) {
+      exchange.awaitsBody = true
+      upload.whenSettled = () => {
+        if (!exchange.awaitsBody) return
+        exchange.awaitsBody = false
+        this.#admission.bodyCame()
+      }
+    } else if (awaitsBody) this.#admission.bodyCame()
+    this.#call(exchange, request, env, release)
+  }
+
+  #leave(exchange: Exchange): void {
+    const { awaitsBody } = exchange
+    exchange.awaitsBody = false
+    this.#admission.leave(awaitsBody)
+  }
+
   /** A handler that answers at once is answered for at once: no promise is made. */
   #call(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
     this.counters.requests++
@@ -124,7 +151,7 @@ export class Application {
       if (result instanceof Promise) void this.#await(result, exchange, request)
       else {
         exchange.answer(checkResponse(result))
-        this.#admission.leave()
+        this.#leave(exchange)
       }
     } catch (error) {
       void this.#await(Promise.reject(error), exchange, request)
@@ -133,7 +160,7 @@ export class Application {
   }
 
   async #await(result: Promise<unknown>, exchange: Exchange, request: Request): Promise<void> {
-    const leave = once(() => this.#admission.leave())
+    const leave = once(() => this.#leave(exchange))
     const timer = this.#limitTime(exchange, leave)
     try {
       exchange.answer(exchange.context.run(checkResponse, await result))

@@ -92,6 +92,10 @@ export interface StreamedBody extends IncomingBody {
   readonly drainable: boolean
   /** Whether Mongrel2 is in the state in which `renderReset` is safe. */
   readonly resettable: boolean
+  /** Whether its reader waits for the client. */
+  readonly awaited: boolean
+  /** Called once, when it is over or nobody waits for it any more. */
+  whenSettled: (() => void) | undefined
   /** The head of an answer goes out and nobody reads it: if nobody begins to, soon, it is thrown away. */
   expectReader(): void
   /**
@@ -186,6 +190,13 @@ export class Connection {
   get busy(): boolean {
     if (this.#exchanges.length > 0 || this.#waiting > 0) return true
     return this.upload !== undefined || this.frames !== undefined || (this.#closing && !this.gone)
+  }
+
+  /** Whether the next step is its client's: to send more of the body of its only request. */
+  get awaitsClient(): boolean {
+    const { upload } = this
+    if (upload === undefined || this.#exchanges.length > 1 || this.#waiting > 0) return false
+    return !upload.streamed || upload.awaited
   }
 
   /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */

@@ -356,15 +356,16 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /**
    * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
-   * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are.
+   * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are;
+   * a connection that waits for its own client is not kept.
    */
   #keepAlive(): void {
     const now = performance.now()
     const open: Connection[] = []
     const unsettled: Connection[] = []
     for (const connection of this.#connections.values()) {
-      if (connection.busy) open.push(connection)
-      else if (!connection.pacing.settled(now)) unsettled.push(connection)
+      if (connection.busy && !connection.awaitsClient) open.push(connection)
+      else if (connection.busy || !connection.pacing.settled(now)) unsettled.push(connection)
     }
     const { handlerTargets } = this.#settings
     this.#control([

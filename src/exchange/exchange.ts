@@ -35,6 +35,8 @@ export class Exchange implements ResponseSink, RequestOwner {
   readonly handlerContext: HandlerContext
   /** The request's body, where it comes in parts. */
   upload: StreamedBody | undefined
+  /** Whether its place is one of those for requests whose body still comes. */
+  awaitsBody = false
   #facts: RequestFacts
   readonly #connection: Connection
   readonly #logger: Logger

@@ -38,6 +38,8 @@ export interface IntakeSettings {
   readonly shared: boolean
   /** Bytes of a streamed body that may be on their way to its reader. */
   readonly uploadWindow: number
+  /** Milliseconds between two parts of a streamed body; 0 is no limit. */
+  readonly bodyTimeout: number
   /** Bytes of messages that may wait for the client of a socket. */
   readonly maxBufferedBytes: number
   readonly onUploadStart: UploadStartHook | undefined
@@ -307,7 +309,8 @@ export class Intake {
     connection: Connection,
     failed: (status: number, reason: string) => void,
   ): StreamUpload {
-    return new StreamUpload(this.#settings.uploadWindow, length, this.#settings.maxBodySize, {
+    const { uploadWindow, maxBodySize, bodyTimeout } = this.#settings
+    return new StreamUpload(uploadWindow, length, maxBodySize, bodyTimeout, {
       credit: (bytes) => connection.grant(bytes),
       completed: () => connection.endUpload(),
       failed,

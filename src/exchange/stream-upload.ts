@@ -63,6 +63,10 @@ export class StreamUpload implements StreamedBody {
   /** When the last part came, and when the answer was delivered. */
   #heardAt = 0
   #deliveredAt = 0
+  whenSettled: (() => void) | undefined
+  readonly #timeout: number
+  /** Runs while the reader waits for the client. */
+  #partTimer: NodeJS.Timeout | undefined
   /** Whether no more credit is given, so that the connection can be reset. */
   #dry = false
 
@@ -70,8 +74,10 @@ export class StreamUpload implements StreamedBody {
    * @param window Bytes that may be on their way to the reader, in Mongrel2's credit and here.
    * @param length The Content-Length; undefined for chunks.
    * @param maxSize Bytes that the body may have.
+   * @param timeout Milliseconds that the client may take between two parts; 0 is no limit.
    */
-  constructor(window: number, length: number | undefined, maxSize: number, owner: StreamUploadOwner) {
+  constructor(window: number, length: number | undefined, maxSize: number, timeout: number, owner: StreamUploadOwner) {
+    this.#timeout = timeout
     this.#window = window
     this.#length = length
     this.#maxSize = maxSize
@@ -84,6 +90,10 @@ export class StreamUpload implements StreamedBody {
 
   get read(): boolean {
     return this.#phase === 'open' && this.#error === undefined && this.#stream?.locked === true
+  }
+
+  get awaited(): boolean {
+    return this.#phase === 'open' && this.#error === undefined && this.#credit > 0
   }
 
   get drainable(): boolean {
@@ -136,6 +146,8 @@ export class StreamUpload implements StreamedBody {
       this.#owner.completed()
     } else if (this.#dry && this.resettable) this.#owner.expired()
     else if (this.#phase === 'discarded') this.#replenish()
+    this.#partTimer?.refresh()
+    this.#expectPart()
     this.#wanted?.()
   }
 
@@ -177,6 +189,7 @@ export class StreamUpload implements StreamedBody {
     this.#phase = 'over'
     clearTimeout(this.#lateReader)
     clearInterval(this.#lingering)
+    this.#settle()
   }
 
   /** Errors the stream. */
@@ -194,9 +207,26 @@ export class StreamUpload implements StreamedBody {
   #discard(): void {
     if (this.#phase !== 'open') return
     this.#phase = 'discarded'
+    this.#settle()
     this.#parts.length = 0
     this.#waiting = 0
     this.#replenish()
+  }
+
+  /** Nobody waits for the client any more. */
+  #settle(): void {
+    clearTimeout(this.#partTimer)
+    this.whenSettled?.()
+    this.whenSettled = undefined
+  }
+
+  /** Gives the client its time for the next part, while its reader waits for that. */
+  #expectPart(): void {
+    if (this.#timeout === 0) return
+    if (!this.awaited) {
+      clearTimeout(this.#partTimer)
+      this.#partTimer = undefined
+    } else this.#partTimer ??= setTimeout(() => this.#fail(408, 'The body did not come in time'), this.#timeout).unref()
   }
 
   /** Ends the connection of a client that has stopped sending without a close, or does not stop. */
@@ -218,6 +248,7 @@ export class StreamUpload implements StreamedBody {
     if (room < window / 2) return
     this.#credit += room
     this.#owner.credit(room)
+    this.#expectPart()
   }
 
   #news(): Promise<void> {

@@ -63,6 +63,21 @@ function blockFor(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
+describe('clients that send a body slowly', () => {
+  it('keep nobody else out, whoever deals and answers', async () => {
+    await start({ workers: 1, options: { maxInFlight: 4, maxQueued: 4, bodyTimeout: 1000 } }, { uploads: 'stream' })
+    await server.ready
+    const slow = Array.from({ length: 9 }, () =>
+      connect().send(`${request('/echo', 'POST', 'Content-Length: 300000\r\n')}x`),
+    )
+    await busyWorker()
+    expect(await Promise.all([1, 2, 3].map(() => get(connect(), '/other')))).toEqual(['/other', '/other', '/other'])
+    const statuses = await Promise.all(slow.map(async (client) => (await client.response()).status))
+    expect(new Set(statuses)).toEqual(new Set([408, 503]))
+    expect(statuses.filter((status) => status === 408).length).toBeGreaterThanOrEqual(4)
+  })
+})
+
 describe('connections', () => {
   it('stay with their worker, new ones go where the least is, and all are forgotten when they are idle', async () => {
     await start({ threads: 2 })

@@ -353,3 +353,20 @@ describe('A client that leaves amid a streamed body', () => {
     expect(logger.errors).toEqual([])
   })
 })
+
+describe('clients that send a body slowly', () => {
+  it('keep nobody else out, and get a 408 and the end when nothing comes any more', async () => {
+    const handler: FetchHandler = async (request) => new Response(`read ${(await request.text()).length}`)
+    await serve(handler, { maxInFlight: 20, maxQueued: 20, bodyTimeout: 2000 })
+    const slow = Array.from({ length: 45 }, () => connect().send(`${head('/', 300_000)}x`))
+    await expect.poll(() => server.stats().inFlight).toBe(10)
+    const others = Array.from({ length: 20 }, () => connect().send(GET).response())
+    expect(new Set((await Promise.all(others)).map(({ status }) => status))).toEqual(new Set([200]))
+    const answers = await Promise.all(slow.map((client) => client.response()))
+    const count = (status: number) => answers.filter((answer) => answer.status === status).length
+    // Those that found neither a place nor one to wait at are refused at once.
+    expect([count(408), count(503)]).toEqual([20, 25])
+    await Promise.all(slow.map((client) => client.closed))
+    expect(server.stats().inFlight).toBe(0)
+  })
+})

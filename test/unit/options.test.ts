@@ -48,6 +48,7 @@ describe('defaults', () => {
       uploadWindow: 256 * 1024,
       host: 'localhost',
       trustProxy: false,
+      bodyTimeout: 60_000,
       requestTimeout: 0,
       maxBodySize: Number.MAX_SAFE_INTEGER,
       onError: undefined,
@@ -73,7 +74,17 @@ describe('defaults', () => {
     const undefinedOptions = Object.fromEntries(
       ['chroot', 'uploads', 'flowControl', 'maxInFlight', 'maxQueued', 'host', 'trustProxy', 'requestTimeout']
         .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
-        .concat('maxBodySize', 'onError', 'onUploadStart', 'logger', 'signal', 'link', 'shared', 'handlerTargets')
+        .concat(
+          'bodyTimeout',
+          'maxBodySize',
+          'onError',
+          'onUploadStart',
+          'logger',
+          'signal',
+          'link',
+          'shared',
+          'handlerTargets',
+        )
         .map((name) => [name, undefined]),
     )
     const { identity: _one, ...given } = check(undefinedOptions)
@@ -136,6 +147,8 @@ describe('a right option', () => {
     ['trustProxy', 2],
     ['requestTimeout', 0],
     ['requestTimeout', 2_147_483_647],
+    ['bodyTimeout', 0],
+    ['bodyTimeout', 1000],
     ['maxBodySize', 0],
     ['maxBodySize', 1_000_000],
     ['onError', () => undefined],
@@ -262,6 +275,7 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['requestTimeout', -1, 'an integer from 0 to 2147483647', '-1'],
     ['requestTimeout', 2_147_483_648, 'an integer from 0 to 2147483647', '2147483648'],
     ['requestTimeout', '5s', 'an integer from 0 to 2147483647', '"5s"'],
+    ['bodyTimeout', -1, 'an integer from 0 to 2147483647', '-1'],
     ['maxBodySize', -1, 'an integer from 0', '-1'],
     ['maxBodySize', '1mb', 'an integer from 0', '"1mb"'],
     ['onError', 'log', 'a function', '"log"'],

@@ -51,6 +51,7 @@ const CASES: Record<
   minClientRate: ['1', '2', '3', ({ options }) => options.minClientRate],
   keepAliveInterval: ['1', '2', '3', ({ options }) => options.keepAliveInterval],
   handlerTargets: ['1', '2', '3', ({ options }) => options.handlerTargets],
+  bodyTimeout: ['1', '2', '3', ({ options }) => options.bodyTimeout],
   uploadWindow: ['1024', '1025', '1026', ({ options }) => options.uploadWindow],
   requestTimeout: ['1', '2', '3', ({ options }) => options.requestTimeout],
   maxBodySize: ['1', '2', '3', ({ options }) => options.maxBodySize],

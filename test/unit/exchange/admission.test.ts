@@ -36,4 +36,34 @@ describe('Admission', () => {
     expect(admission.enter()).toBe(true)
     expect(admission.queue(() => {})).toBe(false)
   })
+
+  it('gives at most half of the places, and of the queue, to requests whose body still comes', () => {
+    const admission = new Admission(4, 4)
+    const started: string[] = []
+    expect([1, 2, 3].map(() => admission.enter(true))).toEqual([true, true, false])
+    const waits = (name: string, awaitsBody: boolean) => admission.queue(() => started.push(name), awaitsBody)
+    expect([waits('a', true), waits('b', true), waits('c', true)]).toEqual([true, true, false])
+    expect([admission.enter(), admission.enter(), admission.enter()]).toEqual([true, true, false])
+    expect([waits('d', false), waits('e', false), waits('f', false)]).toEqual([true, true, false])
+    admission.leave()
+    expect(started).toEqual(['d'])
+    // A place that was for a body is one of the others then.
+    admission.bodyCame()
+    expect(started).toEqual(['d'])
+    admission.leave()
+    expect(started).toEqual(['d', 'a'])
+    admission.leave(true)
+    expect(started).toEqual(['d', 'a', 'b'])
+    for (let left = 4; left > 0; left--) admission.leave(left <= 2)
+    expect([started, admission.inFlight, admission.load]).toEqual([['d', 'a', 'b', 'e'], 1, 1])
+  })
+
+  it('counts those that wait because of bodies for nothing: others still find places', () => {
+    const admission = new Admission(4, 10)
+    for (let count = 0; count < 2; count++) admission.enter(true)
+    for (let count = 0; count < 5; count++) admission.queue(() => {}, true)
+    expect([admission.inFlight, admission.load]).toEqual([2, 2])
+    admission.enter()
+    expect([admission.inFlight, admission.load]).toEqual([3, 3])
+  })
 })

@@ -578,3 +578,56 @@ describe('a streamed upload that breaks', () => {
     await until(() => stage.publisher.received(1).includes('503'))
   })
 })
+
+describe('a body whose client takes its time', () => {
+  it('is a 408 when nothing comes for bodyTimeout while it is read, and its handler is told', async () => {
+    let signal: AbortSignal | undefined
+    let fault: unknown
+    const stage = setStage(
+      async (request) => {
+        signal = request.signal
+        await request.text().catch((error: unknown) => {
+          fault = error
+        })
+        return new Response('too late')
+      },
+      { bodyTimeout: 10_000 },
+    )
+    stage.receive(first(300_000, 'x'))
+    await turns(3)
+    await pass(9_500)
+    stage.receive(renderPart(1, 1, 'y'))
+    await pass(9_500)
+    expect([signal?.aborted, stage.publisher.received(1)]).toEqual([false, ''])
+    await pass(1000)
+    expect(stage.publisher.response(1).statusLine).toBe('HTTP/1.1 408 Request Timeout')
+    expect([signal?.aborted, String(fault)]).toEqual([true, expect.stringContaining('did not come in time')])
+    await pass(10_000)
+    expect(endOf(stage)).toBeDefined()
+    expect(stage.application.inFlight).toBe(0)
+  })
+
+  it('has all the time while its handler does not read, and with bodyTimeout 0', async () => {
+    const gate = new Gate()
+    const slow = setStage(
+      async (request) => {
+        await gate.pass('read')
+        return new Response(await request.text())
+      },
+      { bodyTimeout: 10_000 },
+    )
+    slow.receive(first(300_000, 'x'))
+    const patient = setStage(read, { bodyTimeout: 0 })
+    patient.receive(first(300_000, 'x'))
+    await pass(60_000)
+    expect([slow.publisher.received(1), patient.publisher.received(1)]).toEqual(['', ''])
+  })
+
+  it('is not kept alive meanwhile, but asked for', async () => {
+    const stage = setStage(read, { bodyTimeout: 0, keepAliveInterval: 10_000 })
+    stage.receive(first(300_000, 'x'))
+    await turns(3)
+    await pass(21_000)
+    expect(controls(stage)).toEqual([{ credits: expect.any(Number) }, { credits: 0 }, { credits: 0 }])
+  })
+})
