@@ -31,10 +31,14 @@ export class Admission {
     return this.#inFlight
   }
 
-  /** Handlers that run and requests that wait, without the ones that wait because of bodies: they keep nobody else out. */
+  /** Handlers that run and requests that wait, without those that wait for the place of another body: they keep nobody else out. */
   get load(): number {
-    const bodies = this.#bodies + this.#queuedBodies
-    return this.#inFlight + this.#queue.length - bodies + Math.min(bodies, this.#mostBodies)
+    return this.#inFlight + this.#queue.length - this.waitingBodies
+  }
+
+  /** Requests that wait because too many others have a body that still comes. */
+  get waitingBodies(): number {
+    return Math.max(0, this.#bodies + this.#queuedBodies - this.#mostBodies)
   }
 
   /**

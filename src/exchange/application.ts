@@ -56,6 +56,11 @@ export class Application {
     return this.#admission.load
   }
 
+  /** Requests that wait because too many others have a body that still comes; `unreturned` leaves them out. */
+  get waitingBodies(): number {
+    return this.#admission.waitingBodies
+  }
+
   /**
    * Calls the handler when there is a place, and answers the exchange with what it returns.
    *

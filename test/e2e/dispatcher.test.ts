@@ -65,7 +65,8 @@ function blockFor(milliseconds: number): void {
 
 describe('clients that send a body slowly', () => {
   it('keep nobody else out, whoever deals and answers', async () => {
-    await start({ workers: 1, options: { maxInFlight: 4, maxQueued: 4, bodyTimeout: 1000 } }, { uploads: 'stream' })
+    const options = { maxInFlight: 4, maxQueued: 4, bodyTimeout: 1000, zeromq: [] }
+    await start({ workers: 1, options }, { uploads: 'stream' })
     await server.ready
     const slow = Array.from({ length: 9 }, () =>
       connect().send(`${request('/echo', 'POST', 'Content-Length: 300000\r\n')}x`),

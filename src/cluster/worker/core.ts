@@ -98,7 +98,10 @@ export class Core {
     if (this.#after.length > 0) this.#report()
     this.#seen++
     const { malformed } = this.#application.counters
+    const { waitingBodies } = this.#application
     this.#epochs.get(epoch)?.receive(bytes, balance)
+    // It takes no place, which the dispatcher can give to another.
+    if (this.#application.waitingBodies > waitingBodies) this.#report()
     if (this.#application.counters.malformed === malformed) return
     // Nothing comes of it; the dispatcher has not looked that closely.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
