@@ -56,7 +56,7 @@ export interface ConfigFile {
   readonly values: Readonly<Record<string, unknown>>
 }
 
-const NAMES = ['ts', 'mts', 'js', 'mjs', 'json'].map((extension) => `mongrel2-fetch.config.${extension}`)
+const NAMES = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `mongrel2-fetch.config.${extension}`)
 
 /**
  * Reads the configuration file.
@@ -80,7 +80,7 @@ async function read(path: string): Promise<unknown> {
     if (path.endsWith('.json')) return JSON.parse(await readFile(path, 'utf8'))
     return (await importModule(path)).default
   } catch (error) {
-    if (error instanceof CommandError) throw new CommandError('usage', error.message)
+    if (error instanceof CommandError) throw new CommandError('usage', error.message, { cause: error.cause })
     throw new CommandError('usage', `${path} could not be loaded`, { cause: error })
   }
 }

@@ -27,12 +27,7 @@ export async function loadHandler(path: string, exportName: string): Promise<Pic
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    const exports = await importModule(path)
-    // The exports of a CommonJS module arrive as its default, also when it was compiled from `export default`.
-    const inner = exports.default
-    return typeof inner === 'object' && inner !== null && 'default' in inner && !isHandler(inner)
-      ? { ...exports, ...inner }
-      : exports
+    return await importModule(path)
   } catch (error) {
     if (error instanceof CommandError) throw error
     throw new CommandError('load', `${path} could not be loaded`, { cause: error })

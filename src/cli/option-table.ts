@@ -49,7 +49,7 @@ const COMMAND = {
   config: {
     kind: 'string',
     value: 'FILE',
-    otherwise: 'mongrel2-fetch.config.{ts,mts,js,mjs,json}',
+    otherwise: 'mongrel2-fetch.config.{ts,mts,cts,js,mjs,cjs,json}',
     summary: 'The configuration file.',
   },
   logger: {
