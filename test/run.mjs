@@ -2,12 +2,13 @@
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
 // --full adds the long tests (test/full), which install clients, a browser and a dozen frameworks, then all of it on the other link,
-// libzmq, then the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22 and on 24.
+// libzmq, then the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22, 24 and 26.
 
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { installPrograms, root, setUp } from '../examples/setup.mjs'
 
 /** The command tells systemd that it is ready, which a test sees by systemd's own programs. */
@@ -63,22 +64,27 @@ async function main() {
     const onFront = await test(total, [process.execPath], { FRONT: 'embedded' }, ['test/e2e'])
     result ||= onFront
     const { engines } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-    for (const version of [engines.node.replace('>=', ''), '22', '24']) {
+    for (const version of [engines.node.replace('>=', ''), '22', '24', '26']) {
       console.log(`\nThe suite on Node ${version}`)
-      // A package with the binary, never a dependency: in node_modules it would take the place of `node`.
-      const code = await test(total, [
-        'npm',
-        'exec',
-        '--yes',
-        `--package=node-linux-${process.arch}@${version}`,
-        '--',
-        'node',
-      ])
+      const node = await nodeOf(version)
+      // What the tests start by name is this Node, too.
+      const code = await test(total, [node], { PATH: `${dirname(node)}${delimiter}${process.env.PATH}` })
       result ||= code
     }
   }
   console.log(`${total.passed} passed, ${total.failed} failed`)
   return result
+}
+
+/**
+ * The path of a version of Node, from a package with the binary: never a dependency, since in node_modules it would take the place of `node`.
+ * Only asked for, not run by `npm exec`, whose variables would tell every npm and npx that a test runs about this package.
+ */
+async function nodeOf(version) {
+  const pack = `--package=node-linux-${process.arch}@${version}`
+  const args = ['exec', '--yes', pack, '--', 'node', '-p', 'process.execPath']
+  const { stdout } = await promisify(execFile)('npm', args, { cwd: root, signal: stop.signal })
+  return stdout.trim()
 }
 
 /** Runs the suite once and adds its numbers to `total`; the exit code. */

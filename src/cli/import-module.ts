@@ -3,6 +3,7 @@ import Module, { createRequire } from 'node:module'
 import { sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { moduleBeside } from '../module-beside.ts'
+import { runtimeName } from '../runtime-name.ts'
 import { CommandError } from './exit-code.ts'
 import { moduleKind } from './module-kind.ts'
 import { type ModuleKindHooks, moduleKindHooks } from './module-kind-hooks.ts'
@@ -29,7 +30,7 @@ const OURS = fileURLToPath(new URL('../../', import.meta.url))
 export async function importModule(path: string, caught = true): Promise<Readonly<Record<string, unknown>>> {
   const url = pathToFileURL(path).href
   // These run everything by themselves.
-  if ('bun' in process.versions || 'deno' in process.versions) return exportsOf(path, await import(url))
+  if (!runtimeName().startsWith('Node')) return exportsOf(path, await import(url))
   await prepareFor(path)
   try {
     return exportsOf(path, await import(url))
@@ -55,7 +56,7 @@ function exportsOf(path: string, exports: Readonly<Record<string, unknown>>): Re
 }
 
 function needsTsx(path: string, options?: ErrorOptions): CommandError {
-  const reason = `Node ${process.versions.node} cannot run this ${/x$/.test(path) ? 'JSX' : 'TypeScript'} by itself`
+  const reason = `${runtimeName()} cannot run this ${/x$/.test(path) ? 'JSX' : 'TypeScript'} by itself`
   return new CommandError('load', `${path} needs tsx, since ${reason}: npm install tsx`, options)
 }
 

@@ -1,5 +1,6 @@
 import { joinCluster } from '../cluster/nodes/join-cluster.ts'
 import { version } from '../package-version.ts'
+import { runtimeName } from '../runtime-name.ts'
 import type { NodeSettings } from './cluster-settings.ts'
 import type { Ending } from './exit-code.ts'
 import { failure } from './failure.ts'
@@ -13,7 +14,7 @@ export async function joinCommand({ options, logger, closeTimeout }: NodeSetting
   const failed = failure(logger)
   // A terminal that is gone, or a service manager that reloads: workers are replaced when the main node says so.
   process.on('SIGHUP', () => logger.warn?.('mongrel2-fetch got SIGHUP and goes on: the main node reloads all workers'))
-  logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} joins ${where}, process ${process.pid}`)
+  logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} joins ${where}, process ${process.pid}`)
   const node = joinCluster(options)
   let came = await Promise.race([node.ready.then(() => 'ready' as const), stopped, failed])
   if (came === 'ready') {

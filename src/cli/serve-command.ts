@@ -3,6 +3,7 @@ import { relative } from 'node:path'
 import { Mongrel2Error } from '../errors.ts'
 import type { EndpointInput } from '../options.ts'
 import { version } from '../package-version.ts'
+import { runtimeName } from '../runtime-name.ts'
 import { nodeSettingsOf } from './cluster-settings.ts'
 import { CommandError, type Ending } from './exit-code.ts'
 import { failure } from './failure.ts'
@@ -35,7 +36,7 @@ export async function serveCommand(flags: GivenOptions): Promise<Ending> {
   let server: Server | undefined
   const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
-  logger.info?.(`mongrel2-fetch ${version} on Node ${process.versions.node} starts ${app}, process ${process.pid}`)
+  logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} starts ${app}, process ${process.pid}`)
 
   const { http, direct } = settings
   // Credits would go to any of those that pull.

@@ -23,7 +23,9 @@ function opening<T extends AsyncDisposable>(one: T): T {
 }
 
 async function textOf(mongrel2: Mongrel2): Promise<string> {
-  return await (await fetch(`http://127.0.0.1:${mongrel2.port}/`)).text()
+  // A kept connection stays with its worker.
+  const headers = { connection: 'close' }
+  return await (await fetch(`http://127.0.0.1:${mongrel2.port}/`, { headers })).text()
 }
 
 it.each([

@@ -4,7 +4,8 @@ import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
-const MAIN = resolve('dist/src/cli/main.js')
+/** The built command. */
+export const MAIN = resolve('dist/src/cli/main.js')
 
 /** A directory of somebody who uses the command; disposed of, it is gone and what was started in it is ended. */
 export class Workplace implements AsyncDisposable {
@@ -22,7 +23,12 @@ export class Workplace implements AsyncDisposable {
 
   /** Starts the built command. */
   run(args: readonly string[], env: Readonly<Record<string, string>> = {}): CommandRun {
-    const run = new CommandRun(args, this.directory, env)
+    return this.start([process.execPath, MAIN, ...args], env)
+  }
+
+  /** Starts any program. */
+  start(command: readonly string[], env: Readonly<Record<string, string>> = {}): CommandRun {
+    const run = new CommandRun(command, this.directory, env)
     this.#runs.push(run)
     return run
   }
@@ -36,7 +42,7 @@ export class Workplace implements AsyncDisposable {
   }
 }
 
-/** The command in a process of its own. */
+/** The command, or another program, in a process of its own. */
 export class CommandRun {
   /** Resolves with the exit code, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals | null>
@@ -45,8 +51,8 @@ export class CommandRun {
   readonly #child: ChildProcess
   #printed = () => {}
 
-  constructor(args: readonly string[], cwd: string, env: Readonly<Record<string, string>>) {
-    const child = spawn(process.execPath, [MAIN, ...args], {
+  constructor([program = '', ...args]: readonly string[], cwd: string, env: Readonly<Record<string, string>>) {
+    const child = spawn(program, args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

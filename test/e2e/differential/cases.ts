@@ -5,6 +5,7 @@ import {
   type Difference,
   detailed500,
   differ,
+  type Expected,
   inResponse,
   json,
   MONGREL2_400,
@@ -51,8 +52,17 @@ function raw(name: string, send: string | Uint8Array, differs?: Difference): Cas
   return { name, send, methods: ['GET'], differs }
 }
 
+/** Node 20.19 has llhttp 8, which takes what the 9 of all later versions refuses. The server beside ours runs on the Node of the test. */
+const LLHTTP_8 = process.versions.llhttp?.startsWith('8.')
+
 /** Behind chunks Mongrel2 would lose a large body, so the connection ends. */
 const ENDS = differ('we end a connection behind chunks', { afterwards: 'closed' }, { afterwards: 'open' })
+
+/** The app's answer to the TypeError of a name that Headers do not take. */
+const INVALID_NAME: Expected = {
+  ...json(/invalid header name/),
+  status: 'HTTP/1.1 500 Internal Server Error',
+}
 
 const FORM = 'Content-Type: application/x-www-form-urlencoded'
 const JSON_TYPE = 'Content-Type: application/json'
@@ -200,7 +210,12 @@ const targets: Case[] = [
     differ('Mongrel2 takes only what RFC 3986 allows', MONGREL2_400, json(/%22a%22/)),
   ),
   one('a backslash', 'GET /echo\\a', {}, differ('Mongrel2 says more', MONGREL2_400, NODE_SERVER_400)),
-  one('UTF-8 as it is', 'GET /echo/\xc3\xa9', {}, differ('Mongrel2 says more than Node', MONGREL2_400, NODE_400)),
+  one(
+    'UTF-8 as it is',
+    'GET /echo/\xc3\xa9',
+    {},
+    differ('Mongrel2 says more than Node', MONGREL2_400, LLHTTP_8 ? json(/%C3%83%C2%A9/) : NODE_400),
+  ),
   one('a blank', 'GET /echo/a b', {}, differ('Mongrel2 says more than Node', MONGREL2_400, NODE_400)),
   one(
     'a fragment',
@@ -281,7 +296,7 @@ const fields: Case[] = [
     'a blank behind a name',
     'GET /echo',
     { headers: ['X-Blank : a'] },
-    differ('Mongrel2 says more than Node', MONGREL2_400, NODE_400),
+    differ('Mongrel2 says more than Node', MONGREL2_400, LLHTTP_8 ? INVALID_NAME : NODE_400),
   ),
   one('cookies in several fields', 'GET /cookies', { headers: ['Cookie: a=1; b=2', 'Cookie: c=%20', 'cookie: d="x"'] }),
   one('the field that they become', 'GET /echo', { headers: ['Cookie: a=1', 'Cookie: b=2'] }),
@@ -802,13 +817,13 @@ const connections: Case[] = [
     'what follows Connection: close',
     'GET /text',
     { headers: ['Connection: close'], rest: request('GET /text').toString() },
-    differ('we answer what came before', text('text', 'closed'), NODE_400),
+    LLHTTP_8 ? undefined : differ('we answer what came before', text('text', 'closed'), NODE_400),
   ),
   one(
     'what follows HTTP/1.0',
     'GET /text',
     { version: '1.0', rest: request('GET /text').toString() },
-    differ('we answer what came before', text('text', 'closed'), NODE_400),
+    LLHTTP_8 ? undefined : differ('we answer what came before', text('text', 'closed'), NODE_400),
   ),
   raw(
     'empty lines before a request',
