@@ -13,9 +13,9 @@ export default defineConfig({
     execArgv: ['--max-semi-space-size=16'],
     // End to end, a file is busy with a Mongrel2 and often an app beside it: two at a time fill two cores.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    // How long something is waited for, not how long it may take: a busy machine is no failure.
-    expect: { poll: { timeout: 10_000 } },
+    // How long something is waited for, not how long it may take: a machine with other work is no failure.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 })

@@ -61,7 +61,7 @@ it('a node of a cluster loads its own app', async () => {
   await main.run(['serve', 'app.tsx', ...zeromq, ...cluster]).prints(/^mongrel2-fetch serves/m)
   await node.run(['serve', ...cluster]).prints(/^mongrel2-fetch serves as a node/m)
   const answers = async () => await Promise.all(Array.from({ length: 8 }, () => textOf(mongrel2)))
-  await expect.poll(answers, { timeout: 20_000 }).toContain(ANSWER)
+  await expect.poll(answers).toContain(ANSWER)
 })
 
 it.each([
@@ -77,12 +77,12 @@ it.each([
   const text = async () => await (await fetch(url)).text()
   expect(await text()).toBe(ANSWER)
   project.write('part.ts', "export const part: string = 'changed'")
-  await expect.poll(text, { timeout: 20_000 }).toBe(ANSWER.replace('part', 'changed'))
+  await expect.poll(text).toBe(ANSWER.replace('part', 'changed'))
   // An import by an alias of tsconfig.json is watched, too, and a part that does not load.
   project.write('lib/aliased.ts', 'export const aliased: string = (')
-  await expect.poll(text, { timeout: 20_000 }).toMatch(/lib\/aliased\.ts:1:/)
+  await expect.poll(text).toMatch(/lib\/aliased\.ts:1:/)
   project.write('lib/aliased.ts', "export const aliased: string = 'mended'")
-  await expect.poll(text, { timeout: 20_000 }).toBe('changed mended enum')
+  await expect.poll(text).toBe('changed mended enum')
 })
 
 it.each([

@@ -57,7 +57,7 @@ it('a machine joins by address and keys alone, with the app of its own directory
   const nodeRun = serve(node, '--cluster', join)
   await nodeRun.prints(/^mongrel2-fetch serves as a node of tcp:/m)
   expect(nodeRun.stdout).not.toContain(mainKey)
-  await expect.poll(answers, { timeout: 20_000 }).toEqual(['main', 'node'])
+  await expect.poll(answers).toEqual(['main', 'node'])
 
   nodeRun.signal('SIGTERM')
   expect(await nodeRun.ended).toBe(0)

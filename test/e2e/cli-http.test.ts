@@ -104,7 +104,7 @@ describe('mongrel2-fetch serve --http', () => {
     }
     const clients = Promise.all([client(), client(), client(), client()])
     run.signal('SIGHUP')
-    await expect.poll(() => run.stderr.match(/started worker/g)?.length, { timeout: 20_000 }).toBe(4)
+    await expect.poll(() => run.stderr.match(/started worker/g)?.length).toBe(4)
     await run.prints(/^mongrel2-fetch ended worker/m)
     stop.abort()
     await clients

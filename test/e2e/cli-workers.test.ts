@@ -125,7 +125,7 @@ describe('mongrel2-fetch serve with workers', () => {
     const [pid = 0] = startedBy(run)
     process.kill(pid, 'SIGKILL')
     expect((await lost).status).toBe(502)
-    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => startedBy(run).length).toBe(2)
     expect(Number((await answer())[0])).toBe(startedBy(run)[1])
     expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch lost worker ${pid}: it was ended by SIGKILL$`, 'm'))
   })
@@ -135,7 +135,7 @@ describe('mongrel2-fetch serve with workers', () => {
     await answer()
     await answer()
     await run.prints(/^mongrel2-fetch replaces worker \d+: it got 2 requests$/m)
-    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => startedBy(run).length).toBe(2)
     expect((await ask('/loop')).status).toBe(502)
     await run.prints(/it gave no sign of life within workerTimeout, 1000 ms$/m)
   })
@@ -211,9 +211,9 @@ describe('mongrel2-fetch serve --direct', () => {
     place.write('app.ts', 'process.exit(9)')
     const [pid = 0] = startedBy(run)
     process.kill(pid, 'SIGKILL')
-    await expect.poll(() => run.stderr.match(/: it exited with code 9$/gm)?.length, { timeout: 20_000 }).toBe(3)
+    await expect.poll(() => run.stderr.match(/: it exited with code 9$/gm)?.length).toBe(3)
     place.write('app.ts', appOf('2'))
-    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => startedBy(run).length).toBe(2)
     expect((await answer())[2]).toBe('2')
     expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch lost worker ${pid}: it was ended by SIGKILL$`, 'm'))
   })
@@ -230,7 +230,7 @@ describe('mongrel2-fetch serve --direct', () => {
     )
     const run = await serve('--direct')
     expect(await answer('/throw')).toEqual(['answered'])
-    await expect.poll(() => startedBy(run).length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => startedBy(run).length).toBe(2)
     await run.prints(/^mongrel2-fetch ended worker/m)
     expect(await answer()).toEqual(['served'])
     expect(run.stderr).toContain('Error: nobody catches this')
@@ -253,9 +253,9 @@ describe('SIGHUP', () => {
     for (const version of ['2', '3']) {
       place.write('app.ts', appOf(version))
       run.signal('SIGHUP')
-      await expect.poll(() => versions.has(version), { timeout: 20_000 }).toBe(true)
+      await expect.poll(() => versions.has(version)).toBe(true)
     }
-    await expect.poll(() => run.stderr.match(/has replaced its workers/g)?.length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => run.stderr.match(/has replaced its workers/g)?.length).toBe(2)
     versions.clear()
     await expect.poll(() => versions.size).toBeGreaterThan(0)
     stop.abort()
@@ -295,12 +295,12 @@ describe('SIGHUP', () => {
       NOTIFY_SOCKET: systemd.socket,
     })
     const ready = `READY=1\nSTATUS=Serves app.ts at ${mongrel2.endpoint} by 2 worker processes`
-    await expect.poll(() => systemd.heard, { timeout: 20_000 }).toEqual([ready])
+    await expect.poll(() => systemd.heard).toEqual([ready])
     run.signal('SIGHUP')
-    await expect.poll(() => systemd.heard.length, { timeout: 20_000 }).toBe(3)
+    await expect.poll(() => systemd.heard.length).toBe(3)
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
-    await expect.poll(() => systemd.heard.length, { timeout: 20_000 }).toBe(4)
+    await expect.poll(() => systemd.heard.length).toBe(4)
     expect(systemd.heard.slice(1)).toEqual([
       expect.stringMatching(/^RELOADING=1\nMONOTONIC_USEC=\d+\nSTATUS=Loads the app anew$/),
       ready,

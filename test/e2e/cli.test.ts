@@ -247,11 +247,11 @@ describe('systemd', () => {
     await using systemd = await ServiceManager.start(place.directory)
     const run = place.run(['serve', 'app.ts', '--zeromq', mongrel2.endpoint], { NOTIFY_SOCKET: systemd.socket })
     const ready = `READY=1\nSTATUS=Serves app.ts at ${mongrel2.endpoint}`
-    await expect.poll(() => systemd.heard, { timeout: 10_000 }).toEqual([ready])
+    await expect.poll(() => systemd.heard).toEqual([ready])
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
     const stopping = 'STOPPING=1\nSTATUS=Answers what is open'
-    await expect.poll(() => systemd.heard, { timeout: 10_000 }).toEqual([ready, stopping])
+    await expect.poll(() => systemd.heard).toEqual([ready, stopping])
     expect(run.stderr).not.toContain('systemd')
   })
 
@@ -355,7 +355,7 @@ describe('mongrel2-fetch dev', () => {
     await run.prints(/^slow$/m)
     for (const text of ['1', '2', '3']) {
       place.write('part.ts', `export const text: string = '${text}'`)
-      await expect.poll(() => answers.has(text), { timeout: 20_000 }).toBe(true)
+      await expect.poll(() => answers.has(text)).toBe(true)
     }
     stop.abort()
     await clients
@@ -378,10 +378,10 @@ describe('mongrel2-fetch dev', () => {
     place.write('app.ts', 'export default (')
     await run.prints(/could not be loaded/)
     const asked = async () => (await fetch(url, { headers: { accept: 'text/html' } })).text()
-    await expect.poll(asked, { timeout: 20_000 }).toContain('The app could not be loaded')
+    await expect.poll(asked).toContain('The app could not be loaded')
 
     place.write('app.ts', APP)
-    await expect.poll(asked, { timeout: 20_000 }).toBe('served /')
+    await expect.poll(asked).toBe('served /')
     expect(run.stdout + run.stderr).not.toContain('\x1b')
   })
 
@@ -470,7 +470,7 @@ describe('mongrel2-fetch dev', () => {
     expect(await textOf(`${url}x`)).toBe('served /x')
     expect(run.stderr).toContain('not Mongrel2')
     place.write('app.ts', "export default () => new Response('changed')")
-    await expect.poll(() => textOf(url), { timeout: 20_000 }).toBe('changed')
+    await expect.poll(() => textOf(url)).toBe('changed')
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
     expect(temporary()).toEqual([])

@@ -69,7 +69,7 @@ async function join(options: Partial<JoinOptions> = {}): Promise<ClusterNode> {
 
 async function nodeWorkersReady(count: number): Promise<void> {
   const ready = () => nodeWorkers().filter(({ state }) => state === 'ready').length
-  await expect.poll(ready, { timeout: 20_000 }).toBe(count)
+  await expect.poll(ready).toBe(count)
 }
 
 function nodeWorkers(): ReturnType<WorkersServer['stats']>['workers'] {
@@ -190,7 +190,7 @@ describe('a node', () => {
     startMain({ cluster, workerTimeout: 1000 })
     await server.ready
     nodes.push(new ClusterNode({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${server.clusterPort}`, keys: NODE }))
-    await expect.poll(() => logger.errors.join(), { timeout: 20_000 }).toMatch(/it did not reach Mongrel2 within/)
+    await expect.poll(() => logger.errors.join()).toMatch(/it did not reach Mongrel2 within/)
     for (let round = 0; round < 10; round++) expect(await get(connect(), '/')).toBe('/')
   })
 
@@ -224,7 +224,7 @@ describe('a node', () => {
         client = connect()
         return Number.parseInt(await get(client, '/worker'), 10)
       }
-      await expect.poll(served, { timeout: 20_000 }).not.toBe(local)
+      await expect.poll(served).not.toBe(local)
       const streaming = client.send(request('/stream?count=1000&ms=20'))
       await expect.poll(() => streaming.bytesRead).toBeGreaterThan(400)
       await expect.poll(served).not.toBe(local)

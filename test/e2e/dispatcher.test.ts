@@ -49,7 +49,7 @@ function connect(): RawClient {
 /** The process of the one worker that has a request in its hands. */
 async function busyWorker(): Promise<number> {
   const pid = () => server.stats().workers.find(({ inFlight }) => inFlight > 0)?.pid
-  await expect.poll(pid, { timeout: 10_000 }).toBeDefined()
+  await expect.poll(pid).toBeDefined()
   return Number(pid())
 }
 
@@ -89,7 +89,7 @@ describe('connections', () => {
     expect(second).toEqual(first)
     const names = [...new Set(first)]
     expect(names.map((name) => first.filter((other) => other === name).length)).toEqual([2, 2, 2, 2])
-    await expect.poll(() => server.stats().connections, { timeout: 10_000 }).toBe(0)
+    await expect.poll(() => server.stats().connections).toBe(0)
     expect(server.stats().workers.map(({ connections }) => connections)).toEqual([0, 0])
   })
 
@@ -126,7 +126,7 @@ describe('WebSockets', () => {
     const closed = new Promise<number>((resolve) => {
       socket.onclose = ({ code }) => resolve(code)
     })
-    await expect.poll(() => messages.length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => messages.length).toBe(1)
     return { socket, messages, closed }
   }
 
@@ -138,7 +138,7 @@ describe('WebSockets', () => {
     const sent = Array.from({ length: 200 }, (_, number) => String(number))
     for (const number of sent) for (const { socket } of sockets) socket.send(number)
     for (const { messages } of sockets) {
-      await expect.poll(() => messages.length, { timeout: 10_000 }).toBe(201)
+      await expect.poll(() => messages.length).toBe(201)
       expect(messages.slice(1)).toEqual(sent)
     }
     const pid = server.stats().workers[0]?.pid ?? 0
@@ -149,7 +149,7 @@ describe('WebSockets', () => {
     expect(await Promise.all(lost.map(({ closed }) => closed))).toEqual(Array(8).fill(1006))
     for (const { socket, messages } of kept) {
       socket.send('still there')
-      await expect.poll(() => messages.at(-1), { timeout: 10_000 }).toBe('still there')
+      await expect.poll(() => messages.at(-1)).toBe('still there')
     }
   })
 
@@ -313,7 +313,7 @@ describe('a worker that ends', () => {
     victim.send(request('/exit'))
     expect((await victim.response()).status).toBe(502)
     expect((await other.response()).status).toBe(200)
-    await expect.poll(() => server.stats().workers.length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => server.stats().workers.length).toBe(1)
     await workersReady(1)
   })
 
@@ -325,7 +325,7 @@ describe('a worker that ends', () => {
     await busyWorker()
     expect(await get(client, '/throw')).toBe('thrown')
     expect((await other.response()).status).toBe(200)
-    await expect.poll(() => logger.lines.map(({ line }) => line).join(), { timeout: 20_000 }).toMatch(/ended worker/)
+    await expect.poll(() => logger.lines.map(({ line }) => line).join()).toMatch(/ended worker/)
     expect(Number.parseInt(await get(connect(), '/worker'), 10)).toBe(server.stats().workers[0]?.pid)
   })
 
@@ -443,7 +443,7 @@ describe('workers are replaced', () => {
     await server.ready
     const pid = server.stats().workers[0]?.pid
     await get(connect(), `/leak?bytes=${700 * 1024 * 1024}`)
-    await expect.poll(() => server.stats().workers.map((worker) => worker.pid), { timeout: 20_000 }).not.toContain(pid)
+    await expect.poll(() => server.stats().workers.map((worker) => worker.pid)).not.toContain(pid)
     expect(logger.errors).toEqual([])
   })
 })
@@ -514,7 +514,7 @@ it('leaves workers that answer what they have and end, when the dispatcher is ki
     await sleep(300)
     dispatcher.kill('SIGKILL')
     expect(workers).toContain(Number.parseInt((await answer).body.toString(), 10))
-    await expect.poll(() => workers.filter(isAlive), { timeout: 10_000 }).toEqual([])
+    await expect.poll(() => workers.filter(isAlive)).toEqual([])
   } finally {
     dispatcher.kill('SIGKILL')
   }

@@ -43,5 +43,7 @@ it('answers 200,000 requests over keep-alive with 64 clients, none lost, RSS fla
     rejected: 0,
   })
   expect(end.heap - warm.heap).toBeLessThan(HEAP_FLAT)
-  expect(end.rss - warm.rss).toBeLessThan(FLAT)
-}, 180_000)
+  // The allocator gives pages back some time after their objects are gone.
+  const grown = async () => (await server.report({ collect: true })).rss - warm.rss
+  await expect.poll(grown).toBeLessThan(FLAT)
+}, 600_000)

@@ -78,7 +78,7 @@ async function open(first = '{"first":true}'): Promise<{ client: RawClient; conn
 
 /** Resolves with all that a client has got when so many bytes have come. */
 async function received(client: RawClient, connection: MessageConnection, bytes: number): Promise<string> {
-  await expect.poll(() => client.bytesRead, { timeout: 20_000 }).toBeGreaterThanOrEqual(bytes)
+  await expect.poll(() => client.bytesRead).toBeGreaterThanOrEqual(bytes)
   connection.close()
   return (await client.readToEnd()).toString('latin1')
 }

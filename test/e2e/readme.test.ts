@@ -189,7 +189,7 @@ describe('The snippets', () => {
     await using program = launch(process.execPath, [`alone-${line}.js`], { cwd: project.directory })
     const url = `http://127.0.0.1:${ports[PORTS.indexOf('6767')]}/`
     const answer = async () => await (await fetch(url)).text()
-    const polled = expect.poll(() => answer().catch(() => undefined), { timeout: 20_000 }).toBe(answers)
+    const polled = expect.poll(() => answer().catch(() => undefined)).toBe(answers)
     await Promise.race([polled, program.ended])
   })
 })

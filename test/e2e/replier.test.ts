@@ -98,7 +98,7 @@ describe.each([
       '13',
     ])
     await client.closed
-    await expect.poll(connections, { timeout: 20_000 }).toBe(0)
+    await expect.poll(connections).toBe(0)
     expect(logger.lines).toEqual([])
   })
 
@@ -216,7 +216,7 @@ describe('an answer from elsewhere', () => {
     await other.reply(token, new Response('third'))
     expect((await client.readToEnd()).toString()).toMatch(/\r\n\r\nfirst$/)
     expect(await get(next, '/next')).toBe('/next')
-    await expect.poll(connections, { timeout: 20_000 }).toBe(0)
+    await expect.poll(connections).toBe(0)
   })
 
   it('that does not come in time is a 504, and what comes later is refused, or reaches nobody', async () => {
@@ -407,7 +407,7 @@ describe('frames from elsewhere', () => {
     }
     expect([sent, new Set(refused)]).toEqual([4, new Set(['over_budget'])])
     client.resume()
-    await expect.poll(() => got.length, { timeout: 20_000 }).toBe(244)
+    await expect.poll(() => got.length).toBe(244)
     expect(got.filter((text) => text.startsWith('text own'))).toEqual(all.map((text) => `text ${text}`))
     client.send('still open')
     await expect.poll(() => got.at(-1)).toBe('text still open')
@@ -451,7 +451,7 @@ describe('with workers', () => {
     await replier.reply(await deferredToken(), new Response('from elsewhere'))
     expect((await client.response()).body.toString()).toBe('from elsewhere')
     await client.closed
-    await expect.poll(connections, { timeout: 20_000 }).toBe(0)
+    await expect.poll(connections).toBe(0)
     expect(logger.errors).toEqual([])
   })
 
@@ -463,7 +463,7 @@ describe('with workers', () => {
         const [worker] = (server as WorkersServer).stats().workers
         process.kill(worker?.pid ?? 0, 'SIGKILL')
         const others = () => (server as WorkersServer).stats().workers.filter(({ pid }) => pid !== worker?.pid)
-        await expect.poll(() => others().map(({ state }) => state), { timeout: 20_000 }).toEqual(['ready'])
+        await expect.poll(() => others().map(({ state }) => state)).toEqual(['ready'])
       },
     ],
   ])('its client waits on when the worker that deferred it %s', async (_, replace) => {

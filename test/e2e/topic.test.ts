@@ -174,7 +174,7 @@ describe.each(PACING_MODES)('Paced by $mode, a topic', ({ mode, config, zeromq }
     await expectSentToAll(stage, quick)
     expect(stage.sockets[0]?.readyState).toBe(2)
     slow.resume()
-    await expect.poll(() => messagesOf(slow).at(-1)?.opcode, { timeout: 20_000 }).toBe(OPCODE.close)
+    await expect.poll(() => messagesOf(slow).at(-1)?.opcode).toBe(OPCODE.close)
     const frames = messagesOf(slow)
     expect(describeFrame(frames.at(-1) as ServerFrame)).toBe('close 1013 "too slow"')
     expect(new Set(frames.slice(0, -1).map(({ payload }) => payload.length))).toEqual(new Set([64 * 1024]))
@@ -200,7 +200,7 @@ describe.each(PACING_MODES)('Paced by $mode, a topic', ({ mode, config, zeromq }
     setTimeout(() => clients[0]?.client.resume(), 300)
     for (const text of sent(10_000)) stage.topic.send(text)
     for (const { came } of clients) {
-      await expect.poll(() => came.length, { timeout: 20_000 }).toBe(10_000)
+      await expect.poll(() => came.length).toBe(10_000)
       expect(came).toEqual(sent(10_000))
     }
     for (const { client } of clients) client.terminate()

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -208,8 +208,12 @@ settings=${JSON.stringify(settings)}
 
   /** Kills it; it is gone before another can take its port. */
   killSync(): void {
-    this.#child?.kill('SIGKILL')
-    spawnSync('sleep', ['0.1'])
+    const child = this.#child
+    child?.kill('SIGKILL')
+    // Ended, it stays in the table of processes until the event loop runs again.
+    while (child !== undefined && !/\) Z /.test(readFileSync(`/proc/${child.pid}/stat`, 'latin1'))) {
+      spawnSync('sleep', ['0.01'])
+    }
   }
 
   /** Ends it and starts it again at the same addresses. */
