@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commandLine } from '../../../src/cli/command.ts'
+// On Node 20 the loader's hooks run in another thread, which has to read our TypeScript.
+import '../../support/register-tsx.mjs'
 
 const ENDPOINT = ['--zeromq', 'ipc://a,ipc://b']
 

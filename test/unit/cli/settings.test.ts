@@ -6,6 +6,8 @@ import type { Given } from '../../../src/cli/given.ts'
 import { flagsOf, OPTIONS, type OptionKey } from '../../../src/cli/option-table.ts'
 import { parseOption } from '../../../src/cli/option-value.ts'
 import { type CommandSettings, settingsOf } from '../../../src/cli/settings.ts'
+// On Node 20 the loader's hooks run in another thread, which has to read our TypeScript.
+import '../../support/register-tsx.mjs'
 
 const UUID = [
   '2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d',
