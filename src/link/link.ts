@@ -42,8 +42,8 @@ const RETRY_LONGEST = 1000
 /** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve, and nobody of a silent network. */
 const ATTEMPT_TIMEOUT = 10_000
 /**
- * How long a Mongrel2 may take to subscribe, in milliseconds, until it is given somebody who pulls: a notice that the handler before us did
- * not take any more, of a reply to a client that was gone, keeps it from all else.
+ * How long a Mongrel2 that we are connected to may take to subscribe, in milliseconds, until the link pulls from it without a subscription:
+ * Mongrel2 does nothing else while it cannot send a notice (of a reply to a client that was gone) because no handler pulls.
  */
 const SUBSCRIPTION_PATIENCE = 1000
 /** When the log says that nobody is there, in milliseconds. */
@@ -143,10 +143,9 @@ export class Link {
       if (early === undefined) epoch?.receive(message)
       else early.push(message)
     }
-    const rescue = setTimeout(() => this.#openSource(receive), SUBSCRIPTION_PATIENCE)
     try {
-      const prefix = await within(publisher.opened, ATTEMPT_TIMEOUT)
-      clearTimeout(rescue)
+      await within(publisher.connected, ATTEMPT_TIMEOUT)
+      const prefix = await this.#subscription(publisher, receive)
       const life = lifeOf(recvSpec)
       // Where there were two, it cannot be told which of them we are connected to.
       const begun = this.#begin(publisher, prefix, before === undefined || life === before ? life : undefined)
@@ -170,11 +169,35 @@ export class Link {
     } catch (error) {
       this.#logger.debug?.(`mongrel2-fetch found no Mongrel2 at ${this.#specs}: ${error}`)
     } finally {
-      clearTimeout(rescue)
       this.#source?.close()
       this.#source = undefined
       publisher.close()
       epoch?.lost()
+    }
+  }
+
+  /**
+   * Resolves with the prefix that Mongrel2 subscribes to.
+   *
+   * @param receive Takes what has to be pulled before, if that is the only way to a subscription.
+   */
+  async #subscription(publisher: LinkPublisher, receive: (message: Buffer) => void): Promise<string> {
+    let pulled = false
+    let source: LinkSource | undefined
+    const rescue = setTimeout(() => {
+      source = this.#openSource((message) => {
+        pulled = true
+        receive(message)
+      })
+    }, SUBSCRIPTION_PATIENCE)
+    try {
+      return await within(publisher.opened, ATTEMPT_TIMEOUT)
+    } catch (error) {
+      // What was pulled can be answered as long as both connections last; a new attempt would drop it.
+      if (!pulled || source === undefined) throw error
+      return await Promise.race([publisher.opened, source.closed.then(failClosed)])
+    } finally {
+      clearTimeout(rescue)
     }
   }
 

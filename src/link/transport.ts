@@ -2,6 +2,8 @@ import type { Publisher } from './link.ts'
 
 /** The publishing half of a link: one connection to a Handler's `recv_spec`, in one life of that Mongrel2. */
 export interface LinkPublisher extends Publisher {
+  /** Resolves when the ZMTP handshake with Mongrel2 is done; rejects when it never will be. */
+  readonly connected: Promise<void>
   /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when they never will. */
   readonly opened: Promise<string>
   /** Resolves when the connection is gone; what was not delivered by then is lost. */

@@ -11,6 +11,7 @@ import { guard } from '../../src/cli/dev/guard.ts'
 import type { FrontOptions, FrontRoute } from '../../src/front/index.ts'
 import { embedded } from './embedded.ts'
 import { freePorts } from './free-port.ts'
+import type { Network } from './network.ts'
 
 /** One Handler of the configuration, or a Proxy. */
 export interface Route {
@@ -37,6 +38,8 @@ export interface Mongrel2TestOptions {
   flowControl?: boolean
   /** Handlers listen on tcp instead of ipc, on this machine's loopback or on an address. */
   tcp?: boolean | string
+  /** It runs in this network; its `send_spec` is at the first address there, its `recv_spec` at the second. */
+  network?: Network
   /** Whether the embedded front runs in Mongrel2's place. Default: with FRONT=embedded. */
   embedded?: boolean
   /** The template of upload files. Default: `tmp/mongrel2.upload.XXXXXX`. */
@@ -75,10 +78,18 @@ export class Mongrel2 {
   /** The endpoints by their routes, as `SEND_SPEC,RECV_SPEC`. */
   readonly endpoints: Record<string, string>
   readonly #onFront: boolean
+  readonly #network: Network | undefined
   #child: ChildProcess | undefined
 
-  private constructor(port: number, directory: string, endpoints: Record<string, string>, onFront: boolean) {
+  private constructor(
+    port: number,
+    directory: string,
+    endpoints: Record<string, string>,
+    onFront: boolean,
+    network?: Network,
+  ) {
     this.#onFront = onFront
+    this.#network = network
     this.port = port
     this.directory = directory
     this.endpoints = endpoints
@@ -88,7 +99,8 @@ export class Mongrel2 {
     const directory = await mkdtemp(join(tmpdir(), 'm2-'))
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(directory, name))
     const routes = Object.entries(options.routes ?? { '/': {} })
-    const count = options.tcp ? 1 + 2 * routes.length : 1
+    const { network, tcp = network !== undefined } = options
+    const count = tcp ? 1 + 2 * routes.length : 1
     const [port = 0, ...handlerPorts] = await freePorts(count)
     const endpoints: Record<string, string> = {}
     const targets: string[] = []
@@ -97,9 +109,9 @@ export class Mongrel2 {
       const { protocol = options.protocol ?? 'json', recvIdent = '', rawPayload = false, also = [], proxyPort } = its
       for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
       if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
-      const host = typeof options.tcp === 'string' ? options.tcp : '127.0.0.1'
-      const [send, recv] = options.tcp
-        ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${host}:${handlerPorts[2 * n + 1]}`]
+      const host = network?.there ?? (typeof tcp === 'string' ? tcp : '127.0.0.1')
+      const [send, recv] = tcp
+        ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${network?.second.there ?? host}:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
       endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
@@ -130,7 +142,7 @@ export class Mongrel2 {
       join(directory, 'mongrel2.conf'),
       `${handlers.join('\n')}
 main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="127.0.0.1", port=${port},
+  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port},
   hosts=[Host(name="localhost", routes={${targets.join(', ')}})])
 servers=[main]
 settings=${JSON.stringify(settings)}
@@ -150,7 +162,12 @@ settings=${JSON.stringify(settings)}
         await chown(join(directory, name), NOBODY, NOBODY)
       await chmod(directory, 0o755)
     }
-    return new Mongrel2(port, directory, endpoints, onFront)
+    return new Mongrel2(port, directory, endpoints, onFront, network)
+  }
+
+  /** Where it listens for browsers. */
+  get host(): string {
+    return this.#network?.there ?? '127.0.0.1'
   }
 
   /** The endpoint of the first route. */
@@ -187,7 +204,9 @@ settings=${JSON.stringify(settings)}
   startSync(): void {
     rmSync(this.#pidFile, { force: true })
     const output = openSync(this.#output, 'w')
-    const [program, args] = this.#onFront ? [process.execPath, [FRONT_PROCESS]] : ['mongrel2', ['config.sqlite', UUID]]
+    const command = this.#onFront ? [process.execPath, FRONT_PROCESS] : ['mongrel2', 'config.sqlite', UUID]
+    const inside = this.#network === undefined ? [] : ['ip', 'netns', 'exec', this.#network.name]
+    const [program = '', ...args] = [...inside, ...command]
     const child = spawn(program, args, {
       cwd: this.directory,
       stdio: ['ignore', output, output],
@@ -258,9 +277,12 @@ settings=${JSON.stringify(settings)}
     const id = await readFile(this.#pidFile, 'utf8').catch(() => '')
     if (id !== String(this.pid)) return false
     const specs = Object.values(this.endpoints).flatMap((endpoint) => endpoint.split(','))
-    return (await Promise.all([accepts({ port: this.port }), ...specs.map((spec) => accepts(addressOf(spec)))])).every(
-      (accepted) => accepted,
-    )
+    return (
+      await Promise.all([
+        accepts({ host: this.host, port: this.port }),
+        ...specs.map((spec) => accepts(addressOf(spec))),
+      ])
+    ).every((accepted) => accepted)
   }
 }
 
@@ -286,9 +308,9 @@ function addressOf(spec: string): { path: string } | { host: string; port: numbe
   return { host, port: Number(port) }
 }
 
-function accepts(address: { path: string } | { port: number }): Promise<boolean> {
+function accepts(address: { path: string } | { host: string; port: number }): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', ...address })
+    const socket = connect(address)
     socket.on('connect', () => {
       socket.destroy()
       resolve(true)

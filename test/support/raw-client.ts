@@ -59,9 +59,9 @@ export class RawClient implements Disposable {
   #fault: NodeJS.ErrnoException | undefined
   #wake: () => void = () => {}
 
-  /** Opens a connection to a port of this machine. */
-  constructor(port: number) {
-    const socket = connect({ host: '127.0.0.1', port, noDelay: true })
+  /** Opens a connection to a port, of this machine or another. */
+  constructor(port: number, host = '127.0.0.1') {
+    const socket = connect({ host, port, noDelay: true })
     this.#socket = socket
     const end = () => {
       this.#ended = true

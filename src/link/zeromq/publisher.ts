@@ -44,6 +44,10 @@ export class ZeromqPublisher implements LinkPublisher {
     this.#readSubscriptions(subscribed).catch(subscribed.reject)
   }
 
+  get connected(): Promise<void> {
+    return this.#connection.opened.promise
+  }
+
   get full(): boolean {
     return this.#waitingBytes > FULL_AT
   }

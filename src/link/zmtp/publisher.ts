@@ -43,6 +43,10 @@ export class ZmtpPublisher implements LinkPublisher {
     })
   }
 
+  get connected(): Promise<void> {
+    return this.#connection.opened.promise
+  }
+
   get full(): boolean {
     return this.#connection.waitingBytes > FULL_AT
   }

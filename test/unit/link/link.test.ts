@@ -1,11 +1,16 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { Link } from '../../../src/link/link.ts'
 import { zmtp } from '../../../src/link/zmtp/transport.ts'
 import { renderCommand } from '../../../src/wire/zmtp-command.ts'
+import { renderMessages } from '../../../src/wire/zmtp-frame.ts'
 import { CollectingLogger } from '../../support/logger.ts'
 import { ZmtpListener } from '../support/zmtp-peer.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
+
+afterEach(() => {
+  vi.useRealTimers()
+})
 
 it('tries again where something answers that is no Mongrel2, and says so once until one does', async () => {
   await using listener = await ZmtpListener.start()
@@ -62,6 +67,59 @@ it('pulls nothing before replies can be delivered, and ends the epoch when one h
   expect(await logger.next('warn')).toContain('lost Mongrel2')
   await receives.accept() // the next life
   await link.stop()
+  await running
+})
+
+it('pulls nothing while the recv_spec accepts connections but says nothing', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({ receive: () => {}, lost: () => {} }))
+  const running = link.run(() => {})
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const silent = await receives.accept()
+    await vi.advanceTimersByTimeAsync(5000)
+    await silent.ended
+    await vi.advanceTimersByTimeAsync(1000)
+  }
+  const subscriber = await receives.accept()
+  subscriber.handshake('SUB')
+  subscriber.send(renderCommand('SUBSCRIBE', Buffer.alloc(0)))
+  await sends.accept()
+  expect(sends.connections).toBe(1)
+  await link.stop()
+  await running
+})
+
+it('drops nothing of what it had to pull before Mongrel2 subscribed, however long that takes', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const events: string[] = []
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
+    receive: (message) => events.push(String(message)),
+    lost: () => events.push('lost'),
+  }))
+  const running = link.run(() => events.push('ready'))
+  const subscriber = await receives.accept()
+  subscriber.handshake('SUB')
+  await subscriber.received(1)
+  // The link has to know of the handshake before its time runs.
+  await expect.poll(() => vi.advanceTimersByTime(1000) && sends.connections).toBe(1)
+  const pusher = await sends.accept()
+  pusher.handshake('PUSH')
+  pusher.send(...renderMessages([Buffer.from('a')]))
+  await pusher.pong()
+  await vi.advanceTimersByTimeAsync(60_000)
+  subscriber.send(renderCommand('SUBSCRIBE', Buffer.alloc(0)))
+  await expect.poll(() => events).toEqual(['a', 'ready'])
+  vi.useRealTimers()
+  pusher.end()
+  subscriber.end()
+  await link.stop()
+  await link.close()
   await running
 })
 

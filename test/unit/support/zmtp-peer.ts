@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseCommand, renderReady } from '../../../src/wire/zmtp-command.ts'
+import { PING, parseCommand, renderReady } from '../../../src/wire/zmtp-command.ts'
 import { type Frame, FrameParser } from '../../../src/wire/zmtp-frame.ts'
 import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp-greeting.ts'
 
@@ -33,6 +33,11 @@ export class ZmtpListener implements AsyncDisposable {
     const server = createServer({ allowHalfOpen: true }).listen(join(directory, 'peer'))
     await once(server, 'listening')
     return new ZmtpListener(server, directory)
+  }
+
+  /** How many connections there have been. */
+  get connections(): number {
+    return this.#peers.length
   }
 
   /** Resolves with the next connection. */
@@ -91,12 +96,15 @@ export class ZmtpPeer {
 
   /** Resolves with what came after the greeting when it is so many frames. */
   async received(count: number): Promise<Frame[]> {
-    while (this.frames.length < count) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
+    while (this.frames.length < count) await this.#more()
     return this.frames
+  }
+
+  /** Resolves when the other side has answered a PING, and so has read what was sent before. */
+  async pong(): Promise<void> {
+    const before = this.commands.filter((name) => name === 'PONG').length
+    this.send(PING)
+    while (this.commands.filter((name) => name === 'PONG').length === before) await this.#more()
   }
 
   /** The commands that have come, by name. */
@@ -120,6 +128,12 @@ export class ZmtpPeer {
 
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
   }
 
   #read(bytes: Buffer): void {
