@@ -5,6 +5,8 @@ import { consoleLogger, type Logger, safeLogger } from './log.ts'
 
 /** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
 export const MAX_BYTES: number = 1024 * 1024 * 1024
+/** The longest string that is read of a message: a netstring's length has 9 digits there. */
+export const MAX_MESSAGE_SIZE = 999_999_999
 /** The longest timer there is. */
 export const MAX_DELAY = 2_147_483_647
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */

@@ -5,7 +5,7 @@ import type { FetchHandler } from './exchange/handler.ts'
 import { checkMessages, type MessageHandlers } from './exchange/messages/handlers.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
-import type { Endpoint } from './link/endpoint.ts'
+import type { LinkEndpoint } from './link/endpoint.ts'
 import type { Logger } from './log.ts'
 import {
   boolean,
@@ -16,6 +16,7 @@ import {
   loggerOf,
   MAX_BYTES,
   MAX_DELAY,
+  MAX_MESSAGE_SIZE,
   optionalFunction,
   specOf,
 } from './option-check.ts'
@@ -49,6 +50,8 @@ export interface EndpointOptions {
   flowControl?: boolean
   /** As `link` of all endpoints. */
   link?: LinkOption
+  /** As `maxMessageSize` of all endpoints. */
+  maxMessageSize?: number
   /** Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`. */
   controlPort?: string
 }
@@ -116,6 +119,11 @@ export interface Mongrel2Options {
   requestTimeout?: number
   /** Bytes that a request's body may have; more is a 413. Default: no limit but Mongrel2's. */
   maxBodySize?: number
+  /**
+   * Bytes that the body of one message from Mongrel2 may have: a WebSocket frame, or a request's body that Mongrel2 sends whole, by its
+   * `limits.content_length`. A longer one is not kept: its connection is closed, a WebSocket with 1009, a request with a 413. Default: 16 MiB.
+   */
+  maxMessageSize?: number
   /** Makes the response when the handler throws or rejects; undefined, or a failure of its own, gives a bare 500. */
   onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
   /**
@@ -154,7 +162,7 @@ export interface ReplierOptions {
 }
 
 /** A link's part of the options, checked. */
-export interface EndpointSettings extends Endpoint {
+export interface EndpointSettings extends LinkEndpoint {
   readonly link: 'zmtp' | 'zeromq'
   readonly controlPort: string | undefined
   readonly uploads: UploadPlace
@@ -267,6 +275,7 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'bodyTimeout',
   'requestTimeout',
   'maxBodySize',
+  'maxMessageSize',
   'onError',
   'onUploadStart',
   'messages',
@@ -290,6 +299,7 @@ const ENDPOINT_OPTIONS: readonly (keyof EndpointOptions)[] = [
   'flowControl',
   'link',
   'controlPort',
+  'maxMessageSize',
 ]
 const UPLOAD_OPTIONS: readonly (keyof UploadOptions)[] = ['tempStore', 'keep']
 
@@ -334,6 +344,13 @@ function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings 
       ...checkUploads(input.uploads),
     }),
     flowControl: boolean('flowControl', input.flowControl ?? options.flowControl, false),
+    maxMessageSize: integer(
+      'maxMessageSize',
+      input.maxMessageSize ?? options.maxMessageSize,
+      1,
+      MAX_MESSAGE_SIZE,
+      16 * 1024 * 1024,
+    ),
   }
 }
 

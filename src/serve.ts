@@ -127,7 +127,7 @@ class Server implements Mongrel2Server {
 
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
-    const intake = new Intake({ ...settings, uploads: endpoint.uploads }, this.#application)
+    const intake = new Intake({ ...settings, ...endpoint }, this.#application)
     const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix, life) => {
       const { flowControl, controlPort, recvSpec } = endpoint
       const source = controlPort === undefined ? undefined : new ControlPort(controlPort)

@@ -207,6 +207,12 @@ const LIBRARY = {
     otherwise: '60000',
     summary: 'How long a client may take between two parts of a streamed body; then 408. 0 is no limit.',
   },
+  maxMessageSize: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '16 MiB',
+    summary: 'What one message from Mongrel2 may have as its body: a WebSocket frame, or a body that is sent whole.',
+  },
   requestTimeout: {
     kind: 'integer',
     value: 'MS',

@@ -33,6 +33,8 @@ export interface IntakeSettings {
   readonly trustProxy: TrustProxy
   /** Bytes a request's body may have. */
   readonly maxBodySize: number
+  /** Bytes that the body of one message may have. */
+  readonly maxMessageSize: number
   readonly uploads: UploadPlace
   /** Whether other processes pull from the same Handlers. */
   readonly shared: boolean
@@ -95,6 +97,7 @@ export class Intake {
       return this.#refuseSharedStart(message, connection)
     }
     const exchange = this.open(message, connection)
+    if (message.cut) return this.#refuseLarge(exchange, this.#settings.maxMessageSize)
     const target = this.#targetOf(message, exchange.facts.http10)
     if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
     if ('status' in target) return this.refuse(exchange, target.status, target.reason)
@@ -150,8 +153,7 @@ export class Intake {
     }
     const request = this.#requestOf(message, exchange, target, null, false)
     if (request === undefined) return
-    const { maxBufferedBytes } = this.#settings
-    const handshake = new Handshake(handshakeRequest, target.url, connection, maxBufferedBytes, this.#reportListener)
+    const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings, this.#reportListener)
     exchange.offer(handshake)
     connection.frames = handshake
     const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)
@@ -365,8 +367,8 @@ export class Intake {
     this.refuse(exchange, 400, 'Upload headers are not for clients to send')
   }
 
-  #refuseLarge(exchange: Exchange): void {
-    this.refuse(exchange, 413, `Bodies may have ${this.#settings.maxBodySize} bytes`)
+  #refuseLarge(exchange: Exchange, most = this.#settings.maxBodySize): void {
+    this.refuse(exchange, 413, `Bodies may have ${most} bytes`)
   }
 }
 

@@ -5,3 +5,9 @@ export interface Endpoint {
   /** The Handler's `recv_spec`. */
   readonly recvSpec: string
 }
+
+/** A Handler with what a link to it has to know. */
+export interface LinkEndpoint extends Endpoint {
+  /** Bytes that the body of a message may have; a longer message is cut. */
+  readonly maxMessageSize: number
+}

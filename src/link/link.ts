@@ -4,7 +4,7 @@ import { describeError, type Logger } from '../log.ts'
 import { Pause } from '../pause.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { Reply } from '../wire/reply.ts'
-import type { Endpoint } from './endpoint.ts'
+import type { LinkEndpoint } from './endpoint.ts'
 import { lifeOf } from './life.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
@@ -57,7 +57,7 @@ const LINGER = 5000
  * none meant for one life reaches the next.
  */
 export class Link {
-  readonly #endpoint: Endpoint
+  readonly #endpoint: LinkEndpoint
   readonly #transport: Transport
   readonly #identity: string
   readonly #logger: Logger
@@ -81,7 +81,7 @@ export class Link {
     this.#reported = reason
   }
 
-  constructor(endpoint: Endpoint, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
+  constructor(endpoint: LinkEndpoint, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
     this.#endpoint = endpoint
     this.#transport = transport
     this.#identity = identity
@@ -202,7 +202,8 @@ export class Link {
   }
 
   #openSource(receive: (message: Buffer) => void): LinkSource {
-    const source = this.#transport.createSource(this.#endpoint.sendSpec, this.#identity, receive, this.#report)
+    const { sendSpec, maxMessageSize } = this.#endpoint
+    const source = this.#transport.createSource(sendSpec, this.#identity, receive, this.#report, maxMessageSize)
     source.opened.catch(() => {}) // seen by who waits for it, if anybody does yet
     this.#source = source
     return source

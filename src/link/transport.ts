@@ -38,6 +38,13 @@ export interface Transport {
    * @param spec The Handler's `send_spec`.
    * @param identity The socket's identity.
    * @param receive Called for each message in the order of arrival; keeps its bytes as long as it likes. Must not throw.
+   * @param maxMessageSize Bytes that a message's body may have; a longer one is cut to its first `CUT_MESSAGE` bytes.
    */
-  createSource(spec: string, identity: string, receive: (message: Buffer) => void, report: Report): LinkSource
+  createSource(
+    spec: string,
+    identity: string,
+    receive: (message: Buffer) => void,
+    report: Report,
+    maxMessageSize: number,
+  ): LinkSource
 }

@@ -15,8 +15,14 @@ export interface Message {
   readonly path: string
   readonly headers: MessageHeaders
   readonly body: Buffer
+  /** Whether the link skipped the rest of a message that is too long; then the body is empty. */
+  readonly cut: boolean
 }
 
+/** Bytes that a link keeps of a message that is too long: envelope and headers are within them. */
+export const CUT_MESSAGE: number = 128 * 1024
+
+const NO_BODY = Buffer.alloc(0)
 const SPACE = 32
 const ZERO = 48
 const DICTIONARY = 0x7d
@@ -57,9 +63,7 @@ export function parseMessage(bytes: Buffer): Message {
   const pathEnd = spaceAfter(bytes, idEnd + 1, 'PATH')
   const connectionId = numberAt(bytes, senderEnd + 1, idEnd)
   const headers = spanAt(bytes, pathEnd + 1, bytes.length)
-  const body = spanAt(bytes, headers.end + 1, bytes.length)
-  if (body.type !== STRING) throw new MalformedError('the body is no netstring')
-  if (body.end + 1 !== bytes.length) throw new MalformedError(`${bytes.length - body.end - 1} bytes follow the body`)
+  const body = bodyIn(bytes, headers.end + 1)
 
   // One text for all: cutting it costs next to nothing, each call of the decoder does.
   const text = bytes.toString('latin1', 0, headers.end)
@@ -68,8 +72,24 @@ export function parseMessage(bytes: Buffer): Message {
     connectionId,
     path: text.slice(idEnd + 1, pathEnd),
     headers: headersIn(bytes, text, headers),
-    body: bytes.subarray(body.start, body.end),
+    body: body ?? NO_BODY,
+    cut: body === undefined,
   }
+}
+
+/** The body at `offset`, which is the rest of the message; undefined where the link has cut it. */
+function bodyIn(bytes: Buffer, offset: number): Buffer | undefined {
+  if (bytes.length === CUT_MESSAGE && isCut(bytes, offset)) return undefined
+  const { start, end, type } = spanAt(bytes, offset, bytes.length)
+  if (type !== STRING) throw new MalformedError('the body is no netstring')
+  if (end + 1 !== bytes.length) throw new MalformedError(`${bytes.length - end - 1} bytes follow the body`)
+  return bytes.subarray(start, end)
+}
+
+/** Whether a body's length goes beyond the message. Mongrel2 sends WebSocket frames of 2 GB, so it may have more digits than others. */
+function isCut(bytes: Buffer, offset: number): boolean {
+  const [digits = ''] = /^\d{1,15}(?=:)/.exec(bytes.toString('latin1', offset, offset + 16)) ?? []
+  return Number(digits) > bytes.length - offset
 }
 
 function spaceAfter(bytes: Buffer, offset: number, what: string): number {

@@ -10,11 +10,10 @@ const LONG_HEAD = 9
 /** The largest body with a length of one byte. */
 const SHORT_LONGEST = 255
 
-/**
- * The bytes that a frame may have. Mongrel2 sends WebSocket frames whole, 20 MB and more, but a netstring's length of 9 digits keeps
- * whatever can be read of it below this.
- */
+/** The bytes that a frame may have where nothing less is agreed on. */
 export const MAX_FRAME = 1024 * 1024 * 1024
+/** The bytes that a command may have: READY has some hundred, a PING has 23. */
+export const MAX_COMMAND = 64 * 1024
 
 /** Bodies from this size on are written as they are; below it, copying one costs less than a second entry in a write. */
 const JOINED_BELOW = 4096
@@ -31,23 +30,30 @@ export interface Frame {
   readonly more: boolean
 }
 
+/** Which frames of messages are too long, and what becomes of them. */
+export interface FrameBounds {
+  /** Bytes that a frame's body may have. */
+  readonly maxFrame: number
+  /** Bytes that are kept of a longer one, the rest is skipped. Without it a longer one is an error. */
+  readonly cutTo?: number
+}
+
 /** Takes a stream of bytes apart into frames, wherever reads may have cut it. */
 export class FrameParser {
   readonly #take: (frame: Frame) => void
-  readonly #maxFrame: number
+  readonly #bounds: FrameBounds
   /** The beginning of a head that is not complete. */
   #head: Buffer = NOTHING
   /** The frame whose body is not complete, and what there is of it. */
   #partial: Frame | undefined
   #filled = 0
+  /** Bytes of the frame's body that are not kept and have not come. */
+  #skip = 0
 
-  /**
-   * @param take Called for each frame in its turn.
-   * @param maxFrame Bytes that a frame's body may have.
-   */
-  constructor(take: (frame: Frame) => void, maxFrame: number = MAX_FRAME) {
+  /** @param take Called for each frame in its turn. */
+  constructor(take: (frame: Frame) => void, bounds: FrameBounds = { maxFrame: MAX_FRAME }) {
     this.#take = take
-    this.#maxFrame = maxFrame
+    this.#bounds = bounds
   }
 
   /**
@@ -59,7 +65,7 @@ export class FrameParser {
   push(read: Buffer): void {
     const bytes = this.#head.length === 0 ? read : Buffer.concat([this.#head, read])
     this.#head = NOTHING
-    let at = this.#fill(bytes)
+    let at = this.#skipRest(bytes, this.#fill(bytes))
     while (at < bytes.length) {
       const flags = bytes[at] as number
       if (flags > (MORE | LONG | COMMAND) || (flags & (MORE | COMMAND)) === (MORE | COMMAND)) {
@@ -70,15 +76,21 @@ export class FrameParser {
         this.#head = Buffer.from(bytes.subarray(at))
         return
       }
-      const size = (flags & LONG) === 0 ? (bytes[at + 1] as number) : this.#longSize(bytes, at + 1)
-      const body = Buffer.allocUnsafe(size)
-      bytes.copy(body, 0, start, start + size)
-      const frame = { body, command: (flags & COMMAND) !== 0, more: (flags & MORE) !== 0 }
-      at = start + size
+      const size = (flags & LONG) === 0 ? (bytes[at + 1] as number) : longSize(bytes, at + 1)
+      const command = (flags & COMMAND) !== 0
+      const kept = this.#keptOf(size, command)
+      const body = Buffer.allocUnsafe(kept)
+      bytes.copy(body, 0, start, start + kept)
+      const frame = { body, command, more: (flags & MORE) !== 0 }
+      at = start + kept
+      this.#skip = size - kept
       if (at > bytes.length) {
         this.#partial = frame
         this.#filled = bytes.length - start
-      } else this.#take(frame)
+        return
+      }
+      this.#take(frame)
+      at = this.#skipRest(bytes, at)
     }
   }
 
@@ -95,13 +107,29 @@ export class FrameParser {
     return copied
   }
 
-  #longSize(bytes: Buffer, at: number): number {
-    const size = bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
-    if (size > this.#maxFrame) {
-      throw new MalformedError(`a frame of ${size} bytes is larger than the ${this.#maxFrame} that one may have`)
-    }
-    return size
+  /** Passes over what is not kept of a body; returns where the next frame begins. */
+  #skipRest(bytes: Buffer, at: number): number {
+    if (this.#partial !== undefined) return at
+    const skipped = Math.min(this.#skip, bytes.length - at)
+    this.#skip -= skipped
+    return at + skipped
   }
+
+  /** How many bytes of a body are kept. */
+  #keptOf(size: number, command: boolean): number {
+    const { maxFrame, cutTo } = this.#bounds
+    const most = command ? Math.min(maxFrame, MAX_COMMAND) : maxFrame
+    if (size <= most) return size
+    if (command || cutTo === undefined) {
+      const what = command ? 'command' : 'frame'
+      throw new MalformedError(`a ${what} of ${size} bytes is larger than the ${most} that one may have`)
+    }
+    return cutTo
+  }
+}
+
+function longSize(bytes: Buffer, at: number): number {
+  return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 }
 
 /** A frame's body: in one piece or in several. */

@@ -11,6 +11,7 @@ await server.ready
 process.on('message', ({ collect }: { collect: boolean }) => {
   if (collect) globalThis.gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
-  process.send?.({ stats: server.stats(), rss, heap: heapUsed + external })
+  const peak = process.resourceUsage().maxRSS * 1024
+  process.send?.({ stats: server.stats(), rss, peak, heap: heapUsed + external })
 })
 process.send?.('ready')

@@ -8,6 +8,8 @@ export interface ServerReport {
   readonly stats: Mongrel2Statistics
   /** Bytes of its process in memory. */
   readonly rss: number
+  /** The most that there ever were. */
+  readonly peak: number
   /** Bytes of these that are objects and buffers. */
   readonly heap: number
 }

@@ -35,6 +35,7 @@ describe('defaults', () => {
           link: 'zmtp',
           uploads: { chroot: process.cwd(), tempStore: 'tmp/mongrel2.upload.XXXXXX', keep: false },
           flowControl: false,
+          maxMessageSize: 16 * 1024 * 1024,
         },
       ],
       shared: false,
@@ -76,6 +77,7 @@ describe('defaults', () => {
         .concat('maxPipelined', 'maxBufferedBytes', 'minClientRate', 'keepAliveInterval', 'uploadWindow')
         .concat(
           'bodyTimeout',
+          'maxMessageSize',
           'maxBodySize',
           'onError',
           'onUploadStart',
@@ -262,6 +264,8 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['minClientRate', 0, COUNT, '0'],
     ['keepAliveInterval', 0, 'an integer from 1 to 2147483647', '0'],
     ['handlerTargets', 0, 'an integer from 1 to 65535', '0'],
+    ['maxMessageSize', 0, 'an integer from 1 to 999999999', '0'],
+    ['maxMessageSize', 1_000_000_000, 'an integer from 1 to 999999999', '1000000000'],
     ['uploadWindow', 1023, 'an integer from 1024 to 1073741824', '1023'],
     ['host', '', HOST, '""'],
     ['host', 'http://example.org', HOST, '"http://example.org"'],

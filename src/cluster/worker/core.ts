@@ -61,7 +61,7 @@ export class Core {
       unsubscribe: (topic) => uplink.tell({ news: 'unsubscribed', slot, topic }),
       publish: (name, message) => uplink.relay(renderTopicFrame(slot, { name, message })),
     })
-    this.#intakes = settings.endpoints.map(({ uploads }) => new Intake({ ...settings, uploads }, this.#application))
+    this.#intakes = settings.endpoints.map((endpoint) => new Intake({ ...settings, ...endpoint }, this.#application))
   }
 
   /** Takes an order of the dispatcher's. */

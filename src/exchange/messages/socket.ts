@@ -123,6 +123,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     const { json, xml } = this.#handlers
     const { path: route, body } = message
     if (!this.#isOpen) return
+    if (message.cut) return this.close()
     if (message.headers.own('METHOD') === 'XML') {
       if (xml === undefined) return this.close()
       const data = XML_TEXT.decode(body)

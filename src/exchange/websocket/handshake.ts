@@ -6,7 +6,12 @@ import { isDerived } from '../derived-response.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { isReserved } from '../response.ts'
 import type { HandshakeRequest } from './handshake-request.ts'
-import { checkUpgradeOptions, type UpgradeSettings, type UpgradeWebSocketOptions } from './options.ts'
+import {
+  checkUpgradeOptions,
+  type SocketSettings,
+  type UpgradeSettings,
+  type UpgradeWebSocketOptions,
+} from './options.ts'
 import { acceptDeflate, PerMessageDeflate, renderDeflate } from './permessage-deflate.ts'
 import { Session } from './session.ts'
 import { ServerWebSocket } from './socket.ts'
@@ -30,7 +35,7 @@ export class Handshake implements IncomingFrames {
   readonly #request: HandshakeRequest
   readonly #url: string
   readonly #connection: Connection
-  readonly #maxBufferedBytes: number
+  readonly #settings: SocketSettings
   readonly #report: (error: unknown) => void
   readonly #early: Message[] = []
   #earlyBytes = 0
@@ -44,20 +49,20 @@ export class Handshake implements IncomingFrames {
 
   /**
    * @param url The URL that was asked for, with the scheme of HTTP.
-   * @param maxBufferedBytes Where the user says nothing else, how many bytes may wait for the client.
+   * @param settings What holds for every socket of the server.
    * @param report Told what a listener of the socket throws.
    */
   constructor(
     request: HandshakeRequest,
     url: string,
     connection: Connection,
-    maxBufferedBytes: number,
+    settings: SocketSettings,
     report: (error: unknown) => void,
   ) {
     this.#request = request
     this.#url = url.replace(/^http/, 'ws')
     this.#connection = connection
-    this.#maxBufferedBytes = maxBufferedBytes
+    this.#settings = settings
     this.#report = report
   }
 
@@ -70,7 +75,7 @@ export class Handshake implements IncomingFrames {
     if (this.#session !== undefined || !this.#pending) {
       throw new Mongrel2Error('not_a_handshake', 'expected a handshake that was neither upgraded nor answered before')
     }
-    const settings = checkUpgradeOptions(options, this.#request.protocols, this.#maxBufferedBytes)
+    const settings = checkUpgradeOptions(options, this.#request.protocols, this.#settings)
     const terms = settings.deflate && acceptDeflate(this.#request.extensions, settings.deflate.contextTakeover)
     const extensions = terms === undefined ? '' : renderDeflate(terms)
     const socket = new ServerWebSocket(

@@ -22,7 +22,7 @@ export interface UpgradeWebSocketOptions {
   headers?: ConstructorParameters<typeof Headers>[0]
   /** A client that says nothing for so long is given up; at half of it, it is asked for a sign of life. Default: 0, never. */
   idleTimeout?: number
-  /** Bytes that a message of the client may have; more ends the socket with 1009. Default: 1 MiB. */
+  /** Bytes that a message of the client may have, at most the server's `maxMessageSize`; more ends the socket with 1009. Default: 1 MiB, or less by that. */
   maxPayload?: number
   /** Bytes of messages that may wait for the client; more ends the socket. Default: that of `serveMongrel2`. */
   maxBufferedBytes?: number
@@ -32,6 +32,14 @@ export interface UpgradeWebSocketOptions {
    * Whose pages may open it. Others are answered with 403, and so are clients that name none, but by a function, which decides. Default: anybody's.
    */
   origin?: OriginCheck
+}
+
+/** What a server says of all its sockets. */
+export interface SocketSettings {
+  /** Where the user says nothing else, how many bytes may wait for the client. */
+  readonly maxBufferedBytes: number
+  /** Bytes of a frame that the link lets through. */
+  readonly maxMessageSize: number
 }
 
 /** The options, checked and with their defaults. */
@@ -57,8 +65,6 @@ const OPTIONS: readonly (keyof UpgradeWebSocketOptions)[] = [
 const DEFLATE_OPTIONS: readonly (keyof PerMessageDeflateOptions)[] = ['contextTakeover', 'threshold']
 
 const MAX_PAYLOAD = 1024 * 1024
-/** Mongrel2 keeps a frame's length in a C `int`. */
-const MOST_PAYLOAD = 2_147_483_647
 
 /** Fields of the answer that are not the user's to say. */
 const OURS = /^(?:connection|upgrade|sec-websocket-.*|transfer-encoding|content-length)$/
@@ -67,13 +73,13 @@ const OURS = /^(?:connection|upgrade|sec-websocket-.*|transfer-encoding|content-
  * Checks what a user gave to `upgradeWebSocket`.
  *
  * @param offered The subprotocols that the client offers.
- * @param maxBufferedBytes The server's own.
+ * @param server The server's own settings.
  * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
  */
 export function checkUpgradeOptions(
   options: UpgradeWebSocketOptions,
   offered: readonly string[],
-  maxBufferedBytes: number,
+  { maxBufferedBytes, maxMessageSize }: SocketSettings,
 ): UpgradeSettings {
   const given: unknown = options
   if (!isObject(given)) throw invalid('options', 'an object', given)
@@ -82,7 +88,7 @@ export function checkUpgradeOptions(
     protocol: protocolOf(options.protocol, offered),
     headers: headersOf(options.headers),
     idleTimeout: integer('idleTimeout', options.idleTimeout, 0, MAX_DELAY, 0),
-    maxPayload: integer('maxPayload', options.maxPayload, 0, MOST_PAYLOAD, MAX_PAYLOAD),
+    maxPayload: maxPayloadOf(options.maxPayload, maxMessageSize),
     maxBufferedBytes: integer(
       'maxBufferedBytes',
       options.maxBufferedBytes,
@@ -93,6 +99,13 @@ export function checkUpgradeOptions(
     deflate: deflateOf(options.perMessageDeflate),
     allows: originCheckOf(options.origin),
   }
+}
+
+/** A longer message never comes: the link does not keep it. */
+function maxPayloadOf(maxPayload: unknown, maxMessageSize: number): number {
+  const most = `at most the option maxMessageSize of the server, which is ${maxMessageSize}`
+  if (typeof maxPayload === 'number' && maxPayload > maxMessageSize) throw invalid('maxPayload', most, maxPayload)
+  return integer('maxPayload', maxPayload, 0, maxMessageSize, Math.min(MAX_PAYLOAD, maxMessageSize))
 }
 
 /** What the client offered are tokens, so nothing else gets into a header. */

@@ -188,9 +188,10 @@ export class Session implements IncomingFrames, Subscriber {
     if (!connecting) this.#outgoing.add(() => this.#writeClose(status))
   }
 
-  receive({ headers, body }: Message): void {
+  receive({ headers, body, cut }: Message): void {
     if (this.#state === READY_STATE.CLOSED) return
     this.#heard = performance.now()
+    if (cut) return this.fail(this.#tooBig())
     const flags = parseFlags(headers.own('FLAGS') ?? '')
     if (flags?.rsv1 !== true && !this.#incoming.busy) return this.#handle(flags, body)
     const cost = body.length + MESSAGE_COST
@@ -266,11 +267,14 @@ export class Session implements IncomingFrames, Subscriber {
     if (flags?.fin !== true) throw protocolError('a part of a message')
     const { opcode, rsv1, rsv2, rsv3 } = flags
     if (rsv1 || rsv2 || rsv3) throw protocolError('a reserved bit')
-    const { maxPayload } = this.#settings
-    if (payload.length > maxPayload && opcode < OPCODE.close) {
-      throw new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${maxPayload} bytes`)
+    if (payload.length > this.#settings.maxPayload && opcode < OPCODE.close) {
+      throw this.#tooBig()
     }
     return opcode
+  }
+
+  #tooBig(): WebSocketFault {
+    return new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${this.#settings.maxPayload} bytes`)
   }
 
   #take(opcode: number, payload: Buffer): void {

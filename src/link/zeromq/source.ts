@@ -1,6 +1,7 @@
 import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../deferred.ts'
 import { socketEvents } from '../../socket-events.ts'
+import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
@@ -12,12 +13,20 @@ export class ZeromqSource implements LinkSource {
   readonly #spec: string
   readonly #socket: PullSocket
   readonly #connection: SocketConnection
+  readonly #maxMessage: number
   #arrived = 0
   #stopped: Promise<void> | undefined
   #disconnected = false
 
-  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: Report) {
+  constructor(
+    spec: string,
+    identity: string,
+    receive: (message: Buffer) => void,
+    report: Report,
+    maxMessageSize: number,
+  ) {
     this.#spec = spec
+    this.#maxMessage = maxMessageSize + CUT_MESSAGE
     this.#socket = new PullSocket(spec, identity)
     this.#connection = watchConnection(socketEvents(this.#socket))
     this.#socket.connect(spec)
@@ -48,8 +57,13 @@ export class ZeromqSource implements LinkSource {
     for (;;) {
       const message = await this.#next()
       this.#arrived++
-      for (const part of message) receive(part)
+      for (const part of message) receive(this.#cut(part))
     }
+  }
+
+  /** libzmq cannot skip what is too long: it has to be there before it can be cut. Its `ZMQ_MAXMSGSIZE` would end the link. */
+  #cut(message: Buffer): Buffer {
+    return message.length > this.#maxMessage ? Buffer.from(message.subarray(0, CUT_MESSAGE)) : message
   }
 
   /** While stopping, a read fails when nothing is queued: the moment to disconnect, which throws away what is. */

@@ -5,5 +5,5 @@ import { ZeromqSource } from './source.ts'
 /** Links on libzmq, by zeromq.js. */
 export const zeromq: Transport = {
   createPublisher: (spec, identity, report) => new ZeromqPublisher(spec, identity, report),
-  createSource: (spec, identity, receive, report) => new ZeromqSource(spec, identity, receive, report),
+  createSource: (...args) => new ZeromqSource(...args),
 }

@@ -12,7 +12,7 @@ import {
   renderPong,
   renderReady,
 } from '../../wire/zmtp-command.ts'
-import { type Frame, FrameParser, MAX_FRAME } from '../../wire/zmtp-frame.ts'
+import { type Frame, type FrameBounds, FrameParser } from '../../wire/zmtp-frame.ts'
 import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp-greeting.ts'
 import type { Report } from '../transport.ts'
 import { addressOf } from './address.ts'
@@ -34,8 +34,10 @@ export interface Role {
   readonly socketType: string
   /** The socket types that it can talk to. */
   readonly peers: readonly string[]
-  /** A message came, in as many parts as it has. Must not throw. */
+  /** A part of a message came. Parts are not collected, so that a message of any number of them costs nothing. Must not throw. */
   receive(part: Buffer): void
+  /** How long parts may be. Default: 1 GiB, and longer ones end the connection. */
+  readonly bounds?: FrameBounds
   /** A command came that is not of the connection's own. Must not throw. */
   command?(command: Command): void
   /** Whether a peer that gives no sign of life is given up. Default: true; false where somebody else watches over it. */
@@ -52,15 +54,12 @@ export class ZmtpConnection {
   readonly #identity: string
   readonly #report: Report
   readonly #socket: Socket
-  readonly #frames = new FrameParser((frame) => this.#take(frame))
+  readonly #frames: FrameParser
   #greeting: Buffer | undefined = Buffer.alloc(0)
   #version: ZmtpVersion | undefined
   #ready = false
   /** Whether we have ended our side. */
   #ending = false
-  /** The parts of a message whose last has not come. */
-  #parts: Buffer[] = []
-  #partBytes = 0
   #silent = 0
   #peerIdentity = ''
   #timer: NodeJS.Timeout | undefined
@@ -71,6 +70,7 @@ export class ZmtpConnection {
    */
   constructor(peer: string | Socket, identity: string, role: Role, report: Report) {
     this.#role = role
+    this.#frames = new FrameParser((frame) => this.#take(frame), role.bounds)
     this.#identity = identity
     this.#report = report
     if (typeof peer === 'string') {
@@ -161,21 +161,11 @@ export class ZmtpConnection {
     this.#frames.push(afterGreeting(bytes))
   }
 
-  #take({ body, command, more }: Frame): void {
+  #take({ body, command }: Frame): void {
     if (this.#socket.destroyed) return
     if (command) return this.#obey(parseCommand(body))
     if (!this.#ready) throw new MalformedError('expected READY, got a message')
-    if (!more && this.#parts.length === 0) return this.#role.receive(body)
-    this.#partBytes += body.length
-    if (this.#partBytes > MAX_FRAME) {
-      throw new MalformedError(`a message of more than the ${MAX_FRAME} bytes that a frame may have`)
-    }
-    this.#parts.push(body)
-    if (more) return
-    const parts = this.#parts
-    this.#parts = []
-    this.#partBytes = 0
-    for (const part of parts) this.#role.receive(part)
+    this.#role.receive(body)
   }
 
   #obey(command: Command): void {

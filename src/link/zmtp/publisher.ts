@@ -11,6 +11,9 @@ import { Subscriptions } from './subscriptions.ts'
 /** Bytes that may wait for the system to take them until `full` asks those who can to wait. */
 const FULL_AT = 4 * 1024 * 1024
 
+/** Bytes that a subscription may have: Mongrel2's is its `recv_ident`. */
+const MAX_SUBSCRIPTION = 4096
+
 /** The publishing half of a link on plain ZMTP, a PUB. What the system does not take waits here: nothing is dropped. */
 export class ZmtpPublisher implements LinkPublisher {
   readonly opened: Promise<string>
@@ -31,6 +34,7 @@ export class ZmtpPublisher implements LinkPublisher {
       socketType: 'PUB',
       peers: ['SUB', 'XSUB'],
       receive: (message: Buffer) => this.#subscribe(subscriptionInMessage(message)),
+      bounds: { maxFrame: MAX_SUBSCRIPTION },
       command: (command: Command) => this.#subscribe(subscriptionInCommand(command)),
     }
     this.#connection = new ZmtpConnection(spec, identity, role, report)

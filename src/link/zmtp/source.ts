@@ -1,3 +1,4 @@
+import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Report } from '../transport.ts'
 import { ZmtpConnection } from './connection.ts'
 
@@ -8,8 +9,16 @@ const END_TIMEOUT = 1000
 export class ZmtpSource implements LinkSource {
   readonly #connection: ZmtpConnection
 
-  constructor(spec: string, identity: string, receive: (message: Buffer) => void, report: Report) {
-    this.#connection = new ZmtpConnection(spec, identity, { socketType: 'PULL', peers: ['PUSH'], receive }, report)
+  constructor(
+    spec: string,
+    identity: string,
+    receive: (message: Buffer) => void,
+    report: Report,
+    maxMessageSize: number,
+  ) {
+    const bounds = { maxFrame: maxMessageSize + CUT_MESSAGE, cutTo: CUT_MESSAGE }
+    const role = { socketType: 'PULL', peers: ['PUSH'], receive, bounds }
+    this.#connection = new ZmtpConnection(spec, identity, role, report)
   }
 
   get opened(): Promise<void> {

@@ -5,5 +5,5 @@ import { ZmtpSource } from './source.ts'
 /** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write for what one turn brings. */
 export const zmtp: Transport = {
   createPublisher: (spec, identity, report) => new ZmtpPublisher(spec, identity, report),
-  createSource: (spec, identity, receive, report) => new ZmtpSource(spec, identity, receive, report),
+  createSource: (...args) => new ZmtpSource(...args),
 }

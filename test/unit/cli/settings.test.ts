@@ -55,6 +55,7 @@ const CASES: Record<
   handlerTargets: ['1', '2', '3', ({ options }) => options.handlerTargets],
   bodyTimeout: ['1', '2', '3', ({ options }) => options.bodyTimeout],
   uploadWindow: ['1024', '1025', '1026', ({ options }) => options.uploadWindow],
+  maxMessageSize: ['1', '2', '3', ({ options }) => options.maxMessageSize],
   requestTimeout: ['1', '2', '3', ({ options }) => options.requestTimeout],
   maxBodySize: ['1', '2', '3', ({ options }) => options.maxBodySize],
   host: ['a', 'b', 'c', ({ options }) => options.host],

@@ -15,7 +15,7 @@ afterEach(() => {
 it('tries again where something answers that is no Mongrel2, and says so once until one does', async () => {
   await using listener = await ZmtpListener.start()
   const logger = new CollectingLogger()
-  const endpoint = { sendSpec: 'ipc:///nowhere', recvSpec: listener.spec }
+  const endpoint = { sendSpec: 'ipc:///nowhere', recvSpec: listener.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({ receive: () => {}, lost: () => {} }))
   const running = link.run(() => {})
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -40,7 +40,7 @@ it('pulls nothing before replies can be delivered, and ends the epoch when one h
   await using receives = await ZmtpListener.start()
   const logger = new CollectingLogger()
   const events: string[] = []
-  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, logger, (_publisher, prefix) => {
     events.push(`begin ${prefix}`)
     return { receive: (message) => events.push(String(message)), lost: () => events.push('lost') }
@@ -74,7 +74,7 @@ it('pulls nothing while the recv_spec accepts connections but says nothing', asy
   await using sends = await ZmtpListener.start()
   await using receives = await ZmtpListener.start()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({ receive: () => {}, lost: () => {} }))
   const running = link.run(() => {})
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -97,7 +97,7 @@ it('drops nothing of what it had to pull before Mongrel2 subscribed, however lon
   await using receives = await ZmtpListener.start()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const events: string[] = []
-  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
     receive: (message) => events.push(String(message)),
     lost: () => events.push('lost'),
@@ -127,7 +127,7 @@ it('pulls nothing from a Mongrel2 when the one that subscribed is gone', async (
   await using sends = await ZmtpListener.start()
   await using receives = await ZmtpListener.start()
   const events: string[] = []
-  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
     receive: (message) => events.push(String(message)),
     lost: () => events.push('lost'),
@@ -155,7 +155,7 @@ it('pulls nothing before its epoch says that messages can be dealt with, and beg
   const wills: (() => void)[] = []
   let lost = 0
   let pulled = false
-  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec }
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({
     willing: new Promise<void>((resolve) => {
       wills.push(resolve)

@@ -6,9 +6,11 @@ import { Push, Subscriber, XSubscriber } from 'zeromq'
 import type { LinkPublisher, LinkSource } from '../../../src/link/transport.ts'
 import { zeromq } from '../../../src/link/zeromq/transport.ts'
 import { zmtp } from '../../../src/link/zmtp/transport.ts'
+import { CUT_MESSAGE } from '../../../src/wire/message.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 const COUNT = 20_000
+const MAX_MESSAGE = 20_000_000
 
 let directory: string
 let received: Buffer[]
@@ -77,7 +79,9 @@ describe.each([
     const ipv6 = address().includes('[')
     const push = keep(new Push({ ipv6 }))
     const pushSpec = spec(await listenTo(push, address()))
-    const source = keep(transport.createSource(pushSpec, IDENTITY, (message) => received.push(message), report))
+    const source = keep(
+      transport.createSource(pushSpec, IDENTITY, (message) => received.push(message), report, MAX_MESSAGE),
+    )
     await source.opened
     await push.send('a message')
     await expect.poll(() => received.map(String)).toEqual(['a message'])
@@ -97,7 +101,9 @@ describe.each([
   async function startSource(): Promise<{ push: Push; source: LinkSource }> {
     const push = keep(new Push({ sendHighWaterMark: 0 }))
     const spec = await listenTo(push, `ipc://${directory}/push`)
-    const source = keep(transport.createSource(spec, IDENTITY, (message) => received.push(message), report))
+    const source = keep(
+      transport.createSource(spec, IDENTITY, (message) => received.push(message), report, MAX_MESSAGE),
+    )
     await source.opened
     return { push, source }
   }
@@ -130,6 +136,14 @@ describe.each([
     await push.send(parts)
     await expect.poll(() => received.length, { timeout: 20_000 }).toBe(2 * parts.length)
     expect(Buffer.concat(received).equals(Buffer.concat([...parts, ...parts]))).toBe(true)
+  })
+
+  it('cuts what is too long and goes on', async () => {
+    const { push } = await startSource()
+    const messages = ['before', 'x'.repeat(MAX_MESSAGE + CUT_MESSAGE + 1), 'after'].map((text) => Buffer.from(text))
+    for (const message of messages) await push.send(message)
+    await expect.poll(() => received.length, { timeout: 20_000 }).toBe(3)
+    expect(received.map(({ length }) => length)).toEqual([6, CUT_MESSAGE, 5])
   })
 
   it('when a source is stopped, hands over what has been sent and takes no more', async () => {

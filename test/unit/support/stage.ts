@@ -95,7 +95,7 @@ export function setStage(
   const [endpoint] = settings.endpoints
   if (endpoint === undefined) throw new Error('no endpoint')
   const application = new Application(settings)
-  const intake = new Intake({ ...settings, uploads: endpoint.uploads }, application)
+  const intake = new Intake({ ...settings, ...endpoint }, application)
   const publisher = new FakePublisher()
   const epoch = new Epoch(
     publisher,

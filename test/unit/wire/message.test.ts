@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { HeaderField, MessageHeaders } from '../../../src/wire/headers.ts'
 import { MalformedError } from '../../../src/wire/malformed.ts'
-import { parseMessage } from '../../../src/wire/message.ts'
+import { CUT_MESSAGE, parseMessage } from '../../../src/wire/message.ts'
 import {
   netstring,
   PROTOCOLS,
@@ -204,6 +204,7 @@ describe('parseMessage', () => {
       own: vector.own ?? {},
       fields: vector.fields ?? [],
       body: vector.body ?? '',
+      cut: false,
     })
   })
 
@@ -227,6 +228,25 @@ describe('parseMessage', () => {
     for (let length = 0; length < whole.length; length++) {
       expect(() => parseMessage(whole.subarray(0, length))).toThrow(MalformedError)
     }
+  })
+
+  it.each(PROTOCOLS)('parses what a link has cut of a message with headers in %s, whatever its length', (protocol) => {
+    const head = renderRequest({ method: 'WEBSOCKET', headers: { FLAGS: '0x82' }, protocol }).subarray(0, -'0:,'.length)
+    for (const length of [CUT_MESSAGE, 999_999_999, 2 ** 30 - 50, 2 ** 31 - 1]) {
+      const bytes = Buffer.alloc(CUT_MESSAGE, 'x')
+      bytes.write(`${length}:`, head.copy(bytes), 'latin1')
+      const { cut, body, headers } = parseMessage(bytes)
+      expect({ cut, body: body.length, flags: headers.own('FLAGS') }).toEqual({ cut: true, body: 0, flags: '0x82' })
+      expect(() => parseMessage(bytes.subarray(1))).toThrow(MalformedError)
+      expect(() => parseMessage(bytes.subarray(0, -1))).toThrow(MalformedError)
+    }
+  })
+
+  it('parses a whole message that is as long as one that was cut', () => {
+    const body = 'x'.repeat(CUT_MESSAGE - renderRequest({ body: 'x'.repeat(100_000) }).length + 100_000)
+    const bytes = renderRequest({ body })
+    expect(bytes).toHaveLength(CUT_MESSAGE)
+    expect(parseMessage(bytes)).toMatchObject({ cut: false, body: Buffer.from(body) })
   })
 
   it('refuses headers that nest without end and does not exhaust the stack', () => {
@@ -271,6 +291,7 @@ describe('parseMessage', () => {
             own: Object.fromEntries(Object.entries(own)),
             fields,
             body: [...body],
+            cut: false,
           })
         },
       ),

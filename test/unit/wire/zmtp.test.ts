@@ -11,7 +11,7 @@ import {
   renderPong,
   renderReady,
 } from '../../../src/wire/zmtp-command.ts'
-import { type Frame, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp-frame.ts'
+import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp-frame.ts'
 import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp-greeting.ts'
 import { subscriptionInCommand, subscriptionInMessage } from '../../../src/wire/zmtp-subscription.ts'
 import { mutate, mutations } from '../support/mutation.ts'
@@ -27,9 +27,9 @@ function greetingWith(at: number, bytes: Buffer): Buffer {
 }
 
 /** Parses a stream that comes in these reads, each of which is overwritten when the parser returns. */
-function parseFrames(reads: readonly Buffer[], maxFrame?: number): Frame[] {
+function parseFrames(reads: readonly Buffer[], bounds?: FrameBounds): Frame[] {
   const frames: Frame[] = []
-  const parser = new FrameParser((frame) => frames.push(frame), maxFrame)
+  const parser = new FrameParser((frame) => frames.push(frame), bounds)
   for (const read of reads) {
     const bytes = Buffer.from(read)
     parser.push(bytes)
@@ -138,8 +138,27 @@ describe('a frame', () => {
   })
 
   it('may be as large as the bound', () => {
-    expect(parseFrames([hex('02 0000000000000004 61626364')], 4)).toHaveLength(1)
-    expect(() => parseFrames([hex('02 0000000000000005 6162636465')], 4)).toThrow(MalformedError)
+    expect(parseFrames([hex('02 0000000000000004 61626364')], { maxFrame: 4 })).toHaveLength(1)
+    expect(() => parseFrames([hex('02 0000000000000005 6162636465')], { maxFrame: 4 })).toThrow(MalformedError)
+  })
+
+  it('over the bound is cut where that is wanted, wherever reads cut it, and the next one is whole', () => {
+    const bounds = { maxFrame: 4, cutTo: 2 }
+    const bytes = hex('00 06 616263646566  01 04 61626364  02 0000000000000005 6162636465  00 01 7a')
+    const bodies = (reads: readonly Buffer[]) => parseFrames(reads, bounds).map(({ body }) => body.toString())
+    expect(bodies([bytes])).toEqual(['ab', 'abcd', 'ab', 'z'])
+    expect(bodies([...bytes].map((byte) => Buffer.from([byte])))).toEqual(['ab', 'abcd', 'ab', 'z'])
+    for (let at = 1; at < bytes.length; at++) {
+      expect(bodies([bytes.subarray(0, at), bytes.subarray(at)])).toEqual(['ab', 'abcd', 'ab', 'z'])
+    }
+  })
+
+  it('of a command that is far too long is refused, also where messages are cut', () => {
+    for (const bounds of [{ maxFrame: MAX_FRAME }, { maxFrame: MAX_FRAME, cutTo: 2 }]) {
+      expect(() => parseFrames([hex('06 0000000000010001')], bounds)).toThrow(
+        new MalformedError(`a command of 65537 bytes is larger than the 65536 that one may have`),
+      )
+    }
   })
 
   it('has memory of its own, so that keeping it keeps nothing else', () => {
@@ -303,7 +322,7 @@ describe('mutated bytes', () => {
 
   /** Everything that is done with a stream of frames. */
   function readAll(bytes: Buffer): void {
-    for (const { body, command } of parseFrames([bytes], 65_536)) {
+    for (const { body, command } of parseFrames([bytes], { maxFrame: 65_536 })) {
       if (!command) subscriptionInMessage(body)
       else {
         const parsed = parseCommand(body)
@@ -329,7 +348,7 @@ describe('mutated bytes', () => {
   it('of frames are refused by the same frame wherever reads cut them', () => {
     const outcome = (reads: readonly Buffer[]) => {
       const frames: Frame[] = []
-      const parser = new FrameParser((frame) => frames.push(frame), 65_536)
+      const parser = new FrameParser((frame) => frames.push(frame), { maxFrame: 65_536 })
       const parsed = parses(() => {
         for (const read of reads) parser.push(read)
       })

@@ -251,6 +251,7 @@ describe('upgradeWebSocket', () => {
     ['a length', { headers: { 'content-length': '3' } }, /headers/],
     ['a negative time', { idleTimeout: -1 }, /idleTimeout: expected an integer from 0/],
     ['a text for a size', { maxPayload: '1' }, /maxPayload/],
+    ['more than comes', { maxPayload: 16 * 1024 * 1024 + 1 }, /maxPayload: expected at most the option maxMessageSize/],
     ['no buffer', { maxBufferedBytes: 0 }, /maxBufferedBytes/],
     ['a number for the compression', { perMessageDeflate: 1 }, /perMessageDeflate: expected true or false/],
     ['an unknown name for it', { perMessageDeflate: { level: 1 } }, /perMessageDeflate level/],
