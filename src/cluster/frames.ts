@@ -1,9 +1,11 @@
-import type { Level } from '../log.ts'
+import { type Level, LOG_LEVELS } from '../log.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import type { ConnectionReport } from './dealing.ts'
+import { bool, byte, count, type FrameFields, oneOf, or, parseFields, text, time, uint32 } from './frame-fields.ts'
 
 /**
  * What the dispatcher and a worker process say to each other, frame by frame. Messages and reports, of which there are many, have a
- * form of bytes; the rest is JSON.
+ * form of bytes; the rest is JSON. Workers may be on machines whose word is not to be trusted: every field is checked.
  */
 
 const DEALT = 0x4d
@@ -84,6 +86,35 @@ export type News =
   /** The process wants to be replaced. */
   | { readonly news: 'leaving'; readonly reason: string }
 
+const ORDERS: FrameFields<Order, 'order'> = {
+  begin: { link: byte, epoch: uint32, prefix: text, life: or(undefined, text), flowControl: bool },
+  end: { link: byte, epoch: uint32 },
+  flowControl: { link: byte, epoch: uint32 },
+  handOver: { slot: byte, link: byte, epoch: uint32, id: uint32 },
+  ping: {},
+  retire: {},
+  goAway: { timeout: time },
+  told: { frames: count },
+  cut: {},
+  stop: { timeout: time },
+}
+
+const NEWS: FrameFields<News, 'news'> = {
+  loaded: {},
+  failed: { reason: text },
+  line: { level: oneOf(LOG_LEVELS), line: text },
+  attached: { link: byte, epoch: uint32 },
+  detached: { link: byte, epoch: uint32 },
+  flowControl: { link: byte, epoch: uint32 },
+  handedOver: { slot: byte, link: byte, epoch: uint32, id: uint32, balance: or(null, uint32) },
+  alive: { slot: byte, rss: count },
+  subscribed: { slot: byte, topic: text },
+  unsubscribed: { slot: byte, topic: text },
+  heard: { slot: byte },
+  ended: { slot: byte },
+  leaving: { reason: text },
+}
+
 /** Who gets a message, which is the next frame. */
 export interface DealtHead {
   readonly slot: number
@@ -124,6 +155,9 @@ export function isDealtHead(frame: Buffer): boolean {
 }
 
 export function parseDealtHead(frame: Buffer): DealtHead {
+  if (frame.length !== DEALT_HEAD) {
+    throw new MalformedError(`expected ${DEALT_HEAD} bytes that say who gets a message, got ${frame.length}`)
+  }
   return {
     slot: frame[1] as number,
     link: frame[2] as number,
@@ -154,16 +188,25 @@ export function isReport(frame: Buffer): boolean {
 }
 
 export function parseReport(frame: Buffer): Report {
+  if (frame.length < REPORT_HEAD || (frame.length - REPORT_HEAD) % RECORD !== 0) {
+    throw new MalformedError(
+      `expected a report of ${REPORT_HEAD} bytes and ${RECORD} for each record, got ${frame.length}`,
+    )
+  }
+  const seen = frame.readDoubleLE(2)
+  if (!count.holds(seen)) throw new MalformedError(`expected ${count.expected} as seen of a report, got ${seen}`)
   const records: ReportRecord[] = []
   for (let at = REPORT_HEAD; at < frame.length; at += RECORD) {
+    const report = REPORTS[frame[at] as number]
+    if (report === undefined) throw new MalformedError(`expected a kind of report, got ${frame[at]}`)
     records.push({
-      report: REPORTS[frame[at] as number] as ConnectionReport,
+      report,
       link: frame[at + 1] as number,
       epoch: frame.readUInt32LE(at + 2),
       id: frame.readUInt32LE(at + 6),
     })
   }
-  return { slot: frame[1] as number, seen: frame.readDoubleLE(2), inFlight: frame.readUInt32LE(10), records }
+  return { slot: frame[1] as number, seen, inFlight: frame.readUInt32LE(10), records }
 }
 
 export function renderJson(value: Order | News): Buffer {
@@ -171,9 +214,9 @@ export function renderJson(value: Order | News): Buffer {
 }
 
 export function parseOrder(frame: Buffer): Order {
-  return JSON.parse(frame.toString())
+  return parseFields(frame, 'order', ORDERS)
 }
 
 export function parseNews(frame: Buffer): News {
-  return JSON.parse(frame.toString())
+  return parseFields(frame, 'news', NEWS)
 }

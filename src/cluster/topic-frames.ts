@@ -1,5 +1,7 @@
+import { checkEventFields } from '../exchange/topic/options.ts'
 import { SharedMessage } from '../exchange/topic/shared-message.ts'
 import type { EventFields } from '../wire/event-stream.ts'
+import { MalformedError } from '../wire/malformed.ts'
 
 /**
  * A message of a topic with a name, as it goes from a slot to the dispatcher and on to the slots that have members: kind, slot, whether
@@ -39,7 +41,7 @@ export function topicSlotOf(frame: Buffer): number {
 
 /** The topic that it is for. */
 export function topicNameOf(frame: Buffer): string {
-  return frame.toString('utf8', HEAD, HEAD + frame.readUInt32LE(3))
+  return parseTopicFrame(frame).name
 }
 
 /** The same for another slot. */
@@ -49,10 +51,22 @@ export function addressTopicFrame(frame: Buffer, slot: number): Buffer {
   return copy
 }
 
+/** @throws MalformedError when it is none: whoever sent it, others are about to parse it. */
 export function parseTopicFrame(frame: Buffer): TopicFrame {
-  const name = topicNameOf(frame)
-  const start = HEAD + frame.readUInt32LE(3)
-  const end = start + frame.readUInt32LE(7)
-  const fields: EventFields = JSON.parse(frame.toString('utf8', start, end))
+  const start = frame.length < HEAD ? HEAD : HEAD + frame.readUInt32LE(3)
+  const end = frame.length < HEAD ? HEAD : start + frame.readUInt32LE(7)
+  if (end > frame.length) {
+    throw new MalformedError(`expected a topic's message of at least ${end} bytes, got ${frame.length}`)
+  }
+  const name = frame.toString('utf8', HEAD, start)
+  const fields = fieldsIn(frame.toString('utf8', start, end))
   return { name, message: new SharedMessage(frame[2] === 1, frame.subarray(end), fields) }
+}
+
+function fieldsIn(json: string): EventFields {
+  try {
+    return checkEventFields(JSON.parse(json))
+  } catch (error) {
+    throw new MalformedError(`expected an event's fields in a topic's message: ${error}`)
+  }
 }

@@ -1,7 +1,8 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from './frames.ts'
 import { Slot } from './slot.ts'
-import { isTopicFrame } from './topic-frames.ts'
+import { isTopicFrame, topicSlotOf } from './topic-frames.ts'
 import type { WorkerHandle, WorkerHost } from './worker-handle.ts'
 import type { WorkersSettings } from './workers-options.ts'
 
@@ -138,9 +139,17 @@ export class WorkerProcess {
   }
 
   #receive(frame: Buffer): void {
-    if (isReport(frame)) return this.#observer.report(this, parseReport(frame))
-    if (isTopicFrame(frame)) return this.#observer.topicMessage(this, frame)
+    if (isReport(frame)) {
+      const report = parseReport(frame)
+      this.#checkSlot(report.slot)
+      return this.#observer.report(this, report)
+    }
+    if (isTopicFrame(frame)) {
+      this.#checkSlot(topicSlotOf(frame))
+      return this.#observer.topicMessage(this, frame)
+    }
     const news = parseNews(frame)
+    if ('slot' in news) this.#checkSlot(news.slot)
     if (news.news === 'failed') this.#killReason ??= news.reason
     else if (news.news === 'loaded') {
       this.loaded = true
@@ -151,6 +160,11 @@ export class WorkerProcess {
       if (this.#deaf.size === this.slots.length) this.#heard.resolve()
     }
     this.#observer.news(this, news)
+  }
+
+  #checkSlot(slot: number): void {
+    const last = this.slots.length - 1
+    if (slot > last) throw new MalformedError(`expected a slot from 0 to ${last}, got ${slot}`)
   }
 
   /**

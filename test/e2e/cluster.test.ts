@@ -425,7 +425,41 @@ describe('a node that has proved who it is', () => {
       setTimeout(() => connection.send(worker, [Buffer.from('nonsense')]), 100)
     })
     expect(reason).toBe('the connection ended')
-    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it said something wrong: SyntaxError/)
+    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it said something wrong: expected a frame of JSON/)
+    expect(await get(connect(), '/')).toBe('/')
+  })
+
+  it.each([
+    [
+      'more processors than there are',
+      { processors: 2e6 },
+      'an integer from 1 to 1024 as processors of the frame join, got 2000000',
+    ],
+    ['no processors', { processors: 0 }, 'an integer from 1 to 1024 as processors'],
+    ['half a processor', { processors: 1.5 }, 'an integer from 1 to 1024 as processors'],
+    ['a text for its processors', { processors: '4' }, 'an integer from 1 to 1024 as processors'],
+    ['neither true nor false', { seesUploads: 'yes' }, 'true or false as seesUploads'],
+    ['no version', { version: undefined }, 'a string as version'],
+    ['something else', { say: 'jion' }, 'a frame whose say is one of join,'],
+  ])('is let go when it joins with %s', async (_what, wrong, expected) => {
+    const join = { say: 'join', version, processors: 1, seesUploads: false, ...wrong }
+    await meet((connection) => connection.say(join as Control))
+    await expect
+      .poll(() => logger.warnings.join())
+      .toContain(`did not join: it said something wrong: expected ${expected}`)
+    expect(nodeWorkers()).toEqual([])
+    expect(await get(connect(), '/')).toBe('/')
+  })
+
+  it('is let go when it sends a message of ZeroMQ that does not end', async () => {
+    await start({ cluster: { listen: 'tcp://127.0.0.1:0' } })
+    const socket = new Dealer(STREAM_OPTIONS)
+    socket.connect(`tcp://127.0.0.1:${server.clusterPort}`)
+    const part = Buffer.alloc(1000)
+    const sent = socket.send(Array.from({ length: 10_000 }, () => part)).catch(() => {})
+    await expect.poll(() => logger.warnings.join()).toContain('it sends a message that does not end')
+    socket.close()
+    await sent
     expect(await get(connect(), '/')).toBe('/')
   })
 

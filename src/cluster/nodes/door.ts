@@ -19,6 +19,12 @@ const MOST_STRANGERS = 32
 /** Nodes that may be connected at once; each takes a socket of libzmq's and a few descriptors. */
 const MOST_NODES = 256
 
+/**
+ * Bytes that a node may send without a message coming out of libzmq, which collects the parts of a message, however many, until the last:
+ * messages of ours have 64 KiB.
+ */
+const MOST_WITHOUT_MESSAGE = 4 * 1024 * 1024
+
 /** Who may join, and how. */
 export interface DoorSecurity {
   readonly keys: KeyPair
@@ -148,6 +154,13 @@ export class Door {
     })
     socket.on('drain', () => inner.resume())
     inner.write(greeting)
+    let bytesRead = 0
+    let withoutMessage = 0
+    socket.on('data', ({ length }: Buffer) => {
+      withoutMessage = connection.bytesRead === bytesRead ? withoutMessage + length : length
+      bytesRead = connection.bytesRead
+      if (withoutMessage > MOST_WITHOUT_MESSAGE) this.#refuse(guest, 'it sends a message that does not end')
+    })
     socket.pipe(inner)
   }
 

@@ -12,6 +12,7 @@ import { ExchangePoint } from '../exchange-point.ts'
 import { curveKey } from './authenticator.ts'
 import { checkJoinOptions, type JoinOptions, type JoinSettings } from './cluster-options.ts'
 import { NodeAgent, type NodeAgentSettings } from './node-agent.ts'
+import { MOST_PROCESSORS } from './node-connection.ts'
 import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
 
 /** Waits between attempts to join, in milliseconds. */
@@ -59,7 +60,13 @@ class Node implements ClusterNode {
     this.#address = address
     this.#security = security
     const logger = loggerOf(options.logger)
-    this.#agentSettings = { version, processors: availableParallelism(), chroot, execArgv, logger }
+    this.#agentSettings = {
+      version,
+      processors: Math.min(availableParallelism(), MOST_PROCESSORS),
+      chroot,
+      execArgv,
+      logger,
+    }
     this.#point = new ExchangePoint(logger)
     this.#running = this.#run()
     whenAborted(options.signal, () => {

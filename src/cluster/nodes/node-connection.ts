@@ -1,8 +1,23 @@
 import type { Dealer } from 'zeromq'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import { LOG_LEVELS } from '../../log.ts'
+import { isObject } from '../../option-check.ts'
+import { MalformedError } from '../../wire/malformed.ts'
 import { type Frame, FrameParser, renderMultipart } from '../../wire/zmtp-frame.ts'
 import type { WorkerStart } from '../child-worker.ts'
+import {
+  bool,
+  byte,
+  count,
+  type FieldCheck,
+  type FrameFields,
+  integer,
+  object,
+  parseFields,
+  text,
+  uint32,
+} from '../frame-fields.ts'
 import type { NodeApp } from './node-app.ts'
 import { SecureStream } from './secure-stream.ts'
 
@@ -10,6 +25,10 @@ import { SecureStream } from './secure-stream.ts'
 const BEAT = 250
 /** Beats that the other side may be silent for: counted by the timer, so that what came while this process stood still is read before. */
 const SILENT_BEATS = 8
+/** Frames of one message that are collected before they are handed over, however many the other side sends. */
+const MOST_COLLECTED = 256
+/** Workers that one node may be asked to start. */
+export const MOST_PROCESSORS = 1024
 /** The bytes of a worker's number. */
 const ADDRESS = 4
 /** The number that stands for the node itself. */
@@ -39,6 +58,32 @@ export type Control =
 /** What a node starts a worker with. */
 export type NodeStart = Omit<WorkerStart, 'app' | 'remote'> & { readonly app: NodeApp }
 
+/** What `NodeStart` is made of. */
+const nodeStart: FieldCheck = {
+  expected: 'what a worker is started with',
+  holds: (value) =>
+    isObject(value) &&
+    isObject(value.app) &&
+    (value.app.from === 'directory' || value.app.from === 'package') &&
+    text.holds(value.app.path) &&
+    object.holds(value.options) &&
+    byte.holds(value.threads) &&
+    Array.isArray(value.logLevels) &&
+    value.logLevels.every((level) => LOG_LEVELS.includes(level)),
+}
+
+const CONTROLS: FrameFields<Control, 'say'> = {
+  join: { version: text, processors: integer(1, MOST_PROCESSORS), seesUploads: bool },
+  started: { worker: uint32, pid: count },
+  ended: { worker: uint32, how: text, clean: bool },
+  leave: {},
+  welcome: {},
+  refuse: { reason: text },
+  start: { worker: uint32, start: nodeStart },
+  expectEnd: { worker: uint32 },
+  kill: { worker: uint32 },
+}
+
 /** Told what the other side says. May throw at what it should not have said: that ends the connection. */
 export interface NodeConnectionObserver {
   hear(control: Control): void
@@ -55,12 +100,16 @@ export class NodeConnection {
   readonly opened: Promise<void>
   /** Resolves when it is over, with the reason. */
   readonly closed: Promise<string>
+  /** Bytes of messages that have come. */
+  bytesRead = 0
   readonly #stream: SecureStream
   readonly #closed: Deferred<string> = deferred()
   readonly #observer: NodeConnectionObserver
   readonly #frames = new FrameParser((frame) => this.#take(frame))
   readonly #beat: NodeJS.Timeout
-  #parts: Buffer[] = []
+  /** Whose frames come; undefined between two messages. */
+  #address: number | undefined
+  #collected: Buffer[] = []
   #silent = 0
 
   constructor(socket: Dealer, observer: NodeConnectionObserver) {
@@ -97,20 +146,31 @@ export class NodeConnection {
 
   #read(bytes: Buffer): void {
     this.#silent = 0
+    this.bytesRead += bytes.length
     try {
       this.#frames.push(bytes)
     } catch (error) {
-      this.close(error instanceof Mongrel2Error ? error.message : `it said something wrong: ${error}`)
+      const known = error instanceof Mongrel2Error || error instanceof MalformedError
+      this.close(`it said something wrong: ${known ? error.message : error}`)
     }
   }
 
   #take({ body, more }: Frame): void {
-    this.#parts.push(body)
-    if (more) return
-    const [address, ...frames] = this.#parts
-    this.#parts = []
-    const worker = address?.readUInt32LE() ?? NODE
-    if (worker !== NODE) this.#observer.receive(worker, frames)
-    else for (const frame of frames) this.#observer.hear(JSON.parse(frame.toString()))
+    if (this.#address === undefined) this.#address = addressIn(body)
+    else if (this.#address === NODE) this.#observer.hear(parseFields(body, 'say', CONTROLS))
+    else this.#collected.push(body)
+    if (!more || this.#collected.length >= MOST_COLLECTED) this.#handOver(this.#address)
+    if (!more) this.#address = undefined
   }
+
+  #handOver(worker: number): void {
+    const frames = this.#collected
+    this.#collected = []
+    if (frames.length > 0) this.#observer.receive(worker, frames)
+  }
+}
+
+function addressIn(frame: Buffer): number {
+  if (frame.length !== ADDRESS) throw new MalformedError(`expected a worker's number of 4 bytes, got ${frame.length}`)
+  return frame.readUInt32LE()
 }

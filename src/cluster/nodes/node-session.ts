@@ -28,7 +28,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly #workers = new Map<number, NodeWorker>()
   #count = 0
   #seesUploads = false
-  #state: 'new' | 'refused' | 'joined' | 'leaving' = 'new'
+  #state: 'new' | 'opened' | 'refused' | 'joined' | 'leaving' = 'new'
 
   constructor(socket: Dealer, name: string, owner: NodeSessionOwner, logger: Logger) {
     this.name = name
@@ -36,7 +36,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.#logger = logger
     this.connection = new NodeConnection(socket, this)
     this.connection.opened.then(
-      () => setTimeout(() => this.#expectJoin(), JOIN_TIME).unref(),
+      () => this.#opened(),
       () => {}, // who was not let in is the door's affair
     )
     void this.connection.closed.then((reason) => this.#lost(reason))
@@ -81,7 +81,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   }
 
   #join({ version, processors, seesUploads }: Control & { say: 'join' }): void {
-    if (this.#state !== 'new') return
+    if (this.#state !== 'new' && this.#state !== 'opened') return
     if (version !== this.#owner.version) {
       this.#state = 'refused'
       const reason = `it runs mongrel2-fetch ${version}, and the main node ${this.#owner.version}: let both be the same`
@@ -105,12 +105,21 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     if (this.#workers.size === 0) this.connection.close('it left')
   }
 
+  #opened(): void {
+    if (this.#state === 'new') this.#state = 'opened'
+    setTimeout(() => this.#expectJoin(), JOIN_TIME).unref()
+  }
+
   #expectJoin(): void {
-    if (this.#state === 'new') this.connection.close('it did not say that it joins')
+    if (this.#state === 'opened') this.connection.close('it did not say that it joins')
   }
 
   #lost(reason: string): void {
     if (this.#state === 'new' || this.#state === 'refused') return
+    if (this.#state === 'opened') {
+      this.#logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
+      return
+    }
     if (this.#state === 'leaving' && this.#workers.size === 0) {
       this.#logger.info?.(`mongrel2-fetch: node ${this.name} left`)
     } else this.#logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
