@@ -128,14 +128,23 @@ class Server implements Mongrel2Server {
   #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
     const { logger, identity } = settings
     const intake = new Intake({ ...settings, ...endpoint }, this.#application)
-    const link: Link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, (publisher, prefix, life) => {
-      const { flowControl, controlPort, recvSpec } = endpoint
-      const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
-      const place = { recvSpec, life }
-      const epoch = new Epoch(publisher, prefix, { ...settings, flowControl, place }, intake, this.#application, source)
-      this.#epochs.set(link, epoch)
-      return epoch
-    })
+    const link: Link = new Link(
+      endpoint,
+      TRANSPORTS[endpoint.link],
+      identity,
+      logger,
+      (publisher, prefix, life, succession) => {
+        const { flowControl, controlPort, recvSpec } = endpoint
+        const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
+        const place = { recvSpec, life }
+        const left = succession === 'other' ? new Map() : this.#epochs.get(link)?.left
+        const its = { ...settings, flowControl, place, left }
+        const epoch = new Epoch(publisher, prefix, its, intake, this.#application, source)
+        this.#epochs.set(link, epoch)
+        if (succession === 'same') epoch.closeLeft()
+        return epoch
+      },
+    )
     this.#links.push(link)
     link.run(found).catch((error: unknown) => {
       logger.error?.(

@@ -1,5 +1,6 @@
 import { isStored } from '../exchange/framing.ts'
 import { kindOf } from '../exchange/kind.ts'
+import { leave } from '../exchange/left-connection.ts'
 import { uploadHeadersOf } from '../exchange/upload.ts'
 import { type Message, parseEnvelope, parseMessage } from '../wire/message.ts'
 import { DealtConnection, type ReceivedMessage } from './dealt-connection.ts'
@@ -97,9 +98,19 @@ export class Dealing {
     this.#epochs.delete(epoch)
     for (const connection of epoch.connections.values()) {
       for (const { message } of connection.held ?? []) this.#drop(epoch, message)
+      leaveOpen(connection)
       this.#remove(connection)
     }
     for (const slot of this.#slots) slot.attached.delete(epoch)
+  }
+
+  /** Closes what the epoch before has left open, for certain at the same Mongrel2: nothing else will come of it. */
+  closeLeft(epoch: DealtEpoch): void {
+    for (const [id, { sender, deferred }] of epoch.left) {
+      if (deferred) continue
+      epoch.left.delete(id)
+      this.#end(new DealtConnection(epoch, id, sender), undefined)
+    }
   }
 
   /** A slot has come up; it gets messages of the epochs that it is attached to. */
@@ -162,6 +173,11 @@ export class Dealing {
         return this.#drop(epoch, message)
       }
       connection = new DealtConnection(epoch, connectionId, sender)
+      if (epoch.left.delete(connectionId)) {
+        // An answer to this request would be taken for the answer to the one that was left open.
+        this.#drop(epoch, message)
+        return this.#end(connection, undefined)
+      }
       epoch.connections.set(connectionId, connection)
     }
     this.#take(connection, { bytes, message })
@@ -316,6 +332,7 @@ export class Dealing {
     const connection = epoch.connections.get(message.connectionId)
     const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
     if (connection === undefined) {
+      if (message.headers.own('DOWNLOAD_CREDITS') === undefined) epoch.left.delete(message.connectionId)
       this.counters.ignored++
       if (left) this.#outlet.leftEnded(epoch, message.connectionId)
       return
@@ -339,6 +356,8 @@ export class Dealing {
         continue
       }
       for (const path of connection.uploads ?? []) this.#outlet.deleteUpload(epoch, path)
+      // A slot that cannot reach Mongrel2 may be the first to see what ends the epoch, and then the end does not arrive either.
+      leaveOpen(connection)
       if (connection.state === 'deferred') {
         // Whoever has its token can still answer, and its client gets nothing else.
         this.#remove(connection)
@@ -417,6 +436,11 @@ function storedPathOf(message: Message): string | undefined {
   if (message.headers.first('x-mongrel2-upload-done') === undefined) return undefined
   const upload = uploadHeadersOf(message, isStored(message))
   return upload.stage === 'done' ? upload.path : undefined
+}
+
+/** Remembers a connection beyond its epoch if something is open on it. */
+function leaveOpen({ epoch, id, sender, state, held }: DealtConnection): void {
+  if (state !== 'idle' || held !== undefined) leave(epoch.left, id, { sender, deferred: state === 'deferred' })
 }
 
 function isBetter(slot: Slot, than: Slot): boolean {

@@ -1,4 +1,5 @@
 import { ClosedConnections } from '../exchange/closed-connections.ts'
+import type { LeftConnections } from '../exchange/left-connection.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 
 /** One life of a Mongrel2, as the dispatcher deals its messages. */
@@ -11,9 +12,12 @@ export class DealtEpoch {
   /** Connections without a slot that wait for one. */
   readonly waiting = new Set<DealtConnection>()
   readonly closed = new ClosedConnections()
+  /** What the epoch before has left open; since this one has ended, what it leaves itself. */
+  readonly left: LeftConnections
 
-  constructor(link: number, number: number) {
+  constructor(link: number, number: number, left: LeftConnections = new Map()) {
     this.link = link
     this.number = number
+    this.left = left
   }
 }

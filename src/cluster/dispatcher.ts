@@ -1,7 +1,8 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
+import type { LeftConnections } from '../exchange/left-connection.ts'
 import { deleteUpload } from '../exchange/upload.ts'
-import { type BeginEpoch, Link, type LinkEpoch, type Publisher } from '../link/link.ts'
+import { type BeginEpoch, Link, type LinkEpoch, type Publisher, type Succession } from '../link/link.ts'
 import { TRANSPORTS } from '../link/transports.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
@@ -87,6 +88,8 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
   readonly #workerOf = new Map<Slot, WorkerProcess>()
   readonly #lives = new Map<number, Life>()
   readonly #links: Link[] = []
+  /** What the last epoch of each link has left open. */
+  readonly #left = new Map<number, LeftConnections>()
   readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
   #malformed = 0
@@ -361,11 +364,20 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
     this.#dealing.remove(slot, clean)
   }
 
-  #begin(link: number, publisher: Publisher, prefix: string, name: string | undefined): LinkEpoch {
-    const epoch = new DealtEpoch(link, ++this.#epochs)
+  #begin(
+    link: number,
+    publisher: Publisher,
+    prefix: string,
+    name: string | undefined,
+    succession: Succession,
+  ): LinkEpoch {
+    const left = succession === 'other' ? undefined : this.#left.get(link)
+    const epoch = new DealtEpoch(link, ++this.#epochs, left)
+    this.#left.set(link, epoch.left)
     const life: Life = { epoch, prefix, name, endings: new Endings(publisher), willing: deferred(), flowControl: false }
     this.#lives.set(epoch.number, life)
     this.#dealing.begin(epoch)
+    if (succession === 'same') this.#dealing.closeLeft(epoch)
     for (const worker of this.#workers.keys()) if (worker.loaded) this.#tellOf(life, worker)
     // Where no worker comes up, clients are told so.
     if (this.#seats.failing) life.willing.resolve()

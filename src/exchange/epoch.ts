@@ -3,7 +3,7 @@ import type { LinkEpoch, Publisher } from '../link/link.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
-import { type Control, renderControl } from '../wire/reply.ts'
+import { CLOSE, type Control, joinReply, renderControl, renderReply } from '../wire/reply.ts'
 import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
@@ -11,6 +11,7 @@ import type { ConnectionObserver } from './connection-observer.ts'
 import { Feedback, type FeedbackSource } from './feedback.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
+import { type LeftConnections, leave } from './left-connection.ts'
 import {
   ControlPacing,
   CreditPacing,
@@ -43,6 +44,8 @@ export interface EpochSettings extends EstimateSettings {
   readonly place: TokenPlace
   /** Connections that a reply may name: Mongrel2's `limits.handler_targets`. */
   readonly handlerTargets: number
+  /** What the epoch before has left open, unless that was another life of Mongrel2 for certain. */
+  readonly left?: LeftConnections | undefined
   readonly logger: Logger
 }
 
@@ -70,6 +73,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
+  /** What the epoch before has left open; since this one was lost, what it leaves itself. */
+  readonly left: LeftConnections
   readonly #deferred = new Map<Connection, Absence>()
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
@@ -105,6 +110,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.place = settings.place
     this.#prefix = prefix
     this.#settings = settings
+    this.left = settings.left ?? new Map()
     this.#flowControl = settings.flowControl
     this.#intake = intake
     this.#application = application
@@ -156,10 +162,26 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#stopTimers()
     this.#feedback?.close()
     const reason = new DOMException('Mongrel2 went away before the response was complete', 'AbortError')
-    for (const connection of this.#connections.values()) connection.lose(reason)
+    for (const connection of this.#connections.values()) {
+      const { id, sender, deferred } = connection
+      if (connection.busy) leave(this.left, id, { sender, deferred })
+      connection.lose(reason)
+    }
     this.#connections.clear()
     this.#quiet?.resolve()
     this.#heard?.resolve()
+  }
+
+  /** Closes what the epoch before has left open, for certain at the same Mongrel2: nothing else will come of it. */
+  closeLeft(): void {
+    const replies: Buffer[] = []
+    for (const [id, { sender, deferred }] of this.left) {
+      if (deferred) continue
+      this.left.delete(id)
+      this.#closed.add(id, performance.now())
+      replies.push(joinReply(renderReply(sender, [id], [CLOSE])))
+    }
+    this.#control(replies)
   }
 
   /**
@@ -298,6 +320,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     const kind = kindOf(message)
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, balance)
+    if (connection !== undefined && this.left.delete(connection.id)) {
+      // An answer to this request would be taken for the answer to the one that was left open.
+      this.#intake.discard(message)
+      return this.#refuse(connection)
+    }
     if (connection?.frames?.takes === kind) return connection.frames.receive(message)
     // A body under way belongs to a request that was heard before.
     if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
@@ -337,6 +364,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   #notice(message: Message): void {
     const connection = this.#connections.get(message.connectionId)
     const credits = message.headers.own('DOWNLOAD_CREDITS')
+    if (credits === undefined) this.left.delete(message.connectionId)
     // Message sockets are not told when they begin.
     if (credits !== undefined) this.#learnFlowControl()
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {

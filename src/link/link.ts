@@ -28,13 +28,21 @@ export interface LinkEpoch {
   readonly willing?: Promise<void>
 }
 
+/** Whether an epoch is of the same life of Mongrel2 as the one before: its numbers of connections then mean the same clients. */
+export type Succession = 'same' | 'unknown' | 'other'
+
 /**
  * Begins an epoch, before its first message.
  *
  * @param prefix What Mongrel2 subscribed to, its `recv_ident`: no reply arrives whose SENDER begins otherwise.
  * @param life What others on this machine may know that life by, if by anything (`lifeOf`).
  */
-export type BeginEpoch = (publisher: Publisher, prefix: string, life: string | undefined) => LinkEpoch
+export type BeginEpoch = (
+  publisher: Publisher,
+  prefix: string,
+  life: string | undefined,
+  succession: Succession,
+) => LinkEpoch
 
 /** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
 const RETRY_FIRST = 50
@@ -68,6 +76,8 @@ export class Link {
   readonly #pause = new Pause()
   #found = false
   #impatient: NodeJS.Timeout | undefined
+  /** The life of the epoch before, when there was one. */
+  #before: { readonly life: string | undefined } | undefined
 
   /** What was said last: a peer that is none is tried again every second. */
   #reported = ''
@@ -131,7 +141,7 @@ export class Link {
   }
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
-  async #live(found: () => void): Promise<void> {
+  async #live(ready: () => void): Promise<void> {
     const { recvSpec } = this.#endpoint
     const before = lifeOf(recvSpec)
     const publisher = this.#transport.createPublisher(recvSpec, this.#identity, this.#report)
@@ -146,10 +156,12 @@ export class Link {
     try {
       await within(publisher.connected, ATTEMPT_TIMEOUT)
       const prefix = await this.#subscription(publisher, receive)
-      const life = lifeOf(recvSpec)
+      const found = lifeOf(recvSpec)
       // Where there were two, it cannot be told which of them we are connected to.
-      const begun = this.#begin(publisher, prefix, before === undefined || life === before ? life : undefined)
+      const life = before === undefined || found === before ? found : undefined
+      const begun = this.#begin(publisher, prefix, life, this.#successionOf(life))
       epoch = begun
+      this.#before = { life }
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
       const source = this.#source ?? this.#openSource(receive)
       for (const message of early.splice(0)) begun.receive(message)
@@ -159,7 +171,7 @@ export class Link {
         throw new Mongrel2Error('closed', 'the connection to publish on ended')
       })
       await within(Promise.race([source.opened, gone]), ATTEMPT_TIMEOUT)
-      found()
+      ready()
       await Promise.race([publisher.closed, source.closed])
       if (this.#stopping) await publisher.closed
       else
@@ -174,6 +186,13 @@ export class Link {
       publisher.close()
       epoch?.lost()
     }
+  }
+
+  /** A connection ends when Mongrel2 does, but also by silence on the way: where its life has no name, it may be the same. */
+  #successionOf(life: string | undefined): Succession {
+    if (this.#before === undefined) return 'other'
+    if (life === undefined || this.#before.life === undefined) return 'unknown'
+    return life === this.#before.life ? 'same' : 'other'
   }
 
   /**
