@@ -191,6 +191,10 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   async heardOut(): Promise<void> {
     if (this.#lost || !this.#mustHear()) return
     this.#intake.stop()
+    // Connections that Mongrel2 has ended without a notice (a client's reset amid a write) are not waited for.
+    this.#keepAlive()
+    clearInterval(this.#keeper)
+    this.#keeper = setInterval(() => this.#keepAlive(), SWEEP_INTERVAL).unref()
     this.#heard ??= deferred()
     await this.#heard.promise
   }
@@ -380,6 +384,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#connections.delete(connection.id)
     this.#observer?.forgotten(connection.id)
     connection.lose(new DOMException(reason, 'AbortError'))
+    // It may be the last that is waited for.
+    if (this.#heard !== undefined || this.#quiet !== undefined) this.#turn ??= setImmediate(() => this.flush())
   }
 
   /**

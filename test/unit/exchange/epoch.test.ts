@@ -493,3 +493,16 @@ describe('closing', () => {
     expect(bodies(stage.publisher.received(1))).toEqual(['/'])
   })
 })
+
+it('does not wait at its end for connections that Mongrel2 has ended without a notice: it asks for them at once', async () => {
+  const large: FetchHandler = () => new Response(new Uint8Array(500_000))
+  const stage = setStage(large, { flowControl: true })
+  stage.receive(renderRequest({ connectionId: 7 }))
+  await until(() => stage.publisher.replies.length > 0)
+  stage.publisher.onPublish = (replies) => {
+    // What Mongrel2 says when a reply names a connection that is gone.
+    if (replies.some(({ targets }) => targets === 'X 7')) setImmediate(() => stage.receive(renderDisconnect(7)))
+  }
+  await stage.epoch.heardOut()
+  expect(stage.epoch.connections).toBe(0)
+})
