@@ -6,6 +6,7 @@ import { MalformedError } from '../wire/malformed.ts'
 import type { Reply } from '../wire/reply.ts'
 import type { LinkEndpoint } from './endpoint.ts'
 import { lifeOf } from './life.ts'
+import { PathWatch } from './path-watch.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
 /** Where replies go. */
@@ -149,7 +150,9 @@ export class Link {
     let epoch: LinkEpoch | undefined
     /** What comes before it can be dealt with. */
     let early: Buffer[] | undefined = []
+    let path = new PathWatch(recvSpec)
     const receive = (message: Buffer) => {
+      path.used()
       if (early === undefined) epoch?.receive(message)
       else early.push(message)
     }
@@ -163,16 +166,19 @@ export class Link {
       epoch = begun
       this.#before = { life }
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
-      const source = this.#source ?? this.#openSource(receive)
       for (const message of early.splice(0)) begun.receive(message)
       early = undefined
-      // When this process stood still, that Mongrel2 may be gone, and the source be connected to the next: its requests are not for here.
-      const gone = publisher.closed.then(() => {
-        throw new Mongrel2Error('closed', 'the connection to publish on ended')
+      let gone = false
+      void publisher.closed.then(() => {
+        gone = true
       })
-      await within(Promise.race([source.opened, gone]), ATTEMPT_TIMEOUT)
-      ready()
-      await Promise.race([publisher.closed, source.closed])
+      while (await this.#pull(publisher, path, receive, ready)) {
+        await Promise.race([publisher.closed, path.found()])
+        path.close()
+        if (gone || this.#stopping) break
+        path = new PathWatch(recvSpec)
+        this.#source = undefined
+      }
       if (this.#stopping) await publisher.closed
       else
         this.#logger.warn?.(
@@ -181,11 +187,35 @@ export class Link {
     } catch (error) {
       this.#logger.debug?.(`mongrel2-fetch found no Mongrel2 at ${this.#specs}: ${error}`)
     } finally {
+      path.close()
       this.#source?.close()
       this.#source = undefined
       publisher.close()
       epoch?.lost()
     }
+  }
+
+  /**
+   * Pulls until a connection ends or the path of replies is lost.
+   *
+   * @param ready Called when messages can come.
+   * @returns Whether the path was lost. Then nothing is pulled any more, and Mongrel2 keeps its requests or deals them to others.
+   */
+  async #pull(
+    publisher: LinkPublisher,
+    path: PathWatch,
+    receive: (message: Buffer) => void,
+    ready: () => void,
+  ): Promise<boolean> {
+    const source = this.#source ?? this.#openSource(receive)
+    // When this process stood still, that Mongrel2 may be gone, and the source be connected to the next: its requests are not for here.
+    await within(Promise.race([source.opened, publisher.closed.then(failClosed)]), ATTEMPT_TIMEOUT)
+    ready()
+    const ended = Promise.race([publisher.closed, source.closed]).then(() => false)
+    if (!(await Promise.race([ended, path.lost.then(() => true)])) || this.#stopping) return false
+    this.#logger.warn?.(`mongrel2-fetch cannot reach ${this.#endpoint.recvSpec}: it pulls no requests until it can`)
+    await source.stop()
+    return true
   }
 
   /** A connection ends when Mongrel2 does, but also by silence on the way: where its life has no name, it may be the same. */

@@ -9,6 +9,11 @@ import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
 /** Longer than an attempt to reach Mongrel2 takes, in milliseconds. */
 const ATTEMPT = 12_000
+/** Longer than the link waits for a sign of life of Mongrel2, in milliseconds. */
+const SILENCE = 45_000
+/** Requests that are sent within a while, and those of them that may have been pulled before the cut was noticed. */
+const SENT = 45
+const PULLED = 8
 /** How long a request may take once Mongrel2 can be reached, in milliseconds: the system asks ever more rarely. */
 const HANGS = 60_000
 
@@ -74,11 +79,30 @@ describe.skipIf(!canMakeNetworks).each([
   }
 
   it('answers what was sent before the recv_spec could be reached', async () => {
-    network.drop()
+    network.drop(network.third)
     const { ready } = serve()
     const requests = await send(20, ATTEMPT)
-    network.pass()
+    network.pass(network.third)
     await ready
     expect(await outcomesOf(requests)).toEqual({ answered: 20 })
+  }, 120_000)
+
+  it('answers what was sent soon after it could not be reached any more', async () => {
+    await serve().ready
+    expect(await outcomesOf(await send(1, 1))).toEqual({ answered: 1 })
+    network.drop(network.third)
+    const requests = await send(SENT, SILENCE)
+    network.pass(network.third)
+    const { answered = 0 } = await outcomesOf(requests)
+    expect(answered).toBeGreaterThanOrEqual(SENT - PULLED)
+  }, 180_000)
+
+  it('answers what was sent while it could not be reached for a short while', async () => {
+    await serve().ready
+    expect(await outcomesOf(await send(1, 1))).toEqual({ answered: 1 })
+    network.drop(network.third)
+    const requests = await send(12, ATTEMPT)
+    network.pass(network.third)
+    expect(await outcomesOf(requests)).toEqual({ answered: 12 })
   }, 120_000)
 })

@@ -36,6 +36,17 @@ export class BreakableNetwork implements AsyncDisposable {
     this.#broken = false
   }
 
+  /** Takes no more connections; those that there are go on. */
+  refuse(): void {
+    this.#server.close()
+  }
+
+  /** Takes connections again. */
+  async accept(): Promise<void> {
+    this.#server.listen(this.port, '127.0.0.1')
+    await once(this.#server, 'listening')
+  }
+
   /** Lets nothing more through on the connections that there are, in either direction, and tells neither side. */
   silence(): void {
     for (const pair of this.#pairs) {

@@ -38,7 +38,7 @@ export interface Mongrel2TestOptions {
   flowControl?: boolean
   /** Handlers listen on tcp instead of ipc, on this machine's loopback or on an address. */
   tcp?: boolean | string
-  /** It runs in this network; its `send_spec` is at the first address there, its `recv_spec` at the second. */
+  /** It runs in this network; its `send_spec` is at the second address there, its `recv_spec` at the third, and browsers have the first. */
   network?: Network
   /** Whether the embedded front runs in Mongrel2's place. Default: with FRONT=embedded. */
   embedded?: boolean
@@ -109,9 +109,9 @@ export class Mongrel2 {
       const { protocol = options.protocol ?? 'json', recvIdent = '', rawPayload = false, also = [], proxyPort } = its
       for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
       if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
-      const host = network?.there ?? (typeof tcp === 'string' ? tcp : '127.0.0.1')
+      const host = network?.second.there ?? (typeof tcp === 'string' ? tcp : '127.0.0.1')
       const [send, recv] = tcp
-        ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${network?.second.there ?? host}:${handlerPorts[2 * n + 1]}`]
+        ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${network?.third.there ?? host}:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
       endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`

@@ -6,6 +6,12 @@ export const canMakeNetworks: boolean = process.getuid?.() === 0 && run('ip', 'n
 /** Nobody on the line has it: what is sent there arrives at nobody, and nobody says so. */
 const NOBODYS_MAC = '02:00:00:00:00:01'
 
+/** Addresses of this machine and of the other end of the line, which talk to each other. */
+export interface AddressPair {
+  readonly here: string
+  readonly there: string
+}
+
 /** A network of its own for a machine of a test, with a line to this one. */
 export class Network implements Disposable {
   readonly name: string
@@ -13,8 +19,9 @@ export class Network implements Disposable {
   readonly here: string
   /** The other end's. */
   readonly there: string
-  /** A second pair of addresses, between which packets can be dropped. */
-  readonly second: { readonly here: string; readonly there: string }
+  /** More pairs of addresses, between each of which packets can be dropped. */
+  readonly second: AddressPair
+  readonly third: AddressPair
 
   /** @param number From 1 to 250, a different one for each at a time. */
   constructor(number: number) {
@@ -22,14 +29,15 @@ export class Network implements Disposable {
     this.here = `10.213.${number}.1`
     this.there = `10.213.${number}.2`
     this.second = { here: `10.214.${number}.1`, there: `10.214.${number}.2` }
+    this.third = { here: `10.215.${number}.1`, there: `10.215.${number}.2` }
     ip('netns', 'add', this.name)
     ip('link', 'add', this.#line, 'type', 'veth', 'peer', 'name', this.#inside)
     ip('link', 'set', this.#inside, 'netns', this.name)
-    ip('addr', 'add', `${this.here}/24`, 'dev', this.#line)
-    ip('addr', 'add', `${this.second.here}/24`, 'dev', this.#line)
+    for (const { here } of [this, this.second, this.third]) ip('addr', 'add', `${here}/24`, 'dev', this.#line)
     ip('link', 'set', this.#line, 'up')
-    ip('-n', this.name, 'addr', 'add', `${this.there}/24`, 'dev', this.#inside)
-    ip('-n', this.name, 'addr', 'add', `${this.second.there}/24`, 'dev', this.#inside)
+    for (const { there } of [this, this.second, this.third]) {
+      ip('-n', this.name, 'addr', 'add', `${there}/24`, 'dev', this.#inside)
+    }
     ip('-n', this.name, 'link', 'set', 'lo', 'up')
     this.mend()
   }
@@ -45,14 +53,14 @@ export class Network implements Disposable {
     ip('-n', this.name, 'route', 'replace', 'default', 'via', this.here)
   }
 
-  /** Loses every packet between the second pair of addresses, as a firewall does, or the first. */
-  drop({ here, there }: { readonly here: string; readonly there: string } = this.second): void {
+  /** Loses every packet between a pair of addresses, as a firewall does. */
+  drop({ here, there }: AddressPair): void {
     ip('neigh', 'replace', there, 'lladdr', NOBODYS_MAC, 'dev', this.#line, 'nud', 'permanent')
     ip('-n', this.name, 'neigh', 'replace', here, 'lladdr', NOBODYS_MAC, 'dev', this.#inside, 'nud', 'permanent')
   }
 
   /** Loses no more packets. */
-  pass({ here, there }: { readonly here: string; readonly there: string } = this.second): void {
+  pass({ here, there }: AddressPair): void {
     ip('neigh', 'del', there, 'dev', this.#line)
     ip('-n', this.name, 'neigh', 'del', here, 'dev', this.#inside)
   }
