@@ -59,8 +59,16 @@ export function parseReady(data: Buffer): Map<string, string> {
   return properties
 }
 
-/** A PING that neither says when its sender is to be given up nor has a context. */
-export const PING: Buffer = renderCommand('PING', Buffer.alloc(TTL_LENGTH))
+/**
+ * Renders a PING without a context.
+ *
+ * @param ttl Tenths of a second of silence after which the other side gives its sender up; 0 is never.
+ */
+export function renderPing(ttl: number): Buffer {
+  const bytes = Buffer.alloc(TTL_LENGTH)
+  bytes.writeUInt16BE(ttl)
+  return renderCommand('PING', bytes)
+}
 
 /**
  * Renders the PONG to a PING's data.

@@ -1,6 +1,7 @@
 import type { Observer } from 'zeromq'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
+import { TIME_TO_LIVE } from '../zmtp/connection.ts'
 
 /**
  * Options of both halves of a link. `reconnectInterval: -1` is what a link rests on: a socket speaks to one life of
@@ -14,6 +15,8 @@ const OPTIONS = {
   // Finds a peer whose machine or network went away without a word.
   heartbeatInterval: 10_000,
   heartbeatTimeout: 30_000,
+  // Has Mongrel2 find the same of us, and deal to others.
+  heartbeatTimeToLive: TIME_TO_LIVE,
 } as const
 
 /** The options for a socket that connects to a spec. */

@@ -4,11 +4,11 @@ import { Mongrel2Error } from '../../errors.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import {
   type Command,
-  PING,
   parseCommand,
   parseError,
   parseReady,
   renderError,
+  renderPing,
   renderPong,
   renderReady,
 } from '../../wire/zmtp-command.ts'
@@ -28,6 +28,13 @@ const HEARTBEAT_INTERVAL = 10_000
  * meanwhile is read before the next.
  */
 const SILENT_INTERVALS = 3
+
+/**
+ * Milliseconds of silence after which Mongrel2's libzmq gives us up: otherwise it deals messages to a connection whose end it was not told,
+ * until the system gives that up after a quarter of an hour. Longer than our own patience, since this process may be stopped for a while.
+ */
+export const TIME_TO_LIVE = 60_000
+const PING = renderPing(TIME_TO_LIVE / 100)
 
 /** What one socket type does on a connection. */
 export interface Role {

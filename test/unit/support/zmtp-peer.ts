@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PING, parseCommand, renderReady } from '../../../src/wire/zmtp-command.ts'
+import { parseCommand, renderPing, renderReady } from '../../../src/wire/zmtp-command.ts'
 import { type Frame, FrameParser } from '../../../src/wire/zmtp-frame.ts'
 import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp-greeting.ts'
 
@@ -103,7 +103,7 @@ export class ZmtpPeer {
   /** Resolves when the other side has answered a PING, and so has read what was sent before. */
   async pong(): Promise<void> {
     const before = this.commands.filter((name) => name === 'PONG').length
-    this.send(PING)
+    this.send(renderPing(0))
     while (this.commands.filter((name) => name === 'PONG').length === before) await this.#more()
   }
 

@@ -2,12 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MalformedError } from '../../../src/wire/malformed.ts'
 import {
-  PING,
   parseCommand,
   parseError,
   parseReady,
   renderCommand,
   renderError,
+  renderPing,
   renderPong,
   renderReady,
 } from '../../../src/wire/zmtp-command.ts'
@@ -222,7 +222,8 @@ describe('a command', () => {
       hex('04 27 05 5245414459 0b 536f636b65742d54797065 00000004 50554c4c 08 4964656e74697479 00000000'),
     ],
     ['ERROR', renderError('no'), hex('04 09 05 4552524f52 02 6e6f')],
-    ['PING', PING, hex('04 07 04 50494e47 0000')],
+    ['PING', renderPing(0), hex('04 07 04 50494e47 0000')],
+    ['PING with a time to live', renderPing(600), hex('04 07 04 50494e47 0258')],
     ['PONG', renderPong(hex('0000 6162')), hex('04 07 04 504f4e47 6162')],
     [
       'a long one',
@@ -315,7 +316,6 @@ describe('mutated bytes', () => {
   const ready = renderReady({ 'Socket-Type': 'PUSH', Identity: '' })
   const stream = Buffer.concat([
     ready,
-    PING,
     renderCommand('SUBSCRIBE', latin1('a')),
     ...renderMessages([latin1('a message'), Buffer.alloc(300, 'b'), latin1('\x01')]),
   ])

@@ -2,12 +2,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ZmtpPublisher } from '../../../../src/link/zmtp/publisher.ts'
 import { ZmtpSource } from '../../../../src/link/zmtp/source.ts'
 import {
-  PING,
   parseCommand,
   parseError,
   parseReady,
   renderCommand,
   renderError,
+  renderPing,
 } from '../../../../src/wire/zmtp-command.ts'
 import { renderMessages } from '../../../../src/wire/zmtp-frame.ts'
 import { GREETING } from '../../../../src/wire/zmtp-greeting.ts'
@@ -15,6 +15,7 @@ import { ZmtpListener, type ZmtpPeer } from '../../support/zmtp-peer.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 const MAX_MESSAGE = 1024 * 1024
+const PING = renderPing(0)
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 
 let listener: ZmtpListener
@@ -240,6 +241,8 @@ describe('an open connection', () => {
     vi.advanceTimersByTime(10_000)
     await source.closed
     expect(peer.commands).toEqual(['READY', 'PING', 'PING', 'PING', 'PING', 'PING'])
+    // 60 s, in tenths: the peer gives us up by it.
+    expect(peer.frames.at(-1)?.body.readUInt16BE('.PING'.length)).toBe(600)
     expect(reports).toEqual(['no sign of life within 30 s'])
   })
 
