@@ -24,6 +24,8 @@ interface Seat<Worker> {
   /** The one that takes its place when it is ready. */
   next: Worker | undefined
   timer: NodeJS.Timeout | undefined
+  /** Why `next` asked to be replaced before it took its place. */
+  nextLeaves: string | undefined
 }
 
 /** What keeping seats filled brings about. */
@@ -49,7 +51,12 @@ export class Seats<Worker extends SeatedWorker> {
     this.filled = this.#filled.promise
     this.#owner = owner
     this.#logger = logger
-    this.#seats = Array.from({ length: count }, () => ({ current: undefined, next: undefined, timer: undefined }))
+    this.#seats = Array.from({ length: count }, () => ({
+      current: undefined,
+      next: undefined,
+      timer: undefined,
+      nextLeaves: undefined,
+    }))
   }
 
   /** Whether the last workers that were started have failed to load the app. */
@@ -77,8 +84,10 @@ export class Seats<Worker extends SeatedWorker> {
     await Promise.all(gone)
   }
 
-  /** Replaces a worker, unless it is being replaced. */
+  /** Replaces a worker, unless it is being replaced. One that has not taken its place yet is replaced when it has. */
   replace(worker: Worker, reason: string): void {
+    const waiting = this.#seats.find(({ next }) => next === worker)
+    if (waiting !== undefined) waiting.nextLeaves ??= reason
     const seat = this.#seats.find(({ current }) => current === worker)
     if (this.#closed || seat === undefined || seat.next !== undefined || seat.timer !== undefined) return
     this.#logger.info?.(`mongrel2-fetch replaces worker ${worker.pid}: ${reason}`)
@@ -95,6 +104,7 @@ export class Seats<Worker extends SeatedWorker> {
     seat.next = undefined
     if (current !== undefined) this.#owner.retire(current)
     if (this.#seats.every((each) => each.current !== undefined)) this.#filled.resolve()
+    if (seat.nextLeaves !== undefined) this.replace(worker, seat.nextLeaves)
   }
 
   /** A worker is gone. */
@@ -123,6 +133,7 @@ export class Seats<Worker extends SeatedWorker> {
   #start(seat: Seat<Worker>): void {
     clearTimeout(seat.timer)
     seat.timer = undefined
+    seat.nextLeaves = undefined
     if (!this.#closed) seat.next = this.#owner.start()
   }
 

@@ -4,15 +4,16 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
-import { BrokenResponseError, get, headerOf, RawClient, request } from '../support/raw-client.ts'
+import { BrokenResponseError, get, headerOf, RawClient, type RawResponse, request } from '../support/raw-client.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
+import type { Fault } from '../support/worker-app.ts'
 
 let mongrel2: Mongrel2
 let server: WorkersServer
@@ -317,16 +318,71 @@ describe('a worker that ends', () => {
     await workersReady(1)
   })
 
-  it('after an error that nobody caught answers what is open, and is replaced', async () => {
-    await start({ workers: 1 })
-    await server.ready
-    const [client, other] = [connect(), connect()]
-    other.send(request('/sleep?ms=500'))
-    await busyWorker()
-    expect(await get(client, '/throw')).toBe('thrown')
-    expect((await other.response()).status).toBe(200)
-    await expect.poll(() => logger.lines.map(({ line }) => line).join()).toMatch(/ended worker/)
-    expect(Number.parseInt(await get(connect(), '/worker'), 10)).toBe(server.stats().workers[0]?.pid)
+  it.each<[number, Fault]>([
+    [1, 'a throw in a timer'],
+    [2, 'a throw in a timer'],
+    [2, 'a rejected promise'],
+    [2, 'an error event without a listener'],
+    [2, 'a throw of something that is no error'],
+  ])(
+    'after an error that nobody caught answers what is open, and is replaced, with %d threads: %s',
+    async (threads, how) => {
+      await start({ workers: 1, threads })
+      await server.ready
+      const pid = server.stats().workers[0]?.pid
+      const end = join(mongrel2.directory, 'end')
+      const open: Promise<RawResponse>[] = []
+      // One after the other, so that each thread has as many.
+      for (const path of ['/wait', '/wait', '/ticks', '/ticks']) {
+        const client = connect().send(request(`${path}?for=${encodeURIComponent(end)}`))
+        open.push(client.response())
+        await expect.poll(() => server.stats().messages).toBe(open.length)
+        if (path === '/ticks') await expect.poll(() => client.bytesRead).toBeGreaterThan(0)
+      }
+      const where = await get(connect(), `/fault?how=${encodeURIComponent(how)}`)
+      const lines = () => logger.lines.map(({ line }) => line)
+      const replaced = `mongrel2-fetch replaces worker ${pid}: of an error that nobody caught`
+      await expect.poll(lines).toContain(replaced)
+      await writeFile(end, '')
+      const answers = await Promise.all(open)
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+      const texts = answers.map(({ body }) => body.toString())
+      // Where there are two threads, each had two of the requests.
+      expect(texts.filter((text) => text.startsWith(where))).toHaveLength(4 / threads)
+      for (const text of texts.slice(2)) expect(text).toMatch(new RegExp(`^(${pid}\\.\\d+)\n(\\1\n)*\\1 ends\n$`))
+      await expect.poll(lines).toContain(`mongrel2-fetch ended worker ${pid}`)
+      expect(logger.errors).toEqual([
+        expect.stringMatching(
+          /^mongrel2-fetch: a worker leaves after an error that nobody caught: .*nobody catches this/,
+        ),
+      ])
+      expect(Number.parseInt(await get(connect(), '/worker'), 10)).toBe(server.stats().workers[0]?.pid)
+    },
+  )
+
+  it('for an error that nobody caught before it is ready is replaced when it is', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'app-'))
+    const module = join(directory, 'app.mjs')
+    // Its first worker alone: others find the file.
+    await writeFile(
+      module,
+      `import { existsSync, writeFileSync } from 'node:fs'
+      export default () => {
+        const first = ${JSON.stringify(join(directory, 'first'))}
+        if (!existsSync(first)) setImmediate(() => { throw new Error('at the start') })
+        writeFileSync(first, '')
+        return { handler: () => new Response(String(process.pid)) }
+      }`,
+    )
+    await start({ workers: 1, app: { module: pathToFileURL(module).href } })
+    const replaced = /^mongrel2-fetch replaces worker (\d+): of an error that nobody caught$/m
+    await expect.poll(() => logger.lines.map(({ line }) => line).join('\n')).toMatch(replaced)
+    const [, pid] = replaced.exec(logger.lines.map(({ line }) => line).join('\n')) ?? []
+    await expect
+      .poll(() => logger.lines.map(({ line }) => line), { timeout: 20_000 })
+      .toContain(`mongrel2-fetch ended worker ${pid}`)
+    expect(await get(connect(), '/')).not.toBe(pid)
+    await rm(directory, { recursive: true })
   })
 
   it.each([1, 2])('because it cannot load the app is why the server is not ready, with %d threads', async (threads) => {

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
@@ -27,6 +28,11 @@ async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
     case '/sleep':
       await sleep(Number(url.searchParams.get('ms')))
       return new Response(`${process.pid}.${threadId}`)
+    case '/wait':
+      await until(url.searchParams.get('for') ?? '')
+      return new Response(`${process.pid}.${threadId}`)
+    case '/ticks':
+      return new Response(ReadableStream.from(ticksUntil(url.searchParams.get('for') ?? '')))
     case '/never':
       return await new Promise<Response>(() => {})
     case '/loop':
@@ -37,11 +43,9 @@ async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
       return new Response(lastWords(Number(url.searchParams.get('ms'))))
     case '/fail':
       throw new Error('the handler fails')
-    case '/throw':
-      setImmediate(() => {
-        throw new Error('nobody catches this')
-      })
-      return new Response('thrown')
+    case '/fault':
+      FAULTS[url.searchParams.get('how') as Fault]()
+      return new Response(`${process.pid}.${threadId}`)
     case '/leak':
       leaked.push(Buffer.alloc(Number(url.searchParams.get('bytes')), 1))
       return new Response(String(process.pid))
@@ -67,6 +71,23 @@ async function fetch(request: Request, env: Mongrel2Env): Promise<Response> {
     default:
       return new Response(url.pathname)
   }
+}
+
+/** Ways to an error that nobody catches. */
+export type Fault = keyof typeof FAULTS
+
+const FAULTS = {
+  'a throw in a timer': () =>
+    void setTimeout(() => {
+      throw new Error('nobody catches this')
+    }),
+  'a rejected promise': () => void Promise.reject(new Error('nobody catches this')),
+  'an error event without a listener': () =>
+    void setImmediate(() => new EventEmitter().emit('error', new Error('nobody catches this'))),
+  'a throw of something that is no error': () =>
+    void setImmediate(() => {
+      throw 'nobody catches this'
+    }),
 }
 
 function loop(): never {
@@ -116,6 +137,20 @@ function ticks(count: number, milliseconds: number): ReadableStream<Uint8Array> 
       if (sent === count) controller.close()
     },
   })
+}
+
+/** Waits for a file. */
+async function until(path: string): Promise<void> {
+  while (!existsSync(path)) await sleep(10)
+}
+
+/** A body that ends when a file is there. */
+async function* ticksUntil(path: string): AsyncGenerator<Uint8Array> {
+  for (; ; await sleep(10)) {
+    const last = existsSync(path)
+    yield Buffer.from(`${process.pid}.${threadId}${last ? ' ends' : ''}\n`)
+    if (last) return
+  }
 }
 
 function bytes(size: number): ReadableStream<Uint8Array> {

@@ -2,7 +2,7 @@
 
 import { reasonOf } from '../../cluster/worker/config.ts'
 import { distantLogger } from '../../cluster/worker/distant-logger.ts'
-import { leaveInDistress, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
+import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { type Logger, surviveLostOutput } from '../../log.ts'
@@ -31,7 +31,9 @@ async function run(task: DirectTask): Promise<void> {
   const server = await serve(task, logger)
   if (server === undefined) process.exit(1)
   await tell({ news: 'loaded' })
-  leaveInDistress(logger, (reason) => void tell({ news: 'leaving', reason }))
+  const leave = (reason: string) => void tell({ news: 'leaving', reason })
+  leaveOnSigterm(leave)
+  leaveAfterUncaughtError(logger, leave)
   server.ready.then(
     () => tell({ news: 'ready' }),
     () => {}, // it was closed before

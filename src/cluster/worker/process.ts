@@ -1,7 +1,7 @@
 import { surviveLostOutput } from '../../log.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './config.ts'
 import { Hub } from './hub.ts'
-import { leaveInDistress, leaveSignalsToParent } from './leaving.ts'
+import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from './leaving.ts'
 
 // The entry of a worker process. It ends when the dispatcher says so, or is gone.
 
@@ -15,6 +15,8 @@ const hub = new Hub(config)
 // Whoever starts it may go while it loads the app.
 const loaded = await Promise.race([hub.start(), hub.ended.then(() => true)])
 if (!loaded) process.exit(1)
-leaveInDistress(hub.logger, (reason) => hub.leave(reason))
+const leave = (reason: string) => hub.leave(reason)
+leaveOnSigterm(leave)
+leaveAfterUncaughtError(hub.logger, leave)
 await hub.ended
 process.exit(0)

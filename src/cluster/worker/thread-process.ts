@@ -6,6 +6,7 @@ import { lengthOf } from '../../wire/reply.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './config.ts'
 import { Core, type Uplink } from './core.ts'
 import { distantLogger } from './distant-logger.ts'
+import { leaveAfterUncaughtError } from './leaving.ts'
 import type { ControlPortAnswer, FromThread, ToThread } from './thread-messages.ts'
 
 // The entry of a handler thread. It has no sockets: ending a thread with a pending read of ZeroMQ's would end the process.
@@ -68,7 +69,10 @@ const uplink: Uplink = {
   }),
 }
 
+const logger = distantLogger(config.logLevels, uplink.tell)
 const core = new Core(await load(), slot, uplink)
+// An error while the app loads ends the thread, which is how the main thread knows.
+leaveAfterUncaughtError(logger, (reason) => uplink.tell({ news: 'leaving', reason }))
 port.on('message', (message: ToThread) => {
   if ('head' in message) core.take(message.head, Buffer.from(message.message.buffer))
   else if ('order' in message) core.obey(message.order)
@@ -84,7 +88,7 @@ say({ loaded: true })
 
 async function load(): Promise<Settings> {
   try {
-    return await loadSettings(config, distantLogger(config.logLevels, uplink.tell))
+    return await loadSettings(config, logger)
   } catch (error) {
     say({ failed: reasonOf(error) })
     throw error
