@@ -55,10 +55,11 @@ export interface DealingCounters {
 
 /**
  * Deals messages to slots: those of one connection to the same one, in their order, a new connection to the slot with the least in
- * flight. It knows of each connection who has it and whether an answer has begun, so that none is left waiting when its slot ends.
+ * flight, in turn where several have as little. It knows of each connection who has it and whether an answer has begun, so that none is left waiting when its slot ends.
  */
 export class Dealing {
   readonly counters: DealingCounters = { messages: 0, rejected: 0, ignored: 0 }
+  /** In the order in which they got their last new connection. */
   readonly #slots = new Set<Slot>()
   readonly #epochs = new Set<DealtEpoch>()
   readonly #maxInFlight: number
@@ -271,6 +272,8 @@ export class Dealing {
     if (connection.slot === undefined) {
       connection.slot = slot
       slot.connections++
+      // Among equals the first is picked: the next connection is another's.
+      if (this.#slots.delete(slot)) this.#slots.add(slot)
     }
     const held = connection.held ?? []
     connection.held = undefined
@@ -294,7 +297,10 @@ export class Dealing {
     this.#outlet.deal(slot, epoch, bytes, balance)
   }
 
-  /** The slot with the least in flight, of those with the fewest connections; one that is to be left only where there is no other. */
+  /**
+   * The slot with the least in flight, of those the one with the fewest connections, and of those the one that has waited longest for a
+   * connection. One that is to be left only where there is no other.
+   */
   #pick(connection: DealtConnection): Slot | undefined {
     let best: Slot | undefined
     for (const slot of this.#slots) {

@@ -81,9 +81,15 @@ describe('clients that send a body slowly', () => {
 })
 
 describe('connections', () => {
-  it('stay with their worker, new ones go where the least is, and all are forgotten when they are idle', async () => {
+  it('go to one worker after another, stay there, go where the least is, and are forgotten when they are idle', async () => {
     await start({ threads: 2 })
     await server.ready
+    const met = new Set<string>()
+    for (let number = 0; number < 4; number++) {
+      using client = new RawClient(mongrel2.port)
+      met.add(await get(client, '/worker'))
+    }
+    expect(met.size).toBe(4)
     const opened = Array.from({ length: 8 }, connect)
     const first = await Promise.all(opened.map((client) => get(client, '/sleep?ms=300')))
     const second = await Promise.all(opened.map((client) => get(client, '/worker')))

@@ -86,6 +86,30 @@ describe('a message', () => {
     expect(happened()).toEqual(['a gets 1 /', 'b gets 2 /'])
   })
 
+  it('of a new connection goes to one slot after another when they have as little to do', () => {
+    const c = new Slot(2)
+    dealing.add(c)
+    dealing.attach(c, epoch)
+    for (let id = 1; id <= 6; id++) {
+      request(id)
+      for (const slot of [a, b, c]) answer(slot, id)
+      dealing.receive(epoch, renderDisconnect(id))
+    }
+    expect(happened().filter((event) => !event.endsWith('@*'))).toEqual(
+      ['a', 'b', 'c', 'a', 'b', 'c'].map((name, at) => `${name} gets ${at + 1} /`),
+    )
+  })
+
+  it('of a new connection goes to the slot with the least in flight, whoever is next in turn', () => {
+    request(1)
+    request(2)
+    answer(b, 2)
+    request(3)
+    answer(b, 3)
+    request(4)
+    expect(happened().at(-1)).toBe('b gets 4 /')
+  })
+
   it('goes to slots that are attached to its epoch only', () => {
     const other = new DealtEpoch(1, 2)
     dealing.begin(other)
