@@ -1,3 +1,4 @@
+import { nearest } from './did-you-mean.ts'
 import { Mongrel2Error } from './errors.ts'
 import { consoleLogger, type Logger, safeLogger } from './log.ts'
 
@@ -17,9 +18,10 @@ const IPC_LONGEST = 107
 /** Refuses a misspelled name: what it was meant to do would silently not happen. */
 export function known(what: string, options: object, names: readonly string[]): void {
   for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
-      throw new Mongrel2Error('invalid_option', `there is no ${what} ${name}; there are ${names.join(', ')}`)
-    }
+    if (names.includes(name)) continue
+    const near = nearest(name, names)
+    const meant = near === undefined ? 'there are' : `did you mean ${near}? There are`
+    throw new Mongrel2Error('invalid_option', `there is no ${what} ${name}; ${meant} ${names.join(', ')}`)
   }
 }
 
@@ -68,6 +70,32 @@ export function oneOf<T extends string>(name: string, value: unknown, texts: rea
   const found = texts.find((text) => text === value)
   if (found === undefined) throw invalid(name, texts.map((text) => `'${text}'`).join(' or '), value)
   return found
+}
+
+/** A list of texts. */
+export function texts(name: string, value: unknown, fallback: readonly string[]): readonly string[] {
+  if (value === undefined) return fallback
+  if (Array.isArray(value) && value.every((text) => typeof text === 'string')) return value
+  throw invalid(name, 'a list of texts', value)
+}
+
+/** An AbortSignal, or nothing. */
+export function optionalSignal(name: string, value: unknown): AbortSignal | undefined {
+  if (value !== undefined && !(value instanceof AbortSignal)) throw invalid(name, 'an AbortSignal', value)
+  return value
+}
+
+/** What a server's `close` is called with; the milliseconds that what is open may take. */
+export function checkCloseOptions(options: unknown): number {
+  if (options === undefined) return checkTimeout(undefined)
+  if (!isObject(options)) throw invalid('options', '{ timeout }', options)
+  known('option of close', options, ['timeout'])
+  return checkTimeout(options.timeout)
+}
+
+/** A limit of time for `close`, in milliseconds. */
+export function checkTimeout(timeout: unknown): number {
+  return integer('timeout', timeout, 0, MAX_DELAY, 10_000)
 }
 
 /** A function, or nothing. */

@@ -18,6 +18,7 @@ import {
   MAX_DELAY,
   MAX_MESSAGE_SIZE,
   optionalFunction,
+  optionalSignal,
   specOf,
 } from './option-check.ts'
 import { HANDLER_TARGETS } from './wire/limits.ts'
@@ -234,7 +235,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     messages: checkMessages(options.messages),
     overrideGlobalObjects: boolean('overrideGlobalObjects', options.overrideGlobalObjects, false),
     logger: loggerOf(options.logger),
-    signal: signalOf(options.signal),
+    signal: optionalSignal('signal', options.signal),
   }
 }
 
@@ -247,11 +248,6 @@ export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
   if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
   known('option of createReplier', options, REPLIER_OPTIONS)
   return checkOptions(() => new Response(), options)
-}
-
-/** Checks a limit of time for `close`. */
-export function checkTimeout(timeout: unknown): number {
-  return integer('timeout', timeout, 0, MAX_DELAY, 10_000)
 }
 
 const OPTIONS: readonly (keyof Mongrel2Options)[] = [
@@ -415,9 +411,4 @@ function trustProxyOf(trustProxy: unknown): TrustProxy {
   if (typeof trustProxy === 'boolean') return trustProxy
   if (typeof trustProxy === 'number' && Number.isInteger(trustProxy) && trustProxy >= 0) return trustProxy
   throw invalid('trustProxy', 'true, false or a number of proxies', trustProxy)
-}
-
-function signalOf(signal: unknown): AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', signal)
-  return signal
 }

@@ -13,9 +13,9 @@ import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
 import { describeError } from './log.ts'
+import { checkCloseOptions } from './option-check.ts'
 import {
   checkOptions,
-  checkTimeout,
   type EndpointSettings,
   type Mongrel2Handler,
   type Mongrel2Options,
@@ -99,8 +99,8 @@ class Server implements Mongrel2Server {
     this.#followSignal(settings)
   }
 
-  close(options: { timeout?: number } = {}): Promise<void> {
-    const timeout = checkTimeout(options.timeout)
+  close(options?: { timeout?: number }): Promise<void> {
+    const timeout = checkCloseOptions(options)
     this.#closed ??= this.#close(timeout)
     return this.#closed
   }

@@ -6,7 +6,7 @@ import { delay } from '../../src/deferred.ts'
 import type { Mongrel2Context } from '../../src/exchange/handler.ts'
 import { setLifetime } from '../../src/exchange/request.ts'
 import { describeError, type Logger } from '../../src/log.ts'
-import { integer, invalid, isObject, known, loggerOf, MAX_DELAY } from '../../src/option-check.ts'
+import { checkCloseOptions, integer, invalid, isObject, known, loggerOf } from '../../src/option-check.ts'
 
 /** What a handler gets as its second argument on a socket of its own: Node's request and response. There is no `mongrel2`. */
 export type NodeEnv = HttpBindings & { readonly mongrel2?: undefined }
@@ -80,9 +80,9 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
   await once(server.listen(port, host), 'listening')
 
   let closed: Promise<void> | undefined
-  const close = ({ timeout }: { timeout?: number } = {}) => {
-    const longest = integer('timeout', timeout, 0, MAX_DELAY, 10_000)
-    closed ??= end(server, background, longest)
+  const close = (options?: { timeout?: number }) => {
+    const timeout = checkCloseOptions(options)
+    closed ??= end(server, background, timeout)
     return closed
   }
   return { address: server.address() as AddressInfo, close, [Symbol.asyncDispose]: () => close() }

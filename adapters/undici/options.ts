@@ -34,6 +34,7 @@ export function checkDispatcherOptions(options: Mongrel2DispatcherOptions): Rout
 }
 
 function endpointOf(zeromq: unknown): Endpoint {
+  if (isObject(zeromq)) known('property of zeromq', zeromq, ['sendSpec', 'recvSpec'])
   const specs = typeof zeromq === 'string' ? zeromq.split(',').map((spec) => spec.trim()) : undefined
   const [sendSpec, recvSpec, ...more] = specs ?? (isObject(zeromq) ? [zeromq.sendSpec, zeromq.recvSpec] : [])
   if (recvSpec === undefined || more.length > 0)

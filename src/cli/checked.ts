@@ -1,5 +1,5 @@
 import { Mongrel2Error } from '../errors.ts'
-import { checkTimeout } from '../options.ts'
+import { checkTimeout } from '../option-check.ts'
 import { CommandError } from './exit-code.ts'
 import type { GivenOptions } from './given.ts'
 import { OPTIONS, type OptionKey } from './option-table.ts'

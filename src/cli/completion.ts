@@ -1,4 +1,4 @@
-import { didYouMean } from './did-you-mean.ts'
+import { didYouMean } from '../did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
 import { flagsOf, OPTIONS, type Option } from './option-table.ts'
 

@@ -1,5 +1,5 @@
+import { didYouMean } from '../did-you-mean.ts'
 import { messageOf } from '../log.ts'
-import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
 import { OPTIONS, type Option, type OptionKey } from './option-table.ts'
 import { checkOption, parseOption } from './option-value.ts'

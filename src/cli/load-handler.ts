@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { LoadedApp } from '../cluster/worker/config.ts'
+import { didYouMean } from '../did-you-mean.ts'
 import type { Mongrel2Handler } from '../options.ts'
-import { didYouMean } from './did-you-mean.ts'
 import { CommandError } from './exit-code.ts'
 import { importModule } from './import-module.ts'
 

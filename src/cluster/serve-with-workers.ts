@@ -1,5 +1,5 @@
 import { describeError } from '../log.ts'
-import { checkTimeout } from '../options.ts'
+import { checkCloseOptions } from '../option-check.ts'
 import { whenAborted } from '../when-aborted.ts'
 import { Dispatcher, type DispatcherStatistics } from './dispatcher.ts'
 import { ExchangePoint } from './exchange-point.ts'
@@ -47,8 +47,9 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const { cluster } = settings
   const main = cluster && new MainNode(cluster, settings, dispatcher, logger)
   let closed: Promise<void> | undefined
-  const close: WorkersServer['close'] = ({ timeout } = {}) => {
-    closed ??= dispatcher.close(checkTimeout(timeout)).then(() => main?.close())
+  const close: WorkersServer['close'] = (options) => {
+    const timeout = checkCloseOptions(options)
+    closed ??= dispatcher.close(timeout).then(() => main?.close())
     return closed
   }
   whenAborted(signal, () => {

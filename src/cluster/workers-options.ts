@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { Mongrel2Error } from '../errors.ts'
+import { integer, invalid, isObject, known, MAX_DELAY, texts } from '../option-check.ts'
 import { checkOptions, type Mongrel2Options, type Settings } from '../options.ts'
 import { type ClusterOptions, type ClusterSettings, checkClusterOptions } from './nodes/cluster-options.ts'
 import type { AppSource } from './worker/config.ts'
@@ -44,13 +44,27 @@ export interface WorkersSettings extends Required<Omit<WorkersOptions, 'cluster'
 /** One byte says which slot a message is for. */
 const MOST_THREADS = 255
 const MOST_WORKERS = 1024
-/** The longest timer there is. */
-const MAX_DELAY = 2_147_483_647
+
+const OPTIONS: readonly (keyof WorkersOptions)[] = [
+  'app',
+  'options',
+  'workers',
+  'threads',
+  'workerTimeout',
+  'startTimeout',
+  'replaceTimeout',
+  'maxRequests',
+  'maxRss',
+  'execArgv',
+  'cluster',
+]
+const APP: readonly (keyof AppSource)[] = ['module', 'data']
 
 /** @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came. */
 export function checkWorkersOptions(options: WorkersOptions): WorkersSettings {
-  const { app } = options
-  if (typeof app?.module !== 'string') throw invalid('app', '{ module, data } with the URL of a module', app)
+  if (!isObject(options)) throw invalid('options', 'an object with at least app and options', options)
+  known('option of serveWithWorkers', options, OPTIONS)
+  const app = appOf(options.app)
   return {
     app,
     options: options.options,
@@ -62,18 +76,17 @@ export function checkWorkersOptions(options: WorkersOptions): WorkersSettings {
     replaceTimeout: integer('replaceTimeout', options.replaceTimeout, 0, MAX_DELAY, 30_000),
     maxRequests: integer('maxRequests', options.maxRequests, 0, Number.MAX_SAFE_INTEGER, 0),
     maxRss: integer('maxRss', options.maxRss, 0, Number.MAX_SAFE_INTEGER, 0),
-    execArgv: options.execArgv ?? process.execArgv,
+    execArgv: texts('execArgv', options.execArgv, process.execArgv),
     workersGiven: options.workers,
     cluster: options.cluster && checkClusterOptions(options.cluster, app, options.options),
   }
 }
 
-function integer(name: string, value: unknown, least: number, most: number, otherwise: number): number {
-  if (value === undefined) return otherwise
-  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
-  throw invalid(name, `an integer from ${least} to ${most}`, value)
-}
-
-function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
-  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${JSON.stringify(got)}`)
+function appOf(app: AppSource): AppSource {
+  const given: unknown = app
+  if (!isObject(given) || typeof given.module !== 'string') {
+    throw invalid('app', '{ module, data } with the URL of a module', app)
+  }
+  known('property of app', given, APP)
+  return app
 }

@@ -3,7 +3,8 @@ import { validate, version } from 'uuid'
 import { describe, expect, it } from 'vitest'
 import { Mongrel2Error } from '../../src/errors.ts'
 import { serveMongrel2 } from '../../src/index.ts'
-import { checkOptions, checkTimeout, type Mongrel2Handler, type Mongrel2Options } from '../../src/options.ts'
+import { checkTimeout } from '../../src/option-check.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../src/options.ts'
 
 const handler = () => new Response()
 const ZEROMQ = 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'
@@ -349,7 +350,9 @@ describe('a wrong option is named, with what was expected and what came', () => 
   it('an option that does not exist, with those that do', () => {
     const error = refusal(() => check({ maxInFlght: 5 }))
     expect(error.code).toBe('invalid_option')
-    expect(error.message).toMatch(/^there is no option maxInFlght; there are zeromq, .*maxInFlight, /)
+    expect(error.message).toMatch(
+      /^there is no option maxInFlght; did you mean maxInFlight\? There are zeromq, .*maxInFlight, /,
+    )
   })
 
   it.each<[where: string, options: object]>([

@@ -1,5 +1,6 @@
 import { Mongrel2Error } from '../../errors.ts'
-import { boolean, invalid, isObject, known } from '../../option-check.ts'
+import type { Logger } from '../../log.ts'
+import { boolean, invalid, isObject, known, loggerOf, optionalSignal, texts } from '../../option-check.ts'
 import { checkOptions, type EndpointInput, type EndpointSettings, type Mongrel2Options } from '../../options.ts'
 import type { AppSource } from '../worker/config.ts'
 import { type ClusterAddress, isLocal, isLoopback, parseClusterAddress } from './cluster-address.ts'
@@ -113,6 +114,10 @@ export interface JoinOptions {
 export interface JoinSettings {
   readonly address: ClusterAddress
   readonly security: { readonly keys: KeyPair; readonly main: string } | undefined
+  readonly chroot: string | undefined
+  readonly execArgv: readonly string[]
+  readonly logger: Logger
+  readonly signal: AbortSignal | undefined
 }
 
 const JOIN_OPTIONS: readonly (keyof JoinOptions)[] = [
@@ -134,17 +139,32 @@ export function checkJoinOptions(options: JoinOptions): JoinSettings {
   if (!isObject(options)) throw invalid('options', 'an object with at least main', options)
   known('option', options, JOIN_OPTIONS)
   const address = parseClusterAddress('main', options.main, 1)
+  return {
+    address,
+    security: securityOf(options, address),
+    chroot: chrootOf(options.chroot),
+    execArgv: texts('execArgv', options.execArgv, process.execArgv),
+    logger: loggerOf(options.logger),
+    signal: optionalSignal('signal', options.signal),
+  }
+}
+
+function securityOf(options: JoinOptions, { key, host, spec }: ClusterAddress): JoinSettings['security'] {
   const insecure = boolean('insecure', options.insecure, false)
-  const { key } = address
   if (key !== undefined) {
     if (options.keys === undefined) throw invalid('keys', "this node's keys, since the main node has some", undefined)
-    return { address, security: { keys: checkKeyPair('keys', options.keys), main: key } }
+    return { keys: checkKeyPair('keys', options.keys), main: key }
   }
-  if (!insecure && !isLoopback(address.host)) {
+  if (!insecure && !isLoopback(host)) {
     throw new Mongrel2Error(
       'invalid_option',
-      `main: expected tcp://KEY@HOST:PORT with the main node's public key, got ${address.spec}: ${REMEDY}`,
+      `main: expected tcp://KEY@HOST:PORT with the main node's public key, got ${spec}: ${REMEDY}`,
     )
   }
-  return { address, security: undefined }
+  return undefined
+}
+
+function chrootOf(chroot: unknown): string | undefined {
+  if (chroot !== undefined && (typeof chroot !== 'string' || chroot === '')) throw invalid('chroot', 'a path', chroot)
+  return chroot
 }

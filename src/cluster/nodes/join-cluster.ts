@@ -3,8 +3,7 @@ import { Dealer } from 'zeromq'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { Mongrel2Error } from '../../errors.ts'
 import { describeError } from '../../log.ts'
-import { loggerOf } from '../../option-check.ts'
-import { checkTimeout } from '../../options.ts'
+import { checkCloseOptions } from '../../option-check.ts'
 import { version } from '../../package-version.ts'
 import { Pause } from '../../pause.ts'
 import { whenAborted } from '../../when-aborted.ts'
@@ -38,7 +37,7 @@ export interface ClusterNode extends AsyncDisposable {
  * @throws Mongrel2Error `invalid_option` when an option is wrong.
  */
 export function joinCluster(options: JoinOptions): ClusterNode {
-  return new Node(checkJoinOptions(options), options)
+  return new Node(checkJoinOptions(options))
 }
 
 class Node implements ClusterNode {
@@ -55,11 +54,10 @@ class Node implements ClusterNode {
   /** What was said last of attempts that failed. */
   #reported = ''
 
-  constructor({ address, security }: JoinSettings, { chroot, execArgv = process.execArgv, ...options }: JoinOptions) {
+  constructor({ address, security, chroot, execArgv, logger, signal }: JoinSettings) {
     this.ready = this.#ready.promise
     this.#address = address
     this.#security = security
-    const logger = loggerOf(options.logger)
     this.#agentSettings = {
       version,
       processors: Math.min(availableParallelism(), MOST_PROCESSORS),
@@ -69,13 +67,14 @@ class Node implements ClusterNode {
     }
     this.#point = new ExchangePoint(logger)
     this.#running = this.#run()
-    whenAborted(options.signal, () => {
+    whenAborted(signal, () => {
       this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
     })
   }
 
-  close({ timeout }: { timeout?: number } = {}): Promise<void> {
-    this.#closed ??= this.#close(checkTimeout(timeout))
+  close(options?: { timeout?: number }): Promise<void> {
+    const timeout = checkCloseOptions(options)
+    this.#closed ??= this.#close(timeout)
     return this.#closed
   }
 

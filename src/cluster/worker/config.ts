@@ -1,6 +1,7 @@
 import { Mongrel2Error } from '../../errors.ts'
 import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
 import { describeLoadError, type Level, type Logger } from '../../log.ts'
+import { invalid, isObject, known } from '../../option-check.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options.ts'
 
 /** The environment variable that a worker process finds its configuration in, as JSON. */
@@ -46,8 +47,17 @@ export interface WorkerConfig {
 export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const module: { readonly default: LoadApp } = await import(app.module)
-  const loaded = await module.default(app.data)
+  const loaded = checkLoaded(await module.default(app.data))
   return checkOptions(loaded.handler, { ...options, logger, ...loaded.options })
+}
+
+const LOADED: readonly (keyof LoadedApp)[] = ['handler', 'options']
+
+function checkLoaded(loaded: LoadedApp): LoadedApp {
+  const given: unknown = loaded
+  if (!isObject(given)) throw invalid("the app's default export", 'a function that returns { handler, options }', given)
+  known('property of the loaded app', given, LOADED)
+  return loaded
 }
 
 /** Says why an app could not be loaded; an error of ours is for people as it is. */

@@ -43,7 +43,7 @@ describe('The options of createFront', () => {
     ],
     [
       { port: 0, routes: [route], ports: 1 },
-      'there is no option ports; there are port, host, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, logger',
+      'there is no option ports; did you mean port? There are port, host, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, logger',
     ],
   ])('are refused: %j', (options, message) => {
     expect(() => checkFrontOptions(options as FrontOptions)).toThrow(message)
