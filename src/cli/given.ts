@@ -1,5 +1,6 @@
 import { didYouMean } from '../did-you-mean.ts'
 import { messageOf } from '../log.ts'
+import type { CommandConfig } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
 import { OPTIONS, type Option, type OptionKey } from './option-table.ts'
 import { checkOption, parseOption } from './option-value.ts'
@@ -13,8 +14,13 @@ export interface Given {
 export type GivenOptions = ReadonlyMap<OptionKey, Given>
 
 const PREFIX = 'MONGREL2_FETCH_'
+/** What a configuration file can say that no flag can; the compiler asks for a name when an option is added. */
+const CODE = { onError: true, onUploadStart: true, messages: true } as const satisfies Record<
+  Exclude<keyof CommandConfig, OptionKey | 'uploads'>,
+  true
+>
 /** Options that only code can give. */
-export const FUNCTION_KEYS = ['onError', 'onUploadStart'] as const
+export const CODE_KEYS = Object.keys(CODE) as (keyof typeof CODE)[]
 
 /**
  * What the environment says.
@@ -52,9 +58,9 @@ function read(option: Option, text: string, from: string): unknown {
 export function givenByFile(config: Readonly<Record<string, unknown>>, file: string): GivenOptions {
   const given = new Map<OptionKey, Given>()
   const rows = OPTIONS.filter(({ key }) => key !== 'config')
-  const names = [...rows.map(({ key }) => key), ...FUNCTION_KEYS]
+  const names = [...rows.map(({ key }) => key), ...CODE_KEYS]
   for (const [key, value] of entriesOf(config)) {
-    if (value === undefined || FUNCTION_KEYS.some((name) => name === key)) continue
+    if (value === undefined || CODE_KEYS.some((name) => name === key)) continue
     const option = rows.find((row) => row.key === key)
     if (option === undefined) {
       throw new CommandError('usage', `${file}: there is no option ${key}${didYouMean(key, names)}`)

@@ -6,7 +6,7 @@ import { closeTimeoutOf, named, textOf } from './checked.ts'
 import { clusterOf } from './cluster-settings.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
-import { FUNCTION_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
+import { CODE_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
 import { type HttpSettings, httpEndpoint, parseHttpAddress } from './http-front.ts'
 import { type LogLevel, levelledLogger } from './levelled-logger.ts'
 import { flagsOf, OPTIONS, type OptionKey, type Subcommand } from './option-table.ts'
@@ -122,7 +122,7 @@ function checkedOptions(
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
   if (http !== undefined) options.zeromq = [options.zeromq ?? [], http.endpoint].flat()
-  for (const key of FUNCTION_KEYS) if (file[key] !== undefined) options[key] = file[key]
+  for (const key of CODE_KEYS) if (file[key] !== undefined) options[key] = file[key]
   const unchecked = options as object as Mongrel2Options
   const ownLogger = given.get('logger')?.value
   const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked

@@ -6,7 +6,7 @@ import { describeLoadError } from '../log.ts'
 import type { Mongrel2Options } from '../options.ts'
 import { readConfigFile } from './config-file.ts'
 import { CommandError } from './exit-code.ts'
-import { FUNCTION_KEYS } from './given.ts'
+import { CODE_KEYS } from './given.ts'
 import { loadHandler } from './load-handler.ts'
 import type { CommandSettings } from './settings.ts'
 
@@ -40,5 +40,5 @@ function checkWithin(directory: string, path: string | undefined): void {
 async function functionsOf(config: string | undefined): Promise<Partial<Mongrel2Options>> {
   if (config === undefined) return {}
   const file = await readConfigFile(config)
-  return Object.fromEntries(FUNCTION_KEYS.map((key) => [key, file?.values[key]]))
+  return Object.fromEntries(CODE_KEYS.map((key) => [key, file?.values[key]]))
 }

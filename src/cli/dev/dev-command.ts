@@ -23,7 +23,7 @@ export async function devCommand(flags: GivenOptions): Promise<Ending> {
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
-    const url = await front?.start(settings.port)
+    const url = await front?.start(settings.port, settings.options.messages)
     const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
     using relay = new Relay(endpointsOf(attached), sockets, settings.logger)
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])

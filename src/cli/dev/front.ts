@@ -1,3 +1,4 @@
+import type { MessageHandlers } from '../../exchange/messages/handlers.ts'
 import { CommandError } from '../exit-code.ts'
 
 /** What `dev` puts between browsers and the app. */
@@ -12,10 +13,11 @@ export interface DevFront {
    * Begins to listen for browsers.
    *
    * @param port 0 is any that is free.
+   * @param messages What the app takes of clients that send JSON or XML, which a front may not know.
    * @returns The URL that it answers at.
    * @throws CommandError `front`
    */
-  start(port: number): Promise<string>
+  start(port: number, messages: MessageHandlers | undefined): Promise<string>
   /** Rejects with a `CommandError` `front` when it ends by itself. */
   readonly died: Promise<never>
   stop(): Promise<void>
