@@ -45,6 +45,8 @@ export class Seats<Worker extends SeatedWorker> {
   readonly #filled: Deferred<void> = deferred()
   readonly #leaving = new Map<Worker, Deferred<void>>()
   #failures = 0
+  /** Whether the last worker that tried could not load the app. */
+  #loadFailed = false
   #closed = false
 
   constructor(count: number, owner: SeatsOwner<Worker>, logger: Logger) {
@@ -99,6 +101,11 @@ export class Seats<Worker extends SeatedWorker> {
     const seat = this.#seats.find(({ next }) => next === worker)
     if (seat === undefined || !worker.ready) return
     this.#failures = 0
+    // It was tried again and again, and nobody waits for it any more.
+    if (this.#loadFailed) {
+      this.#logger.warn?.(`mongrel2-fetch loaded the app, which failed before: worker ${worker.pid} serves it`)
+    }
+    this.#loadFailed = false
     const { current } = seat
     seat.current = worker
     seat.next = undefined
@@ -145,6 +152,7 @@ export class Seats<Worker extends SeatedWorker> {
   }
 
   #complain({ current }: Seat<Worker>, reason: string): void {
+    this.#loadFailed = true
     const error = new Mongrel2Error('load_failed', `a worker could not load the app: ${reason}`)
     this.#filled.reject(error)
     if (current === undefined) return

@@ -275,11 +275,14 @@ describe('SIGHUP', () => {
       /^mongrel2-fetch could not load the app anew, and serves on as before: .*:\n {4}Error: not today$/m,
     )
     expect((await answer())[2]).toBe('1')
+    expect(run.stderr).not.toMatch(/loaded the app/)
     place.write('app.ts', appOf('2'))
+    const [, pid] = await run.prints(/^mongrel2-fetch loaded the app, which failed before: worker (\d+) serves it$/m)
     await run.prints(/^mongrel2-fetch ended worker/m)
-    expect((await answer())[2]).toBe('2')
+    expect(await answer()).toEqual([pid, '0', '2'])
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
+    expect(run.stderr.match(/loaded the app/g)).toHaveLength(1)
   })
 
   it('does nothing to an app in the process of the command, which says how it would', async () => {
