@@ -46,7 +46,10 @@ async function main(signal) {
 
   // Everything that Mongrel2 writes is in a directory of its own: the checkout stays clean and need not be
   // writable, and two of us do not meet. The ZeroMQ addresses move there too, as tcp has only one port 9999.
+  // There since the setup.
+  const { guardChild, guardDirectory } = await import('../dist/src/orphan-guard.js')
   const directory = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'mongrel2-fetch-')))
+  const removeDirectory = guardDirectory(directory)
   const programs = []
   try {
     const endpoints = {
@@ -59,6 +62,7 @@ async function main(signal) {
         ? await launchMongrel2(directory, conf, port)
         : await launchEmbeddedFront(directory, { ...endpoints, PORT: String(port) })
     programs.push(front)
+    guardChild(front.child, 'KILL')
     const app = launch(example, process.execPath, ['--import', 'tsx', example], {
       cwd: root,
       env: {
@@ -69,6 +73,7 @@ async function main(signal) {
       stdio: ['ignore', 'inherit', 'inherit'],
     })
     programs.push(app)
+    guardChild(app.child, 'KILL')
 
     const url = `http://${host}:${port}/`
     const ended = Promise.race([stopped(signal), front.died, app.died])
@@ -78,7 +83,7 @@ async function main(signal) {
   } finally {
     // The example first: it answers what it has received, and for that it needs Mongrel2.
     for (const program of programs.reverse()) await program.stop()
-    await fs.rm(directory, { recursive: true, force: true })
+    removeDirectory()
   }
 }
 
@@ -194,6 +199,7 @@ function launch(name, command, args, options) {
   died.catch(() => {})
   return {
     name,
+    child,
     ended,
     died,
     output: () => output,

@@ -7,9 +7,12 @@ const jobs = new Pull({ receiveHighWaterMark: 1 })
 jobs.connect(process.env.JOBS ?? 'tcp://127.0.0.1:9995')
 const replier = createReplier({ zeromq: process.env.ZEROMQ ?? 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
 
-// server.ts has ended; a signal reaches it, too.
-process.on('disconnect', () => jobs.close())
-if (process.channel) for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+// Started by server.ts, it ends with it, also where that has ended before this line; a signal reaches server.ts, too.
+if (process.send) {
+  process.on('disconnect', () => jobs.close())
+  if (!process.connected) jobs.close()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+}
 
 for await (const [message] of jobs) {
   const { token, below } = JSON.parse(String(message))

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { v4 } from 'uuid'
@@ -6,6 +6,7 @@ import { type ListenAt, Listener } from '../front/listener.ts'
 import { checkSettings } from '../front/options.ts'
 import { type Logger, messageOf } from '../log.ts'
 import type { EndpointOptions } from '../options.ts'
+import { guardDirectory } from '../orphan-guard.ts'
 import { CommandError } from './exit-code.ts'
 
 /** An ordinary HTTP socket beside Mongrel2. */
@@ -47,9 +48,11 @@ export class HttpFront {
   /** Where it listens, as people write it. */
   readonly where: string
   readonly #listener: Listener
+  readonly #removeDirectory: () => void
 
-  private constructor(listener: Listener, at: ListenAt) {
+  private constructor(listener: Listener, at: ListenAt, removeDirectory: () => void) {
     this.#listener = listener
+    this.#removeDirectory = removeDirectory
     this.where = 'path' in at ? at.path : urlOf(at.host, listener.address?.port)
   }
 
@@ -61,9 +64,8 @@ export class HttpFront {
   ): Promise<HttpFront> {
     const { sendSpec, recvSpec } = endpoint
     const directory = join(sendSpec.slice('ipc://'.length), '..')
+    const removeDirectory = guardDirectory(directory)
     mkdirSync(directory, { mode: 0o700 })
-    const leave = () => rmSync(directory, { recursive: true, force: true })
-    process.on('exit', leave)
     const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
     const settings = checkSettings({ flowControl, noClobberXff: trustsProxy, logger })
     try {
@@ -71,7 +73,7 @@ export class HttpFront {
         { ...settings, routes: [route], eagerChunks: true, lateHandshakes: true, idleTimeout: IDLE_TIMEOUT },
         at,
       )
-      return new HttpFront(listener, at)
+      return new HttpFront(listener, at, removeDirectory)
     } catch (error) {
       const reason = messageOf(error)
       throw new CommandError('front', `--http cannot listen: ${reason}`)
@@ -86,6 +88,7 @@ export class HttpFront {
   /** Ends every connection. */
   async close(): Promise<void> {
     await this.#listener.close()
+    this.#removeDirectory()
   }
 }
 

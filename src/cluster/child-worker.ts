@@ -5,6 +5,7 @@ import type { ZmtpConnection } from '../link/zmtp/connection.ts'
 import { LOG_LEVELS, type Logger } from '../log.ts'
 import { moduleBeside } from '../module-beside.ts'
 import type { Mongrel2Options } from '../options.ts'
+import { guardChild } from '../orphan-guard.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 import { WORKER_VARIABLE, type WorkerConfig } from './worker/config.ts'
@@ -16,7 +17,7 @@ const EXIT_TIME = 2000
 const LOSS_TIME = 500
 
 /** What a worker process is started with, but for its sockets. */
-export type WorkerStart = Omit<WorkerConfig, 'identity' | 'dealSpec' | 'reportSpec'>
+export type WorkerStart = Omit<WorkerConfig, 'parent' | 'identity' | 'dealSpec' | 'reportSpec'>
 
 /** What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged. */
 export function sharedStartOf(
@@ -56,11 +57,13 @@ export class ChildWorker implements WorkerHandle {
         })
       },
     })
-    const config: WorkerConfig = { ...start, identity, dealSpec: point.dealSpec, reportSpec: point.reportSpec }
+    const { dealSpec, reportSpec } = point
+    const config: WorkerConfig = { ...start, parent: process.pid, identity, dealSpec, reportSpec }
     this.#child = spawn(process.execPath, [...execArgv, ENTRY], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(config) },
     })
+    guardChild(this.#child, 'late')
     this.#child.on('error', (error) => this.#exit(point, identity, `it could not be started: ${error.message}`))
     this.#child.on('exit', (code, signal) =>
       this.#exit(point, identity, signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`),

@@ -189,7 +189,7 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
     }
     this.#flush()
     await Promise.all(this.#links.map((link) => link.close()))
-    await this.#point.close()
+    this.#point.close()
   }
 
   // What dealing asks for.

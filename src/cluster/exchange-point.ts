@@ -1,10 +1,8 @@
-import { mkdtempSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Role, ZmtpConnection } from '../link/zmtp/connection.ts'
 import { describeError, type Logger } from '../log.ts'
+import { TemporaryDirectory } from '../temporary-directory.ts'
 
 /** What a worker process is connected by. */
 export interface WorkerSockets {
@@ -23,14 +21,13 @@ export interface WorkerSockets {
 export class ExchangePoint {
   readonly dealSpec: string
   readonly reportSpec: string
-  readonly #directory: string
+  readonly #directory = new TemporaryDirectory()
   readonly #servers: Server[] = []
   readonly #expected = new Map<string, WorkerSockets>()
   readonly #logger: Logger
 
   constructor(logger: Logger) {
     this.#logger = logger
-    this.#directory = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-'))
     this.dealSpec = this.#listen('deal', 'ROUTER', 'DEALER', (sockets, connection) => sockets.dealerOpened(connection))
     this.reportSpec = this.#listen('report', 'PULL', 'PUSH', (sockets, connection) => sockets.reportsOpened(connection))
   }
@@ -44,9 +41,9 @@ export class ExchangePoint {
     this.#expected.delete(identity)
   }
 
-  async close(): Promise<void> {
+  close(): void {
     for (const server of this.#servers) server.close()
-    await rm(this.#directory, { recursive: true, force: true })
+    this.#directory.remove()
   }
 
   /** @returns Where workers connect to. */
@@ -56,7 +53,7 @@ export class ExchangePoint {
     peer: string,
     opened: (sockets: WorkerSockets, connection: ZmtpConnection) => void,
   ): string {
-    const path = join(this.#directory, name)
+    const path = join(this.#directory.path, name)
     const server = createServer((socket) => {
       const sockets = () => this.#expected.get(connection.peerIdentity)
       const role: Role = {

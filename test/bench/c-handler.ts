@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { guard } from '../../src/cli/dev/guard.ts'
+import { guardChild } from '../../src/orphan-guard.ts'
 import { runProgram } from './run-program.ts'
 
 const SOURCE = fileURLToPath(new URL('servers/handler.c', import.meta.url))
@@ -19,7 +19,7 @@ export async function compileCHandler(directory: string): Promise<void> {
 /** Starts the C handler that was compiled into this directory, and resolves when it can answer. */
 export async function startCHandler(directory: string, endpoint: string): Promise<AsyncDisposable & { pid: number }> {
   const child = spawn(programIn(directory), endpoint.split(','), { stdio: ['ignore', 'pipe', 'inherit'] })
-  guard(child, '')
+  guardChild(child, 'KILL')
   const exit = once(child, 'exit')
   const ended = exit.then(([code, signal]) => {
     throw new Error(`the C handler ended (${signal ?? code})`)

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { guard } from '../../src/cli/dev/guard.ts'
+import { guardChild, guardDirectory } from '../../src/orphan-guard.ts'
 import { freePort } from '../support/free-port.ts'
 
 /** An nginx that passes everything on to a server behind a Unix socket. */
@@ -57,7 +57,8 @@ http {
   const child = spawn('nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr'], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
-  guard(child, directory, 'TERM')
+  guardChild(child, 'TERM')
+  const removeDirectory = guardDirectory(directory)
   let errors = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     errors += text
@@ -69,7 +70,7 @@ http {
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM')
       await exit
-      await rm(directory, { recursive: true, force: true })
+      removeDirectory()
     },
   }
   while (!(await answers(nginx.origin))) {

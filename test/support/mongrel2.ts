@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { guard } from '../../src/cli/dev/guard.ts'
 import type { FrontOptions, FrontRoute } from '../../src/front/index.ts'
+import { guardChild, guardDirectory } from '../../src/orphan-guard.ts'
 import { embedded } from './embedded.ts'
 import { freePorts } from './free-port.ts'
 import type { Network } from './network.ts'
@@ -77,6 +77,7 @@ export class Mongrel2 {
   readonly directory: string
   /** The endpoints by their routes, as `SEND_SPEC,RECV_SPEC`. */
   readonly endpoints: Record<string, string>
+  readonly #removeDirectory: () => void
   readonly #onFront: boolean
   readonly #network: Network | undefined
   #child: ChildProcess | undefined
@@ -93,6 +94,7 @@ export class Mongrel2 {
     this.port = port
     this.directory = directory
     this.endpoints = endpoints
+    this.#removeDirectory = guardDirectory(directory)
   }
 
   static async create(options: Mongrel2TestOptions): Promise<Mongrel2> {
@@ -212,7 +214,7 @@ settings=${JSON.stringify(settings)}
       stdio: ['ignore', output, output],
     })
     closeSync(output)
-    guard(child, this.directory)
+    guardChild(child, 'KILL')
     this.#child = child
   }
 
@@ -251,7 +253,7 @@ settings=${JSON.stringify(settings)}
   /** Ends it and removes its directory. */
   async stop(): Promise<void> {
     await this.kill()
-    await rm(this.directory, { recursive: true, force: true })
+    this.#removeDirectory()
   }
 
   /** What it has to say: up to its chroot on its output, from then on in its log. */

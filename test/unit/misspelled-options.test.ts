@@ -89,6 +89,7 @@ describe('a misspelled name is refused, with the one that was probably meant, by
     const config = {
       app: { module },
       options,
+      parent: 0,
       identity: '',
       dealSpec: '',
       reportSpec: '',

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { moduleBeside } from '../../module-beside.ts'
+import { guardChild } from '../../orphan-guard.ts'
 import type { Given, GivenOptions } from '../given.ts'
 import type { OptionKey } from '../option-table.ts'
 
@@ -38,6 +39,7 @@ export class AppProcess {
     this.ready = ready.promise
     const child = fork(CHILD, { env: { ...process.env, WATCH_REPORT_DEPENDENCIES: '1' } })
     this.#child = child
+    guardChild(child, 'late')
     child.on('message', (message: AppReport) => {
       if (message === 'ready') ready.resolve()
       else if (message === 'answered') this.answered = true

@@ -1,6 +1,6 @@
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { accessSync, constants } from 'node:fs'
 import { delimiter, join, relative } from 'node:path'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
 import type { Ending } from '../exit-code.ts'
 import type { GivenOptions } from '../given.ts'
 import { type CommandSettings, settingsOf } from '../settings.ts'
@@ -16,27 +16,26 @@ import { WatchedFiles } from './watched-files.ts'
 export async function devCommand(flags: GivenOptions): Promise<Ending> {
   const stopped = stopSignal()
   // A Handler of the configuration file is for `serve`; one of the command line is wanted.
-  const front = flags.has('zeromq') ? undefined : await findFront()
-  const sockets = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-dev-'))
-  const leave = () => rmSync(sockets, { recursive: true, force: true })
-  process.on('exit', leave)
+  const front = flags.has('zeromq') ? undefined : findFront()
+  const sockets = new TemporaryDirectory()
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
     const url = await front?.start(settings.port, settings.options.messages)
     const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
-    using relay = new Relay(endpointsOf(attached), sockets, settings.logger)
+    using relay = new Relay(endpointsOf(attached), sockets.path, settings.logger)
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
     await serveAndReload(attached, settings, relay, where, ended)
     return 'ok'
   } finally {
     await front?.stop()
+    sockets.remove()
   }
 }
 
 /** Mongrel2 where it is installed, otherwise its stand-in. */
-async function findFront(): Promise<DevFront> {
-  return ['mongrel2', 'm2sh'].every(isProgram) ? await DevMongrel2.create() : new EmbeddedFront()
+function findFront(): DevFront {
+  return ['mongrel2', 'm2sh'].every(isProgram) ? new DevMongrel2() : new EmbeddedFront()
 }
 
 function attach(flags: GivenOptions, { name, endpoint, chroot }: DevFront): GivenOptions {

@@ -1,22 +1,20 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createFront, type Front } from '../../front/create-front.ts'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
 /** The embedded stand-in for Mongrel2, where that is not installed. */
 export class EmbeddedFront implements DevFront {
   readonly name = 'the embedded front'
   readonly endpoint: string
-  readonly chroot = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-'))
+  readonly chroot: string
   /** It has no life of its own that could end. */
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
-  readonly #leave = (): void => rmSync(this.chroot, { recursive: true, force: true })
+  readonly #directory = new TemporaryDirectory()
 
   constructor() {
+    this.chroot = this.#directory.path
     this.endpoint = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
-    process.on('exit', this.#leave)
   }
 
   async start(port: number): Promise<string> {
@@ -31,7 +29,6 @@ export class EmbeddedFront implements DevFront {
 
   async stop(): Promise<void> {
     await this.#front?.close()
-    process.off('exit', this.#leave)
-    this.#leave()
+    this.#directory.remove()
   }
 }

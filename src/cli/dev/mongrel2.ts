@@ -1,15 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
-import { chown, mkdir, mkdtemp, realpath, writeFile } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MessageHandlers } from '../../exchange/messages/handlers.ts'
+import { guardChild } from '../../orphan-guard.ts'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
 import { CommandError } from '../exit-code.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
-import { guard } from './guard.ts'
 
 /** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
 const NOBODY = 65_534
@@ -26,25 +25,16 @@ export class DevMongrel2 implements DevFront {
   readonly died: Promise<never>
   #reportDeath: (error: CommandError) => void = () => {}
   #child: ChildProcess | undefined
-  /** Leaves nothing behind, also when this process ends at once. */
-  readonly #leave = (): void => {
-    this.#child?.kill('SIGKILL')
-    rmSync(this.chroot, { recursive: true, force: true })
-  }
+  readonly #directory = new TemporaryDirectory()
 
-  private constructor(directory: string) {
-    this.chroot = directory
-    this.endpoint = ['send', 'recv', 'control'].map((name) => `ipc://${directory}/run/${name}`).join(',')
+  /** Makes its directory; nothing runs yet. */
+  constructor() {
+    this.chroot = this.#directory.path
+    this.endpoint = ['send', 'recv', 'control'].map((name) => `ipc://${this.chroot}/run/${name}`).join(',')
     this.died = new Promise((_, reject) => {
       this.#reportDeath = reject
     })
-    process.on('exit', this.#leave)
     this.died.catch(() => {}) // whether that is bad is for the one who waits for it
-  }
-
-  /** Makes its directory; nothing runs yet. */
-  static async create(): Promise<DevMongrel2> {
-    return new DevMongrel2(await realpath(await mkdtemp(join(tmpdir(), 'mongrel2-fetch-'))))
   }
 
   async start(port: number, messages: MessageHandlers | undefined): Promise<string> {
@@ -66,19 +56,14 @@ export class DevMongrel2 implements DevFront {
       child.kill('SIGTERM')
       await exit
     }
-    process.off('exit', this.#leave)
-    this.#leave()
+    this.#directory.remove()
   }
 
   async #load(): Promise<void> {
     const m2sh = this.#launch('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'])
     const how = await m2sh.ended
     // It ends with 0 also when it could not read the file, and complains of raw_payload though it loads it.
-    const faults = m2sh
-      .output()
-      .split('\n')
-      .filter((line) => line.includes('[ERROR]') && !line.includes('Invalid type given'))
-    if (how !== 'exit code 0' || faults.length > 0) {
+    if (how !== 'exit code 0' || /\[ERROR\](?!.*Invalid type given)/.test(m2sh.output())) {
       throw new CommandError('front', `m2sh could not load the configuration (${how}):\n${m2sh.output()}`)
     }
   }
@@ -86,7 +71,7 @@ export class DevMongrel2 implements DevFront {
   async #run(port: number): Promise<void> {
     const mongrel2 = this.#launch('mongrel2', ['config.sqlite', UUID])
     this.#child = mongrel2.child
-    guard(mongrel2.child, this.chroot)
+    guardChild(mongrel2.child, 'KILL')
     const ended = mongrel2.ended.then((how) =>
       this.#reportDeath(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
     )

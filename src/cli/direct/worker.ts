@@ -5,6 +5,7 @@ import type { SeatedWorker } from '../../cluster/seats.ts'
 import type { Level } from '../../log.ts'
 import { moduleBeside } from '../../module-beside.ts'
 import type { Mongrel2Options } from '../../options.ts'
+import { guardChild } from '../../orphan-guard.ts'
 import type { WorkerAppData } from '../worker-app.ts'
 
 const ENTRY = fileURLToPath(moduleBeside(import.meta.url, './child'))
@@ -53,6 +54,7 @@ export class DirectWorker implements SeatedWorker {
 
   constructor({ task, execArgv, startTimeout }: DirectStart, observer: DirectObserver) {
     this.#child = fork(ENTRY, { execArgv: [...execArgv], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    guardChild(this.#child, 'late')
     const late = () => this.kill(`it had not loaded its app within startTimeout, ${startTimeout} ms`)
     const timer = setTimeout(late, startTimeout)
     this.#child.on('message', (news: DirectNews) => {

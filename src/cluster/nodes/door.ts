@@ -1,11 +1,9 @@
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Context, Dealer } from 'zeromq'
 import { describeError, type Logger, ThrottledWarning } from '../../log.ts'
+import { TemporaryDirectory } from '../../temporary-directory.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import { GREETING, type Mechanism, parseGreeting, renderGreeting } from '../../wire/zmtp-greeting.ts'
 import { Authenticator, curveKey } from './authenticator.ts'
@@ -48,7 +46,7 @@ export class Door {
   readonly #warning: ThrottledWarning
   readonly #logger: Logger
   readonly #server: Server
-  readonly #directory = mkdtempSync(join(tmpdir(), 'mongrel2-fetch-'))
+  readonly #directory = new TemporaryDirectory()
   readonly #context = new Context()
   readonly #authenticator: Authenticator
   readonly #connections = new Map<string, Guest>()
@@ -68,12 +66,12 @@ export class Door {
     this.opened.catch(() => {}) // not everybody waits for it
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#closing = true
     this.#server.close()
     for (const { socket } of this.#connections.values()) socket.destroy()
     this.#authenticator.close()
-    await rm(this.#directory, { recursive: true, force: true })
+    this.#directory.remove()
   }
 
   async #open({ host, port }: ClusterAddress): Promise<number> {
@@ -135,7 +133,7 @@ export class Door {
     const { socket, from } = guest
     const dealer = new Dealer({ ...STREAM_OPTIONS, ...this.#options(number), context: this.#context })
     const connection = this.#admit(dealer, from)
-    const path = join(this.#directory, number)
+    const path = join(this.#directory.path, number)
     void connection.closed.then(() => socket.destroy())
     socket.once('close', () => connection.close('the connection ended'))
     connection.opened.then(known, () => {

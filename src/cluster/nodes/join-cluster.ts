@@ -87,7 +87,7 @@ class Node implements ClusterNode {
     this.#pause.end()
     await this.#agent?.leave(timeout)
     await this.#running
-    await this.#point.close()
+    this.#point.close()
   }
 
   async #run(): Promise<void> {

@@ -72,7 +72,7 @@ export class MainNode implements NodeSessionOwner {
     this.#dispatcher.removeHost(node)
   }
 
-  async close(): Promise<void> {
-    await this.#door.close()
+  close(): void {
+    this.#door.close()
   }
 }

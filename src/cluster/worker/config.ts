@@ -27,6 +27,8 @@ export type LoadApp = (data: unknown) => LoadedApp | Promise<LoadedApp>
 
 /** What the dispatcher tells a worker process when it starts it. */
 export interface WorkerConfig {
+  /** The process id of whoever starts it. */
+  readonly parent: number
   /** The name that its sockets have. */
   readonly identity: string
   /** Where it is dealt messages: the dispatcher's ROUTER. */

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
 import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Attachment } from '../../link/attachment.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
-import { describeError, type Logger } from '../../log.ts'
+import { describeError, type Logger, messageOf } from '../../log.ts'
 import { checkOptions, type Settings } from '../../options.ts'
 import { renderMultipart } from '../../wire/zmtp-frame.ts'
 import {
@@ -36,6 +37,9 @@ const REPORT_DELAY = 1
  * close does, has done so if it is there.
  */
 const CUT_DELAY = 500
+
+/** How long it may take until a process whose parent has closed its sockets has another parent, in milliseconds. */
+const PARENT_DELAY = 500
 
 /** What waits for its turn. */
 interface Held {
@@ -118,13 +122,18 @@ export class Hub {
       { socketType: 'PUSH', peers: ['PULL'], receive: () => {}, heartbeats: false },
       report,
     )
-    // Without a dispatcher nothing more will come; what is open is answered all the same.
-    void Promise.race([this.#dealer.closed, this.#reports.closed]).then(() => this.#orphaned())
   }
 
-  /** Sets up the slots and says so; false when the app cannot be loaded, which the dispatcher has been told. */
+  /** Sets up the slots and says so; false when the dispatcher cannot be reached, or the app not loaded, which the dispatcher has been told. */
   async start(): Promise<boolean> {
-    await Promise.all([this.#dealer.opened.promise, this.#reports.opened.promise])
+    try {
+      await Promise.all([this.#dealer.opened.promise, this.#reports.opened.promise])
+    } catch (error) {
+      await this.#reportUnreachable(error)
+      return false
+    }
+    // Without a dispatcher nothing more will come; what is open is answered all the same.
+    void Promise.race([this.#dealer.closed, this.#reports.closed]).then(() => this.#orphaned())
     try {
       await this.#load()
     } catch (error) {
@@ -136,6 +145,14 @@ export class Hub {
     }
     this.#tell({ news: 'loaded' })
     return true
+  }
+
+  /** A dispatcher that has ended is no fault of this process': then there is nothing to say, and nobody to say it to. */
+  async #reportUnreachable(error: unknown): Promise<void> {
+    // The system closes the sockets of a process before it gives its children another parent.
+    await sleep(PARENT_DELAY)
+    if (process.ppid !== this.#config.parent) return
+    console.error(`mongrel2-fetch: worker ${process.pid} could not connect to the dispatcher: ${messageOf(error)}`)
   }
 
   async #load(): Promise<void> {

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { Socket } from 'node:net'
+
+// Processes and directories that must not outlive this process. Killed, or ended by a signal that nobody handles, it has no time to see
+// to that: a shell does, which waits for the end of a pipe that only this process holds. There is one as long as anything is guarded.
+
+/** How long a process may take to end by itself when this one is gone, in seconds: longer than workers give to open requests. */
+const GRACE = 20
+
+/** `$0` is the grace; the arguments are what is guarded: an absolute path, or `KILL PID`, `TERM PID` or `late PID`. */
+const SCRIPT = `trap '' HUP INT TERM
+while read -r change entry; do
+  [ "$change" = + ] && set -- "$@" "$entry" && continue
+  for kept; do shift; [ "$kept" = "$entry" ] || set -- "$@" "$kept"; done
+done
+for entry; do case $entry in KILL*|TERM*) kill -s $entry;; esac; done
+for entry; do case $entry in /*) rm -rf "$entry";; esac; done
+seconds=0
+while :; do
+  for entry; do shift; case $entry in late*) kill -0 "\${entry#late }" && set -- "$@" "$entry";; esac; done
+  [ $# -gt 0 ] || exit 0
+  [ "$seconds" -lt "$0" ] || break
+  seconds=$((seconds + 1))
+  sleep 1
+done
+for entry; do kill -s KILL "\${entry#late }"; done`
+
+const entries = new Set<string>()
+let shell: ChildProcess | undefined
+
+// Where there is time, what the shell would do a little later.
+process.on('exit', () => {
+  for (const entry of entries) {
+    const [how, pid] = entry.split(' ')
+    if (how !== 'KILL' && how !== 'TERM') continue
+    try {
+      process.kill(Number(pid), `SIG${how}`)
+    } catch {
+      // It has ended, which this process has not heard.
+    }
+  }
+  for (const entry of entries) if (entry.startsWith('/')) removeDirectory(entry)
+})
+
+/**
+ * Has a process ended when this one is gone.
+ *
+ * @param how By a signal at once, or by SIGKILL when it has not ended by itself after a while.
+ */
+export function guardChild(child: ChildProcess, how: 'KILL' | 'TERM' | 'late'): void {
+  if (child.pid === undefined) return // it could not be started
+  const entry = `${how} ${child.pid}`
+  add(entry)
+  child.once('exit', () => drop(entry))
+}
+
+/**
+ * Has a directory removed when this process is gone. Called before the directory is made, it leaves no moment without a guard.
+ *
+ * @param directory An absolute path.
+ * @returns Removes it now.
+ */
+export function guardDirectory(directory: string): () => void {
+  add(directory)
+  return () => {
+    removeDirectory(directory)
+    drop(directory)
+  }
+}
+
+function removeDirectory(path: string): void {
+  rmSync(path, { recursive: true, force: true })
+}
+
+function add(entry: string): void {
+  entries.add(entry)
+  if (shell !== undefined) return tell('+', entry)
+  shell = start()
+  for (const each of entries) tell('+', each)
+}
+
+function drop(entry: string): void {
+  if (!entries.delete(entry)) return
+  if (entries.size > 0) return tell('-', entry)
+  shell?.kill('SIGKILL')
+  shell = undefined
+}
+
+function start(): ChildProcess {
+  const child = spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
+    cwd: '/',
+    // Where its programs are, also where PATH was narrowed.
+    env: { PATH: `${process.env.PATH}:/usr/bin:/bin` },
+    stdio: ['pipe', 'ignore', 'ignore'],
+    // In a session of its own: what a terminal or a test sends to the whole group is not for it.
+    detached: true,
+  })
+  const gone = () => {
+    if (shell === child) shell = undefined
+  }
+  // Without a shell nothing is guarded, and the rest works.
+  child.on('error', gone).on('exit', gone)
+  child.stdin.on('error', () => {})
+  child.unref()
+  if (child.stdin instanceof Socket) child.stdin.unref()
+  return child
+}
+
+function tell(change: '+' | '-', entry: string): void {
+  shell?.stdin?.write(`${change} ${entry}\n`)
+}
