@@ -14,6 +14,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { freePort } from '../support/free-port.ts'
 
@@ -59,6 +60,26 @@ describe('npm start', () => {
       expect(temporaryDirectories()).toEqual([])
     })
   }
+
+  it.each<NodeJS.Signals>(['SIGINT', 'SIGKILL'])(
+    'leaves no worker of the example jobs when it gets %s at once',
+    async (signal) => {
+      for (const moment of [0, 100, 300, 600]) {
+        const run = startWith({}, 'jobs', '--port', '0')
+        // Started, but it has not read a line of its own.
+        const isWorker = ({ command }: Process) => command.includes('jobs/worker.ts')
+        await expect.poll(() => run.descendants().some(isWorker), { timeout: 20_000, interval: 10 }).toBe(true)
+        await sleep(moment)
+        const processes = run.descendants()
+        run.child.kill(signal)
+        const { output } = await run.ended
+        expect(output).not.toMatch(/^\s+at |Error/m)
+        await expect.poll(() => processes.filter(isRunning)).toEqual([])
+        await expect.poll(temporaryDirectories).toEqual([])
+      }
+    },
+    120_000,
+  )
 
   it('runs twice on one machine, each with the example of its choice', async () => {
     const [one, other] = [npmStart('plain', '--port', '0'), npmStart('itty', '--port', '0')]
