@@ -43,7 +43,7 @@ async function expectNothingLeft(): Promise<void> {
   await expect.poll(left).toEqual([])
 }
 
-describe('a program with workers', () => {
+describe('a program with workers', { timeout: 90_000 }, () => {
   /** Starts one and resolves when it has said something. `ended` resolves with what it and all its workers have printed when all have ended. */
   async function startProgram(
     word: string,
@@ -95,7 +95,7 @@ describe('a program with workers', () => {
   })
 })
 
-describe('the command, when it is killed', () => {
+describe('the command, when it is killed', { timeout: 90_000 }, () => {
   it.each([
     ['at once, with workers', /^mongrel2-fetch .* starts/m, ['serve', '-p', '2', '--threads', '2']],
     ['when it serves, with workers', /^mongrel2-fetch serves/m, ['serve', '-p', '2']],
