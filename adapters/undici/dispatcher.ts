@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { Agent, Dispatcher } from 'undici'
-import { Router } from '../../src/front/router.ts'
+import { HttpGateway } from '../../src/gateway/http.ts'
+import { Router } from '../../src/gateway/router.ts'
 import { memoryConnector } from './memory-connector.ts'
 import { checkDispatcherOptions, type Mongrel2DispatcherOptions } from './options.ts'
 
@@ -23,16 +24,17 @@ export type { Mongrel2DispatcherOptions } from './options.ts'
  * ```
  */
 export class Mongrel2Dispatcher extends Dispatcher {
-  readonly #router: Promise<Router>
+  readonly #gateway: Promise<HttpGateway>
   readonly #agent: Agent
   #closed: Promise<void> | undefined
 
   /** @throws Mongrel2Error `invalid_option` when an option is wrong. An address that cannot be bound fails the requests. */
   constructor(options: Mongrel2DispatcherOptions) {
     super()
-    this.#router = Router.bind(checkDispatcherOptions(options))
-    this.#router.catch(() => {}) // each request says so
-    this.#agent = new Agent({ connect: memoryConnector(this.#router) })
+    const settings = checkDispatcherOptions(options)
+    this.#gateway = Router.bind(settings).then((router) => new HttpGateway(router, settings))
+    this.#gateway.catch(() => {}) // each request says so
+    this.#agent = new Agent({ connect: memoryConnector(this.#gateway) })
     this.#passOnEvents()
   }
 
@@ -70,8 +72,8 @@ export class Mongrel2Dispatcher extends Dispatcher {
 
   async #end(agentEnded: Promise<void>): Promise<void> {
     await agentEnded
-    const router = await this.#router.catch(() => undefined)
-    await router?.close()
+    const gateway = await this.#gateway.catch(() => undefined)
+    await gateway?.close()
   }
 }
 

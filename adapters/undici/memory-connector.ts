@@ -1,18 +1,18 @@
 import type { Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import type { buildConnector } from 'undici'
-import type { Router } from '../../src/front/router.ts'
+import type { HttpGateway } from '../../src/gateway/http.ts'
 
-/** Connects undici to a router through memory: undici writes and reads HTTP as to any server, the router is at the other end. */
-export function memoryConnector(router: Promise<Router>): buildConnector.connector {
+/** Connects undici to a gateway through memory: undici writes and reads HTTP as to any server. */
+export function memoryConnector(gateway: Promise<HttpGateway>): buildConnector.connector {
   return ({ protocol }, callback) => {
-    router.then(
+    gateway.then(
       (found) => {
         const [ours, theirs] = duplexPair()
         // A pair ends together but does not break together.
         theirs.on('close', () => ours.destroy())
         ours.on('close', () => theirs.destroy())
-        found.admit(theirs, { remoteAddress: '127.0.0.1', scheme: protocol === 'https:' ? 'https' : 'http' })
+        found.admit(theirs, protocol === 'https:' ? 'https' : 'http')
         callback(null, asSocket(ours))
       },
       (error: Error) => callback(error, null),

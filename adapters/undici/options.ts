@@ -1,6 +1,7 @@
 import { v4 } from 'uuid'
-import { checkSettings, type FrontSettings } from '../../src/front/options.ts'
-import type { RouterSettings } from '../../src/front/router.ts'
+import type { HttpSettings } from '../../src/gateway/http.ts'
+import { checkSettings, type FrontSettings } from '../../src/gateway/options.ts'
+import type { RouterSettings } from '../../src/gateway/router.ts'
 import type { Endpoint } from '../../src/link/endpoint.ts'
 import { invalid, isObject, known, oneOf, specOf } from '../../src/option-check.ts'
 import type { HeaderProtocol } from '../../src/wire/render-message.ts'
@@ -19,7 +20,7 @@ export interface Mongrel2DispatcherOptions
  *
  * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
  */
-export function checkDispatcherOptions(options: Mongrel2DispatcherOptions): RouterSettings {
+export function checkDispatcherOptions(options: Mongrel2DispatcherOptions): RouterSettings & HttpSettings {
   if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
   known('option', options, ['zeromq', 'protocol', 'flowControl', 'bufferSize', 'contentLength', 'logger'])
   const { zeromq, protocol, ...settings } = options
@@ -30,7 +31,7 @@ export function checkDispatcherOptions(options: Mongrel2DispatcherOptions): Rout
     sendIdent: v4(),
     recvIdent: '',
   }
-  return { ...checkSettings(settings), routes: [route], eagerChunks: true, lateHandshakes: true, idleTimeout: 0 }
+  return { ...checkSettings(settings), routes: [route] }
 }
 
 function endpointOf(zeromq: unknown): Endpoint {

@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { v4 } from 'uuid'
-import { type ListenAt, Listener } from '../front/listener.ts'
-import { checkSettings } from '../front/options.ts'
+import { HttpGateway, type ListenAt } from '../gateway/http.ts'
+import { checkSettings } from '../gateway/options.ts'
 import { type Logger, messageOf } from '../log.ts'
 import type { EndpointOptions } from '../options.ts'
 import { guardDirectory } from '../orphan-guard.ts'
@@ -17,9 +17,6 @@ export interface HttpSettings {
   /** Whether who stands in front says where clients come from, so that its header is left alone. */
   readonly trustsProxy: boolean
 }
-
-/** After so many milliseconds of silence a client is gone, as for Mongrel2 (`limits.min_ping`). */
-const IDLE_TIMEOUT = 120_000
 
 /**
  * Reads the address of `--http`: `HOST:PORT`, `:PORT` for every address of this machine, or the path of a socket.
@@ -47,13 +44,13 @@ export function httpEndpoint(): EndpointOptions {
 export class HttpFront {
   /** Where it listens, as people write it. */
   readonly where: string
-  readonly #listener: Listener
+  readonly #gateway: HttpGateway
   readonly #removeDirectory: () => void
 
-  private constructor(listener: Listener, at: ListenAt, removeDirectory: () => void) {
-    this.#listener = listener
+  private constructor(gateway: HttpGateway, at: ListenAt, removeDirectory: () => void) {
+    this.#gateway = gateway
     this.#removeDirectory = removeDirectory
-    this.where = 'path' in at ? at.path : urlOf(at.host, listener.address?.port)
+    this.where = 'path' in at ? at.path : urlOf(at.host, gateway.address?.port)
   }
 
   /** @throws CommandError `front` when it cannot listen there. */
@@ -69,11 +66,7 @@ export class HttpFront {
     const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
     const settings = checkSettings({ flowControl, noClobberXff: trustsProxy, logger })
     try {
-      const listener = await Listener.start(
-        { ...settings, routes: [route], eagerChunks: true, lateHandshakes: true, idleTimeout: IDLE_TIMEOUT },
-        at,
-      )
-      return new HttpFront(listener, at, removeDirectory)
+      return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
     } catch (error) {
       const reason = messageOf(error)
       throw new CommandError('front', `--http cannot listen: ${reason}`)
@@ -82,12 +75,12 @@ export class HttpFront {
 
   /** Takes no more clients. */
   stop(): void {
-    this.#listener.stop()
+    this.#gateway.stop()
   }
 
   /** Ends every connection. */
   async close(): Promise<void> {
-    await this.#listener.close()
+    await this.#gateway.close()
     this.#removeDirectory()
   }
 }

@@ -1,7 +1,19 @@
 import { v4 } from 'uuid'
 import type { Logger } from '../log.ts'
-import { boolean, integer, invalid, isObject, known, loggerOf, MAX_BYTES, oneOf, specOf } from '../option-check.ts'
+import {
+  boolean,
+  integer,
+  invalid,
+  isObject,
+  known,
+  loggerOf,
+  MAX_BYTES,
+  MAX_DELAY,
+  oneOf,
+  specOf,
+} from '../option-check.ts'
 import type { HeaderProtocol } from '../wire/render-message.ts'
+import type { HttpSettings } from './http.ts'
 import type { RouterSettings, RouteSettings } from './router.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
@@ -20,7 +32,7 @@ export interface FrontRoute {
   recvIdent?: string
 }
 
-/** What of Mongrel2's settings a front has. */
+/** What of Mongrel2's settings a front has, and its own bounds. */
 export interface FrontSettings {
   /**
    * What happens to bodies over `contentLength`, and to those in chunks: `stream`, sent to the handler as they come (`upload.stream`),
@@ -35,6 +47,21 @@ export interface FrontSettings {
   bufferSize?: number
   /** Bytes of a body that come within its request's message (`limits.content_length`). Default: 20 KiB. */
   contentLength?: number
+  /** Bytes that a WebSocket's message may have; one that is larger ends it with 1009. Default: 16 MiB. */
+  maxMessageSize?: number
+  /** Milliseconds in which a request's head must have come. Default: 60,000. */
+  headersTimeout?: number
+  /**
+   * Milliseconds that may pass between two pieces of a body that the handler waits for, and until the whole of one has come that fits
+   * its message. Default: 60,000.
+   */
+  bodyTimeout?: number
+  /** Milliseconds in which a client must take something of what waits for it. Default: 120,000. */
+  sendTimeout?: number
+  /** Milliseconds for which a connection is kept on which nothing is asked. Default: 75,000. */
+  keepAliveTimeout?: number
+  /** Connections of clients; those beyond are closed at once. Default: 10,000. */
+  maxConnections?: number
   /** Where lines go. Default: the console, for warnings and errors. */
   logger?: Logger
 }
@@ -55,6 +82,12 @@ const SETTINGS: readonly (keyof FrontSettings)[] = [
   'noClobberXff',
   'bufferSize',
   'contentLength',
+  'maxMessageSize',
+  'headersTimeout',
+  'bodyTimeout',
+  'sendTimeout',
+  'keepAliveTimeout',
+  'maxConnections',
   'logger',
 ]
 const ROUTE_OPTIONS: readonly (keyof FrontRoute)[] = [
@@ -71,7 +104,9 @@ const ROUTE_OPTIONS: readonly (keyof FrontRoute)[] = [
  *
  * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
  */
-export function checkFrontOptions(options: FrontOptions): RouterSettings & { port: number; host: string } {
+export function checkFrontOptions(
+  options: FrontOptions,
+): RouterSettings & HttpSettings & { port: number; host: string } {
   if (!isObject(options)) throw invalid('options', 'an object with at least port and routes', options)
   known('option', options, ['port', 'host', 'routes', ...SETTINGS])
   if (options.port === undefined) throw invalid('port', 'an integer from 0 to 65535', options.port)
@@ -83,22 +118,23 @@ export function checkFrontOptions(options: FrontOptions): RouterSettings & { por
     host: text('host', options.host, '127.0.0.1', /./),
     routes: options.routes.map(checkRoute),
     ...checkSettings(options),
-    eagerChunks: false,
-    lateHandshakes: false,
-    idleTimeout: 0,
   }
 }
 
 /** Checks what does not depend on where clients come from. */
-export function checkSettings(
-  options: FrontSettings,
-): Omit<RouterSettings, 'routes' | 'eagerChunks' | 'lateHandshakes' | 'idleTimeout'> {
+export function checkSettings(options: FrontSettings): Omit<RouterSettings, 'routes'> & HttpSettings {
   return {
     uploads: oneOf('uploads', options.uploads, ['stream', 'none'], 'stream'),
     flowControl: boolean('flowControl', options.flowControl, false),
     noClobberXff: boolean('noClobberXff', options.noClobberXff, false),
     bufferSize: integer('bufferSize', options.bufferSize, 1024, MAX_BYTES, 16 * 1024),
     contentLength: integer('contentLength', options.contentLength, 0, MAX_BYTES, 20 * 1024),
+    maxMessageSize: integer('maxMessageSize', options.maxMessageSize, 0, MAX_BYTES, 16 * 1024 * 1024),
+    headersTimeout: integer('headersTimeout', options.headersTimeout, 1, MAX_DELAY, 60_000),
+    bodyTimeout: integer('bodyTimeout', options.bodyTimeout, 1, MAX_DELAY, 60_000),
+    sendTimeout: integer('sendTimeout', options.sendTimeout, 1, MAX_DELAY, 120_000),
+    keepAliveTimeout: integer('keepAliveTimeout', options.keepAliveTimeout, 1, MAX_DELAY, 75_000),
+    maxConnections: integer('maxConnections', options.maxConnections, 1, MAX_DELAY, 10_000),
     logger: loggerOf(options.logger),
   }
 }

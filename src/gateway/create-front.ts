@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import { Listener } from './listener.ts'
+import { HttpGateway } from './http.ts'
 import { checkFrontOptions, type FrontOptions } from './options.ts'
 
 /** An embedded front at work. */
@@ -29,13 +29,13 @@ export interface Front extends AsyncDisposable {
  */
 export async function createFront(options: FrontOptions): Promise<Front> {
   const settings = checkFrontOptions(options)
-  const listener = await Listener.start(settings, settings)
-  const { address } = listener
+  const gateway = await HttpGateway.start(settings, settings)
+  const { address } = gateway
   if (address === undefined) throw new Error('expected to listen at a port')
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   settings.logger.warn?.(
     `mongrel2-fetch front at http://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,
   )
-  const close = () => listener.close()
+  const close = () => gateway.close()
   return { address, close, [Symbol.asyncDispose]: close }
 }

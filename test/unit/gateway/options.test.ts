@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { checkFrontOptions, type FrontOptions } from '../../../src/front/options.ts'
+import { checkFrontOptions, type FrontOptions } from '../../../src/gateway/options.ts'
 
 const route = { path: '/', sendSpec: 'ipc://a', recvSpec: 'ipc://b' }
 
@@ -13,6 +13,12 @@ describe('The options of createFront', () => {
       noClobberXff: false,
       bufferSize: 16_384,
       contentLength: 20_480,
+      maxMessageSize: 16_777_216,
+      headersTimeout: 60_000,
+      bodyTimeout: 60_000,
+      sendTimeout: 120_000,
+      keepAliveTimeout: 75_000,
+      maxConnections: 10_000,
       routes: [{ ...route, protocol: 'json', recvIdent: '', sendIdent: expect.stringMatching(/^[0-9a-f-]{36}$/) }],
     })
   })
@@ -43,7 +49,7 @@ describe('The options of createFront', () => {
     ],
     [
       { port: 0, routes: [route], ports: 1 },
-      'there is no option ports; did you mean port? There are port, host, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, logger',
+      'there is no option ports; did you mean port? There are port, host, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, maxMessageSize, headersTimeout, bodyTimeout, sendTimeout, keepAliveTimeout, maxConnections, logger',
     ],
   ])('are refused: %j', (options, message) => {
     expect(() => checkFrontOptions(options as FrontOptions)).toThrow(message)

@@ -1,0 +1,102 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { HeaderField } from '../wire/headers.ts'
+import { renderHead } from '../wire/http.ts'
+import type { ResponseHead } from '../wire/response-parser.ts'
+import type { Answer } from './request.ts'
+
+/** Fields that speak of the handler's connection, which is not the client's (RFC 9110, section 7.6.1). */
+const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
+/** Time that a client has to stop sending behind our end, in milliseconds: a reset would take away what it has not read. */
+const LINGER = 2000
+
+/** An answer by Node's `ServerResponse`, which keeps the order of answers and frames them as the client can read them. */
+export class HttpAnswer implements Answer {
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #last: () => boolean
+  /** Where bytes go behind a 101. */
+  #switched: Socket | undefined
+
+  /** @param last Whether the client's connection ends with the answer. */
+  constructor(request: IncomingMessage, response: ServerResponse, last: () => boolean) {
+    this.#request = request
+    this.#response = response
+    this.#last = last
+  }
+
+  begin({ status, reason, fields }: ResponseHead): void {
+    const { socket } = this.#request
+    if (status === 101) {
+      this.#switched = socket
+      socket.write(renderHead(status, reason, pairs(fields)))
+      return
+    }
+    const unread = hasBody(this.#request) && !this.#request.complete
+    if (unread || this.#last()) this.#response.shouldKeepAlive = false
+    if (unread) socket.destroySoon = () => lingeringClose(socket, this.#request)
+    this.#response.writeHead(status, reason, endToEnd(fields))
+  }
+
+  flush(): void {
+    if (this.#switched === undefined) this.#response.flushHeaders()
+  }
+
+  write(bytes: Buffer, written: () => void): void {
+    if (this.#switched === undefined) this.#response.write(bytes, written)
+    else this.#switched.write(bytes, written)
+  }
+
+  end(bytes: Buffer): void {
+    if (this.#switched !== undefined) {
+      if (bytes.length > 0) this.#switched.write(bytes)
+      lingeringClose(this.#switched)
+    } else if (bytes.length > 0) this.#response.end(bytes)
+    else this.#response.end()
+  }
+
+  /** Answers before this one go out whole. */
+  cut(): void {
+    const { socket } = this.#request
+    if (this.#switched !== undefined || this.#response.socket !== null) closeSoon(socket)
+    else this.#response.once('socket', () => closeSoon(socket))
+  }
+}
+
+/** Whether a body follows a request's head. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** Ends a connection behind what was written, and throws away for a while what the client still sends. */
+export function lingeringClose(socket: Socket, request?: IncomingMessage): void {
+  socket.end()
+  request?.resume()
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), LINGER).unref()
+  socket.once('close', () => clearTimeout(timer))
+  if (socket.readableEnded) closeSoon(socket)
+  else socket.once('end', () => closeSoon(socket))
+}
+
+/** Ends a connection behind what was written. */
+function closeSoon(socket: Socket): void {
+  if (socket.writable) socket.end()
+  if (socket.writableFinished) socket.destroy()
+  else socket.once('finish', () => socket.destroy())
+}
+
+function endToEnd(fields: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    if (!HOP_BY_HOP.has(name.toLowerCase())) kept.push(name, fields[at + 1] as string)
+  }
+  return kept
+}
+
+function pairs(fields: readonly string[]): HeaderField[] {
+  const list: HeaderField[] = []
+  for (let at = 0; at < fields.length; at += 2) list.push([fields[at] as string, fields[at + 1] as string])
+  return list
+}

@@ -1,0 +1,70 @@
+import { FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
+import type { GatewayRequest } from './request.ts'
+
+/** The headers of a message, by name; a name that came more than once has a list. */
+export type Fields = Map<string, string | string[]>
+
+/** What the settings say about headers. */
+export interface FieldSettings {
+  readonly flowControl: boolean
+  readonly noClobberXff: boolean
+}
+
+/** A request's target, as Mongrel2 takes it apart. */
+export interface Target {
+  readonly path: string
+  /** Without the fragment; of an absolute target what follows the scheme. */
+  readonly uri: string
+  readonly query: string | undefined
+  readonly fragment: string | undefined
+}
+
+const TARGET = /^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(([^?#]*)(?:\?([^#]*))?)(?:#(.*))?$/
+/** Bytes that cannot stand in a URL and that clients send all the same. A browser encodes them. */
+const NOT_ASCII = /[^\x21-\x7e]/g
+
+/** Splits a request's target. */
+export function splitTarget(target: string): Target {
+  const [, uri = '', path = '', query, fragment] = TARGET.exec(target.replace(NOT_ASCII, percentEncoded)) ?? []
+  return { path, uri, query, fragment }
+}
+
+/**
+ * The headers that Mongrel2 would send with a request. A request is a connection of its own to the handler, so its Connection says that
+ * it is the last one: the handler ends it with its answer. Whether the client's own connection goes on is the gateway's business.
+ */
+export function messageFields(
+  request: GatewayRequest,
+  target: Target,
+  pattern: string,
+  settings: FieldSettings,
+): Fields {
+  const fields: Fields = new Map()
+  for (let at = 0; at < request.fields.length; at += 2) {
+    add(fields, (request.fields[at] as string).toLowerCase(), request.fields[at + 1] as string)
+  }
+  if (request.webSocket === undefined) fields.set('connection', 'close')
+  if (!settings.noClobberXff) fields.set('x-forwarded-for', request.remoteAddress)
+  if (settings.flowControl) fields.set('DOWNLOAD_CREDITS', String(FLOW_CONTROL_WINDOW))
+  fields.set('PATH', target.path)
+  fields.set('METHOD', request.webSocket === undefined ? request.method : 'WEBSOCKET_HANDSHAKE')
+  fields.set('VERSION', request.version)
+  fields.set('URI', target.uri)
+  if (target.query !== undefined) fields.set('QUERY', target.query)
+  if (target.fragment !== undefined) fields.set('FRAGMENT', target.fragment)
+  fields.set('PATTERN', pattern)
+  fields.set('URL_SCHEME', request.scheme)
+  fields.set('REMOTE_ADDR', request.remoteAddress)
+  return fields
+}
+
+function add(fields: Fields, name: string, value: string): void {
+  const known = fields.get(name)
+  if (known === undefined) fields.set(name, value)
+  else if (typeof known === 'string') fields.set(name, [known, value])
+  else known.push(value)
+}
+
+function percentEncoded(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+}

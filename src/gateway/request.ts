@@ -1,0 +1,51 @@
+import type { Duplex, Readable } from 'node:stream'
+import type { ResponseHead } from '../wire/response-parser.ts'
+
+/** A request, by whatever protocol it came. */
+export interface GatewayRequest {
+  readonly method: string
+  /** The request target as the client sent it. */
+  readonly target: string
+  readonly version: 'HTTP/1.0' | 'HTTP/1.1'
+  /** Names and values in turn, in their order; values are bytes as Latin-1. */
+  readonly fields: readonly string[]
+  readonly remoteAddress: string
+  readonly scheme: 'http' | 'https'
+  /** Undefined for a request without a body, and for a WebSocket's handshake. */
+  readonly body: RequestBody | undefined
+  /** What follows a WebSocket's handshake; undefined for other requests. */
+  readonly webSocket: WebSocketClient | undefined
+}
+
+/** A body that is read as its handler asks for it. */
+export interface RequestBody {
+  /** The length that was announced; undefined for a body in chunks. */
+  readonly length: number | undefined
+  /** Begins to read: a client that waits for leave to send gets it now. */
+  open(): Readable
+}
+
+/** The client's side of a WebSocket. */
+export interface WebSocketClient {
+  /** Its Sec-WebSocket-Key. */
+  readonly key: string
+  readonly frames: Duplex
+}
+
+/** Where the answer to a request goes, in whatever protocol. No method throws because the client has left. */
+export interface Answer {
+  /**
+   * Sends the head; called once.
+   *
+   * @throws When its protocol cannot say what the head says.
+   */
+  begin(head: ResponseHead): void
+  /** Sends the head now, without waiting for the body. */
+  flush(): void
+  /** Sends bytes of the body; `written` is called when the client's socket has taken them, or never will. */
+  write(bytes: Buffer, written: () => void): void
+  /** The answer is complete with these bytes. */
+  end(bytes: Buffer): void
+  /** The answer cannot be completed: what was sent of it must not look complete. */
+  cut(): void
+}

@@ -1,0 +1,166 @@
+import { MalformedError } from './malformed.ts'
+
+/** A response's status line and fields. */
+export interface ResponseHead {
+  readonly status: number
+  readonly reason: string
+  /** Names and values in turn, as they were sent; values are bytes as Latin-1. */
+  readonly fields: readonly string[]
+}
+
+/** What some bytes of a response hold. */
+export interface ResponsePart {
+  /** The head, where it ends in these bytes. */
+  readonly head: ResponseHead | undefined
+  /** What they have of the body, without its framing. */
+  readonly body: readonly Buffer[]
+  /** Whether the response is complete. */
+  readonly complete: boolean
+}
+
+/** Bytes that a head, a line in a chunked body or its trailers may have: more than any handler sends. */
+const MAX_LINES = 1024 * 1024
+const STATUS_LINE = /^HTTP\/1\.[01] ([1-9]\d\d)(?: (.*))?$/
+const FIELD = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):(.*)$/
+const CHUNK_SIZE = /^([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?$/
+const LENGTH = /^\d{1,15}$/
+const CRLF = '\r\n'
+const NOTHING = Buffer.alloc(0)
+
+/** What comes next. */
+type State = 'head' | 'length' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'rest' | 'complete'
+
+/**
+ * Parses one response of HTTP/1.1 (RFC 9112) that comes in pieces: what a handler publishes for a connection. Interim responses are
+ * skipped, trailers dropped. Behind a 101 everything is body, as it is where nothing says how long the body is.
+ */
+export class ResponseParser {
+  readonly #toHead: boolean
+  #state: State = 'head'
+  /** The beginning of a head or a line that has not ended. */
+  #pending: Buffer = NOTHING
+  /** Where the search for its end goes on. */
+  #searched = 0
+  #missing = 0
+  #head: ResponseHead | undefined
+  #body: Buffer[] = []
+
+  /** @param toHead Whether the request was HEAD: the response has no body, whatever its fields say. */
+  constructor(toHead: boolean) {
+    this.#toHead = toHead
+  }
+
+  /** Whether only the end of the connection ends the response. */
+  get endsWithConnection(): boolean {
+    return this.#state === 'rest'
+  }
+
+  /**
+   * Reads on. What comes behind a complete response is ignored.
+   *
+   * @throws MalformedError when this is no response.
+   */
+  push(bytes: Buffer): ResponsePart {
+    this.#head = undefined
+    this.#body = []
+    let rest = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes])
+    this.#pending = NOTHING
+    while (rest.length > 0 && this.#state !== 'complete') {
+      const next = this.#step(rest)
+      if (next === undefined) {
+        if (rest.length > MAX_LINES) throw new MalformedError(`a head or line of more than ${MAX_LINES} bytes`)
+        this.#pending = rest
+        break
+      }
+      rest = next
+    }
+    return { head: this.#head, body: this.#body, complete: this.#state === 'complete' }
+  }
+
+  /** Takes what comes next; returns what is left, undefined when the end of what comes next is missing. */
+  #step(bytes: Buffer): Buffer | undefined {
+    switch (this.#state) {
+      case 'head':
+        return this.#readThrough(bytes, CRLF + CRLF, (text) => this.#readHead(text))
+      case 'length':
+        return this.#readData(bytes, 'complete')
+      case 'chunk':
+        return this.#readData(bytes, 'chunk end')
+      case 'chunk size':
+        return this.#readThrough(bytes, CRLF, (text) => this.#readSize(text))
+      case 'chunk end':
+        return this.#readThrough(bytes, CRLF, (text) => {
+          if (text !== '') throw new MalformedError('a chunk is longer than its size says')
+          this.#state = 'chunk size'
+        })
+      case 'trailers':
+        return this.#readThrough(bytes, CRLF, (text) => {
+          if (text === '') this.#state = 'complete'
+        })
+      default:
+        this.#body.push(bytes)
+        return NOTHING
+    }
+  }
+
+  #readThrough(bytes: Buffer, terminator: string, read: (text: string) => void): Buffer | undefined {
+    const end = bytes.indexOf(terminator, this.#searched, 'latin1')
+    if (end === -1) {
+      this.#searched = Math.max(0, bytes.length - terminator.length + 1)
+      return undefined
+    }
+    this.#searched = 0
+    read(bytes.toString('latin1', 0, end))
+    return bytes.subarray(end + terminator.length)
+  }
+
+  #readData(bytes: Buffer, next: State): Buffer {
+    const size = Math.min(bytes.length, this.#missing)
+    this.#body.push(size === bytes.length ? bytes : bytes.subarray(0, size))
+    this.#missing -= size
+    if (this.#missing === 0) this.#state = next
+    return bytes.subarray(size)
+  }
+
+  #readHead(text: string): void {
+    const [first = '', ...lines] = text.split(CRLF)
+    const [, status, reason = ''] = STATUS_LINE.exec(first) ?? []
+    if (status === undefined)
+      throw new MalformedError(`expected a status line, got ${JSON.stringify(first.slice(0, 80))}`)
+    const fields: string[] = []
+    let length: string | undefined
+    let chunked = false
+    for (const line of lines) {
+      const [, name, value = ''] = FIELD.exec(line) ?? []
+      if (name === undefined) throw new MalformedError(`expected a field, got ${JSON.stringify(line.slice(0, 80))}`)
+      const trimmed = value.trim()
+      fields.push(name, trimmed)
+      const lower = name.toLowerCase()
+      if (lower === 'content-length') length = trimmed
+      else if (lower === 'transfer-encoding') chunked = true
+    }
+    const head = { status: Number(status), reason, fields }
+    if (head.status < 200 && head.status !== 101) return
+    this.#head = head
+    this.#state = this.#stateAfter(head.status, chunked, length)
+  }
+
+  /** What follows a head (RFC 9112, section 6.3). */
+  #stateAfter(status: number, chunked: boolean, length: string | undefined): State {
+    if (status === 101) return 'rest'
+    if (this.#toHead || status === 204 || status === 304) return 'complete'
+    if (chunked) return 'chunk size'
+    if (length === undefined) return 'rest'
+    if (!LENGTH.test(length)) throw new MalformedError(`expected a length, got ${JSON.stringify(length.slice(0, 80))}`)
+    this.#missing = Number(length)
+    return this.#missing === 0 ? 'complete' : 'length'
+  }
+
+  #readSize(text: string): void {
+    const size = CHUNK_SIZE.exec(text)?.[1]
+    if (size === undefined)
+      throw new MalformedError(`expected a chunk's size, got ${JSON.stringify(text.slice(0, 80))}`)
+    this.#missing = Number.parseInt(size, 16)
+    this.#state = this.#missing === 0 ? 'trailers' : 'chunk'
+  }
+}
