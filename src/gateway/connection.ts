@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import { type Deferred, deferred } from '../deferred.ts'
+import { type Deferred, deferred, turnEnd } from '../deferred.ts'
 import { type Logger, messageOf } from '../log.ts'
 import { DELIVER_OUTSTANDING_MSGS, FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import type { ParsedReply } from '../wire/parse-reply.ts'
@@ -270,7 +270,7 @@ export class Connection {
     this.#uploading = true
     await this.#send(fields.set('UPLOAD_STREAM', '0'), NOTHING)
     for (let offset = 0; this.#uploading; ) {
-      const piece = await this.#nextPiece(body)
+      const piece = await this.#nextPiece(body, offset === 0)
       if (piece === undefined) return
       const done = piece.length === 0 || offset + piece.length === body.length
       // Mongrel2 counts in a C int, which 2 GiB make negative.
@@ -284,11 +284,13 @@ export class Connection {
   }
 
   /** Reads what the handler has asked for; nothing at the body's end, undefined when the connection is over. */
-  async #nextPiece(body: RequestBody): Promise<Buffer | undefined> {
+  async #nextPiece(body: RequestBody, first: boolean): Promise<Buffer | undefined> {
     while (this.#credits <= 0 && this.#isOpen()) {
       this.#wake = deferred()
       await this.#wake.promise
     }
+    // An answer that was sent with the credits makes them meaningless: the client need not send the body then.
+    if (first) await turnEnd()
     if (!this.#isOpen()) return undefined
     const stream = body.open()
     this.#waitsSince = performance.now()

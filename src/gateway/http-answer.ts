@@ -7,6 +7,8 @@ import type { Answer } from './request.ts'
 
 /** Fields that speak of the handler's connection, which is not the client's (RFC 9110, section 7.6.1). */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
+/** Bytes of a body that nobody has read which are thrown away so that the client's connection can go on. */
+const DRAIN_LIMIT = 1024 * 1024
 /** Time that a client has to stop sending behind our end, in milliseconds: a reset would take away what it has not read. */
 const LINGER = 2000
 
@@ -32,10 +34,17 @@ export class HttpAnswer implements Answer {
       socket.write(renderHead(status, reason, pairs(fields)))
       return
     }
-    const unread = hasBody(this.#request) && !this.#request.complete
-    if (unread || this.#last()) this.#response.shouldKeepAlive = false
-    if (unread) socket.destroySoon = () => lingeringClose(socket, this.#request)
+    if (this.#last()) this.#response.shouldKeepAlive = false
+    if (hasBody(this.#request) && !this.#request.complete) this.#beginAmidBody(socket)
     this.#response.writeHead(status, reason, endToEnd(fields))
+  }
+
+  /** The client still sends, and the handler may not read all of it. */
+  #beginAmidBody(socket: Socket): void {
+    socket.destroySoon = () => lingeringClose(socket, this.#request)
+    const length = Number(this.#request.headers['content-length'] ?? Number.POSITIVE_INFINITY)
+    if (length > DRAIN_LIMIT) this.#response.shouldKeepAlive = false
+    else this.#response.once('finish', () => drain(socket, this.#request))
   }
 
   flush(): void {
@@ -59,7 +68,8 @@ export class HttpAnswer implements Answer {
   cut(): void {
     const { socket } = this.#request
     if (this.#switched !== undefined || this.#response.socket !== null) closeSoon(socket)
-    else this.#response.once('socket', () => closeSoon(socket))
+    // It is told of the socket before it writes there what it has kept.
+    else this.#response.once('socket', () => process.nextTick(closeSoon, socket))
   }
 }
 
@@ -71,12 +81,23 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 /** Ends a connection behind what was written, and throws away for a while what the client still sends. */
 export function lingeringClose(socket: Socket, request?: IncomingMessage): void {
   socket.end()
-  request?.resume()
+  if (request !== undefined) discardRest(request)
   socket.resume()
-  const timer = setTimeout(() => socket.destroy(), LINGER).unref()
-  socket.once('close', () => clearTimeout(timer))
+  setTimeout(() => socket.destroy(), LINGER).unref()
   if (socket.readableEnded) closeSoon(socket)
   else socket.once('end', () => closeSoon(socket))
+}
+
+/** Throws away what is left of a body; ends the connection if that takes too long. */
+function drain(socket: Socket, request: IncomingMessage): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER).unref()
+  request.once('end', () => clearTimeout(timer))
+  discardRest(request)
+}
+
+function discardRest(request: IncomingMessage): void {
+  // Somebody may still wait for a piece.
+  request.removeAllListeners('readable').resume()
 }
 
 /** Ends a connection behind what was written. */

@@ -101,6 +101,7 @@ export class HttpClient {
   leave(): void {
     this.#deaf = true
     this.#waiting.length = 0
+    this.#whenIdle = undefined
     for (const { connection } of this.#open.values()) connection?.leave()
   }
 
@@ -130,8 +131,14 @@ export class HttpClient {
     this.#open.delete(response)
     const next = this.#waiting.shift()
     if (next !== undefined) next()
-    else if (this.#open.size === 0) this.#whenIdle?.()
+    else if (this.#open.size === 0) this.#rest()
     if (this.#waiting.length === 0 && this.#socket.isPaused()) this.#socket.resume()
+  }
+
+  #rest(): void {
+    const action = this.#whenIdle
+    this.#whenIdle = undefined
+    action?.()
   }
 
   #describe(request: IncomingMessage, response: ServerResponse, expects: boolean): GatewayRequest {
