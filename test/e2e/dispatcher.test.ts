@@ -9,6 +9,7 @@ import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { WorkersOptions } from '../../src/cluster/workers-options.ts'
+import { lacks } from '../support/embedded.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { BrokenResponseError, get, headerOf, RawClient, type RawResponse, request } from '../support/raw-client.ts'
@@ -81,24 +82,27 @@ describe('clients that send a body slowly', () => {
 })
 
 describe('connections', () => {
-  it('go to one worker after another, stay there, go where the least is, and are forgotten when they are idle', async () => {
-    await start({ threads: 2 })
-    await server.ready
-    const met = new Set<string>()
-    for (let number = 0; number < 4; number++) {
-      using client = new RawClient(mongrel2.port)
-      met.add(await get(client, '/worker'))
-    }
-    expect(met.size).toBe(4)
-    const opened = Array.from({ length: 8 }, connect)
-    const first = await Promise.all(opened.map((client) => get(client, '/sleep?ms=300')))
-    const second = await Promise.all(opened.map((client) => get(client, '/worker')))
-    expect(second).toEqual(first)
-    const names = [...new Set(first)]
-    expect(names.map((name) => first.filter((other) => other === name).length)).toEqual([2, 2, 2, 2])
-    await expect.poll(() => server.stats().connections).toBe(0)
-    expect(server.stats().workers.map(({ connections }) => connections)).toEqual([0, 0])
-  })
+  it.skipIf(lacks('kept connections'))(
+    'go to one worker after another, stay there, go where the least is, and are forgotten when they are idle',
+    async () => {
+      await start({ threads: 2 })
+      await server.ready
+      const met = new Set<string>()
+      for (let number = 0; number < 4; number++) {
+        using client = new RawClient(mongrel2.port)
+        met.add(await get(client, '/worker'))
+      }
+      expect(met.size).toBe(4)
+      const opened = Array.from({ length: 8 }, connect)
+      const first = await Promise.all(opened.map((client) => get(client, '/sleep?ms=300')))
+      const second = await Promise.all(opened.map((client) => get(client, '/worker')))
+      expect(second).toEqual(first)
+      const names = [...new Set(first)]
+      expect(names.map((name) => first.filter((other) => other === name).length)).toEqual([2, 2, 2, 2])
+      await expect.poll(() => server.stats().connections).toBe(0)
+      expect(server.stats().workers.map(({ connections }) => connections)).toEqual([0, 0])
+    },
+  )
 
   it('get pipelined answers in order', async () => {
     await start()
@@ -184,7 +188,7 @@ describe('a worker that ends', () => {
     const answer = get(other, '/sleep?ms=500')
     process.kill(pid, 'SIGKILL')
     expect((await victim.response()).statusLine).toBe('HTTP/1.1 502 Bad Gateway')
-    await victim.closed
+    if (!lacks('kept connections')) await victim.closed
     expect(Number.parseInt(await answer, 10)).not.toBe(pid)
     await workersReady(2)
     expect(logger.errors).toEqual([`mongrel2-fetch lost worker ${pid}: it was ended by SIGKILL`])
@@ -199,7 +203,7 @@ describe('a worker that ends', () => {
     await busyWorker()
     process.kill(pid, 'SIGKILL')
     expect((await client.response()).status).toBe(502)
-    await client.closed
+    if (!lacks('kept connections')) await client.closed
   })
 
   it('leaves a 502 to a request on a kept connection', async () => {
@@ -209,7 +213,7 @@ describe('a worker that ends', () => {
     await get(client, '/')
     client.send(request('/exit'))
     expect((await client.response()).status).toBe(502)
-    await client.closed
+    if (!lacks('kept connections')) await client.closed
     await expect.poll(() => server.stats().connections).toBe(0)
   })
 
@@ -227,46 +231,52 @@ describe('a worker that ends', () => {
     expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
   })
 
-  it('has announced its last words, though the dispatcher hears of them and of its end at once', async () => {
-    // The next beat is written to the dead before it is read what they said.
-    await start({ workers: 1, workerTimeout: 2000 })
-    await server.ready
-    for (let round = 0; round < 3; round++) {
-      await workersReady(1)
-      const client = connect().send(request('/last-words?ms=200') + request('/never'))
-      await expect.poll(() => server.stats().workers[0]?.requests).toBe(1)
-      await sleep(20)
-      blockFor(700)
-      const broken = await client.response().catch((error: unknown) => error)
-      expect(broken).toBeInstanceOf(BrokenResponseError)
-      expect((broken as BrokenResponseError).body.toString()).toBe('last words')
-    }
-  })
+  it.skipIf(lacks('kept connections'))(
+    'has announced its last words, though the dispatcher hears of them and of its end at once',
+    async () => {
+      // The next beat is written to the dead before it is read what they said.
+      await start({ workers: 1, workerTimeout: 2000 })
+      await server.ready
+      for (let round = 0; round < 3; round++) {
+        await workersReady(1)
+        const client = connect().send(request('/last-words?ms=200') + request('/never'))
+        await expect.poll(() => server.stats().workers[0]?.requests).toBe(1)
+        await sleep(20)
+        blockFor(700)
+        const broken = await client.response().catch((error: unknown) => error)
+        expect(broken).toBeInstanceOf(BrokenResponseError)
+        expect((broken as BrokenResponseError).body.toString()).toBe('last words')
+      }
+    },
+  )
 
-  it('leaves a 502 to who sends a body as it is read, and to who has stored one, whose file goes', async () => {
-    await start({ workers: 1 }, { uploads: 'stream' })
-    await server.ready
-    const streaming = connect().send(request('/never', 'POST', 'Content-Length: 10000000\r\n'))
-    streaming.send(Buffer.alloc(1_000_000))
-    process.kill(await busyWorker(), 'SIGKILL')
-    expect((await streaming.response()).status).toBe(502)
-    streaming.destroy()
-    await server.close({ timeout: 0 })
-    await mongrel2.stop()
+  it.skipIf(lacks('stored uploads'))(
+    'leaves a 502 to who sends a body as it is read, and to who has stored one, whose file goes',
+    async () => {
+      await start({ workers: 1 }, { uploads: 'stream' })
+      await server.ready
+      const streaming = connect().send(request('/never', 'POST', 'Content-Length: 10000000\r\n'))
+      streaming.send(Buffer.alloc(1_000_000))
+      process.kill(await busyWorker(), 'SIGKILL')
+      expect((await streaming.response()).status).toBe(502)
+      streaming.destroy()
+      await server.close({ timeout: 0 })
+      await mongrel2.stop()
 
-    await start({ workers: 1 })
-    await server.ready
-    const stored = connect()
-      .send(request('/never', 'POST', 'Content-Length: 100000\r\n'))
-      .send(Buffer.alloc(100_000))
-    const pid = await busyWorker()
-    await expect.poll(() => server.stats().messages).toBe(2)
-    const files = async () => (await readdir(join(mongrel2.directory, 'tmp'))).length
-    expect(await files()).toBe(1)
-    process.kill(pid, 'SIGKILL')
-    expect((await stored.response()).status).toBe(502)
-    await expect.poll(files).toBe(0)
-  })
+      await start({ workers: 1 })
+      await server.ready
+      const stored = connect()
+        .send(request('/never', 'POST', 'Content-Length: 100000\r\n'))
+        .send(Buffer.alloc(100_000))
+      const pid = await busyWorker()
+      await expect.poll(() => server.stats().messages).toBe(2)
+      const files = async () => (await readdir(join(mongrel2.directory, 'tmp'))).length
+      expect(await files()).toBe(1)
+      process.kill(pid, 'SIGKILL')
+      expect((await stored.response()).status).toBe(502)
+      await expect.poll(files).toBe(0)
+    },
+  )
 
   it.each([false, true])(
     'leaves its answers to clients that write all of a body before they read (flow control: %s)',

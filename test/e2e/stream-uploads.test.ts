@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FetchHandler, Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
+import { lacks } from '../support/embedded.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -87,7 +88,7 @@ describe.each([
       client.send(head('/', size)).send(bytesOf(size))
       const response = await client.response()
       expect(response.body.toString()).toBe(sha256(bytesOf(size)))
-      expect(headerOf(response, 'connection')).toBeUndefined()
+      expect(headerOf(response, 'connection')).not.toBe('close')
     }
   })
 
@@ -96,7 +97,7 @@ describe.each([
     const bytes = bytesOf(Math.min(size * 2000, 3 * MIB))
     const client = connect().send(CHUNKED).send(chunksOf(bytes, size))
     expect((await client.response()).body.toString()).toBe(sha256(bytes))
-    await client.closed
+    if (!lacks('kept connections')) await client.closed
   })
 
   it('reaches the handler while the client still sends', async () => {
@@ -302,7 +303,7 @@ describe('A streamed body that nobody reads', () => {
     ] as const) {
       const client = connect().send(lines).send(bytesOf(size))
       expect((await client.response()).status).toBe(status)
-      await client.closed
+      if (!lacks('kept connections')) await client.closed
     }
     expect(server.stats()).toMatchObject({ requests: 0, rejected: 2 })
     expect(logger.errors).toEqual([])

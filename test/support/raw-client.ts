@@ -129,6 +129,11 @@ export class RawClient implements Disposable {
     this.#socket.destroy()
   }
 
+  /** Ends the connection so that the other side finds out at once, whatever is on its way. */
+  reset(): void {
+    this.#socket.resetAndDestroy()
+  }
+
   [Symbol.dispose](): void {
     this.destroy()
   }
