@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -146,6 +146,24 @@ describe('mongrel2-fetch serve --http', () => {
     expect(await second.ended).toBe(0)
     expect(existsSync(path)).toBe(false)
   })
+
+  it.each(['a file', 'a link to a file', 'a directory'])(
+    'leaves %s alone that is where it was told to listen',
+    async (what) => {
+      const path = join(place.directory, 'taken')
+      if (what === 'a file') writeFileSync(path, 'precious')
+      else if (what === 'a directory') mkdirSync(path)
+      else symlinkSync('app.js', path)
+      const run = place.run(['serve', 'app.js', '--http', './taken'], { TMPDIR: place.directory })
+      expect(await run.ended).toBe(4)
+      expect(run.stderr).toContain(
+        "--http cannot listen: expected a path that is free or a socket's, but ./taken is something else; choose another",
+      )
+      if (what === 'a directory') expect(statSync(path).isDirectory()).toBe(true)
+      else expect(readFileSync(path, 'utf8')).toBe(what === 'a file' ? 'precious' : APP)
+      expect(leftovers()).toEqual([])
+    },
+  )
 
   it('ends with 4 where it cannot listen', async () => {
     const port = await freePort()
