@@ -26,6 +26,8 @@ export class HttpClient {
   readonly #open = new Map<ServerResponse, OpenRequest>()
   readonly #waiting: (() => void)[] = []
   #whenIdle: (() => void) | undefined
+  /** The answer with which the client's connection ends. */
+  #last: ServerResponse | undefined
   /** Whether what the client sends is not looked at any more. */
   #deaf = false
 
@@ -48,15 +50,20 @@ export class HttpClient {
    * @param expects Whether the client waits for `100 Continue` before it sends the body.
    */
   request(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
+    const coding = request.headers['transfer-encoding']
+    // Node takes more: others in front may find another end of the body then.
+    if (coding !== undefined && coding !== 'chunked') return this.refuseRequest(request, response, 400)
     this.#enqueue(request, response, (answer) => this.#router.open(this.#describe(request, response, expects), answer))
   }
 
-  /** Takes a request that expects something that nobody knows. */
-  refuseExpectation(request: IncomingMessage, response: ServerResponse): void {
+  /** Answers a request with a status, without looking at what follows. */
+  refuseRequest(request: IncomingMessage, response: ServerResponse, status: number): void {
+    this.#last ??= response
     this.#enqueue(request, response, (answer) => {
-      refuse(answer, 417)
+      refuse(answer, status)
       return undefined
     })
+    this.#deaf = true
   }
 
   /** Takes a WebSocket's handshake, with which the connection is not HTTP's any more. Nothing else may be open. */
@@ -124,7 +131,7 @@ export class HttpClient {
     const open: OpenRequest = { request, connection: undefined }
     this.#open.set(response, open)
     response.on('close', () => this.#finish(response))
-    open.connection = serve(new HttpAnswer(request, response, this.#stopping))
+    open.connection = serve(new HttpAnswer(request, response, () => this.#stopping() || this.#last === response))
   }
 
   #finish(response: ServerResponse): void {

@@ -122,7 +122,7 @@ export class HttpGateway {
     server.prependListener('connection', (socket) => this.#meet(socket, 'http'))
     server.on('request', (request, response) => this.#clientOf(request).request(request, response, false))
     server.on('checkContinue', (request, response) => this.#clientOf(request).request(request, response, true))
-    server.on('checkExpectation', (request, response) => this.#clientOf(request).refuseExpectation(request, response))
+    server.on('checkExpectation', (request, response) => this.#clientOf(request).refuseRequest(request, response, 417))
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
     server.on('connect', (_request, socket) => this.#clients.get(socket)?.refuse(405))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

@@ -225,6 +225,51 @@ describe('What is no request', () => {
     await client.closed
   })
 
+  // What Mongrel2 lets through, of test/e2e/wrong-input.test.ts: no body is found where there is none, nor a request in a body.
+  const LENGTHS = [
+    '',
+    '-5',
+    'abc',
+    '0x5',
+    '\xa05',
+    '99999999999999999999',
+    '+5',
+    '5.0',
+    '5x',
+    '5, 5',
+    '5 5',
+    '5\xa0',
+    '\x0b5',
+  ]
+  const CODINGS = ['', '\xa0chunked', 'chunked;q=1', 'gzip', 'gzip, chunked', 'identity', 'chunked, chunked']
+  it.each([
+    ...LENGTHS.map((length) => [`Content-Length: ${length}`]),
+    ...CODINGS.map((coding) => [`Transfer-Encoding: ${coding}`]),
+    ['Content-Length: 5', 'Transfer-Encoding: chunked'],
+    ['Transfer-Encoding: chunked', 'Content-Length: 5'],
+    ['Transfer-Encoding: identity', 'Content-Length: 0'],
+    ['Content-Length: 5', 'Content-Length: 6'],
+    ['Content-Length: 0', 'Content-Length: 5'],
+    ['Content-Length: 5', 'Content-Length: 05'],
+    ['Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'],
+    ['Transfer-Encoding: gzip', 'Transfer-Encoding: chunked'],
+    ['Transfer-Encoding: chunked', 'Transfer-Encoding: identity'],
+  ])(
+    'is a request whose length is not clear, and what is smuggled behind it is never handled: %j %j',
+    async (...lines) => {
+      const called: string[] = []
+      await serve((request) => {
+        called.push(pathOf(request))
+        return new Response()
+      })
+      const fields = lines.map((line) => `${line}\r\n`).join('')
+      const client = connect().send(request('/refused', 'POST', fields) + request('/smuggled').repeat(2))
+      expect((await client.response()).status).toBe(400)
+      await client.closed
+      expect(called).toEqual([])
+    },
+  )
+
   it('is answered behind the answers to what came before it', async () => {
     const gate = new Gate()
     await serve(async (request) => {
