@@ -9,6 +9,8 @@ import type { Answer } from './request.ts'
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
 /** Bytes of a body that nobody has read which are thrown away so that the client's connection can go on. */
 const DRAIN_LIMIT = 1024 * 1024
+/** Bytes of a body that are worth copying to go out in one write with the head. */
+const SMALL = 8 * 1024
 /** Time that a client has to stop sending behind our end, in milliseconds: a reset would take away what it has not read. */
 const LINGER = 2000
 
@@ -60,8 +62,9 @@ export class HttpAnswer implements Answer {
     if (this.#switched !== undefined) {
       if (bytes.length > 0) this.#switched.write(bytes)
       lingeringClose(this.#switched)
-    } else if (bytes.length > 0) this.#response.end(bytes)
-    else this.#response.end()
+    } else if (bytes.length > SMALL) this.#response.end(bytes)
+    // Node joins a text with the head: one write.
+    else this.#response.end(bytes.toString('latin1'), 'latin1')
   }
 
   /** Answers before this one go out whole. */
