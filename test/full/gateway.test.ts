@@ -84,7 +84,7 @@ it.each<[what: string, transfer: (port: number, count: number) => Promise<string
   300_000,
 )
 
-it('1000 requests on each of 50 connections leave the gateway as it was', async () => {
+it('200 requests on each of 50 connections leave the gateway as it was', async () => {
   await using front = await startMongrel2({ embedded: true, flowControl: true })
   await using server = serveMongrel2(() => new Response('x'), { zeromq: front.endpoint })
   await server.ready
@@ -92,7 +92,7 @@ it('1000 requests on each of 50 connections leave the gateway as it was', async 
     const clients = Array.from({ length: 50 }, () => new RawClient(front.port))
     await Promise.all(
       clients.map(async (client) => {
-        for (let batch = 0; batch < 20; batch++) {
+        for (let batch = 0; batch < 4; batch++) {
           client.send(head('/').repeat(50))
           for (let answer = 0; answer < 50; answer++) expect((await client.response()).status).toBe(200)
         }
