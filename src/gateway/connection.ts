@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import { type Deferred, deferred, turnEnd } from '../deferred.ts'
 import { type Logger, messageOf } from '../log.ts'
 import { DELIVER_OUTSTANDING_MSGS, FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/parse-reply.ts'
 import { ResponseParser, type ResponsePart } from '../wire/response-parser.ts'
 import { renderClose } from '../wire/websocket.ts'
@@ -118,7 +119,7 @@ export class Connection {
     if (body === undefined) return await this.#send(fields, NOTHING)
     if (body.length !== undefined && body.length <= this.#settings.contentLength)
       return await this.#sendWhole(body, fields)
-    if (this.#settings.uploads === 'none') return this.refuse(413)
+    if (this.#settings.uploads === 'none') return this.refuse(413, true)
     await this.#sendPieces(body, fields)
   }
 
@@ -145,12 +146,16 @@ export class Connection {
     this.#halfClosedAt = performance.now()
   }
 
-  /** The request cannot be completed: answers with a status, unless an answer has begun. */
-  refuse(status: number): void {
+  /**
+   * It cannot be answered by the handler: answers with a status, unless an answer has begun.
+   *
+   * @param last Whether the client's connection has to end with it, since the request is broken.
+   */
+  refuse(status: number, last: boolean): void {
     if (this.#phase !== 'open') return
     this.#close()
     if (this.#begun) this.#answer.cut()
-    else refuse(this.#answer, status)
+    else refuse(this.#answer, status, last)
   }
 
   /** Ends the connection at once; the handler hears nothing of it. */
@@ -162,7 +167,7 @@ export class Connection {
   /** Ends it when the client takes too long, or its handler does not close it behind the answer. */
   expire(now: number): void {
     if (this.#answeredAt !== undefined && now - this.#answeredAt > CLOSE_TIME) this.#close()
-    if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout) this.refuse(408)
+    if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout) this.refuse(408, true)
     if (this.#halfClosedAt !== undefined && now - this.#halfClosedAt > HALF_CLOSED_TIME) this.leave()
   }
 
@@ -202,13 +207,16 @@ export class Connection {
     try {
       part = this.#parser.push(payload)
       if (part.head !== undefined) {
-        this.#answer.begin(part.head)
+        if (part.head.status === 101 && this.#request.webSocket === undefined) {
+          throw new MalformedError("a 101 answers a request that is no WebSocket's handshake")
+        }
+        this.#answer.begin(part.head, false)
         this.#begun = true
         if (part.head.status === 101) this.#frames = new FrameFollower()
       }
     } catch (error) {
       this.#settings.logger.error?.(`mongrel2-fetch front: a handler's response cannot be sent: ${messageOf(error)}`)
-      return this.refuse(502)
+      return this.refuse(502, false)
     }
     this.#write(part, payload.length)
   }
@@ -329,8 +337,12 @@ export class Connection {
   }
 }
 
-/** Answers with a status and its name: what a gateway answers by itself. */
-export function refuse(answer: Answer, status: number): void {
+/**
+ * Answers with a status and its name: what a gateway answers by itself.
+ *
+ * @param last Whether the client's connection has to end with it.
+ */
+export function refuse(answer: Answer, status: number, last: boolean): void {
   const reason = STATUS_CODES[status] ?? ''
   const fields = [
     'Content-Type',
@@ -340,6 +352,6 @@ export function refuse(answer: Answer, status: number): void {
     'Server',
     'mongrel2-fetch front',
   ]
-  answer.begin({ status, reason, fields })
+  answer.begin({ status, reason, fields }, last)
   answer.end(Buffer.from(reason))
 }

@@ -12,31 +12,31 @@ const DRAIN_LIMIT = 1024 * 1024
 /** Bytes of a body that are worth copying to go out in one write with the head. */
 const SMALL = 8 * 1024
 /** Time that a client has to stop sending behind our end, in milliseconds: a reset would take away what it has not read. */
-const LINGER = 2000
+const LINGER = 5000
 
 /** An answer by Node's `ServerResponse`, which keeps the order of answers and frames them as the client can read them. */
 export class HttpAnswer implements Answer {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
-  readonly #last: () => boolean
+  readonly #stopping: () => boolean
   /** Where bytes go behind a 101. */
   #switched: Socket | undefined
 
-  /** @param last Whether the client's connection ends with the answer. */
-  constructor(request: IncomingMessage, response: ServerResponse, last: () => boolean) {
+  /** @param stopping Whether connections are to end with the answers under way. */
+  constructor(request: IncomingMessage, response: ServerResponse, stopping: () => boolean) {
     this.#request = request
     this.#response = response
-    this.#last = last
+    this.#stopping = stopping
   }
 
-  begin({ status, reason, fields }: ResponseHead): void {
+  begin({ status, reason, fields }: ResponseHead, last: boolean): void {
     const { socket } = this.#request
     if (status === 101) {
       this.#switched = socket
       socket.write(renderHead(status, reason, pairs(fields)))
       return
     }
-    if (this.#last()) this.#response.shouldKeepAlive = false
+    if (last || this.#stopping()) this.#response.shouldKeepAlive = false
     if (hasBody(this.#request) && !this.#request.complete) this.#beginAmidBody(socket)
     this.#response.writeHead(status, reason, endToEnd(fields))
   }
@@ -86,7 +86,9 @@ export function lingeringClose(socket: Socket, request?: IncomingMessage): void 
   socket.end()
   if (request !== undefined) discardRest(request)
   socket.resume()
-  setTimeout(() => socket.destroy(), LINGER).unref()
+  const linger = () => setTimeout(() => socket.destroy(), LINGER).unref()
+  if (socket.writableFinished) linger()
+  else socket.once('finish', linger)
   if (socket.readableEnded) closeSoon(socket)
   else socket.once('end', () => closeSoon(socket))
 }

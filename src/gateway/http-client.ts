@@ -26,8 +26,6 @@ export class HttpClient {
   readonly #open = new Map<ServerResponse, OpenRequest>()
   readonly #waiting: (() => void)[] = []
   #whenIdle: (() => void) | undefined
-  /** The answer with which the client's connection ends. */
-  #last: ServerResponse | undefined
   /** Whether what the client sends is not looked at any more. */
   #deaf = false
 
@@ -58,9 +56,8 @@ export class HttpClient {
 
   /** Answers a request with a status, without looking at what follows. */
   refuseRequest(request: IncomingMessage, response: ServerResponse, status: number): void {
-    this.#last ??= response
     this.#enqueue(request, response, (answer) => {
-      refuse(answer, status)
+      refuse(answer, status, true)
       return undefined
     })
     this.#deaf = true
@@ -83,7 +80,7 @@ export class HttpClient {
     if (this.#deaf) return
     this.#deaf = true
     const last = [...this.#open.values()].at(-1)
-    if (last !== undefined && !last.request.complete) last.connection?.refuse(status)
+    if (last !== undefined && !last.request.complete) last.connection?.refuse(status, true)
     else {
       this.whenIdle(() => {
         if (!this.#socket.writable) return
@@ -131,7 +128,7 @@ export class HttpClient {
     const open: OpenRequest = { request, connection: undefined }
     this.#open.set(response, open)
     response.on('close', () => this.#finish(response))
-    open.connection = serve(new HttpAnswer(request, response, () => this.#stopping() || this.#last === response))
+    open.connection = serve(new HttpAnswer(request, response, this.#stopping))
   }
 
   #finish(response: ServerResponse): void {

@@ -37,9 +37,10 @@ export interface Answer {
   /**
    * Sends the head; called once.
    *
+   * @param last Whether the client's connection has to end with this answer.
    * @throws When its protocol cannot say what the head says.
    */
-  begin(head: ResponseHead): void
+  begin(head: ResponseHead, last: boolean): void
   /** Sends the head now, without waiting for the body. */
   flush(): void
   /** Sends bytes of the body; `written` is called when the client's socket has taken them, or never will. */

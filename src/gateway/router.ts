@@ -57,7 +57,7 @@ export class Router {
     const target = splitTarget(request.target)
     const route = this.#match(target.path)
     if (route === undefined || target.path === '') {
-      refuse(answer, target.path === '' ? 400 : 404)
+      refuse(answer, target.path === '' ? 400 : 404, false)
       return undefined
     }
     const closed = ({ id }: Connection) => this.#connections.delete(id)
@@ -65,7 +65,7 @@ export class Router {
     this.#connections.set(connection.id, connection)
     connection.run().catch((error: unknown) => {
       this.#settings.logger.error?.(`mongrel2-fetch front: a request failed: ${describeError(error)}`)
-      connection.refuse(500)
+      connection.refuse(500, false)
     })
     return connection
   }

@@ -362,6 +362,15 @@ describe('Expect: 100-continue', () => {
   })
 })
 
+it('A request of thousands of fields reaches the handler with all of them', async () => {
+  await serve(({ headers }) => new Response(`${[...headers].length} ${headers.get('x-last')}`), {
+    bufferSize: 64 * KIB,
+  })
+  const fields = Array.from({ length: 3000 }, (_, number) => `x-${number}: y\r\n`).join('')
+  const client = connect().send(request('/', 'GET', `${fields}X-Last: yes\r\n`))
+  expect((await client.response()).body.toString()).toBe('3004 yes') // with host, connection and x-forwarded-for
+})
+
 describe('A target', () => {
   it.each([
     ['/a?ids[]=1&x={y}|z', '/a?ids[]=1&x={y}|z'],
@@ -672,20 +681,22 @@ describe('A handler', () => {
     expect(await handler.next()).toMatchObject({ connection: 2 })
   })
 
-  it.each(['no response', 'HTTP/1.1 200 OK\r\nX Y\r\n\r\n', 'HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n'])(
-    'whose response cannot be sent, %j, is a 502',
-    async (response) => {
-      const handler = await handleRaw()
-      const client = connect().send(request('/'))
-      await handler.next()
-      await handler.reply(1, response.includes('HTTP') ? response : `${response}\r\n\r\n`)
-      expect((await client.response()).status).toBe(502)
-      expect(await logger.next('error')).toContain("a handler's response cannot be sent")
-      expect(await handler.next()).toMatchObject({ connection: 1, path: '@*' })
-      client.send(request('/'))
-      await handler.next()
-    },
-  )
+  it.each([
+    'no response',
+    'HTTP/1.1 101 Switching Protocols\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nX Y\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n',
+  ])('whose response cannot be sent, %j, is a 502', async (response) => {
+    const handler = await handleRaw()
+    const client = connect().send(request('/'))
+    await handler.next()
+    await handler.reply(1, response.includes('HTTP') ? response : `${response}\r\n\r\n`)
+    expect((await client.response()).status).toBe(502)
+    expect(await logger.next('error')).toContain("a handler's response cannot be sent")
+    expect(await handler.next()).toMatchObject({ connection: 1, path: '@*' })
+    client.send(request('/'))
+    await handler.next()
+  })
 
   it('that ends an answer amid its body cuts it, behind those before it', async () => {
     const handler = await handleRaw()
