@@ -36,7 +36,9 @@ export class HttpAnswer implements Answer {
       socket.write(renderHead(status, reason, pairs(fields)))
       return
     }
-    if (last || this.#stopping()) this.#response.shouldKeepAlive = false
+    // Node 22 to 26 lose what comes in one read with a request whose upgrade they were told not to make.
+    const lossy = this.#request.headers.upgrade !== undefined
+    if (last || lossy || this.#stopping()) this.#response.shouldKeepAlive = false
     if (hasBody(this.#request) && !this.#request.complete) this.#beginAmidBody(socket)
     this.#response.writeHead(status, reason, endToEnd(fields))
   }

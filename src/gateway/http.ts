@@ -111,7 +111,7 @@ export class HttpGateway {
       requestTimeout: 0,
       connectionsCheckingInterval: Math.min(CHECK_INTERVAL, headersTimeout),
       noDelay: true,
-      // Nodes before 24.9 do not know this, and have an upgrade of everything that asks for one.
+      // Node 20 does not know this: it has an upgrade of everything that asks for one.
       ...{ shouldUpgradeCallback: isHandshake },
       // Mongrel2 does not look at it; the handler does.
       requireHostHeader: false,

@@ -1,4 +1,5 @@
 import { FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import type { GatewayRequest } from './request.ts'
 
 /** The headers of a message, by name; a name that came more than once has a list. */
@@ -32,6 +33,8 @@ export function splitTarget(target: string): Target {
 /**
  * The headers that Mongrel2 would send with a request. A request is a connection of its own to the handler, so its Connection says that
  * it is the last one: the handler ends it with its answer. Whether the client's own connection goes on is the gateway's business.
+ *
+ * @throws MalformedError for a field without a name.
  */
 export function messageFields(
   request: GatewayRequest,
@@ -59,6 +62,8 @@ export function messageFields(
 }
 
 function add(fields: Fields, name: string, value: string): void {
+  // Nodes before 20.20 let it through, and no handler can read the message.
+  if (name === '') throw new MalformedError('a field has no name')
   const known = fields.get(name)
   if (known === undefined) fields.set(name, value)
   else if (typeof known === 'string') fields.set(name, [known, value])

@@ -1,4 +1,5 @@
 import { describeError } from '../log.ts'
+import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/parse-reply.ts'
 import { Connection, type ConnectionSettings, type Route, refuse } from './connection.ts'
 import { Handler, type HandlerSettings } from './handler.ts'
@@ -64,6 +65,7 @@ export class Router {
     const connection = new Connection(this.#nextId(), request, answer, { route, target, closed }, this.#settings)
     this.#connections.set(connection.id, connection)
     connection.run().catch((error: unknown) => {
+      if (error instanceof MalformedError) return connection.refuse(400, true)
       this.#settings.logger.error?.(`mongrel2-fetch front: a request failed: ${describeError(error)}`)
       connection.refuse(500, false)
     })

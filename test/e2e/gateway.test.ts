@@ -374,7 +374,7 @@ it('A request of thousands of fields reaches the handler with all of them', asyn
 describe('A target', () => {
   it.each([
     ['/a?ids[]=1&x={y}|z', '/a?ids[]=1&x={y}|z'],
-    ['/a"<>^`b', '/a%22%3C%3E^%60b'],
+    ['/a"<>`b', '/a%22%3C%3E%60b'],
     ['/a#fragment', '/a'],
   ])('%j reaches the handler', async (target, url) => {
     await serve((request) => new Response(request.url.replace('http://localhost', '')))
@@ -659,10 +659,11 @@ describe('A WebSocket', () => {
   it('is not what an Upgrade to something else is: the client goes on with HTTP/1.1', async () => {
     await serve(async (request) => new Response(`${pathOf(request)} ${await request.text()}`))
     const h2c = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n'
-    const client = connect().send(
-      `${request('/one')}${request('/two', 'POST', `${h2c}Content-Length: 4\r\n`)}body${request('/three', 'GET', h2c)}`,
-    )
-    expect(bodies(await responses(client, 3))).toEqual(['/one ', '/two body', '/three '])
+    for (const asked of [request('/two', 'POST', `${h2c}Content-Length: 4\r\n`), request('/two', 'GET', h2c)]) {
+      const body = asked.startsWith('POST') ? 'body' : ''
+      const client = connect().send(request('/one') + asked + body)
+      expect(bodies(await responses(client, 2))).toEqual(['/one ', `/two ${body}`])
+    }
   })
 })
 

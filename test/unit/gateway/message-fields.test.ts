@@ -73,6 +73,10 @@ describe('messageFields', () => {
     })
   })
 
+  it('are none where one has no name', () => {
+    expect(() => fieldsOf({ fields: ['', 'x'] })).toThrow('a field has no name')
+  })
+
   it('of a handshake leave its Connection alone', () => {
     const webSocket = { key: 'k', frames: undefined as never }
     expect(fieldsOf({ webSocket })).toMatchObject({ METHOD: 'WEBSOCKET_HANDSHAKE', connection: 'keep-alive' })
