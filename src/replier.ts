@@ -84,7 +84,7 @@ class PublishingReplier implements Replier {
       await this.#connected()
       this.#outletFor(token)
       const most = flowControl ? FLOW_CONTROL_WINDOW : this.#settings.maxBufferedBytes
-      const payload = await collectResponse(response, { method, http10, persistent: false }, most)
+      const payload = await collectResponse(response, { method, http10, persistent: false, single: true }, most)
       // Meanwhile that Mongrel2 may have gone.
       const outlet = this.#outletFor(token)
       // In one send: no other's answer gets between.

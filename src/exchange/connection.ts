@@ -292,7 +292,7 @@ export class Connection {
       this.pacing.asked()
     }
     this.#exchanges.push(exchange)
-    if (!exchange.facts.persistent) this.deaf = true
+    if (!exchange.facts.persistent || exchange.facts.single) this.deaf = true
   }
 
   /** Starts the answer whose turn it is, once it is there. */

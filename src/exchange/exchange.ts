@@ -283,7 +283,8 @@ export class Exchange implements ResponseSink, RequestOwner {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
     this.#end()
-    this.#connection.finish(this, reusable && this.#facts.persistent && !this.#aborted)
+    const { persistent, single } = this.#facts
+    this.#connection.finish(this, reusable && persistent && !single && !this.#aborted)
     if (this.#tasks === 0) this.upload?.drain()
     if (slow) cutWhenStuck(this.#connection)
   }

@@ -1,4 +1,5 @@
 import type { Message } from '../wire/message.ts'
+import { SINGLE_REQUEST } from '../wire/single-request.ts'
 import { kindOf } from './kind.ts'
 
 /** What a request says about the answer it wants. */
@@ -11,6 +12,8 @@ export interface RequestFacts {
    * Behind one in chunks Mongrel2 loses what it has read when the next large body begins, and that one's client would wait for ever.
    */
   readonly persistent: boolean
+  /** Whether it is the only request of its connection all the same, as each is that a gateway passes on. The client is not told. */
+  readonly single: boolean
 }
 
 /** Reads a request's facts. */
@@ -21,7 +24,8 @@ export function factsOf(message: Message): RequestFacts {
   const chunked = message.headers.first('transfer-encoding') !== undefined
   // A WebSocket's handshake is a GET, which Mongrel2 does not say.
   const method = kindOf(message) === 'handshake' ? 'GET' : (message.headers.own('METHOD') ?? '')
-  return { method, http10, persistent: kept && !chunked }
+  const single = message.headers.own(SINGLE_REQUEST) !== undefined
+  return { method, http10, persistent: kept && (single || !chunked), single }
 }
 
 /** The items of a comma-separated list (RFC 9110, section 5.6.1), in lower case. */

@@ -5,7 +5,7 @@ import { renderHead } from '../wire/http.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
 import type { Answer } from './request.ts'
 
-/** Fields that speak of the handler's connection, which is not the client's (RFC 9110, section 7.6.1). */
+/** Fields that speak of one connection (RFC 9110, section 7.6.1): Node says them to the client. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
 /** Bytes of a body that nobody has read which are thrown away so that the client's connection can go on. */
 const DRAIN_LIMIT = 1024 * 1024
@@ -38,7 +38,7 @@ export class HttpAnswer implements Answer {
     }
     // Node 22 to 26 lose what comes in one read with a request whose upgrade they were told not to make.
     const lossy = this.#request.headers.upgrade !== undefined
-    if (last || lossy || this.#stopping()) this.#response.shouldKeepAlive = false
+    if (last || lossy || closes(fields) || this.#stopping()) this.#response.shouldKeepAlive = false
     if (hasBody(this.#request) && !this.#request.complete) this.#beginAmidBody(socket)
     this.#response.writeHead(status, reason, endToEnd(fields))
   }
@@ -112,6 +112,15 @@ function closeSoon(socket: Socket): void {
   if (socket.writable) socket.end()
   if (socket.writableFinished) socket.destroy()
   else socket.once('finish', () => socket.destroy())
+}
+
+/** Whether a response says that its connection ends with it. */
+function closes(fields: readonly string[]): boolean {
+  for (let at = 0; at < fields.length; at += 2) {
+    const isConnection = fields[at]?.toLowerCase() === 'connection'
+    if (isConnection && fields[at + 1]?.toLowerCase() === 'close') return true
+  }
+  return false
 }
 
 function endToEnd(fields: readonly string[]): string[] {

@@ -1,5 +1,6 @@
 import { FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
+import { SINGLE_REQUEST } from '../wire/single-request.ts'
 import type { GatewayRequest } from './request.ts'
 
 /** The headers of a message, by name; a name that came more than once has a list. */
@@ -31,8 +32,8 @@ export function splitTarget(target: string): Target {
 }
 
 /**
- * The headers that Mongrel2 would send with a request. A request is a connection of its own to the handler, so its Connection says that
- * it is the last one: the handler ends it with its answer. Whether the client's own connection goes on is the gateway's business.
+ * The headers that Mongrel2 would send with a request, and one that says that it is a connection of its own to the handler, which ends
+ * with the answer. Whether the client's connection goes on is said by `Connection`, the client's and the answer's.
  *
  * @throws MalformedError for a field without a name.
  */
@@ -46,7 +47,6 @@ export function messageFields(
   for (let at = 0; at < request.fields.length; at += 2) {
     add(fields, (request.fields[at] as string).toLowerCase(), request.fields[at + 1] as string)
   }
-  if (request.webSocket === undefined) fields.set('connection', 'close')
   if (!settings.noClobberXff) fields.set('x-forwarded-for', request.remoteAddress)
   if (settings.flowControl) fields.set('DOWNLOAD_CREDITS', String(FLOW_CONTROL_WINDOW))
   fields.set('PATH', target.path)
@@ -58,6 +58,7 @@ export function messageFields(
   fields.set('PATTERN', pattern)
   fields.set('URL_SCHEME', request.scheme)
   fields.set('REMOTE_ADDR', request.remoteAddress)
+  if (request.webSocket === undefined) fields.set(SINGLE_REQUEST, '1')
   return fields
 }
 

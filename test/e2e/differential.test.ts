@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Mongrel2Server } from '../../src/index.ts'
+import { lacks } from '../support/embedded.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { type NodeServer, startNodeServer } from '../support/node-server.ts'
 import { serveMongrel2 } from '../support/serve.ts'
@@ -42,16 +43,20 @@ describe.each(['json', 'tnetstring'] as const)('behind Mongrel2 with headers as 
   for (const [group, list] of Object.entries(cases)) {
     describe(group, () => {
       for (const { name, differs, ...conversation } of list) {
-        it(differs === undefined ? `${name}: the same` : `${name}: ${differs.why}`, async () => {
-          const [ours, theirs] = await Promise.all([
-            observe(mongrel2.port, conversation),
-            observe(nodeServer.port, conversation),
-          ])
-          expect(differences(ours, theirs)).toEqual({
-            ours: matchers(differs?.ours ?? {}),
-            theirs: matchers(differs?.theirs ?? {}),
-          })
-        })
+        // Where Mongrel2 differs from Node, what is on Node's parser differs otherwise, or not at all.
+        it.skipIf(differs !== undefined && lacks('lenient parser'))(
+          differs === undefined ? `${name}: the same` : `${name}: ${differs.why}`,
+          async () => {
+            const [ours, theirs] = await Promise.all([
+              observe(mongrel2.port, conversation),
+              observe(nodeServer.port, conversation),
+            ])
+            expect(differences(ours, theirs)).toEqual({
+              ours: matchers(differs?.ours ?? {}),
+              theirs: matchers(differs?.theirs ?? {}),
+            })
+          },
+        )
       }
     })
   }

@@ -6,7 +6,7 @@ export const LACKS = {
   'stored uploads': 'It stores no bodies in files: `upload.temp_store` is `stream` there.',
   'control port': 'It has no control port.',
   'kept connections':
-    'Each request is a connection of its own to its handler and ends with its answer, so `connection` is `close` there; the connection to the client goes on.',
+    'Each request is a connection of its own to its handler and ends with its answer, which the header SINGLE_REQUEST tells our handlers; the connection to the client goes on.',
   'lenient parser':
     'It parses HTTP as Node does: what Mongrel2 lets through and leaves to the handler may be a 400, and what it refuses may arrive.',
   'idle kill': 'It does not end a connection that waits for its handler; `ctl keep-alive` is taken and means nothing.',

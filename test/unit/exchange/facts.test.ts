@@ -19,7 +19,7 @@ describe('factsOf', () => {
     ['HTTP/1.0', 'close', false],
   ])('of %s with Connection %j', (version, connection, persistent) => {
     const message = parseMessage(renderRequest({ method: 'HEAD', version, headers: { connection } }))
-    expect(factsOf(message)).toEqual({ method: 'HEAD', http10: version === 'HTTP/1.0', persistent })
+    expect(factsOf(message)).toEqual({ method: 'HEAD', http10: version === 'HTTP/1.0', persistent, single: false })
   })
 
   it('takes a request in chunks for the last one of its connection', () => {
