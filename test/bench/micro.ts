@@ -89,7 +89,7 @@ const sink: ResponseSink = {
   aborted: false,
   persists: () => true,
 }
-const facts = { method: 'GET', http10: false, persistent: true }
+const facts = { method: 'GET', http10: false, persistent: true, single: false }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
 

@@ -83,20 +83,4 @@ describe('messageFields', () => {
     expect(fieldsOf({ webSocket })).toMatchObject({ METHOD: 'WEBSOCKET_HANDSHAKE', connection: 'keep-alive' })
     expect(fieldsOf({ webSocket })).not.toHaveProperty('SINGLE_REQUEST')
   })
-
-  it('cost no more than their number, however often a name comes', () => {
-    const time = (count: number) => {
-      const fields = Array<string>(2 * count).fill('a')
-      let best = Number.POSITIVE_INFINITY
-      for (let run = 0; run < 5; run++) {
-        const began = performance.now()
-        fieldsOf({ fields })
-        best = Math.min(best, performance.now() - began)
-      }
-      return best
-    }
-    time(32_000)
-    // What grows with the square takes 64 times as long.
-    expect(time(256_000) / time(32_000)).toBeLessThan(40)
-  })
 })
