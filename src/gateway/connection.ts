@@ -128,10 +128,11 @@ export class Connection {
     if ('payload' in content) {
       if (content.payload.length === 0) this.#closeByHandler()
       else if (this.#phase === 'open') this.#deliver(content.payload)
-    } else if ('credits' in content.control) {
+    } else if ('cancel' in content.control) this.kill()
+    else if ('credits' in content.control) {
       this.#credits += content.control.credits
       this.#wake?.resolve()
-    } else if ('cancel' in content.control) this.kill()
+    }
   }
 
   /** The client has left, as far as can be known. */

@@ -11,8 +11,12 @@ const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'tra
 const DRAIN_LIMIT = 1024 * 1024
 /** Bytes of a body that are worth copying to go out in one write with the head. */
 const SMALL = 8 * 1024
-/** Time that a client has to stop sending behind our end, in milliseconds: a reset would take away what it has not read. */
-const LINGER = 5000
+/**
+ * Time that a client may go on sending behind our end, so that no reset takes away what it has not read, in milliseconds: between two
+ * pieces, and in all.
+ */
+const LINGER_QUIET = 1000
+const LINGER_TIME = 30_000
 
 /** An answer by Node's `ServerResponse`, which keeps the order of answers and frames them as the client can read them. */
 export class HttpAnswer implements Answer {
@@ -88,18 +92,31 @@ export function lingeringClose(socket: Socket, request?: IncomingMessage): void 
   socket.end()
   if (request !== undefined) discardRest(request)
   socket.resume()
-  const linger = () => setTimeout(() => socket.destroy(), LINGER).unref()
-  if (socket.writableFinished) linger()
-  else socket.once('finish', linger)
+  if (socket.writableFinished) destroyWhenQuiet(socket)
+  else socket.once('finish', () => destroyWhenQuiet(socket))
   if (socket.readableEnded) closeSoon(socket)
   else socket.once('end', () => closeSoon(socket))
 }
 
 /** Throws away what is left of a body; ends the connection if that takes too long. */
 function drain(socket: Socket, request: IncomingMessage): void {
-  const timer = setTimeout(() => socket.destroy(), LINGER).unref()
-  request.once('end', () => clearTimeout(timer))
+  const stop = destroyWhenQuiet(socket)
+  request.once('end', stop)
   discardRest(request)
+}
+
+/** Destroys a socket when nothing more comes, or in a while; returns what prevents that. */
+function destroyWhenQuiet(socket: Socket): () => void {
+  let read = socket.bytesRead
+  let left = LINGER_TIME / LINGER_QUIET
+  const timer = setInterval(() => {
+    if (socket.bytesRead === read || --left === 0) {
+      socket.destroy()
+      clearInterval(timer)
+    }
+    read = socket.bytesRead
+  }, LINGER_QUIET).unref()
+  return () => clearInterval(timer)
 }
 
 function discardRest(request: IncomingMessage): void {
