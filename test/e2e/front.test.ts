@@ -328,13 +328,25 @@ function withoutOurs(seen: unknown): unknown {
   return Object.fromEntries(entries.map(([name, value]) => [name, withoutOurs(value)]))
 }
 
-/** Reads what is still to come of an act, up to a request behind it. */
+/**
+ * Reads what is still to come of an act, up to a request behind it. When a reply has arrived, so have those before it, and what they
+ * brought has been sent.
+ */
 async function settle(handler: RawHandler, port: number): Promise<void> {
-  using client = new RawClient(port)
-  client.send('GET /fence HTTP/1.1\r\nHost: x\r\n\r\n')
-  let fence = await handler.next()
-  while (fence.path !== '/fence') fence = await handler.next()
-  client.reset()
-  for (let last = fence; last.path !== '@*' || last.connection !== fence.connection; ) last = await handler.next()
+  const fence = async (path: string) => {
+    const client = new RawClient(port)
+    client.send(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    let request = await handler.next()
+    while (request.path !== path) request = await handler.next()
+    return { client, connection: request.connection }
+  }
+  const answered = await fence('/answered')
+  await handler.reply(answered.connection, OK, '')
+  await answered.client.response()
+  answered.client.destroy()
+  const left = await fence('/left')
+  left.client.reset()
+  for (let last = await handler.next(); last.path !== '@*' || last.connection !== left.connection; )
+    last = await handler.next()
   handler.forget()
 }
