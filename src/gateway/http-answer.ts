@@ -7,8 +7,6 @@ import type { Answer } from './request.ts'
 
 /** Fields that speak of one connection (RFC 9110, section 7.6.1): Node says them to the client. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
-/** Bytes of a body that nobody has read which are thrown away so that the client's connection can go on. */
-const DRAIN_LIMIT = 1024 * 1024
 /** Bytes of a body that are worth copying to go out in one write with the head. */
 const SMALL = 8 * 1024
 /**
@@ -47,12 +45,10 @@ export class HttpAnswer implements Answer {
     this.#response.writeHead(status, reason, endToEnd(fields))
   }
 
-  /** The client still sends, and the handler may not read all of it. */
+  /** The client still sends, and the handler, which says whether the connection goes on, may not read all of it. */
   #beginAmidBody(socket: Socket): void {
-    socket.destroySoon = () => lingeringClose(socket, this.#request)
-    const length = Number(this.#request.headers['content-length'] ?? Number.POSITIVE_INFINITY)
-    if (length > DRAIN_LIMIT) this.#response.shouldKeepAlive = false
-    else this.#response.once('finish', () => drain(socket, this.#request))
+    if (this.#response.shouldKeepAlive) this.#response.once('finish', () => drain(socket, this.#request))
+    else socket.destroySoon = () => lingeringClose(socket, this.#request)
   }
 
   flush(): void {
@@ -100,8 +96,7 @@ export function lingeringClose(socket: Socket, request?: IncomingMessage): void 
 
 /** Throws away what is left of a body; ends the connection if that takes too long. */
 function drain(socket: Socket, request: IncomingMessage): void {
-  const stop = destroyWhenQuiet(socket)
-  request.once('end', stop)
+  if (!request.complete) request.once('end', destroyWhenQuiet(socket))
   discardRest(request)
 }
 

@@ -179,6 +179,18 @@ describe('Requests on one connection', () => {
     expect(bodies(await responses(client, 5))).toEqual(['5', '100000', '5', 'unread', '0'])
   })
 
+  it('go on behind an answer that began amid its body, after a pause, too', async () => {
+    await serve((request) => new Response(request.body))
+    const bytes = Buffer.alloc(2_000_000, 'echo')
+    const client = connect()
+    for (let round = 0; round < 2; round++) {
+      client.send(request('/', 'POST', `Content-Length: ${bytes.length}\r\n`)).send(bytes)
+      expect((await client.response()).body.equals(bytes)).toBe(true)
+      // Longer than a client is waited for whose body has not come to its end.
+      if (round === 0) await new Promise((resolve) => setTimeout(resolve, 1500))
+    }
+  })
+
   it('end behind an answer to a large body that nobody reads, which arrives', async () => {
     await serve(() => new Response('enough', { status: 403 }))
     const client = connect()

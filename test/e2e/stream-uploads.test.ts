@@ -177,7 +177,7 @@ describe.each([
     await serve((request) => new Response(request.method), {}, flowControl)
     const client = connect().send(head('/', 800_000)).send(bytesOf(800_000)).send(GET)
     const response = await client.response()
-    expect([response.body.toString(), headerOf(response, 'connection')]).toEqual(['POST', undefined])
+    expect([response.body.toString(), headerOf(response, 'connection') === 'close']).toEqual(['POST', false])
     expect((await client.response()).body.toString()).toBe('GET')
   })
 
@@ -194,7 +194,7 @@ describe.each([
     },
   )
 
-  it('is waited for when the client has been told to continue', async () => {
+  it.skipIf(lacks('own answers'))('is waited for when the client has been told to continue', async () => {
     await serve(() => new Response('no', { status: 403 }), {}, flowControl)
     const client = connect().send(head('/', 4 * MIB, 'Expect: 100-continue'))
     expect((await client.response()).status).toBe(100)
@@ -221,7 +221,7 @@ describe.each([
     for (let n = 0; n < 2; n++) {
       client.send(head('/', bytes.length)).send(bytes)
       const response = await client.response()
-      expect([sha256(response.body), headerOf(response, 'connection')]).toEqual([sha256(bytes), undefined])
+      expect([sha256(response.body), headerOf(response, 'connection') === 'close']).toEqual([sha256(bytes), false])
     }
   })
 
