@@ -184,7 +184,7 @@ describe('Requests on one connection', () => {
     const bytes = Buffer.alloc(2_000_000, 'echo')
     const client = connect()
     for (let round = 0; round < 2; round++) {
-      client.send(request('/', 'POST', 'Transfer-Encoding: chunked\r\n') + `${bytes.length.toString(16)}\r\n`)
+      client.send(`${request('/', 'POST', 'Transfer-Encoding: chunked\r\n')}${bytes.length.toString(16)}\r\n`)
       client.send(bytes).send('\r\n0\r\n\r\n')
       expect((await client.response()).body.equals(bytes)).toBe(true)
       // Longer than a client is waited for whose body has not come to its end.
