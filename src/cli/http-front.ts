@@ -68,6 +68,7 @@ export class HttpFront {
     try {
       return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
     } catch (error) {
+      removeDirectory()
       const reason = messageOf(error)
       throw new CommandError('front', `--http cannot listen: ${reason}`)
     }

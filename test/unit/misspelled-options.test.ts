@@ -6,7 +6,7 @@ import { loadSettings } from '../../src/cluster/worker/config.ts'
 import { checkWorkersOptions } from '../../src/cluster/workers-options.ts'
 import { timeoutOf } from '../../src/exchange/deferral.ts'
 import { checkUpgradeOptions } from '../../src/exchange/websocket/options.ts'
-import { createFront } from '../../src/front/index.ts'
+import { createFront } from '../../src/gateway/index.ts'
 import { createReplier, joinCluster, Mongrel2Error, serveMongrel2, serveWithWorkers, Topic } from '../../src/index.ts'
 
 const zeromq = 'ipc:///nowhere/send,ipc:///nowhere/recv'
