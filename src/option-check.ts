@@ -13,7 +13,7 @@ export const MAX_DELAY = 2_147_483_647
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */
 const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
 /** `sun_path` of Linux holds 108 bytes, the last of them zero. */
-const IPC_LONGEST = 107
+export const IPC_LONGEST = 107
 
 /** Refuses a misspelled name: what it was meant to do would silently not happen. */
 export function known(what: string, options: object, names: readonly string[]): void {

@@ -1,5 +1,4 @@
 import { mkdirSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { v4 } from 'uuid'
 import { HttpGateway, type ListenAt } from '../gateway/http.ts'
@@ -7,6 +6,7 @@ import { checkSettings } from '../gateway/options.ts'
 import { type Logger, messageOf } from '../log.ts'
 import type { EndpointOptions } from '../options.ts'
 import { guardDirectory } from '../orphan-guard.ts'
+import { temporaryPath } from '../temporary-directory.ts'
 import { CommandError } from './exit-code.ts'
 
 /** An ordinary HTTP socket beside Mongrel2. */
@@ -36,7 +36,7 @@ export function parseHttpAddress(text: string): ListenAt {
 
 /** An address in a directory that only this user can enter, once the front is there. */
 export function httpEndpoint(): EndpointOptions {
-  const directory = join(tmpdir(), `mongrel2-fetch-http-${v4()}`)
+  const directory = temporaryPath()
   return { sendSpec: `ipc://${join(directory, 'send')}`, recvSpec: `ipc://${join(directory, 'recv')}`, link: 'zmtp' }
 }
 

@@ -2,6 +2,7 @@
 // The command mongrel2-fetch.
 
 import { CommanderError } from 'commander'
+import { Mongrel2Error } from '../errors.ts'
 import { describeLoadError, escapeLines, surviveLostOutput } from '../log.ts'
 import { commandLine } from './command.ts'
 import { CommandError, type Ending, EXIT_CODES } from './exit-code.ts'
@@ -19,6 +20,10 @@ async function run(): Promise<Ending> {
   } catch (error) {
     // It has printed its message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
+    if (error instanceof Mongrel2Error) {
+      console.error(`mongrel2-fetch: ${escapeLines(error.message)}`)
+      return error.code === 'invalid_option' ? 'usage' : 'failed'
+    }
     if (!(error instanceof CommandError)) {
       console.error(escapeLines(describeLoadError(error)))
       return 'failed'

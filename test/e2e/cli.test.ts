@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Pull } from 'zeromq'
@@ -238,6 +239,24 @@ describe('Wrong input', () => {
     expect(await run.ended).toBe(code)
     expect(run.stderr).toContain(message)
     expect(run.stdout).toBe('')
+  })
+})
+
+describe('A temporary directory whose path is too long for sockets', () => {
+  it.each([
+    ['serve', 'app.mjs', '-p', '1', '--zeromq', 'ipc://a,ipc://b'],
+    ['serve', 'app.mjs', '--http', '127.0.0.1:0'],
+    ['dev', 'app.mjs', '--port', '0'],
+  ])('is refused, and nothing is left in it: %s %s %s', async (...args) => {
+    const long = join(place.directory, 'x'.repeat(100))
+    mkdirSync(long)
+    place.write('app.mjs', 'export default () => new Response()')
+    const run = place.run(args, { TMPDIR: long })
+    expect(await run.ended).toBe(2)
+    expect(run.stderr).toMatch(
+      /^mongrel2-fetch: (?:--http: )?TMPDIR: expected a temporary directory whose path has at most \d+ bytes/,
+    )
+    expect(readdirSync(long)).toEqual([])
   })
 })
 
