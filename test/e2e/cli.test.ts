@@ -254,7 +254,7 @@ describe('A temporary directory whose path is too long for sockets', () => {
     const run = place.run(args, { TMPDIR: long })
     expect(await run.ended).toBe(2)
     expect(run.stderr).toMatch(
-      /^mongrel2-fetch: (?:--http: )?TMPDIR: expected a temporary directory whose path has at most \d+ bytes/,
+      /^mongrel2-fetch: (?:--http: )?TMPDIR: expected a temporary directory whose path has at most \d+ bytes/m,
     )
     expect(readdirSync(long)).toEqual([])
   })
