@@ -70,7 +70,8 @@ export class Application {
     const awaitsBody = exchange.upload?.over === false
     if (this.#admission.enter(awaitsBody)) return this.#begin(exchange, request, env, awaitsBody, release)
     const waits = this.#admission.queue(() => {
-      if (!exchange.aborted) return this.#begin(exchange, request, env, awaitsBody, release)
+      // Its client may have left, or its body failed, which was answered then.
+      if (exchange.unanswered) return this.#begin(exchange, request, env, awaitsBody, release)
       this.#admission.leave(awaitsBody)
       if (release !== undefined) this.inBackground(release())
     }, awaitsBody)

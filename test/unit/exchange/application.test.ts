@@ -73,6 +73,32 @@ describe('handlers that run at once', () => {
     expect(stage.application.inFlight).toBe(0)
   })
 
+  it('do not include those whose body failed while they waited: they were answered then', async () => {
+    const gate = new Gate()
+    const called: string[] = []
+    const stage = setStage(
+      async (request) => {
+        called.push(pathOf(request))
+        await gate.pass(pathOf(request))
+        return new Response()
+      },
+      { maxInFlight: 1 },
+    )
+    const upload = { method: 'PUT', headers: { 'content-length': '100', UPLOAD_STREAM: '0' } }
+    stage.receive(renderRequest({ connectionId: 1, target: '/1' }))
+    stage.receive(renderRequest({ connectionId: 2, target: '/2', ...upload }))
+    stage.receive(renderRequest({ connectionId: 3, target: '/3' }))
+    stage.epoch.refuseUploads()
+    await until(() => stage.publisher.received(2).includes('503'))
+    gate.open('/1')
+    await until(() => called.length === 2)
+    expect(called).toEqual(['/1', '/3'])
+    gate.open('/3')
+    await until(() => stage.application.inFlight === 0)
+    stage.epoch.lost()
+    await stage.settled()
+  })
+
   it('give their place back when they throw', async () => {
     const stage = setStage(
       () => {
