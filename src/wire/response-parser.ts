@@ -136,10 +136,14 @@ export class ResponseParser {
       const trimmed = value.trim()
       fields.push(name, trimmed)
       const lower = name.toLowerCase()
-      if (lower === 'content-length') length = trimmed
-      else if (lower === 'transfer-encoding') chunked = true
+      if (lower === 'transfer-encoding') chunked = true
+      if (lower !== 'content-length') continue
+      if (length !== undefined && length !== trimmed) {
+        throw new MalformedError(`expected one Content-Length, got ${JSON.stringify([length, trimmed]).slice(0, 80)}`)
+      }
+      length = trimmed
     }
-    const head = { status: Number(status), reason, fields }
+    const head = { status: Number(status), reason, fields: chunked ? withoutLength(fields) : fields }
     if (head.status < 200 && head.status !== 101) return
     this.#head = head
     this.#state = this.#stateAfter(head.status, chunked, length)
@@ -163,4 +167,9 @@ export class ResponseParser {
     this.#missing = Number.parseInt(size, 16)
     this.#state = this.#missing === 0 ? 'trailers' : 'chunk'
   }
+}
+
+/** Chunks override a length, which must not be passed on then (RFC 9112, section 6.3): the client would end the body elsewhere. */
+function withoutLength(fields: readonly string[]): string[] {
+  return fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== 'content-length')
 }

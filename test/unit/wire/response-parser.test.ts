@@ -75,6 +75,13 @@ describe('ResponseParser', () => {
     ])
   })
 
+  it('leaves out a length that chunks override', () => {
+    const text =
+      'HTTP/1.1 200 OK\r\nA: 1\r\ncontent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n'
+    const { fields, body, end } = parse([bytes(text)])
+    expect([fields, body, end]).toEqual([['A', '1', 'Transfer-Encoding', 'chunked'], 'hello', 'complete'])
+  })
+
   it('finds no body in a response to HEAD', () => {
     expect(parse([bytes('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n')], true)).toMatchObject({
       body: '',
@@ -89,6 +96,7 @@ describe('ResponseParser', () => {
     'HTTP/1.1 200 OK\r\nno field\r\n\r\n',
     'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n',
     'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n',
     ...['zz', '-1', '0x5', '+5', '', ' 5', '123456789'].map(
       (size) => `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${size}\r\n`,
     ),
