@@ -87,7 +87,16 @@ function drop(entry: string): void {
   shell = undefined
 }
 
-function start(): ChildProcess {
+/** Without a shell nothing is guarded, and the rest works: some systems have none, or do not let this process start programs. */
+function start(): ChildProcess | undefined {
+  try {
+    return startShell()
+  } catch {
+    return undefined
+  }
+}
+
+function startShell(): ChildProcess {
   const child = spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
     cwd: '/',
     // Where its programs are, also where PATH was narrowed.
@@ -99,9 +108,9 @@ function start(): ChildProcess {
   const gone = () => {
     if (shell === child) shell = undefined
   }
-  // Without a shell nothing is guarded, and the rest works.
   child.on('error', gone).on('exit', gone)
-  child.stdin.on('error', () => {})
+  // Where no file descriptors are left there is no pipe.
+  child.stdin?.on('error', () => {})
   child.unref()
   if (child.stdin instanceof Socket) child.stdin.unref()
   return child
