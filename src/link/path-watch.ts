@@ -46,7 +46,12 @@ export class PathWatch {
 
   /** Resolves when the path is there again, or the watch is closed. */
   async found(): Promise<void> {
-    while (!this.#closed && !(await isReachable(this.#spec))) await this.#pause.wait(INTERVAL)
+    while (!this.#closed) {
+      const reachable = await isReachable(this.#spec)
+      // It may have been closed meanwhile, which ends no pause that begins now.
+      if (reachable || this.#closed) return
+      await this.#pause.wait(INTERVAL)
+    }
   }
 
   close(): void {
