@@ -338,10 +338,10 @@ export class Dealing {
     const connection = epoch.connections.get(message.connectionId)
     const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
     if (connection === undefined) {
-      if (message.headers.own('DOWNLOAD_CREDITS') === undefined) epoch.left.delete(message.connectionId)
       this.counters.ignored++
-      if (left) this.#outlet.leftEnded(epoch, message.connectionId)
-      return
+      if (!left) return
+      epoch.left.delete(message.connectionId)
+      return this.#outlet.leftEnded(epoch, message.connectionId)
     }
     if (connection.held !== undefined && !left) connection.held.push({ bytes, message })
     else if (connection.slot !== undefined) {

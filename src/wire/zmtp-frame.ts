@@ -13,7 +13,7 @@ const SHORT_LONGEST = 255
 /** The bytes that a frame may have where nothing less is agreed on. */
 export const MAX_FRAME = 1024 * 1024 * 1024
 /** The bytes that a command may have: READY has some hundred, a PING has 23. */
-export const MAX_COMMAND = 64 * 1024
+const MAX_COMMAND = 64 * 1024
 
 /** Bodies from this size on are written as they are; below it, copying one costs less than a second entry in a write. */
 const JOINED_BELOW = 4096
