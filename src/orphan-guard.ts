@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 
-// Processes and directories that must not outlive this process. Killed, or ended by a signal that nobody handles, it has no time to see
-// to that: a shell does, which waits for the end of a pipe that only this process holds. There is one as long as anything is guarded.
+// Ends processes and removes directories that must not outlive this process. When this process is killed, it cannot do so itself: a shell
+// does, which waits for the end of a pipe that only this process holds. The shell runs as long as anything is guarded.
 
 /** How long a process may take to end by itself when this one is gone, in seconds: longer than workers give to open requests. */
 const GRACE = 20
@@ -29,7 +29,7 @@ for entry; do kill -s KILL "\${entry#late }"; done`
 const entries = new Set<string>()
 let shell: ChildProcess | undefined
 
-// Where there is time, what the shell would do a little later.
+// At an ordinary exit this process does by itself what the shell would do a little later.
 process.on('exit', () => {
   for (const entry of entries) {
     const [how, pid] = entry.split(' ')
@@ -44,7 +44,7 @@ process.on('exit', () => {
 })
 
 /**
- * Has a process ended when this one is gone.
+ * Ends a process when this one is gone.
  *
  * @param how By a signal at once, or by SIGKILL when it has not ended by itself after a while.
  */
@@ -56,7 +56,7 @@ export function guardChild(child: ChildProcess, how: 'KILL' | 'TERM' | 'late'): 
 }
 
 /**
- * Has a directory removed when this process is gone. Called before the directory is made, it leaves no moment without a guard.
+ * Removes a directory when this process is gone. Called before the directory is made, it leaves no moment without a guard.
  *
  * @param directory An absolute path.
  * @returns Removes it now.

@@ -55,7 +55,8 @@ export interface DealingCounters {
 
 /**
  * Deals messages to slots: those of one connection to the same one, in their order, a new connection to the slot with the least in
- * flight, in turn where several have as little. It knows of each connection who has it and whether an answer has begun, so that none is left waiting when its slot ends.
+ * flight, to each in turn where several have as little. It knows of each connection which slot has it and whether an answer has begun,
+ * so that no client is left waiting when a slot ends.
  */
 export class Dealing {
   readonly counters: DealingCounters = { messages: 0, rejected: 0, ignored: 0 }

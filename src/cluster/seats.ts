@@ -101,7 +101,7 @@ export class Seats<Worker extends SeatedWorker> {
     const seat = this.#seats.find(({ next }) => next === worker)
     if (seat === undefined || !worker.ready) return
     this.#failures = 0
-    // It was tried again and again, and nobody waits for it any more.
+    // Without this line nobody would know that the app serves after all.
     if (this.#loadFailed) {
       this.#logger.warn?.(`mongrel2-fetch loaded the app, which failed before: worker ${worker.pid} serves it`)
     }

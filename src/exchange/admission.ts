@@ -31,12 +31,12 @@ export class Admission {
     return this.#inFlight
   }
 
-  /** Handlers that run and requests that wait, without those that wait for the place of another body: they keep nobody else out. */
+  /** Handlers that run and requests that wait, without `waitingBodies`: those do not keep requests without a body out. */
   get load(): number {
     return this.#inFlight + this.#queue.length - this.waitingBodies
   }
 
-  /** Requests that wait because too many others have a body that still comes. */
+  /** Requests that wait because the places for requests whose body still comes are taken. */
   get waitingBodies(): number {
     return Math.max(0, this.#bodies + this.#queuedBodies - this.#mostBodies)
   }
@@ -72,7 +72,7 @@ export class Admission {
     this.#startWaiting()
   }
 
-  /** The body of a request that has a place has come. */
+  /** The body of a request that has a place is complete, or is not waited for any more. */
   bodyCame(): void {
     this.#bodies--
     this.#startWaiting()

@@ -30,7 +30,7 @@ export class Application {
   readonly context = new CallContext()
   readonly #settings: ApplicationSettings
   readonly #admission: Admission
-  /** A stranger may find what makes a handler fail. */
+  /** Throttled, since a client may make the handler fail as often as it likes. */
   readonly #failure: ThrottledWarning
   readonly #background = new Set<Promise<unknown>>()
   #open = 0
@@ -51,12 +51,12 @@ export class Application {
     return this.#admission.inFlight
   }
 
-  /** Requests whose handler has not returned, as far as they keep others out: those it runs for, and those that wait for a place. */
+  /** Handlers that run and requests that wait for a place, without `waitingBodies`. */
   get unreturned(): number {
     return this.#admission.load
   }
 
-  /** Requests that wait because too many others have a body that still comes; `unreturned` leaves them out. */
+  /** Requests that wait although places are free, since half of the places belong to requests whose body still comes. */
   get waitingBodies(): number {
     return this.#admission.waitingBodies
   }

@@ -99,7 +99,7 @@ export interface StreamedBody extends IncomingBody {
   /** The head of an answer goes out and nobody reads it: if nobody begins to, soon, it is thrown away. */
   expectReader(): void
   /**
-   * Nobody has a right to it any more: what still comes is thrown away, until the client has sent all of it, leaves, or has had its time.
+   * Throws away what still comes, until the client has sent all of it, leaves, or has had its time.
    *
    * @param reason What its stream fails with.
    */

@@ -191,7 +191,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   async heardOut(): Promise<void> {
     if (this.#lost || !this.#mustHear()) return
     this.#intake.stop()
-    // Connections that Mongrel2 has ended without a notice (a client's reset amid a write) are not waited for.
+    // Connections that Mongrel2 has ended without a notice (a client's reset during a write) are not waited for.
     this.#keepAlive()
     clearInterval(this.#keeper)
     this.#keeper = setInterval(() => this.#keepAlive(), SWEEP_INTERVAL).unref()

@@ -59,7 +59,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   #turn: Deferred<void> | undefined
   #deferral: PendingDeferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
-  /** What goes on behind the response: it may read the body. */
+  /** Tasks of `waitUntil` that are not done: they may still read the body. */
   #tasks = 0
 
   constructor(connection: Connection, facts: RequestFacts, application: ExchangeApplication, logger: Logger) {
@@ -118,7 +118,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#connection.advance()
   }
 
-  /** Something goes on that may outlive the response. */
+  /** Counts a task of `waitUntil` until it is done. */
   outlivedBy(task: Promise<unknown>): void {
     this.#tasks++
     const done = () => {

@@ -5,7 +5,7 @@ export interface Background {
   inBackground(promise: Promise<unknown>): void
 }
 
-/** Knows that something goes on which may outlive its response. */
+/** Told of tasks that may take longer than the response. */
 export interface Outlived {
   outlivedBy(task: Promise<unknown>): void
 }

@@ -72,7 +72,7 @@ export class Intake {
   readonly #application: Application
   readonly #warning: ThrottledWarning
   readonly #lightRequests = lightRequestsAreKnown()
-  /** A stranger may find the message that a listener fails on. */
+  /** Throttled, since a client may make a listener fail as often as it likes. */
   readonly #listenerFailure: ThrottledWarning
   readonly #reportListener = (error: unknown): void =>
     this.#listenerFailure.say(() => `mongrel2-fetch: a listener of a WebSocket failed: ${describeError(error)}`)
@@ -132,13 +132,13 @@ export class Intake {
     )
   }
 
-  /** Of a body that another process may get the end of, only what is too large is answered for at its start. */
+  /** Refuses a body that is too large at its start. Any other is dealt with at its end, which may go to another process. */
   #refuseSharedStart(message: Message, connection: Connection): void {
     const { maxBodySize } = this.#settings
     const framing = framingOf(message)
     if (typeof framing === 'string' || maxBodySize === Number.MAX_SAFE_INTEGER) return
     if ((framing.length ?? 0) > maxBodySize) return this.#refuseLarge(this.open(message, connection))
-    // Nobody who could stop it sees how large it gets.
+    // Its size is known only at its end, which may go to another process.
     if (framing.chunked) this.refuse(this.open(message, connection), 411, 'A body needs a Content-Length here')
   }
 

@@ -198,7 +198,7 @@ export class StreamUpload implements StreamedBody {
     this.#wanted?.()
   }
 
-  /** Nobody can read it any more. */
+  /** Errors the stream, and throws away what still comes. */
   #forfeit(reason: Error): void {
     this.#break(reason)
     this.#discard()

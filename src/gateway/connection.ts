@@ -159,7 +159,7 @@ export class Connection {
     else refuse(this.#answer, status, last)
   }
 
-  /** Ends the connection at once; the handler hears nothing of it. */
+  /** Ends the connection at once without telling the handler. */
   kill(): void {
     if (this.#phase === 'open') this.#answer.cut()
     this.#end()

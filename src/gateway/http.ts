@@ -94,7 +94,7 @@ export class HttpGateway {
 
   async #end(): Promise<void> {
     const closed = new Promise<void>((resolve) => {
-      // Not open any more, it has been closed before.
+      // Also called, with an error, where the server was closed before.
       this.#server.close(() => resolve())
     })
     for (const socket of this.#clients.keys()) socket.destroy()
@@ -141,7 +141,7 @@ export class HttpGateway {
   }
 
   #meet(socket: Socket, scheme: 'http' | 'https'): void {
-    if (this.#clients.has(socket)) return // it goes on behind an upgrade that was none
+    if (this.#clients.has(socket)) return // known from before an upgrade that was not made
     const client = new HttpClient(socket, scheme, this.#router, () => this.#stopping)
     this.#clients.set(socket, client)
     socket.on('close', () => {

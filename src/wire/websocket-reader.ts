@@ -30,7 +30,7 @@ export class WebSocketReader {
   readonly #maxSize: number
   readonly #head = Buffer.alloc(LONGEST_HEAD)
   #headSize = 0
-  /** Bytes of the frame's payload that have not come; undefined amid a head. */
+  /** Bytes of the frame's payload that have not come; undefined while its head is incomplete. */
   #missing: number | undefined
   #masked = 0
   #message: Payload | undefined

@@ -147,7 +147,7 @@ export class Hub {
     return true
   }
 
-  /** A dispatcher that has ended is no fault of this process': then there is nothing to say, and nobody to say it to. */
+  /** Says that the dispatcher cannot be reached, unless the dispatcher has ended: that needs no line. */
   async #reportUnreachable(error: unknown): Promise<void> {
     // The system closes the sockets of a process before it gives its children another parent.
     await sleep(PARENT_DELAY)

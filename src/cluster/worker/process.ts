@@ -4,7 +4,7 @@ import { Hub } from './hub.ts'
 import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from './leaving.ts'
 
 // The entry of a worker process. It ends when the dispatcher says so, or is gone.
-// When it is gone before the worker has connected, the worker ends without a word.
+// If the dispatcher is gone before the worker has connected, the worker ends and prints nothing.
 
 const config: WorkerConfig = JSON.parse(process.env[WORKER_VARIABLE] ?? '')
 delete process.env[WORKER_VARIABLE]
