@@ -34,8 +34,12 @@ export class HandlerContext implements Mongrel2Context {
 
   passThroughOnException(): void {}
 
-  /** Resolves when all that was given to `waitUntil` is done, well or badly. */
+  /** Resolves when all that was given to `waitUntil` is done, well or badly, also what was given meanwhile. */
   async settled(): Promise<void> {
-    if (this.#work !== undefined) await Promise.allSettled(this.#work)
+    while (this.#work !== undefined) {
+      const work = this.#work
+      this.#work = undefined
+      await Promise.allSettled(work)
+    }
   }
 }
