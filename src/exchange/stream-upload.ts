@@ -126,7 +126,7 @@ export class StreamUpload implements StreamedBody {
   }
 
   receive(message: Message): void {
-    const { headers, body } = message
+    const { headers, body, cut } = message
     if (headers.own('METHOD') === undefined) this.#credit -= body.length
     const at = this.#offset | 0 // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
     this.#offset += body.length
@@ -134,7 +134,8 @@ export class StreamUpload implements StreamedBody {
     if (this.#phase === 'discarded') this.#heardAt = performance.now()
     else if (headers.own('UPLOAD_STREAM') !== String(at)) {
       this.#fail(400, `expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`)
-    } else if (this.#offset > this.#maxSize) this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
+    } else if (cut) this.#fail(413, 'A part of the body is longer than maxMessageSize')
+    else if (this.#offset > this.#maxSize) this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
     else if (last && this.#length !== undefined && this.#length !== this.#offset) {
       this.#fail(400, `expected ${this.#length} bytes of body, got ${this.#offset}`)
     } else if (body.length > 0) {

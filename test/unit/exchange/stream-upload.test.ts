@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
+import { CUT_MESSAGE } from '../../../src/wire/message.ts'
 import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
 import { Gate } from '../../support/gate.ts'
 import { renderCredits, renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
@@ -568,6 +569,14 @@ describe('a streamed upload that breaks', () => {
     expect(stage.publisher.received(1)).toContain('HTTP/1.1 413 ')
     await pass(6100)
     expect(stage.epoch.connections).toBe(0)
+  })
+
+  it('because the link has cut a part is a 413, also where the part is the last', async () => {
+    const stage = setStage(read)
+    stage.receive(firstOfChunks())
+    await turns(3)
+    stage.receive(renderPart(1, 0, Buffer.alloc(2 * CUT_MESSAGE), true).subarray(0, CUT_MESSAGE))
+    await until(() => stage.publisher.received(1).includes('HTTP/1.1 413 '))
   })
 
   it('because the server stops is a 503', async () => {
