@@ -27,7 +27,7 @@ export interface ApplicationSettings {
 export class Application {
   readonly counters: Counters = createCounters()
   /** The context of the server's start, in which each call of the user's code begins. */
-  readonly context = new CallContext()
+  readonly context = new CallContext(true)
   readonly #settings: ApplicationSettings
   readonly #admission: Admission
   /** Throttled, since a client may make the handler fail as often as it likes. */

@@ -93,7 +93,7 @@ const facts = { method: 'GET', http10: false, persistent: true, single: false }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
 
-const context = new CallContext()
+const context = new CallContext(true)
 const snapshot = AsyncLocalStorage.snapshot()
 const handler = (first: number, second: number) => first + second
 

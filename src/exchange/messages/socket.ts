@@ -63,7 +63,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
       try {
         return this.#handlers.open?.(this)
       } finally {
-        this.#context = new CallContext()
+        this.#context = new CallContext(true)
       }
     })
     this.receive(first)

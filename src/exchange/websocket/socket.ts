@@ -55,7 +55,7 @@ export class ServerWebSocket extends EventTarget {
   readonly extensions: string
   readonly #session: Session
   /** Where the listeners are called: as the handler of the handshake made the socket, or added the last listener before it opened. */
-  #context = new CallContext()
+  #context = new CallContext(true)
   readonly #onopen = new EventHandlerAttribute<ServerWebSocket, Event>(this, (listener) =>
     this.addEventListener('open', listener),
   )
@@ -207,7 +207,7 @@ export class ServerWebSocket extends EventTarget {
   ): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
-    if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext()
+    if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext(true)
     super.addEventListener(type, this.#safe(listener), options)
   }
 
