@@ -1,5 +1,6 @@
 import { nearest } from './did-you-mean.ts'
 import { Mongrel2Error } from './errors.ts'
+import { IPC_LONGEST } from './link/endpoint.ts'
 import { consoleLogger, type Logger, safeLogger } from './log.ts'
 
 // Each returns a checked value or throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
@@ -12,8 +13,6 @@ export const MAX_MESSAGE_SIZE = 999_999_999
 export const MAX_DELAY = 2_147_483_647
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */
 const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
-/** `sun_path` of Linux holds 108 bytes, the last of them zero. */
-export const IPC_LONGEST = 107
 
 /** Refuses a misspelled name: what it was meant to do would silently not happen. */
 export function known(what: string, options: object, names: readonly string[]): void {

@@ -5,6 +5,7 @@ import type { FetchHandler } from './exchange/handler.ts'
 import { checkMessages, type MessageHandlers } from './exchange/messages/handlers.ts'
 import { isAuthority, type TrustProxy } from './exchange/origin.ts'
 import type { UploadPlace } from './exchange/upload.ts'
+import { type ControlPortAddress, controlPortAddress } from './link/control-port-address.ts'
 import type { LinkEndpoint } from './link/endpoint.ts'
 import type { Logger } from './log.ts'
 import {
@@ -53,8 +54,11 @@ export interface EndpointOptions {
   link?: LinkOption
   /** As `maxMessageSize` of all endpoints. */
   maxMessageSize?: number
-  /** Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`. */
-  controlPort?: string
+  /**
+   * Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`; or, as `controlPort`
+   * of all endpoints, whether to look for it.
+   */
+  controlPort?: string | boolean
 }
 
 /** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC` or `SEND_SPEC,RECV_SPEC,CONTROL_PORT`. */
@@ -81,6 +85,11 @@ export interface Mongrel2Options {
    */
   flowControl?: boolean
   /**
+   * Whether to look for Mongrel2's control port, `run/control` in its chroot, at endpoints that name none. It is used once it has proven to be
+   * that of the Mongrel2 that is served. Default: true.
+   */
+  controlPort?: boolean
+  /**
    * Whether other processes pull from the same Handlers, so that the beginning and the end of a stored body may go to different ones. Then
    * `onUploadStart` is asked when the body is there. Default: false.
    */
@@ -95,6 +104,11 @@ export interface Mongrel2Options {
   maxBufferedBytes?: number
   /** Bytes a second that a client has to read at least where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
   minClientRate?: number
+  /**
+   * Bytes that may wait in Mongrel2 for all clients together, where neither flow control nor a control port tells what they have read.
+   * Default: 256 MiB.
+   */
+  maxWaitingBytes?: number
   /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
   keepAliveInterval?: number
   /**
@@ -165,7 +179,10 @@ export interface ReplierOptions {
 /** A link's part of the options, checked. */
 export interface EndpointSettings extends LinkEndpoint {
   readonly link: 'zmtp' | 'zeromq'
+  /** The one that was named. */
   readonly controlPort: string | undefined
+  /** Whether to look for one otherwise. */
+  readonly findControlPort: boolean
   readonly uploads: UploadPlace
   readonly flowControl: boolean
 }
@@ -181,6 +198,7 @@ export interface Settings {
   readonly maxPipelined: number
   readonly maxBufferedBytes: number
   readonly minClientRate: number
+  readonly maxWaitingBytes: number
   readonly keepAliveInterval: number
   readonly handlerTargets: number
   readonly uploadWindow: number
@@ -201,6 +219,7 @@ export interface Settings {
 export type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
 
 const DEFAULT_TEMP_STORE = 'tmp/mongrel2.upload.XXXXXX'
+const MAX_WAITING_BYTES = 256 * 1024 * 1024
 /** More than it has sockets for. */
 const MOST_HANDLER_TARGETS = 65_535
 
@@ -222,6 +241,7 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
     maxPipelined: integer('maxPipelined', options.maxPipelined, 1, Number.MAX_SAFE_INTEGER, 16),
     maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 64 * 1024, MAX_BYTES, 8 * 1024 * 1024),
     minClientRate: integer('minClientRate', options.minClientRate, 1, Number.MAX_SAFE_INTEGER, 16 * 1024),
+    maxWaitingBytes: integer('maxWaitingBytes', options.maxWaitingBytes, 1, Number.MAX_SAFE_INTEGER, MAX_WAITING_BYTES),
     keepAliveInterval: integer('keepAliveInterval', options.keepAliveInterval, 1, MAX_DELAY, 45_000),
     handlerTargets: integer('handlerTargets', options.handlerTargets, 1, MOST_HANDLER_TARGETS, HANDLER_TARGETS),
     uploadWindow: integer('uploadWindow', options.uploadWindow, 1024, MAX_BYTES, 256 * 1024),
@@ -239,6 +259,12 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
   }
 }
 
+/** The options of one of several that serve the same Mongrel2: what may wait there for all clients together is divided. */
+export function optionsForOneOf(count: number, options: Mongrel2Options): Mongrel2Options {
+  const { maxWaitingBytes = MAX_WAITING_BYTES } = options
+  return { ...options, maxWaitingBytes: Math.max(1, Math.floor(maxWaitingBytes / count)) }
+}
+
 /**
  * Checks what a user gave to `createReplier`.
  *
@@ -250,6 +276,15 @@ export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
   return checkOptions(() => new Response(), options)
 }
 
+/** The control port to use for an endpoint, if any. */
+export function controlPortOf({
+  controlPort,
+  findControlPort,
+  uploads,
+}: EndpointSettings): ControlPortAddress | undefined {
+  return controlPortAddress(controlPort, findControlPort ? uploads.chroot : undefined)
+}
+
 const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'zeromq',
   'link',
@@ -257,12 +292,14 @@ const OPTIONS: readonly (keyof Mongrel2Options)[] = [
   'chroot',
   'uploads',
   'flowControl',
+  'controlPort',
   'shared',
   'maxInFlight',
   'maxQueued',
   'maxPipelined',
   'maxBufferedBytes',
   'minClientRate',
+  'maxWaitingBytes',
   'keepAliveInterval',
   'handlerTargets',
   'uploadWindow',
@@ -330,11 +367,14 @@ function endpointOf(input: unknown, options: Mongrel2Options): EndpointSettings 
   known('option of an endpoint', input, ENDPOINT_OPTIONS)
   const sendSpec = specOf('sendSpec', input.sendSpec)
   const recvSpec = specOf('recvSpec', input.recvSpec)
+  const { controlPort } = input
+  const named = controlPort === undefined || typeof controlPort === 'boolean' ? undefined : controlPort
   return {
     sendSpec,
     recvSpec,
     link: linkOf(input.link ?? options.link, [sendSpec, recvSpec]),
-    controlPort: input.controlPort === undefined ? undefined : specOf('controlPort', input.controlPort),
+    controlPort: named === undefined ? undefined : specOf('controlPort', named),
+    findControlPort: boolean('controlPort', typeof controlPort === 'boolean' ? controlPort : options.controlPort, true),
     uploads: uploadsOf(input.chroot ?? options.chroot, {
       ...checkUploads(options.uploads),
       ...checkUploads(input.uploads),

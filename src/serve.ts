@@ -4,6 +4,7 @@ import { Application } from './exchange/application.ts'
 import { answerAll, takeLeave } from './exchange/closing.ts'
 import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
+import { addPacings, noPacings } from './exchange/pacing/pacing.ts'
 import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { type BroadcastTarget, broadcast } from './exchange/topic/broadcast.ts'
@@ -16,6 +17,7 @@ import { describeError } from './log.ts'
 import { checkCloseOptions } from './option-check.ts'
 import {
   checkOptions,
+  controlPortOf,
   type EndpointSettings,
   type Mongrel2Handler,
   type Mongrel2Options,
@@ -110,13 +112,11 @@ class Server implements Mongrel2Server {
   }
 
   stats(): Mongrel2Statistics {
-    const pacing = { credits: 0, controlPort: 0, estimate: 0 }
+    const pacing = noPacings()
     let connections = 0
     for (const epoch of this.#epochs.values()) {
       connections += epoch.connections
-      pacing.credits += epoch.pacing.credits
-      pacing.controlPort += epoch.pacing.controlPort
-      pacing.estimate += epoch.pacing.estimate
+      addPacings(pacing, epoch.pacing)
     }
     return { ...this.#application.counters, inFlight: this.#application.inFlight, connections, pacing }
   }
@@ -134,12 +134,13 @@ class Server implements Mongrel2Server {
       identity,
       logger,
       (publisher, prefix, life, succession) => {
-        const { flowControl, controlPort, recvSpec } = endpoint
-        const source = controlPort === undefined ? undefined : new ControlPort(controlPort)
+        const { flowControl, recvSpec } = endpoint
+        const address = controlPortOf(endpoint)
+        const controlPort = address && new ControlPort(address)
         const place = { recvSpec, life }
         const left = succession === 'other' ? new Map() : this.#epochs.get(link)?.left
         const its = { ...settings, flowControl, place, left }
-        const epoch = new Epoch(publisher, prefix, its, intake, this.#application, source)
+        const epoch = new Epoch(publisher, prefix, its, intake, this.#application, { controlPort })
         this.#epochs.set(link, epoch)
         if (succession === 'same') epoch.closeLeft()
         return epoch

@@ -37,7 +37,12 @@ export function parseHttpAddress(text: string): ListenAt {
 /** An address in a directory that only this user can enter, once the front is there. */
 export function httpEndpoint(): EndpointOptions {
   const directory = temporaryPath()
-  return { sendSpec: `ipc://${join(directory, 'send')}`, recvSpec: `ipc://${join(directory, 'recv')}`, link: 'zmtp' }
+  return {
+    sendSpec: `ipc://${join(directory, 'send')}`,
+    recvSpec: `ipc://${join(directory, 'recv')}`,
+    link: 'zmtp',
+    controlPort: false,
+  }
 }
 
 /** The front that turns HTTP requests into messages for the app, as Mongrel2 does, and that pulls nothing: what deals them deals these. */

@@ -153,6 +153,11 @@ const LIBRARY = {
     otherwise: 'found out',
     summary: 'Mongrel2 runs with download.flow_control and several processes pull from its Handler.',
   },
+  controlPort: {
+    kind: 'boolean',
+    otherwise: 'true',
+    summary: "Look for Mongrel2's control port, run/control in its chroot, where --zeromq names none.",
+  },
   shared: {
     kind: 'boolean',
     otherwise: 'false',
@@ -182,6 +187,12 @@ const LIBRARY = {
     value: 'BYTES',
     otherwise: '16 KiB',
     summary: 'Bytes a second that a client has to read where nobody tells what it has read.',
+  },
+  maxWaitingBytes: {
+    kind: 'integer',
+    value: 'BYTES',
+    otherwise: '256 MiB',
+    summary: 'What may wait in Mongrel2 for all clients together where nobody tells what they have read.',
   },
   keepAliveInterval: {
     kind: 'integer',

@@ -1,5 +1,6 @@
 import { checkWorkersOptions, type WorkersOptions } from '../cluster/workers-options.ts'
 import { LOG_LEVELS } from '../log.ts'
+import { optionsForOneOf } from '../options.ts'
 import { Supervisor } from './direct/supervisor.ts'
 import type { CommandSettings } from './settings.ts'
 
@@ -11,6 +12,10 @@ export function serveDirectly(
   const { logger: _logger, identity: _identity, ...rest } = options
   const checked = checkWorkersOptions({ ...given, app: { module: '' }, options })
   const logLevels = LOG_LEVELS.filter((level) => logger[level] !== undefined)
-  const task = { data: { app, exportName, config }, options: { ...rest, shared: true }, logLevels }
+  const task = {
+    data: { app, exportName, config },
+    options: { ...optionsForOneOf(checked.workers, rest), shared: true },
+    logLevels,
+  }
   return new Supervisor({ ...checked, task }, logger)
 }

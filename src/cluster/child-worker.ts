@@ -4,7 +4,7 @@ import { v4 } from 'uuid'
 import type { ZmtpConnection } from '../link/zmtp/connection.ts'
 import { LOG_LEVELS, type Logger } from '../log.ts'
 import { moduleBeside } from '../module-beside.ts'
-import type { Mongrel2Options } from '../options.ts'
+import { type Mongrel2Options, optionsForOneOf } from '../options.ts'
 import { guardChild } from '../orphan-guard.ts'
 import { renderMultipart } from '../wire/zmtp-frame.ts'
 import type { ExchangePoint } from './exchange-point.ts'
@@ -19,13 +19,22 @@ const LOSS_TIME = 500
 /** What a worker process is started with, but for its sockets. */
 export type WorkerStart = Omit<WorkerConfig, 'parent' | 'identity' | 'dealSpec' | 'reportSpec'>
 
-/** What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged. */
+/**
+ * What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged.
+ *
+ * @param workers Worker processes on a machine, which share its part of Mongrel2's memory.
+ */
 export function sharedStartOf(
   { logger: _logger, signal: _signal, identity: _identity, ...options }: Mongrel2Options,
+  workers: number,
   threads: number,
   logger: Logger,
 ): Pick<WorkerStart, 'options' | 'threads' | 'logLevels'> {
-  return { options, threads, logLevels: LOG_LEVELS.filter((level) => logger[level] !== undefined) }
+  return {
+    options: optionsForOneOf(workers * threads, options),
+    threads,
+    logLevels: LOG_LEVELS.filter((level) => logger[level] !== undefined),
+  }
 }
 
 /** A worker process of this machine, which connects to the exchange point. */

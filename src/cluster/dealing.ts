@@ -210,7 +210,7 @@ export class Dealing {
         if (connection.waitsFor === 'idle') this.#move(connection)
         break
       case 'closed':
-        epoch.closed.add(id, performance.now())
+        epoch.closed.add(id, performance.now(), slot)
         slot.close(connection, performance.now())
         for (const { message } of connection.held ?? []) this.#drop(epoch, message)
         this.#remove(connection)
@@ -338,12 +338,7 @@ export class Dealing {
   #notice(epoch: DealtEpoch, bytes: Buffer, message: Message): void {
     const connection = epoch.connections.get(message.connectionId)
     const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
-    if (connection === undefined) {
-      this.counters.ignored++
-      if (!left) return
-      epoch.left.delete(message.connectionId)
-      return this.#outlet.leftEnded(epoch, message.connectionId)
-    }
+    if (connection === undefined) return this.#noticeOfUnknown(epoch, bytes, left ? message.connectionId : undefined)
     if (connection.held !== undefined && !left) connection.held.push({ bytes, message })
     else if (connection.slot !== undefined) {
       connection.slot.count(false)
@@ -353,6 +348,23 @@ export class Dealing {
       for (const held of connection.held ?? []) this.#drop(epoch, held.message)
       this.#remove(connection)
     }
+  }
+
+  /**
+   * A notice of a connection that no slot has any more. The one that closed it wants to know when Mongrel2 has delivered the rest.
+   *
+   * @param left Its number, when the notice says that it is gone.
+   */
+  #noticeOfUnknown(epoch: DealtEpoch, bytes: Buffer, left: number | undefined): void {
+    const slot = left === undefined ? undefined : epoch.closed.get(left)
+    if (slot === undefined) this.counters.ignored++
+    else {
+      slot.count(false)
+      this.#outlet.deal(slot, epoch, bytes, 0)
+    }
+    if (left === undefined) return
+    epoch.left.delete(left)
+    this.#outlet.leftEnded(epoch, left)
   }
 
   #endConnections(slot: Slot, epoch: DealtEpoch, clean = false): void {

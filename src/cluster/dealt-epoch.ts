@@ -1,6 +1,7 @@
 import { ClosedConnections } from '../exchange/closed-connections.ts'
 import type { LeftConnections } from '../exchange/left-connection.ts'
 import type { DealtConnection } from './dealt-connection.ts'
+import type { Slot } from './slot.ts'
 
 /** One life of a Mongrel2, as the dispatcher deals its messages. */
 export class DealtEpoch {
@@ -11,7 +12,8 @@ export class DealtEpoch {
   readonly connections = new Map<number, DealtConnection>()
   /** Connections without a slot that wait for one. */
   readonly waiting = new Set<DealtConnection>()
-  readonly closed = new ClosedConnections()
+  /** By the slots that closed them. */
+  readonly closed = new ClosedConnections<Slot>()
   /** What the epoch before has left open; since this one has ended, what it leaves itself. */
   readonly left: LeftConnections
 

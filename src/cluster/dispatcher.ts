@@ -1,6 +1,7 @@
 import { type Deferred, deferred, delay } from '../deferred.ts'
 import { Mongrel2Error } from '../errors.ts'
 import type { LeftConnections } from '../exchange/left-connection.ts'
+import { addPacings, noPacings, type PacingCounts } from '../exchange/pacing/pacing.ts'
 import { deleteUpload } from '../exchange/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Publisher, type Succession } from '../link/link.ts'
 import { TRANSPORTS } from '../link/transports.ts'
@@ -59,6 +60,10 @@ export interface DispatcherStatistics {
   connections: number
   /** Requests that wait for a place. */
   queued: number
+  /**
+   * How many connections are paced by Mongrel2's credits, by its control port, or by estimate, as the workers said within the last second.
+   */
+  pacing: PacingCounts
   workers: {
     pid: number
     /** The node that it runs on; empty for this machine. */
@@ -138,7 +143,9 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
       connections: worker.connections,
       requests: worker.requests,
     }))
-    return { ...counters, malformed: this.#malformed, connections, queued, workers }
+    const pacing = noPacings()
+    for (const { slots } of this.#workers.keys()) for (const slot of slots) addPacings(pacing, slot.pacing)
+    return { ...counters, malformed: this.#malformed, connections, queued, pacing, workers }
   }
 
   async reload(): Promise<void> {
@@ -273,11 +280,14 @@ export class Dispatcher implements DealingOutlet, WorkerObserver {
         }
         return
       }
-      case 'alive':
+      case 'alive': {
+        const slot = worker.slots[news.slot]
+        if (slot !== undefined) slot.pacing = news.pacing
         if (this.#settings.maxRss > 0 && news.rss > this.#settings.maxRss) {
           this.#replace(worker, `it has ${news.rss} bytes of memory`)
         }
         return
+      }
       case 'ended': {
         const slot = worker.slots[news.slot]
         if (slot !== undefined) this.#removeSlot(slot)

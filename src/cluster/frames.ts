@@ -1,7 +1,21 @@
+import { PACING_MODES, type PacingCounts } from '../exchange/pacing/pacing.ts'
 import { type Level, LOG_LEVELS } from '../log.ts'
+import { isObject } from '../option-check.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ConnectionReport } from './dealing.ts'
-import { bool, byte, count, type FrameFields, oneOf, or, parseFields, text, time, uint32 } from './frame-fields.ts'
+import {
+  bool,
+  byte,
+  count,
+  type FieldCheck,
+  type FrameFields,
+  oneOf,
+  or,
+  parseFields,
+  text,
+  time,
+  uint32,
+} from './frame-fields.ts'
 
 /**
  * What the dispatcher and a worker process say to each other, frame by frame. Messages and reports, of which there are many, have a
@@ -73,8 +87,8 @@ export type News =
       /** Bytes that Mongrel2 has not written yet; null when the connection stays. */
       readonly balance: number | null
     }
-  /** A sign of life; the process' resident set in bytes. */
-  | { readonly news: 'alive'; readonly slot: number; readonly rss: number }
+  /** A sign of life; the process' resident set in bytes, and how the slot's connections are paced. */
+  | { readonly news: 'alive'; readonly slot: number; readonly rss: number; readonly pacing: PacingCounts }
   /** A slot has members of a topic with a name. */
   | { readonly news: 'subscribed'; readonly slot: number; readonly topic: string }
   /** It has none any more. */
@@ -99,6 +113,12 @@ const ORDERS: FrameFields<Order, 'order'> = {
   stop: { timeout: time },
 }
 
+/** How many connections are paced in each way. */
+const pacingCounts: FieldCheck = {
+  expected: 'counts of credits, controlPort and estimate',
+  holds: (value) => isObject(value) && PACING_MODES.every((mode) => count.holds(value[mode])),
+}
+
 const NEWS: FrameFields<News, 'news'> = {
   loaded: {},
   failed: { reason: text },
@@ -107,7 +127,7 @@ const NEWS: FrameFields<News, 'news'> = {
   detached: { link: byte, epoch: uint32 },
   flowControl: { link: byte, epoch: uint32 },
   handedOver: { slot: byte, link: byte, epoch: uint32, id: uint32, balance: or(null, uint32) },
-  alive: { slot: byte, rss: count },
+  alive: { slot: byte, rss: count, pacing: pacingCounts },
   subscribed: { slot: byte, topic: text },
   unsubscribed: { slot: byte, topic: text },
   heard: { slot: byte },

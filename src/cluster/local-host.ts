@@ -11,8 +11,8 @@ export class LocalHost implements WorkerHost {
   readonly #execArgv: readonly string[]
   readonly #point: ExchangePoint
 
-  constructor({ app, options, threads, execArgv, settings }: WorkersSettings, point: ExchangePoint) {
-    this.#start = { ...sharedStartOf(options, threads, settings.logger), app, remote: false }
+  constructor({ app, options, workers, threads, execArgv, settings }: WorkersSettings, point: ExchangePoint) {
+    this.#start = { ...sharedStartOf(options, workers, threads, settings.logger), app, remote: false }
     this.#execArgv = execArgv
     this.#point = point
   }

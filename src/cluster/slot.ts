@@ -1,3 +1,4 @@
+import { noPacings, type PacingCounts } from '../exchange/pacing/pacing.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 import type { DealtEpoch } from './dealt-epoch.ts'
 
@@ -21,6 +22,8 @@ export class Slot {
   requests = 0
   /** Messages that were dealt to it. */
   dealt = 0
+  /** How its connections are paced, as it said last. */
+  pacing: PacingCounts = noPacings()
   /** Connections that it has closed not long ago, and before them. */
   #closed: DealtConnection[] = []
   #closedBefore: DealtConnection[] = []

@@ -5,6 +5,7 @@ import { asError, describeError, type Logger, ThrottledWarning } from '../log.ts
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { FetchHandler, Mongrel2Env } from './handler.ts'
+import { WaitingBudget } from './pacing/waiting-budget.ts'
 import { createResponse, plainResponseOf } from './platform/light-response.ts'
 import { checkResponse } from './response.ts'
 import { type Counters, createCounters } from './statistics.ts'
@@ -15,6 +16,8 @@ export interface ApplicationSettings {
   readonly fetch: FetchHandler
   readonly maxInFlight: number
   readonly maxQueued: number
+  /** Bytes that may wait in Mongrel2 for all connections that are paced by estimate. */
+  readonly maxWaitingBytes: number
   /** Milliseconds a handler may take; 0 is no limit. */
   readonly requestTimeout: number
   readonly onError:
@@ -28,6 +31,7 @@ export class Application {
   readonly counters: Counters = createCounters()
   /** The context of the server's start, in which each call of the user's code begins. */
   readonly context = new CallContext(true)
+  readonly waitingBudget: WaitingBudget
   readonly #settings: ApplicationSettings
   readonly #admission: Admission
   /** Throttled, since a client may make the handler fail as often as it likes. */
@@ -45,6 +49,15 @@ export class Application {
     this.#settings = settings
     this.#failure = new ThrottledWarning(settings.logger, 'error')
     this.#admission = new Admission(settings.maxInFlight, settings.maxQueued)
+    const { maxWaitingBytes, logger } = settings
+    const warning = new ThrottledWarning(logger)
+    this.waitingBudget = new WaitingBudget(maxWaitingBytes, () =>
+      warning.say(
+        () =>
+          `mongrel2-fetch lets responses wait, since ${maxWaitingBytes} bytes (maxWaitingBytes) may already wait in Mongrel2 for clients of which ` +
+          "nobody tells what they have read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+      ),
+    )
   }
 
   get inFlight(): number {

@@ -3,7 +3,8 @@ import type { Publisher } from '../link/link.ts'
 import type { Message } from '../wire/message.ts'
 import { CLOSE, renderCloseDuringBody, renderControl, renderReply, renderReset } from '../wire/reply.ts'
 import type { RequestFacts } from './facts.ts'
-import { ASK_FROM, type Pacing } from './pacing.ts'
+import { ASK_FROM } from './pacing/estimate-pacing.ts'
+import type { Pacing } from './pacing/pacing.ts'
 import type { ReplyBatch } from './reply-batch.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 import type { Probe } from './websocket/probe.ts'
@@ -228,7 +229,7 @@ export class Connection {
   /** What to ask the client by what it has read; undefined where that is not worth it. */
   probe(now: number): Probe | undefined {
     const from = this.#shared ? ASK_MANY_FROM + (this.id % ASK_MANY_SPREAD) : ASK_FROM
-    return this.pacing.wantsProbe(this.#waiting, from, now) ? this.#owner.probe : undefined
+    return this.pacing.wantsProbe?.(this.#waiting, from, now) ? this.#owner.probe : undefined
   }
 
   /** Whether what would go on for ever is to end. */
@@ -238,7 +239,7 @@ export class Connection {
 
   /** The client has read all up to this position. */
   acknowledged(position: number): void {
-    this.pacing.acknowledged(position)
+    this.pacing.acknowledged?.(position)
     if (this.#waiting > 0) this.#touch()
   }
 
@@ -284,12 +285,12 @@ export class Connection {
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
     if (this.#exchanges.length > 0 || this.#waiting > 0) {
-      if (!this.#pipelining) this.pacing.pipelines(performance.now())
+      if (!this.#pipelining) this.pacing.pipelines?.(performance.now())
       this.#pipelining = true
     } else if (!this.#pipelining || this.pacing.settled(performance.now())) {
       // One that has pipelined may do so again, and ask before it has read: only when it must have read all is it believed.
       this.#pipelining = false
-      this.pacing.asked()
+      this.pacing.asked?.()
     }
     this.#exchanges.push(exchange)
     if (!exchange.facts.persistent || exchange.facts.single) this.deaf = true
@@ -338,7 +339,7 @@ export class Connection {
 
   /** Makes a token by which others can write to it as often as they like, beside us. */
   sharedToken(kind: TokenKind): string {
-    this.pacing.share()
+    this.pacing.share?.()
     return this.token({ kind, deadline: 0, method: '', http10: false })
   }
 
@@ -454,14 +455,14 @@ export class Connection {
 
   /** Mongrel2 has written so many bytes. */
   credit(bytes: number): void {
-    this.pacing.credited(bytes)
+    this.pacing.credited?.(bytes)
     if (this.#waiting > 0 || this.#closing) this.#touch()
   }
 
   /** The control port says that Mongrel2 has written so many bytes; returns whether that is news. */
   written(bytes: number, now: number): boolean {
-    const moved = this.pacing.written(bytes, now)
-    if (moved && (this.#waiting > 0 || this.#closing)) this.#touch()
+    const moved = this.pacing.written?.(bytes, now) ?? false
+    if (this.#waiting > 0 ? this.#allowance(now) > 0 : moved && this.#closing) this.#touch()
     return moved
   }
 
@@ -470,6 +471,7 @@ export class Connection {
     if (this.gone) return
     this.frames?.lost()
     this.#end()
+    this.pacing.end?.()
     this.upload?.lost(reason)
     this.#abortAll(reason)
   }

@@ -8,18 +8,15 @@ import type { Application } from './application.ts'
 import { ClosedConnections } from './closed-connections.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import type { ConnectionObserver } from './connection-observer.ts'
-import { Feedback, type FeedbackSource } from './feedback.ts'
 import type { Intake } from './intake.ts'
 import { kindOf } from './kind.ts'
 import { type LeftConnections, leave } from './left-connection.ts'
-import {
-  ControlPacing,
-  CreditPacing,
-  EstimatePacing,
-  type EstimateSettings,
-  type Pacing,
-  type PacingMode,
-} from './pacing.ts'
+import { ControlPacing } from './pacing/control-pacing.ts'
+import { CreditPacing } from './pacing/credit-pacing.ts'
+import { DrainingConnections } from './pacing/draining-connections.ts'
+import { EstimatePacing, type EstimateSettings } from './pacing/estimate-pacing.ts'
+import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
+import { noPacings, type Pacing, type PacingCounts } from './pacing/pacing.ts'
 import { ReplyBatch } from './reply-batch.ts'
 import type { TokenPlace } from './token.ts'
 import { Probe } from './websocket/probe.ts'
@@ -49,6 +46,12 @@ export interface EpochSettings extends EstimateSettings {
   readonly logger: Logger
 }
 
+/** What not every epoch has. */
+export interface EpochParts {
+  readonly controlPort?: FeedbackSource | undefined
+  readonly observer?: ConnectionObserver | undefined
+}
+
 /** When a connection whose answer is left to others is asked for, in milliseconds of `performance.now()`. */
 interface Absence {
   readonly since: number
@@ -76,6 +79,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** What the epoch before has left open; since this one was lost, what it leaves itself. */
   readonly left: LeftConnections
   readonly #deferred = new Map<Connection, Absence>()
+  readonly #draining = new DrainingConnections()
   #touched: Connection[] = []
   #turn: NodeJS.Immediate | undefined
   #sweeper: NodeJS.Timeout | undefined
@@ -94,8 +98,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
 
   /**
    * @param prefix What Mongrel2 subscribed to.
-   * @param source Mongrel2's control port, where one is configured.
-   * @param observer Told what becomes of the connections, where somebody else deals the messages.
+   * @param parts.controlPort Where Mongrel2's control port may be asked.
+   * @param parts.observer Told what becomes of the connections, where somebody else deals the messages.
    */
   constructor(
     publisher: Publisher,
@@ -103,8 +107,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     settings: EpochSettings,
     intake: Intake,
     application: Application,
-    source?: FeedbackSource,
-    observer?: ConnectionObserver,
+    { controlPort, observer }: EpochParts = {},
   ) {
     this.publisher = publisher
     this.place = settings.place
@@ -118,7 +121,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#stallWarning = new ThrottledWarning(settings.logger)
     this.#observer = observer
     this.#overrunWarning = new ThrottledWarning(settings.logger)
-    this.#feedback = source && new Feedback(source, this.#warning, (connection) => this.#lose(connection, VANISHED))
+    const vanished = (connection: Connection) => this.#lose(connection, VANISHED)
+    this.#feedback = controlPort && new Feedback(controlPort, this.#warning, vanished)
   }
 
   /** Connections that state is kept for. */
@@ -136,8 +140,8 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   /** How the connections that state is kept for are paced. */
-  get pacing(): Record<PacingMode, number> {
-    const pacing = { credits: 0, controlPort: 0, estimate: 0 }
+  get pacing(): PacingCounts {
+    const pacing = noPacings()
     for (const connection of this.#connections.values()) pacing[connection.pacing.mode]++
     return pacing
   }
@@ -168,6 +172,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       connection.lose(reason)
     }
     this.#connections.clear()
+    this.#draining.clear()
     this.#quiet?.resolve()
     this.#heard?.resolve()
   }
@@ -272,7 +277,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   closed(connection: Connection): void {
     this.#connections.delete(connection.id)
     this.#observer?.closed(connection.id)
-    this.#closed.add(connection.id, performance.now())
+    const now = performance.now()
+    this.#closed.add(connection.id, now)
+    this.#draining.add(connection, now)
   }
 
   deferred(connection: Connection): void {
@@ -295,7 +302,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
       const bytes = connection.take(batch, now)
       counters.bytesOut += bytes
       if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
-      if (connection.pacing.wantsFeedback(now) && !connection.gone) this.#feedback?.watch(connection)
+      if (connection.pacing.wantsFeedback?.(now) && !connection.gone) this.#feedback?.watch(connection)
     }
     this.#probe = undefined
     const replies = batch.finish()
@@ -371,11 +378,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     if (credits === undefined) this.left.delete(message.connectionId)
     // Message sockets are not told when they begin.
     if (credits !== undefined) this.#learnFlowControl()
+    if (credits === undefined && this.#draining.gone(message.connectionId)) return
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
       this.#application.counters.ignored++
     } else if (credits !== undefined) connection.credit(Number(credits))
     else {
-      if (connection.busy && connection.pacing.mayBeOverrun(performance.now())) this.#warnOfOverrun()
+      if (connection.busy && connection.pacing.mayBeOverrun?.(performance.now())) this.#warnOfOverrun()
       this.#lose(connection, LEFT)
     }
   }
@@ -424,6 +432,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#control(renderControls(asked, { 'keep-alive': true }, this.#settings.handlerTargets))
   }
 
+  /** A reply that gives no credits changes nothing, but one to a connection that is gone brings a notice. */
+  #askForDraining(now: number): void {
+    if (this.#hears)
+      this.#control(renderControls(this.#draining.due(now), { credits: 0 }, this.#settings.handlerTargets))
+  }
+
   #control(replies: Buffer[]): void {
     this.#application.counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
@@ -464,15 +478,17 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   /** @param fresh Whether nothing was published for the connection before. */
   #createPacing(balance: number, fresh: boolean): Pacing {
     if (this.#flowControl) return new CreditPacing(balance)
-    return this.#feedback === undefined ? new EstimatePacing(this.#settings) : new ControlPacing(this.#settings, fresh)
+    const budget = this.#application.waitingBudget
+    if (this.#feedback === undefined) return new EstimatePacing(this.#settings, budget)
+    return new ControlPacing(this.#settings, budget, this.#feedback.port, fresh)
   }
 
-  stalled(connection: Connection): void {
-    if (connection.pacing.mode !== 'estimate') return
+  stalled({ pacing }: Connection): void {
+    if (pacing.mode !== 'estimate' || pacing.undecided === true) return
     this.#stallWarning.say(
       () =>
         `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
-        "has read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+        `has read: ${this.#advice}`,
     )
   }
 
@@ -481,8 +497,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#overrunWarning.say(
       () =>
         `mongrel2-fetch: a stream was cut short because its client left, or because it read less than ${this.#settings.minClientRate} bytes a ` +
-        "second (minClientRate) and nobody told: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+        `second (minClientRate) and nobody told: ${this.#advice}`,
     )
+  }
+
+  get #advice(): string {
+    const { port, address } = this.#feedback ?? {}
+    const problem = port?.problem === undefined ? '' : ` (${address?.spec} is not used: ${port.problem})`
+    return `turn on Mongrel2's download.flow_control, or name its control port in zeromq${problem}`
   }
 
   /** What a client sent behind a request that was its last is not looked at, but for the file it may leave behind. */
@@ -495,13 +517,13 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   sweep(): void {
     const now = performance.now()
     this.#askForDeferred(now)
+    this.#askForDraining(now)
     for (const connection of this.#connections.values()) {
       if (!connection.isIdle(now)) continue
       this.#connections.delete(connection.id)
       this.#observer?.forgotten(connection.id)
     }
-    if (this.#connections.size > 0) return
-    this.#stopTimers()
+    if (this.#connections.size === 0 && this.#draining.size === 0) this.#stopTimers()
   }
 
   #stopTimers(): void {

@@ -1,5 +1,11 @@
 import { Mongrel2Error } from '../errors.ts'
-import { EstimatePacing, type EstimateSettings, FOREIGN_MESSAGES } from './pacing.ts'
+import {
+  type EstimateBounds,
+  EstimatePacing,
+  type EstimateSettings,
+  FOREIGN_MESSAGES,
+} from './pacing/estimate-pacing.ts'
+import { WaitingBudget } from './pacing/waiting-budget.ts'
 
 /** From so many sockets on, those that have read everything are forgotten. */
 const LEAST = 1024
@@ -7,18 +13,22 @@ const LEAST = 1024
 /** What may be sent to sockets from outside, where nobody tells what their clients have read: each has a share of Mongrel2's places. */
 export class ForeignBudget {
   readonly #settings: EstimateSettings
+  readonly #bounds: EstimateBounds
+  readonly #unlimited = new WaitingBudget(Number.POSITIVE_INFINITY)
   readonly #pacings = new Map<string, EstimatePacing>()
   #sweepAt = LEAST
 
   constructor(settings: EstimateSettings) {
     this.#settings = settings
+    const { maxBufferedBytes } = settings
+    this.#bounds = { messages: FOREIGN_MESSAGES, bytes: maxBufferedBytes, messageBytes: maxBufferedBytes }
   }
 
   /** @throws Mongrel2Error `over_budget` when a message of so many bytes is too much for a socket now. */
   take(token: string, bytes: number): void {
     const now = performance.now()
     const { maxBufferedBytes, minClientRate } = this.#settings
-    const pacing = this.#pacings.get(token) ?? new EstimatePacing(this.#settings, FOREIGN_MESSAGES)
+    const pacing = this.#pacings.get(token) ?? new EstimatePacing(this.#settings, this.#unlimited, this.#bounds)
     if (bytes + pacing.undelivered(now) > maxBufferedBytes || pacing.allowance(bytes, true, now) < bytes) {
       throw new Mongrel2Error(
         'over_budget',

@@ -1,4 +1,4 @@
-import type { PacingMode } from './pacing.ts'
+import type { PacingCounts } from './pacing/pacing.ts'
 
 /** What a server has counted since it was made. */
 export interface Mongrel2Statistics {
@@ -21,7 +21,7 @@ export interface Mongrel2Statistics {
   /** Connections that state is kept for, at most what is open. */
   connections: number
   /** How many of these are paced by Mongrel2's credits, by its control port, or by estimate. */
-  pacing: Record<PacingMode, number>
+  pacing: PacingCounts
 }
 
 /** The counters of it that only grow. */

@@ -2,6 +2,7 @@ import { Request } from 'zeromq'
 import { Mongrel2Error } from '../errors.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
+import type { ControlPortAddress } from './control-port-address.ts'
 
 /** How long an answer may take, in milliseconds; a Mongrel2 that was stopped never gives one. */
 const ANSWER_TIMEOUT = 2000
@@ -10,14 +11,14 @@ const STATUS_NET = renderTnetstring(['status', new Map([['what', 'net']])])
 
 /** Mongrel2's control port, which tells how many bytes it has written to each connection. One question at a time. */
 export class ControlPort {
-  readonly #spec: string
+  readonly address: ControlPortAddress
   /** Made anew after a failure, so that an answer that comes late is none to the next question. */
   #socket: Request | undefined
   #closed = false
 
-  /** @param spec Mongrel2's `control_port`, as seen from here. */
-  constructor(spec: string) {
-    this.#spec = spec
+  /** @param address Mongrel2's `control_port`, as seen from here. */
+  constructor(address: ControlPortAddress) {
+    this.address = address
   }
 
   /**
@@ -46,9 +47,10 @@ export class ControlPort {
   }
 
   #connect(): Request {
-    const ipv6 = this.#spec.startsWith('tcp://[')
+    const { spec } = this.address
+    const ipv6 = spec.startsWith('tcp://[')
     const socket = new Request({ linger: 0, ipv6, receiveTimeout: ANSWER_TIMEOUT, sendTimeout: ANSWER_TIMEOUT })
-    socket.connect(this.#spec)
+    socket.connect(spec)
     return socket
   }
 

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { serveNode } from '../../adapters/node/index.ts'
 import {
+  type EndpointInput,
   type Mongrel2Env,
   type Mongrel2Options,
   type ServerWebSocket,
@@ -44,7 +45,7 @@ async function setStage({
 }: {
   topic?: TopicOptions
   mongrel2?: Mongrel2TestOptions
-  zeromq?: (mongrel2: Mongrel2) => string
+  zeromq?: (mongrel2: Mongrel2) => EndpointInput
   server?: Partial<Mongrel2Options>
 } = {}): Promise<Stage> {
   const mongrel2 = await startMongrel2(settings)

@@ -4,6 +4,7 @@ import { fetch } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import {
+  type EndpointInput,
   type Mongrel2Options,
   type ServerWebSocket,
   type UpgradeWebSocketOptions,
@@ -29,7 +30,7 @@ interface Sockets {
 
 /** Accepts every handshake and calls `use` with each socket. */
 function serveSockets(
-  zeromq: string,
+  zeromq: EndpointInput,
   port: number,
   use: (socket: ServerWebSocket) => void,
   options: UpgradeWebSocketOptions = {},

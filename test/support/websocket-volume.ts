@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { type Mongrel2Options, type ServerWebSocket, upgradeWebSocket } from '../../src/index.ts'
+import { type EndpointInput, type Mongrel2Options, type ServerWebSocket, upgradeWebSocket } from '../../src/index.ts'
 import { checksumOf, MessageChecksum, MessageStream } from './message-stream.ts'
 import { type Mongrel2, startMongrel2 } from './mongrel2.ts'
+import { withoutControlPort } from './pacing-modes.ts'
 import { serveMongrel2 } from './serve.ts'
 
 /** How it is known what a client has read, as Mongrel2 and the server are set up for it. */
@@ -11,10 +12,10 @@ export const PACINGS = ['credits', 'controlPort', 'estimate'] as const
 export type PacingName = (typeof PACINGS)[number]
 
 /** Starts a Mongrel2 for a way of pacing; the endpoint says the control port where it is to be used. */
-export async function startPaced(pacing: PacingName): Promise<{ mongrel2: Mongrel2; zeromq: string }> {
+export async function startPaced(pacing: PacingName): Promise<{ mongrel2: Mongrel2; zeromq: EndpointInput }> {
   const mongrel2 = await startMongrel2({ flowControl: pacing === 'credits' })
-  const zeromq = pacing === 'controlPort' ? `${mongrel2.endpoint},${mongrel2.controlPort}` : mongrel2.endpoint
-  return { mongrel2, zeromq }
+  const { endpoint, controlPort } = mongrel2
+  return { mongrel2, zeromq: pacing === 'controlPort' ? `${endpoint},${controlPort}` : withoutControlPort(endpoint) }
 }
 
 const LARGEST = 300_000

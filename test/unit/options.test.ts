@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { Mongrel2Error } from '../../src/errors.ts'
 import { serveMongrel2 } from '../../src/index.ts'
 import { checkTimeout } from '../../src/option-check.ts'
-import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../src/options.ts'
+import { checkOptions, controlPortOf, type Mongrel2Handler, type Mongrel2Options } from '../../src/options.ts'
 
 const handler = () => new Response()
 const ZEROMQ = 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'
@@ -37,6 +37,8 @@ describe('defaults', () => {
           uploads: { chroot: process.cwd(), tempStore: 'tmp/mongrel2.upload.XXXXXX', keep: false },
           flowControl: false,
           maxMessageSize: 16 * 1024 * 1024,
+          controlPort: undefined,
+          findControlPort: true,
         },
       ],
       shared: false,
@@ -45,6 +47,7 @@ describe('defaults', () => {
       maxPipelined: 16,
       maxBufferedBytes: 8 * 1024 * 1024,
       minClientRate: 16 * 1024,
+      maxWaitingBytes: 256 * 1024 * 1024,
       keepAliveInterval: 45_000,
       handlerTargets: 128,
       uploadWindow: 256 * 1024,
@@ -88,6 +91,7 @@ describe('defaults', () => {
           'shared',
           'handlerTargets',
         )
+        .concat('controlPort', 'maxWaitingBytes')
         .map((name) => [name, undefined]),
     )
     const { identity: _one, ...given } = check(undefinedOptions)
@@ -139,6 +143,7 @@ describe('a right option', () => {
     ['maxBufferedBytes', 64 * 1024],
     ['maxBufferedBytes', 1024 * 1024 * 1024],
     ['minClientRate', 1],
+    ['maxWaitingBytes', 1],
     ['keepAliveInterval', 1],
     ['uploadWindow', 1024],
     ['host', 'example.org'],
@@ -263,6 +268,8 @@ describe('a wrong option is named, with what was expected and what came', () => 
     ['maxBufferedBytes', 65_535, BUFFERED, '65535'],
     ['maxBufferedBytes', 1_073_741_825, BUFFERED, '1073741825'],
     ['minClientRate', 0, COUNT, '0'],
+    ['maxWaitingBytes', 0, COUNT, '0'],
+    ['controlPort', 'ipc://control', 'true or false', '"ipc://control"'],
     ['keepAliveInterval', 0, 'an integer from 1 to 2147483647', '0'],
     ['handlerTargets', 0, 'an integer from 1 to 65535', '0'],
     ['maxMessageSize', 0, 'an integer from 1 to 999999999', '0'],
@@ -395,6 +402,19 @@ describe('an endpoint', () => {
       expect(check({ zeromq }).endpoints[0]).toMatchObject({ ...specs, controlPort: 'tcp://127.0.0.1:7' })
     }
     expect(refusal(() => check({ zeromq: 'ipc://a,ipc://b,7' })).message).toBe(`controlPort: expected ${SPEC}, got "7"`)
+  })
+
+  it.each([
+    [{}, {}, 'ipc:///srv/m2/run/control', false],
+    [{ controlPort: false }, {}, undefined, false],
+    [{}, { controlPort: false }, undefined, false],
+    [{ controlPort: false }, { controlPort: true }, 'ipc:///srv/m2/run/control', false],
+    [{ controlPort: false }, { controlPort: 'ipc://other' }, 'ipc://other', true],
+    [{ chroot: `/${'a'.repeat(96)}` }, {}, undefined, false],
+  ])('with %j, and %j of its own, has the control port %s, named: %s', (options, own, spec, named) => {
+    const zeromq = { sendSpec: 'ipc://a', recvSpec: 'ipc://b', ...own }
+    const [endpoint] = check({ chroot: '/srv/m2', ...options, zeromq }).endpoints
+    expect(endpoint && controlPortOf(endpoint)).toEqual(spec && { spec, named })
   })
 
   it.each([

@@ -22,7 +22,7 @@ export class MainNode implements NodeSessionOwner {
   #port: number | undefined
 
   constructor(cluster: ClusterSettings, settings: WorkersSettings, dispatcher: Dispatcher, logger: Logger) {
-    this.start = { ...sharedStartOf(cluster.options, settings.threads, logger), app: cluster.app }
+    this.start = { ...sharedStartOf(cluster.options, settings.workers, settings.threads, logger), app: cluster.app }
     this.#cluster = cluster
     this.#logger = logger
     this.#workers = settings.workersGiven

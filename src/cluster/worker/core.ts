@@ -3,11 +3,13 @@ import { Application } from '../../exchange/application.ts'
 import { answerAll, takeLeave } from '../../exchange/closing.ts'
 import type { ConnectionObserver } from '../../exchange/connection-observer.ts'
 import { Epoch } from '../../exchange/epoch.ts'
-import type { FeedbackSource } from '../../exchange/feedback.ts'
 import { Intake } from '../../exchange/intake.ts'
+import type { FeedbackSource } from '../../exchange/pacing/feedback.ts'
+import { addPacings, noPacings } from '../../exchange/pacing/pacing.ts'
 import { connectTopics, deliverHere } from '../../exchange/topic/named-topics.ts'
+import type { ControlPortAddress } from '../../link/control-port-address.ts'
 import type { Publisher } from '../../link/link.ts'
-import type { Settings } from '../../options.ts'
+import { controlPortOf, type Settings } from '../../options.ts'
 import { parseEnvelope } from '../../wire/message.ts'
 import type { ConnectionReport } from '../dealing.ts'
 import { type DealtHead, type News, type Order, type ReportRecord, renderReport } from '../frames.ts'
@@ -31,7 +33,7 @@ export interface Uplink {
   isFull(epoch: number): boolean
   drained(epoch: number): Promise<void>
   /** Asks a link's control port. */
-  feedback(epoch: number, spec: string): FeedbackSource
+  feedback(epoch: number, address: ControlPortAddress): FeedbackSource
 }
 
 /**
@@ -77,7 +79,7 @@ export class Core {
         return this.#handOver(order)
       case 'ping':
         this.#report()
-        return this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss() })
+        return this.#tellAlive()
       case 'retire':
         this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
         return this.#sweep()
@@ -127,6 +129,12 @@ export class Core {
     this.#epochs.delete(number)
   }
 
+  #tellAlive(): void {
+    const pacing = noPacings()
+    for (const epoch of this.#epochs.values()) addPacings(pacing, epoch.pacing)
+    this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss(), pacing })
+  }
+
   async #goAway(timeout: number): Promise<void> {
     await takeLeave(this.#epochs, Math.min(timeout, FAREWELL), delay(timeout))
     this.#uplink.tell({ news: 'heard', slot: this.#slot })
@@ -144,7 +152,8 @@ export class Core {
     const endpoint = this.#settings.endpoints[link]
     const intake = this.#intakes[link]
     if (endpoint === undefined || intake === undefined) return
-    const { controlPort, recvSpec } = endpoint
+    const { recvSpec } = endpoint
+    const address = controlPortOf(endpoint)
     const place = { recvSpec, life }
     const epoch = new Epoch(
       this.#publisher(number),
@@ -152,8 +161,7 @@ export class Core {
       { ...this.#settings, flowControl: endpoint.flowControl || flowControl, place },
       intake,
       this.#application,
-      controlPort === undefined ? undefined : this.#uplink.feedback(number, controlPort),
-      this.#observer(link, number),
+      { controlPort: address && this.#uplink.feedback(number, address), observer: this.#observer(link, number) },
     )
     this.#epochs.set(number, epoch)
   }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Deferred, deferred, delay } from '../../deferred.ts'
-import type { FeedbackSource } from '../../exchange/feedback.ts'
+import type { FeedbackSource } from '../../exchange/pacing/feedback.ts'
 import { Attachment } from '../../link/attachment.ts'
+import type { ControlPortAddress } from '../../link/control-port-address.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { describeError, type Logger, messageOf } from '../../log.ts'
@@ -239,14 +240,14 @@ export class Hub {
       relay: (frame) => this.#write(frame),
       isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
       drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
-      feedback: (epoch, spec) => this.#controlPort(epoch, spec),
+      feedback: (epoch, address) => this.#controlPort(epoch, address),
     }
   }
 
-  #controlPort(epoch: number, spec: string): FeedbackSource {
-    const known = this.#controlPorts.get(epoch) ?? new SharedControlPort(spec)
+  #controlPort(epoch: number, address: ControlPortAddress): FeedbackSource {
+    const known = this.#controlPorts.get(epoch) ?? new SharedControlPort(address)
     this.#controlPorts.set(epoch, known)
-    return { bytesWritten: () => known.bytesWritten(), close: () => {} }
+    return { address, bytesWritten: () => known.bytesWritten(), close: () => {} }
   }
 
   #emit({ before, publication, after }: Emission): void {

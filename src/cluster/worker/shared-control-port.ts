@@ -1,12 +1,13 @@
 import { ControlPort } from '../../link/control-port.ts'
+import type { ControlPortAddress } from '../../link/control-port-address.ts'
 
 /** One control port for all slots, which takes one question at a time. */
 export class SharedControlPort {
   readonly #port: ControlPort
   #answer: Promise<Map<number, number>> | undefined
 
-  constructor(spec: string) {
-    this.#port = new ControlPort(spec)
+  constructor(address: ControlPortAddress) {
+    this.#port = new ControlPort(address)
   }
 
   bytesWritten(): Promise<Map<number, number>> {

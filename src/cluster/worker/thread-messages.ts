@@ -1,3 +1,4 @@
+import type { ControlPortAddress } from '../../link/control-port-address.ts'
 import type { DealtHead, Order } from '../frames.ts'
 
 /** The control port's answer to a question, or undefined where it gave none. */
@@ -31,7 +32,7 @@ export interface ThreadEmission {
 export interface ControlPortQuestion {
   readonly question: number
   readonly epoch: number
-  readonly spec: string
+  readonly address: ControlPortAddress
 }
 
 /** What a handler thread says. */

@@ -57,12 +57,13 @@ const uplink: Uplink = {
     rooms.set(epoch, room)
     await room.promise
   },
-  feedback: (epoch, spec) => ({
+  feedback: (epoch, address) => ({
+    address,
     bytesWritten: () => {
       const question = ++asked
       const answer: Deferred<Map<number, number>> = deferred()
       questions.set(question, answer)
-      say({ question, epoch, spec })
+      say({ question, epoch, address })
       return answer.promise
     },
     close: () => {},

@@ -88,9 +88,9 @@ export class ThreadSlot {
     void this.#uplink.drained(epoch).then(() => this.#say({ taken: bytes.length, epoch }))
   }
 
-  async #ask({ question, epoch, spec }: ControlPortQuestion): Promise<void> {
+  async #ask({ question, epoch, address }: ControlPortQuestion): Promise<void> {
     const written = await this.#uplink
-      .feedback(epoch, spec)
+      .feedback(epoch, address)
       .bytesWritten()
       .catch(() => undefined)
     this.#say({ question, written })

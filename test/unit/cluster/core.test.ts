@@ -29,7 +29,7 @@ it('what a slot reports of a connection holds for the messages that it had seen 
       relay() {},
       isFull: () => false,
       drained: async () => {},
-      feedback: () => ({ bytesWritten: async () => new Map(), close() {} }),
+      feedback: (_epoch, address) => ({ address, bytesWritten: async () => new Map(), close() {} }),
     },
   )
   core.obey({ order: 'begin', link: 0, epoch: 1, prefix: '', life: undefined, flowControl: false })

@@ -70,7 +70,7 @@ const NEWS: News[] = [
   { news: 'detached', link: 0, epoch: 1 },
   { news: 'flowControl', link: 0, epoch: 1 },
   { news: 'handedOver', slot: 0, link: 0, epoch: 1, id: 2, balance: 5 },
-  { news: 'alive', slot: 3, rss: 100_000_000 },
+  { news: 'alive', slot: 3, rss: 100_000_000, pacing: { credits: 1, controlPort: 2, estimate: 0 } },
   { news: 'subscribed', slot: 0, topic: 'news' },
   { news: 'unsubscribed', slot: 0, topic: 'news' },
   { news: 'heard', slot: 0 },

@@ -1,9 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ControlPacing, CreditPacing, EstimatePacing } from '../../../src/exchange/pacing.ts'
+import { ControlPacing } from '../../../src/exchange/pacing/control-pacing.ts'
+import { ControlPortState } from '../../../src/exchange/pacing/control-port-state.ts'
+import { CreditPacing } from '../../../src/exchange/pacing/credit-pacing.ts'
+import { type EstimateBounds, EstimatePacing } from '../../../src/exchange/pacing/estimate-pacing.ts'
+import type { Pacing } from '../../../src/exchange/pacing/pacing.ts'
+import { WaitingBudget } from '../../../src/exchange/pacing/waiting-budget.ts'
 
 const KIB = 1024
-const SETTINGS = { minClientRate: 16 * KIB, maxBufferedBytes: 8 * KIB * KIB }
+const MIB = KIB * KIB
+const SETTINGS = { minClientRate: 16 * KIB, maxBufferedBytes: 8 * MIB }
+const UNLIMITED = { bytes: Number.POSITIVE_INFINITY, messageBytes: Number.POSITIVE_INFINITY }
+
+/** A pacing by estimate, of which only messages are bounded unless a test says otherwise. */
+function estimate(bounds: EstimateBounds = UNLIMITED, budget = new WaitingBudget(Number.POSITIVE_INFINITY)) {
+  return new EstimatePacing(SETTINGS, budget, bounds)
+}
 
 describe('CreditPacing', () => {
   it('allows 102,400 bytes outstanding and not one more', () => {
@@ -24,10 +36,10 @@ describe('CreditPacing', () => {
   })
 
   it('keeps its balance when the client asks again', () => {
-    const pacing = new CreditPacing()
-    pacing.published(100_000)
-    pacing.asked()
-    expect(pacing.allowance(1_000_000)).toBe(2400)
+    const pacing: Pacing = new CreditPacing()
+    pacing.published(100_000, 0)
+    pacing.asked?.()
+    expect(pacing.allowance(1_000_000, false, 0)).toBe(2400)
   })
 
   it('is settled when all was credited, and waits for nothing but credits', () => {
@@ -54,12 +66,12 @@ describe('EstimatePacing', () => {
   it.each([1, 100, 64 * KIB, 100 * KIB * KIB])(
     'allows 15 messages of %d bytes at once, and keeps the 16th place for the close',
     (bytes) => {
-      expect(fill(new EstimatePacing(SETTINGS), bytes)).toBe(15)
+      expect(fill(estimate(), bytes)).toBe(15)
     },
   )
 
   it('takes small messages as delivered after the 200 ms that a busy Mongrel2 may need', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     expect(fill(pacing, 100)).toBe(15)
     expect(pacing.retryAt(0)).toBe(200)
     expect([pacing.allowance(1, true, 199), pacing.settled(199)]).toEqual([0, false])
@@ -68,7 +80,7 @@ describe('EstimatePacing', () => {
   })
 
   it('takes large ones as delivered when a client that reads 16 KiB a second must have them', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     expect(fill(pacing, 48 * KIB)).toBe(15)
     expect(pacing.retryAt(0)).toBe(1000) // 48 KiB less the 32 KiB that sockets hold
     expect(pacing.allowance(1, true, 999)).toBe(0)
@@ -78,7 +90,7 @@ describe('EstimatePacing', () => {
   })
 
   it('asks for more in a message when many are outstanding, unless the response is complete', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     for (let message = 0; message < 7; message++) {
       expect(pacing.allowance(64 * KIB, false, 0)).toBe(64 * KIB)
       pacing.published(64 * KIB, 0)
@@ -92,14 +104,14 @@ describe('EstimatePacing', () => {
   })
 
   it('sends what has reached the limit of what may wait, however many are outstanding', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     for (let message = 0; message < 14; message++) pacing.published(64 * KIB, 0)
     expect(pacing.allowance(pacing.waitingLimit - 1, false, 0)).toBe(0)
     expect(pacing.allowance(pacing.waitingLimit, false, 0)).toBe(pacing.waitingLimit)
   })
 
   it('takes everything as read once the client asks again', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     fill(pacing, 64 * KIB)
     pacing.asked()
     expect([pacing.allowance(10, false, 0), pacing.settled(0)]).toEqual([10, true])
@@ -111,7 +123,7 @@ describe('EstimatePacing', () => {
     ['17 messages that fit the sockets', 17, KIB, 0, false],
     ['17 messages that every client has read by now', 17, 2 * KIB, 60_000, false],
   ])('says whether it may be too much: %s', (_what, messages, bytes, later, overrun) => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     for (let message = 0; message < messages; message++) pacing.published(bytes, 0)
     expect(pacing.mayBeOverrun(later)).toBe(overrun)
     pacing.asked()
@@ -119,7 +131,7 @@ describe('EstimatePacing', () => {
   })
 
   it('takes nothing as read that a client may have asked behind once it is found to pipeline', () => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     pacing.published(1024 * KIB, 0)
     for (let message = 0; message < 4; message++) {
       pacing.asked()
@@ -136,7 +148,7 @@ describe('EstimatePacing', () => {
     ['11, while others write to its socket as well', true, 12, 10],
     ['11, while others write to its socket as well', true, 4, 4],
   ])('of %s, asks the client before the last place is taken', (_messages, shared, from, asksFrom) => {
-    const pacing = new EstimatePacing(SETTINGS)
+    const pacing = estimate()
     if (shared) pacing.share()
     let published = 0
     while (!pacing.wantsProbe(1, from, 0) && pacing.allowance(1, true, 0) > 0) {
@@ -154,7 +166,7 @@ describe('EstimatePacing', () => {
     })
     fc.assert(
       fc.property(fc.array(turn, { minLength: 30, maxLength: 200 }), (produced) => {
-        const pacing = new EstimatePacing(SETTINGS)
+        const pacing = estimate()
         // The client reads at its rate whenever something is there; its sockets hold 32 KiB for it.
         let deliveries: number[] = []
         let idleAt = 0
@@ -178,9 +190,13 @@ describe('EstimatePacing', () => {
 })
 
 describe('ControlPacing', () => {
+  function create(fresh = true, port = new ControlPortState(true, () => undefined)): ControlPacing {
+    return new ControlPacing(SETTINGS, new WaitingBudget(Number.POSITIVE_INFINITY), port, fresh)
+  }
+
   /** A pacing for which so many messages of 1,000 bytes were published at 0. */
   function withPublished(messages: number, fresh = true): ControlPacing {
-    const pacing = new ControlPacing(SETTINGS, fresh)
+    const pacing = create(fresh)
     for (let message = 0; message < messages; message++) pacing.published(1000, 0)
     return pacing
   }
@@ -197,7 +213,7 @@ describe('ControlPacing', () => {
     [0, false, 15],
     [999, false, 15],
     [1000, true, 14],
-    [14_999, true, 1],
+    [14_000, true, 1],
     [15_000, true, 0],
   ])('that %d bytes were written is news: %s, with %d messages outstanding', (bytes, news, outstanding) => {
     const pacing = withPublished(15)
@@ -212,14 +228,20 @@ describe('ControlPacing', () => {
   })
 
   it('sends 512 KiB in a message, and no more once 4 MiB are outstanding', () => {
-    const pacing = new ControlPacing(SETTINGS, true)
-    const sizes: number[] = []
-    for (let size = pacing.allowance(100 * KIB * KIB, false, 0); size > 0 && sizes.length < 99; ) {
-      sizes.push(size)
-      pacing.published(size, 0)
-      size = pacing.allowance(100 * KIB * KIB, false, 0)
+    const pacing = create()
+    const publish = (): number[] => {
+      const sizes: number[] = []
+      for (let size = pacing.allowance(100 * MIB, false, 0); size > 0 && sizes.length < 99; ) {
+        sizes.push(size)
+        pacing.published(size, 0)
+        size = pacing.allowance(100 * MIB, false, 0)
+      }
+      return sizes
     }
-    expect(sizes).toEqual(Array(8).fill(512 * KIB))
+    // Until the first answer it is unknown what others have written.
+    expect(publish()).toEqual(Array(4).fill(512 * KIB))
+    pacing.written(0, 0)
+    expect(publish()).toEqual(Array(4).fill(512 * KIB))
     expect(pacing.wantsFeedback(0)).toBe(true)
     pacing.written(512 * KIB, 1)
     expect(pacing.allowance(1000, true, 1)).toBe(1000)
@@ -227,6 +249,7 @@ describe('ControlPacing', () => {
 
   it('gathers 512 KiB for the last places, which a response that is complete does not wait for', () => {
     const pacing = withPublished(7)
+    pacing.written(0, 0)
     const allowed = (waiting: number, complete: boolean) => pacing.allowance(waiting, complete, 0)
     expect([allowed(512 * KIB - 1, false), allowed(512 * KIB, false), allowed(1000, true)]).toEqual([
       0,
@@ -239,6 +262,7 @@ describe('ControlPacing', () => {
 
   it('takes nothing as delivered that the control port does not tell, however long it takes', () => {
     const pacing = withPublished(15)
+    pacing.written(0, 0)
     for (let now = 0; now <= 600_000; now += 5000) {
       expect(pacing.allowance(1, true, now)).toBe(0)
       expect(pacing.written(0, now)).toBe(false)
@@ -262,21 +286,57 @@ describe('ControlPacing', () => {
     expect([pacing.retryAt(0), pacing.retryAt(200), pacing.retryAt(300)]).toEqual([200, 300, undefined])
   })
 
-  it('goes by the estimate where messages were published before it was made, and counts none of theirs', () => {
-    const pacing = withPublished(15, false)
-    expect([pacing.written(20_000, 1), pacing.allowance(1, true, 1)]).toEqual([false, 0])
-    expect([pacing.written(21_000, 2), pacing.allowance(1, true, 2)]).toEqual([true, 1])
-    expect(pacing.retryAt(2)).toBe(200)
-    expect(pacing.settled(200)).toBe(true)
+  it.each([
+    ['published before it was made', false, 20_000],
+    ['written by Mongrel2 itself or other Handlers before the response', true, 25],
+    ['written by others, more than it has published', true, 1_000_000],
+  ])('counts nothing that was %s, and may publish as much', (_what, fresh, before) => {
+    const pacing = withPublished(4, fresh)
+    expect([pacing.allowance(1, true, 0), pacing.written(before, 1), pacing.undelivered(1)]).toEqual([0, false, 4000])
+    for (let message = 0; message < 11; message++) {
+      expect(pacing.allowance(1000, true, 2)).toBe(1000)
+      pacing.published(1000, 2)
+    }
+    expect([pacing.allowance(1, true, 3), pacing.mode]).toEqual([0, 'controlPort'])
+    for (let now = 0; now <= 600_000; now += 5000) {
+      pacing.written(before, now)
+      expect(pacing.allowance(1, true, now)).toBe(0)
+    }
+    expect([pacing.written(before + 2000, 600_001), pacing.undelivered(600_001)]).toEqual([true, 13_000])
   })
 
-  it('goes by the estimate once more was written than it has published', () => {
-    const pacing = withPublished(15)
-    expect(pacing.written(15_001, 1)).toBe(true)
-    for (let message = 0; message < 15; message++) pacing.published(1000, 1)
-    expect([pacing.allowance(1, true, 200), pacing.allowance(1, true, 201)]).toEqual([0, 1])
-    pacing.written(17_001, 202)
-    expect(pacing.settled(202)).toBe(true)
+  it('has places left for a client that reads, though the first answer came after all was written', () => {
+    const pacing = withPublished(4, false)
+    pacing.written(4000, 1)
+    for (let message = 0; message < 1000; message++) {
+      expect(pacing.allowance(1000, true, 2)).toBe(1000)
+      pacing.published(1000, 2)
+      pacing.written(4000 + (message + 1) * 1000, 2)
+    }
+  })
+
+  it('ignores an answer to a question that was asked before the last request of its client', () => {
+    const pacing = withPublished(4)
+    pacing.feedbackAsked()
+    pacing.asked()
+    for (let message = 0; message < 4; message++) pacing.published(1000, 2)
+    expect([pacing.written(3000, 3), pacing.allowance(1, true, 3)]).toEqual([false, 0])
+    pacing.feedbackAsked()
+    expect([pacing.written(6000, 4), pacing.undelivered(4)]).toEqual([true, 2000])
+  })
+
+  it('finds out anew with each request what others have written', () => {
+    const pacing = withPublished(4)
+    pacing.written(4000, 1)
+    for (let request = 1; request <= 10; request++) {
+      pacing.asked()
+      for (let message = 0; message < 4; message++) pacing.published(1000, 2)
+      const others = request * 10_000
+      pacing.written(others + request * 4000, 3)
+      expect(pacing.undelivered(3)).toBe(4000)
+      expect([pacing.written(others + request * 4000 + 1000, 4), pacing.mode]).toEqual([true, 'controlPort'])
+      expect(pacing.undelivered(5)).toBe(3000)
+    }
   })
 
   it('is settled when the slowest client has everything, so that it can be forgotten without a question', () => {
@@ -287,5 +347,201 @@ describe('ControlPacing', () => {
     const pacing = withPublished(15)
     pacing.asked()
     expect([pacing.allowance(10, false, 0), pacing.wantsFeedback(0)]).toEqual([10, false])
+  })
+})
+
+/** What the sockets of both ends hold in any case. */
+const SOCKETS = 32 * KIB
+
+/** Publishes as much as may be at one time; returns the sizes of the messages. */
+function publishAll(pacing: Pacing, now: number): number[] {
+  const sizes: number[] = []
+  for (let size = pacing.allowance(100 * MIB, true, now); size > 0; ) {
+    pacing.published(size, now)
+    sizes.push(size)
+    size = pacing.allowance(100 * MIB, true, now)
+  }
+  return sizes
+}
+
+const sum = (sizes: readonly number[]) => sizes.reduce((before, size) => before + size, 0)
+
+describe('EstimatePacing, of bytes,', () => {
+  it('allows 8 MiB, in messages of 1 MiB, and then what minClientRate explains, in pieces that leave places', () => {
+    const pacing = estimate({})
+    expect(publishAll(pacing, 0)).toEqual(Array(8).fill(MIB))
+    let now = 0
+    let published = -SOCKETS
+    while (now < 600_000) {
+      now = pacing.retryAt(now) ?? Number.POSITIVE_INFINITY
+      const size = pacing.allowance(100 * MIB, true, now)
+      if (size === 0) continue
+      pacing.published(size, now)
+      published += size
+      expect(published).toBeLessThanOrEqual((now * 16 * KIB) / 1000)
+    }
+    expect(published).toBeGreaterThan(0.9 * 600 * 16 * KIB)
+  })
+
+  it('allows as much again once its client asks again', () => {
+    const pacing = estimate({})
+    pacing.published(8 * MIB, 0)
+    expect(publishAll(pacing, 0)).toEqual([])
+    pacing.asked()
+    expect(publishAll(pacing, 0)).toEqual(Array(8).fill(MIB))
+  })
+
+  it('counts what a client has acknowledged as read', () => {
+    const pacing = estimate({})
+    for (let round = 1; round <= 100; round++) {
+      pacing.published(MIB, 0)
+      pacing.published(1, 0)
+      pacing.acknowledged(round * (MIB + 1) - 1)
+      expect(pacing.allowance(MIB, true, 0)).toBe(MIB)
+    }
+  })
+})
+
+describe('WaitingBudget', () => {
+  it('bounds what waits for all connections, each of which may have what its sockets hold', () => {
+    let exhausted = 0
+    const budget = new WaitingBudget(20 * MIB, () => exhausted++)
+    const pacings = Array.from({ length: 4 }, () => estimate({}, budget))
+    const published = pacings.map((pacing) => sum(publishAll(pacing, 0)))
+    expect(published.map((bytes) => Math.floor(bytes / MIB))).toEqual([8, 8, 4, 0])
+    expect(published[3]).toBeGreaterThanOrEqual(SOCKETS)
+    expect(sum(published)).toBeLessThanOrEqual(20 * MIB + 4 * SOCKETS)
+    expect(exhausted).toBeGreaterThan(0)
+  })
+
+  it.each<[how: string, leave: (pacing: Pacing) => void]>([
+    ['is gone', (pacing) => pacing.end?.()],
+    ['asks again', (pacing) => pacing.asked?.()],
+    ['has acknowledged all', (pacing) => pacing.acknowledged?.(8 * MIB)],
+  ])('has room again when a client %s', (_how, leave) => {
+    const budget = new WaitingBudget(8 * MIB)
+    const [first, second] = [estimate({}, budget), estimate({}, budget)]
+    publishAll(first, 0)
+    expect(sum(publishAll(second, 0))).toBeLessThanOrEqual(2 * SOCKETS)
+    leave(first)
+    expect(sum(publishAll(second, 200))).toBeGreaterThan(7 * MIB)
+  })
+
+  it('has room again by the time that the slowest client needs', () => {
+    const budget = new WaitingBudget(8 * MIB)
+    const [first, second] = [estimate({}, budget), estimate({}, budget)]
+    publishAll(first, 0)
+    expect(sum(publishAll(second, 256_000))).toBeGreaterThan(3.9 * MIB)
+  })
+
+  it('forgets connections that have nothing there any more', () => {
+    const budget = new WaitingBudget(Number.POSITIVE_INFINITY)
+    let counted = 0
+    for (let n = 0; n < 10_000; n++) {
+      const waitingInMongrel2 = (now: number) => {
+        counted++
+        return now > n ? 0 : 1
+      }
+      budget.set({ waitingInMongrel2 }, 1, n)
+    }
+    // Each is counted about once.
+    expect(counted).toBeLessThan(20_000)
+  })
+})
+
+describe('A control port that nobody has named', () => {
+  function find(problem?: string) {
+    const port = new ControlPortState(false, () => problem)
+    return { port, create: () => new ControlPacing(SETTINGS, new WaitingBudget(8 * MIB), port, false) }
+  }
+
+  /** Lets a connection publish as much as it may. */
+  function publish(pacing: ControlPacing, now: number): number[] {
+    const sizes: number[] = []
+    for (let size = pacing.allowance(4 * MIB, false, now); size > 0 && sizes.length < 15; ) {
+      sizes.push(size)
+      pacing.published(size, now)
+      size = pacing.allowance(4 * MIB, false, now)
+    }
+    return sizes
+  }
+
+  it('is proven by a message of a random size, and then decides', () => {
+    const sizes = new Set<number>()
+    for (let n = 0; n < 20; n++) {
+      const { port, create } = find()
+      const pacing = create()
+      expect([publish(pacing, 0), pacing.wantsFeedback(0), pacing.mode]).toEqual([[], true, 'estimate'])
+      pacing.written(4711, 1)
+      const [size = 0, ...more] = publish(pacing, 1)
+      expect(more).toEqual([])
+      expect(size).toBeLessThanOrEqual(16 * KIB)
+      sizes.add(size)
+      pacing.written(4711, 2)
+      expect([port.proven, publish(pacing, 2)]).toEqual([false, []])
+      pacing.written(4711 + size, 3)
+      expect([port.proven, pacing.mode, publish(pacing, 3)]).toEqual([true, 'controlPort', Array(8).fill(512 * KIB)])
+    }
+    expect(sizes.size).toBeGreaterThan(15)
+  })
+
+  it('is not asked about small responses', () => {
+    const pacing = find().create()
+    expect([pacing.allowance(64 * KIB - 1, false, 0), pacing.wantsFeedback(0)]).toEqual([64 * KIB - 1, false])
+  })
+
+  it('that cannot be asked holds up nothing', () => {
+    const pacing = find('it is not there').create()
+    expect([pacing.allowance(4 * MIB, false, 0), pacing.wantsFeedback(0)]).toEqual([MIB, false])
+  })
+
+  it.each([
+    ['no answer comes', 1000, () => {}],
+    [
+      'other numbers come',
+      1000,
+      (pacing: ControlPacing, port: ControlPortState, now: number) => {
+        port.answered(now)
+        pacing.written(now * 1000, now)
+      },
+    ],
+  ])('holds a response up for no more than a second when %s', (_what, most, hear) => {
+    const { port, create } = find()
+    const pacing = create()
+    let now = 0
+    let published = 0
+    for (;;) {
+      hear(pacing, port, now)
+      for (const size of publish(pacing, now)) published += size
+      if (published >= MIB) break
+      now = pacing.retryAt(now) ?? now + 1
+    }
+    expect(now).toBeLessThanOrEqual(most + 250)
+    expect([port.proven, pacing.mode]).toEqual([false, 'estimate'])
+  })
+
+  it('that told other numbers three times holds up nothing any more', () => {
+    const { port, create } = find()
+    for (let n = 0; n < 3; n++) {
+      const pacing = create()
+      publish(pacing, 0)
+      for (let answer = 0; answer < 3; answer++) port.answered(answer)
+      expect(publish(pacing, 2000)).not.toEqual([])
+    }
+    expect([publish(create(), 3000)[0], port.problem]).toEqual([MIB, 'it is that of another Mongrel2'])
+  })
+
+  it('that gives no answer is asked again after ten seconds, and later each time', () => {
+    const { port } = find()
+    port.failed(0)
+    expect([port.mayBeProven(9999), port.mayBeProven(10_000), port.problem]).toEqual([
+      false,
+      true,
+      'it gives no answer',
+    ])
+    port.failed(10_000)
+    expect([port.mayBeProven(29_999), port.mayBeProven(30_000)]).toEqual([false, true])
+    port.answered(30_000)
+    expect([port.mayBeProven(30_001), port.problem]).toEqual([true, undefined])
   })
 })

@@ -49,7 +49,7 @@ describe('ControlPort', () => {
     const spec = `ipc://${join(directory, 'control')}`
     stand = new Reply({ linger: 0 })
     await stand.bind(spec)
-    port = new ControlPort(spec)
+    port = new ControlPort({ spec, named: true })
   })
 
   afterEach(async () => {

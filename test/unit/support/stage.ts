@@ -1,9 +1,9 @@
 import { Application } from '../../../src/exchange/application.ts'
 import type { ConnectionObserver } from '../../../src/exchange/connection-observer.ts'
 import { Epoch } from '../../../src/exchange/epoch.ts'
-import type { FeedbackSource } from '../../../src/exchange/feedback.ts'
 import type { FetchHandler } from '../../../src/exchange/handler.ts'
 import { Intake } from '../../../src/exchange/intake.ts'
+import type { FeedbackSource } from '../../../src/exchange/pacing/feedback.ts'
 import type { Publisher } from '../../../src/link/link.ts'
 import { checkOptions, type Mongrel2Options } from '../../../src/options.ts'
 import { joinReply, type Reply } from '../../../src/wire/reply.ts'
@@ -103,8 +103,7 @@ export function setStage(
     { ...settings, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
     intake,
     application,
-    feedback,
-    observer,
+    { controlPort: feedback, observer },
   )
   return {
     epoch,

@@ -1,0 +1,210 @@
+import { randomInt } from 'node:crypto'
+import { ANSWER_PATIENCE, type ControlPortState } from './control-port-state.ts'
+import { ASK_FROM, EstimatePacing, type EstimateSettings, MESSAGES, SPARING_FROM } from './estimate-pacing.ts'
+import type { PacingMode } from './pacing.ts'
+import type { WaitingBudget } from './waiting-budget.ts'
+
+/**
+ * Bytes of a connection that may wait in Mongrel2 where its control port is asked: more than it writes between two answers, and few
+ * enough that Mongrel2 does not copy a whole body before its client has read the first of it.
+ */
+const OUTSTANDING_BYTES = 4 * 1024 * 1024
+/** The bytes of a message there: several at once, so that there is something to write while others are reported. */
+const MESSAGE_BYTES = 512 * 1024
+
+/** A response with so many bytes to send is large enough to find out whether the control port is the right one. */
+const PROVE_FROM = 64 * 1024
+/** The most bytes of the message that proves it: any client's socket takes them at once. */
+const PROOF_BYTES = 16 * 1024
+/** How long a response may wait for the control port to be proven, in milliseconds, and for its first answer. */
+const PROOF_TIME = 250
+const REACH_TIME = 1000
+
+/** A control port that nobody has named is being proven. */
+interface Proof {
+  /** How long to wait for it. Then the response goes on; the proof may still come. */
+  readonly until: number
+  expired: boolean
+  readonly answersBefore: number
+  /** The random size of the message that proves it, once that may be published, and where it ends, once it was. */
+  size: number | undefined
+  end: number | undefined
+}
+
+/**
+ * Pacing by the control port, which reports how many bytes Mongrel2 has written to each connection: a client may read as slowly as it
+ * likes. The estimate decides where no answer comes, and until a port that was found, not named, is proven to be the right one.
+ *
+ * The port counts everything that was written to the connection: what other Handlers or Mongrel2 itself answered, and what was published
+ * before this was made. None of these write while a response of ours is under way, so the first answer after a request says what to deduct.
+ */
+export class ControlPacing extends EstimatePacing {
+  readonly #port: ControlPortState
+  /** Bytes written to the connection that are not counted in `total`. */
+  #base: number | undefined
+  /** Whether an answer has come since the client's last request. */
+  #compared = false
+  /** Whether others may write to the connection at any time. */
+  #shared = false
+  #proof: Proof | undefined
+  /** Whether this response was used for a proof. */
+  #tried = false
+  /** Where the last question to the port stands. An answer from before the client's last request says nothing about the time after it. */
+  #question: 'asked' | 'outdated' | undefined
+  #heardAt = Number.NEGATIVE_INFINITY
+
+  /** @param fresh Whether nothing was published for the connection before this was made. */
+  constructor(settings: EstimateSettings, budget: WaitingBudget, port: ControlPortState, fresh: boolean) {
+    super(settings, budget)
+    this.#port = port
+    if (fresh) this.#base = 0
+  }
+
+  get undecided(): boolean {
+    return this.#proof !== undefined && !this.#proof.expired && !this.#port.proven
+  }
+
+  override get mode(): PacingMode {
+    return this.#port.used && !this.#shared ? 'controlPort' : 'estimate'
+  }
+
+  override allowance(waiting: number, complete: boolean, now: number): number {
+    if (!this.#port.proven && !this.#shared) {
+      const size = this.#prove(waiting, now)
+      if (size !== undefined) return size
+    }
+    if (now >= this.#knownUntil) return super.allowance(waiting, complete, now)
+    const count = this.count(now)
+    // Before the first answer, messages may count as outstanding that are not; they must not take all places.
+    if (count >= ASK_FROM && (!this.#compared || this.undelivered(now) >= OUTSTANDING_BYTES)) return 0
+    if (count >= MESSAGES) return 0
+    // Few places are left, and the control port will soon report others as free: small pieces are gathered meanwhile.
+    if (!complete && count >= SPARING_FROM && waiting < MESSAGE_BYTES) return 0
+    return Math.min(waiting, MESSAGE_BYTES)
+  }
+
+  override published(bytes: number, now: number): void {
+    super.published(bytes, now)
+    if (this.#proof === undefined || this.#proof.end !== undefined) return
+    if (bytes === this.#proof.size) this.#proof.end = this.total
+    // Messages of a message socket go whole.
+    else this.#proof = undefined
+  }
+
+  override asked(): void {
+    super.asked()
+    this.#compared = false
+    this.#proof = undefined
+    this.#tried = false
+    if (this.#question === 'asked') this.#question = 'outdated'
+  }
+
+  override share(): void {
+    super.share()
+    this.#shared = true
+    this.#proof = undefined
+  }
+
+  wantsFeedback(now: number): boolean {
+    if (this.#shared) return false
+    return this.#port.proven ? this.count(now) >= ASK_FROM : this.#proof !== undefined
+  }
+
+  feedbackAsked(): void {
+    this.#question = 'asked'
+  }
+
+  written(bytes: number, now: number): boolean {
+    const outdated = this.#question === 'outdated'
+    this.#question = undefined
+    if (this.#shared || outdated) return false
+    this.#heardAt = now
+    if (!this.#compared) this.#compare(bytes)
+    const own = bytes - (this.#base ?? 0)
+    if (!this.#port.proven) return this.#findProof(own)
+    const before = this.outstanding.length
+    this.delivered(own)
+    return this.outstanding.length < before
+  }
+
+  override retryAt(now: number): number | undefined {
+    if (this.#proof !== undefined && !this.#port.proven && now < this.#proof.until) return this.#proof.until
+    const until = this.#knownUntil
+    return now < until && until < Number.POSITIVE_INFINITY ? until : super.retryAt(now)
+  }
+
+  override mayBeOverrun(now: number): boolean {
+    return now >= this.#knownUntil && super.mayBeOverrun(now)
+  }
+
+  /** Only what is there by estimate is bounded for all connections together. */
+  override waitingInMongrel2(now: number): number {
+    return this.mode === 'controlPort' ? 0 : super.waitingInMongrel2(now)
+  }
+
+  protected override count(now: number): number {
+    return now < this.#knownUntil ? this.outstanding.length : super.count(now)
+  }
+
+  /**
+   * Finds out what to deduct from the bytes that were written. If they are no sum of our messages, others have written too, and it is
+   * unknown how many of ours are among them: none are assumed.
+   */
+  #compare(bytes: number): void {
+    this.#compared = true
+    const first = this.outstanding[0]?.begin ?? this.total
+    if (this.#base === undefined || !this.#endsWithMessage(bytes - this.#base, first)) this.#base = bytes - first
+  }
+
+  #endsWithMessage(bytes: number, first: number): boolean {
+    return bytes === first || this.outstanding.some(({ end }) => end === bytes)
+  }
+
+  /**
+   * Finds out whether the port is that of this connection's Mongrel2: asks it what was written before, publishes a message of a random
+   * size, and asks again.
+   *
+   * @returns The size of the message, or 0 to wait for an answer; undefined where nothing is to be found out now.
+   */
+  #prove(waiting: number, now: number): number | undefined {
+    const proof = this.#proof
+    if (proof === undefined) {
+      const possible = !this.#tried && waiting >= PROVE_FROM && super.count(now) === 0
+      if (!possible || !this.#port.mayBeProven(now)) return undefined
+      this.#tried = true
+      this.#compared = false
+      const { answers } = this.#port
+      const until = now + (answers === 0 ? REACH_TIME : PROOF_TIME)
+      this.#proof = { until, answersBefore: answers, expired: false, size: undefined, end: undefined }
+      return 0
+    }
+    if (now >= proof.until) return this.#giveUp(proof, now)
+    if (!this.#compared || proof.end !== undefined) return 0
+    proof.size ??= randomInt(PROOF_BYTES) + 1
+    return proof.size
+  }
+
+  /** Goes on without a proof. A message that was published for it may still be found, while a large one behind it is written. */
+  #giveUp(proof: Proof, now: number): undefined {
+    if (!proof.expired) this.#port.refuted(proof.answersBefore)
+    proof.expired = true
+    if (proof.end === undefined || now >= proof.until + ANSWER_PATIENCE) this.#proof = undefined
+    return undefined
+  }
+
+  /** @returns Whether the message that proves it was found delivered. */
+  #findProof(bytes: number): boolean {
+    if (this.#proof?.end === undefined || bytes !== this.#proof.end) return false
+    this.#proof = undefined
+    this.#port.proven = true
+    this.delivered(bytes)
+    return true
+  }
+
+  /** Until when a message that was not reported as delivered is certainly outstanding: the control port would have reported it. */
+  get #knownUntil(): number {
+    if (!this.#port.used || this.#shared) return Number.NEGATIVE_INFINITY
+    const asked = this.outstanding[ASK_FROM - 1]
+    return asked === undefined ? Number.POSITIVE_INFINITY : Math.max(asked.publishedAt, this.#heardAt) + ANSWER_PATIENCE
+  }
+}

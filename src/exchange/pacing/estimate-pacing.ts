@@ -1,0 +1,239 @@
+import { DELIVER_OUTSTANDING_MSGS } from '../../wire/limits.ts'
+import type { Pacing, PacingMode } from './pacing.ts'
+import type { WaitingBudget, WaitingBytes } from './waiting-budget.ts'
+
+/** What a pacing without credits has to know. */
+export interface EstimateSettings {
+  /** Bytes a second that a client reads at least, for its messages to be taken as delivered in time. */
+  readonly minClientRate: number
+  /** Bytes that may be held for one stream. */
+  readonly maxBufferedBytes: number
+}
+
+/** How long Mongrel2 may take to hand a message to the client's socket when it is busy, in milliseconds, however small it is. */
+const DELIVERY_TIME = 200
+/** Bytes that the sockets of both ends hold at the very least, so that they do not wait in Mongrel2. */
+const SOCKET_BUFFERS = 32 * 1024
+/** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
+export const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
+/** How many of these are left to others, who write to a socket by its token. */
+export const FOREIGN_MESSAGES = 4
+/** From so many messages outstanding on, each next one has to carry more, so that few messages carry much. */
+export const SPARING_FROM = 7
+/** What the first of those has to carry, in bytes; each next one twice as much. */
+const SPARING_SIZE = 256 * 1024
+/** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
+export const ASK_FROM = 4
+
+/** A message that was published and may not have been delivered. */
+interface OutstandingMessage {
+  readonly publishedAt: number
+  /** When the slowest client that is to be served has it. */
+  readonly deliveredAt: number
+  /** Bytes published for the connection before it, and up to its end. */
+  readonly begin: number
+  readonly end: number
+}
+
+/** Bytes of a connection that may wait in Mongrel2, beyond those that the slowest client has read and those that the sockets hold. */
+const CONNECTION_BYTES = 8 * 1024 * 1024
+/**
+ * The largest message, in bytes. Mongrel2 ends a connection for which 16 wait, so a client that asks again and again though it reads nothing
+ * has no more than so many there.
+ */
+const MESSAGE_BYTES = 1024 * 1024
+/** The least that is worth a message of its own where less may go than waits, in bytes. */
+const LEAST_PIECE = 16 * 1024
+/** How long to wait until other connections may have left some room, in milliseconds. */
+const ROOM_INTERVAL = 1000
+
+/** What may wait for one connection. */
+export interface EstimateBounds {
+  /** Messages. */
+  readonly messages?: number
+  readonly bytes?: number
+  /** Bytes of a message. */
+  readonly messageBytes?: number
+}
+
+/**
+ * Pacing by estimate, where Mongrel2 reports nothing: at most 15 messages may wait for a connection, and 8 MiB. When they are delivered
+ * is computed from the slowest client that is to be served.
+ */
+export class EstimatePacing implements Pacing, WaitingBytes {
+  readonly strict = false
+  readonly balance = 0
+  readonly waitingLimit: number
+  /** In the order in which they are delivered. */
+  protected outstanding: OutstandingMessage[] = []
+  /** The last that were taken as read since the client asked for more. */
+  #takenAsRead: OutstandingMessage[] = []
+  /** Bytes published since this was made. */
+  protected total = 0
+  readonly #bytesPerMillisecond: number
+  readonly #budget: WaitingBudget
+  readonly #bytes: number
+  readonly #messageBytes: number
+  #messages: number
+  /** When the slowest client has everything. */
+  #idleAt = 0
+  /** Bytes of the total that were reported as delivered, or read before the client's last request. */
+  #read = 0
+  /** When there is room for more, after there was too little. */
+  #roomAt: number | undefined
+  /** Bytes and messages published since the client asked with nothing under way. */
+  #bytesSinceAsked = 0
+  #messagesSinceAsked = 0
+
+  /** @param budget What may wait for all connections together. */
+  constructor(
+    settings: EstimateSettings,
+    budget: WaitingBudget,
+    { messages = MESSAGES, bytes = CONNECTION_BYTES, messageBytes = MESSAGE_BYTES }: EstimateBounds = {},
+  ) {
+    this.#messages = messages
+    this.#bytes = bytes
+    this.#messageBytes = messageBytes
+    this.#budget = budget
+    this.waitingLimit = settings.maxBufferedBytes
+    this.#bytesPerMillisecond = settings.minClientRate / 1000
+  }
+
+  get mode(): PacingMode {
+    return 'estimate'
+  }
+
+  allowance(waiting: number, complete: boolean, now: number): number {
+    const count = this.count(now)
+    this.#roomAt = undefined
+    if (count >= this.#messages) return 0
+    const gathers = !complete && count >= SPARING_FROM && waiting < this.waitingLimit
+    if (gathers && waiting < Math.min(SPARING_SIZE * 2 ** (count - SPARING_FROM), this.#messageBytes)) return 0
+    const wanted = Math.min(waiting, this.#messageBytes)
+    const unread = this.#unread(now)
+    const room = this.#room(wanted, unread, now)
+    if (room >= wanted) return wanted
+    // Small pieces would take all places before much is delivered.
+    const least = Math.min(wanted, Math.max(LEAST_PIECE, unread / MESSAGES))
+    if (room >= least) return room
+    this.#roomAt = now + Math.min((least - room) / this.#bytesPerMillisecond, ROOM_INTERVAL)
+    return 0
+  }
+
+  published(bytes: number, now: number): void {
+    const begin = this.total
+    this.total += bytes
+    this.#bytesSinceAsked += bytes
+    this.#messagesSinceAsked++
+    this.#idleAt = Math.max(this.#idleAt, now) + bytes / this.#bytesPerMillisecond
+    const read = this.#idleAt - SOCKET_BUFFERS / this.#bytesPerMillisecond
+    const deliveredAt = Math.max(now + DELIVERY_TIME, read)
+    this.outstanding.push({ publishedAt: now, deliveredAt, begin, end: this.total })
+    this.#budget.set(this, this.waitingInMongrel2(now), now)
+  }
+
+  /** A client that asks again has read the answer before. */
+  asked(): void {
+    for (const message of this.outstanding) this.#takenAsRead.push(message)
+    if (this.#takenAsRead.length > MESSAGES) this.#takenAsRead.splice(0, this.#takenAsRead.length - MESSAGES)
+    this.outstanding = []
+    this.#forget()
+  }
+
+  wantsProbe(waiting: number, from: number, now: number): boolean {
+    // At the latest with the last place: a message that waits for a place is not asked about any more.
+    return this.count(now) >= Math.min(from, this.#messages - 1) || waiting + this.undelivered(now) > SOCKET_BUFFERS
+  }
+
+  acknowledged(bytes: number): void {
+    this.delivered(bytes)
+    if (this.outstanding.length === 0) this.#forget()
+  }
+
+  undelivered(now: number): number {
+    this.count(now)
+    const [first] = this.outstanding
+    return first === undefined ? 0 : this.total - first.begin
+  }
+
+  /** The requests may have come one by one though they were sent together: what was taken as read may not have left Mongrel2. */
+  pipelines(now: number): void {
+    const doubtful: OutstandingMessage[] = []
+    for (const message of this.#takenAsRead) {
+      const deliveredAt = message.publishedAt + DELIVERY_TIME
+      if (deliveredAt > now) doubtful.push({ ...message, deliveredAt })
+    }
+    this.outstanding.unshift(...doubtful)
+    this.#takenAsRead = []
+  }
+
+  share(): void {
+    this.#messages = MESSAGES - FOREIGN_MESSAGES
+  }
+
+  retryAt(now: number): number | undefined {
+    const deliveredAt = this.outstanding.find((message) => message.deliveredAt > now)?.deliveredAt
+    if (this.#roomAt === undefined) return deliveredAt
+    return Math.min(this.#roomAt, deliveredAt ?? this.#roomAt)
+  }
+
+  settled(now: number): boolean {
+    const last = this.outstanding.at(-1)
+    return last === undefined || last.deliveredAt <= now
+  }
+
+  /** What fits the sockets' buffers, or Mongrel2's places, or was published long ago, cannot be too much. */
+  mayBeOverrun(now: number): boolean {
+    return (
+      this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS &&
+      this.#bytesSinceAsked > SOCKET_BUFFERS &&
+      !this.settled(now)
+    )
+  }
+
+  end(): void {
+    this.#budget.delete(this)
+  }
+
+  waitingInMongrel2(now: number): number {
+    return Math.max(0, this.#unread(now) - SOCKET_BUFFERS)
+  }
+
+  /** So many of the bytes published were delivered. */
+  protected delivered(bytes: number): void {
+    this.#read = Math.max(this.#read, bytes)
+    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= bytes) {
+      this.outstanding.shift()
+    }
+  }
+
+  /** How many messages may wait in Mongrel2. */
+  protected count(now: number): number {
+    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).deliveredAt <= now) {
+      this.outstanding.shift()
+    }
+    return this.outstanding.length
+  }
+
+  /** The client has read everything. */
+  #forget(): void {
+    this.#read = this.total
+    this.#idleAt = 0
+    this.#bytesSinceAsked = 0
+    this.#messagesSinceAsked = 0
+    this.end()
+  }
+
+  /** Bytes that the slowest client has not read. */
+  #unread(now: number): number {
+    return Math.min(Math.max(0, this.#idleAt - now) * this.#bytesPerMillisecond, this.total - this.#read)
+  }
+
+  /** Bytes that may be published, of so many that wait: the sockets take some of them, the others wait in Mongrel2. */
+  #room(waiting: number, unread: number, now: number): number {
+    const sockets = Math.max(0, SOCKET_BUFFERS - unread)
+    const own = Math.min(waiting, this.#bytes + SOCKET_BUFFERS - unread)
+    if (own <= sockets) return Math.floor(own)
+    return Math.floor(Math.min(own, sockets + this.#budget.room(own - sockets, now)))
+  }
+}

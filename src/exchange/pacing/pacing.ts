@@ -1,0 +1,79 @@
+/** The ways to know what may be published for a connection. */
+export const PACING_MODES = ['credits', 'controlPort', 'estimate'] as const
+
+/** How it is known what may be published for a connection. */
+export type PacingMode = (typeof PACING_MODES)[number]
+
+/** How many connections are paced in each way. */
+export type PacingCounts = Record<PacingMode, number>
+
+/** Counts of nothing. */
+export function noPacings(): PacingCounts {
+  return { credits: 0, controlPort: 0, estimate: 0 }
+}
+
+/** Adds counts to others. */
+export function addPacings(sum: PacingCounts, more: Readonly<PacingCounts>): void {
+  for (const mode of PACING_MODES) sum[mode] += more[mode]
+}
+
+/**
+ * Says how much may be published for one connection, so that Mongrel2 never ends it for having too much to deliver. Times are in
+ * milliseconds of `performance.now()`. The optional members tell a pacing what happened; one that cannot use the news lacks them.
+ */
+export interface Pacing {
+  readonly mode: PacingMode
+  /** Whether no message may be published that is larger than the allowance. */
+  readonly strict: boolean
+  /** Bytes that may wait to be published; beyond them the body is not read further. */
+  readonly waitingLimit: number
+  /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
+  readonly balance: number
+  /**
+   * The size of the next message in bytes; 0 means to wait, for news or until `retryAt`.
+   *
+   * @param waiting Bytes that wait to be published.
+   * @param complete Whether nothing follows them soon, so that gathering more makes no sense.
+   */
+  allowance(waiting: number, complete: boolean, now: number): number
+  /** A message of so many bytes was published. */
+  published(bytes: number, now: number): void
+  /** Bytes that were published and are not delivered, as far as is known. */
+  undelivered(now: number): number
+  /** When to ask for an allowance again though no news came; undefined where only news help. */
+  retryAt(now: number): number | undefined
+  /** Whether everything published was delivered, as far as is known: nothing has to be remembered. */
+  settled(now: number): boolean
+
+  /** Whether it is being found out how the connection can be paced. */
+  readonly undecided?: boolean
+  /** Mongrel2 wrote so many bytes to the client. */
+  credited?(bytes: number): void
+  /** The control port says that so many bytes were written to the connection. Returns whether a message was found delivered. */
+  written?(bytes: number, now: number): boolean
+  /** Whether the control port has to be asked. */
+  wantsFeedback?(now: number): boolean
+  /** The control port is asked now. */
+  feedbackAsked?(): void
+  /** The client sent a request with no answer under way: it has read what there was. */
+  asked?(): void
+  /** The client sent a request before it was answered, so it may have done so before. */
+  pipelines?(now: number): void
+  /**
+   * Whether a WebSocket's client should be asked what it has read.
+   *
+   * @param waiting Bytes that wait to be published.
+   * @param from Messages that may be outstanding before it is asked.
+   */
+  wantsProbe?(waiting: number, from: number, now: number): boolean
+  /** The client has read so many of the bytes that were published. */
+  acknowledged?(bytes: number): void
+  /** Others may publish for the connection from now on, too: some places are left to them. */
+  share?(): void
+  /** Whether Mongrel2 may have ended the connection because its client read more slowly than assumed. */
+  mayBeOverrun?(now: number): boolean
+  /** Bytes that seem to wait in Mongrel2, where that is bounded for all connections together. */
+  waitingInMongrel2?(now: number): number
+  /** The connection is gone, and with it all that Mongrel2 had for it. */
+  end?(): void
+}
