@@ -104,13 +104,16 @@ describe.skipIf(lacks('control port'))('Clients that do not read', () => {
   )
 
   it.each([
-    [2, 1],
-    [2, 2],
+    [2, 1, 'found'],
+    [2, 2, 'found'],
+    [2, 1, 'named'],
   ])(
-    'are paced by the control port, served by %d workers with %d threads, and get all of it later',
-    async (_, threads) => {
+    'are paced by the control port, served by %d workers with %d threads, and get all of it later, where it was %s',
+    async (_, threads, how) => {
       const mongrel2 = await start()
-      const server = await serveByWorkers(mongrel2, threads)
+      const { endpoint, controlPort } = mongrel2
+      const zeromq = how === 'named' ? `${endpoint},${controlPort}` : endpoint
+      const server = await serveByWorkers(mongrel2, threads, { zeromq })
       const before = residentBytes(mongrel2.pid)
       const clients = connectWithoutReading(mongrel2)
       await expect.poll(() => server.stats().pacing, { timeout: 10_000 }).toEqual(pacedBy('controlPort', CLIENTS))

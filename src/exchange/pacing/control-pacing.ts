@@ -75,9 +75,9 @@ export class ControlPacing extends EstimatePacing {
     }
     if (now >= this.#knownUntil) return super.allowance(waiting, complete, now)
     const count = this.count(now)
-    // Before the first answer, messages may count as outstanding that are not; they must not take all places.
-    if (count >= ASK_FROM && (!this.#compared || this.undelivered(now) >= OUTSTANDING_BYTES)) return 0
-    if (count >= MESSAGES) return 0
+    // What is published before the first answer may count as outstanding though it is not; it must not take all places.
+    if (count >= (this.#compared ? MESSAGES : SPARING_FROM)) return 0
+    if (count >= ASK_FROM && this.undelivered(now) >= OUTSTANDING_BYTES) return 0
     // Few places are left, and the control port will soon report others as free: small pieces are gathered meanwhile.
     if (!complete && count >= SPARING_FROM && waiting < MESSAGE_BYTES) return 0
     return Math.min(waiting, MESSAGE_BYTES)

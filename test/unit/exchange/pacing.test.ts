@@ -239,9 +239,9 @@ describe('ControlPacing', () => {
       return sizes
     }
     // Until the first answer it is unknown what others have written.
-    expect(publish()).toEqual(Array(4).fill(512 * KIB))
+    expect(publish()).toEqual(Array(7).fill(512 * KIB))
     pacing.written(0, 0)
-    expect(publish()).toEqual(Array(4).fill(512 * KIB))
+    expect(publish()).toEqual([512 * KIB])
     expect(pacing.wantsFeedback(0)).toBe(true)
     pacing.written(512 * KIB, 1)
     expect(pacing.allowance(1000, true, 1)).toBe(1000)
@@ -291,9 +291,9 @@ describe('ControlPacing', () => {
     ['written by Mongrel2 itself or other Handlers before the response', true, 25],
     ['written by others, more than it has published', true, 1_000_000],
   ])('counts nothing that was %s, and may publish as much', (_what, fresh, before) => {
-    const pacing = withPublished(4, fresh)
-    expect([pacing.allowance(1, true, 0), pacing.written(before, 1), pacing.undelivered(1)]).toEqual([0, false, 4000])
-    for (let message = 0; message < 11; message++) {
+    const pacing = withPublished(7, fresh)
+    expect([pacing.allowance(1, true, 0), pacing.written(before, 1), pacing.undelivered(1)]).toEqual([0, false, 7000])
+    for (let message = 0; message < 8; message++) {
       expect(pacing.allowance(1000, true, 2)).toBe(1000)
       pacing.published(1000, 2)
     }
@@ -306,12 +306,14 @@ describe('ControlPacing', () => {
   })
 
   it('has places left for a client that reads, though the first answer came after all was written', () => {
-    const pacing = withPublished(4, false)
-    pacing.written(4000, 1)
-    for (let message = 0; message < 1000; message++) {
-      expect(pacing.allowance(1000, true, 2)).toBe(1000)
-      pacing.published(1000, 2)
-      pacing.written(4000 + (message + 1) * 1000, 2)
+    const pacing = create(false)
+    const size = 512 * KIB
+    for (let message = 0; message < 7; message++) pacing.published(size, 0)
+    pacing.written(7 * size, 1)
+    for (let message = 8; message < 1000; message++) {
+      expect(pacing.allowance(MIB, true, 2)).toBe(size)
+      pacing.published(size, 2)
+      pacing.written(message * size, 2)
     }
   })
 
@@ -319,10 +321,10 @@ describe('ControlPacing', () => {
     const pacing = withPublished(4)
     pacing.feedbackAsked()
     pacing.asked()
-    for (let message = 0; message < 4; message++) pacing.published(1000, 2)
+    for (let message = 0; message < 7; message++) pacing.published(1000, 2)
     expect([pacing.written(3000, 3), pacing.allowance(1, true, 3)]).toEqual([false, 0])
     pacing.feedbackAsked()
-    expect([pacing.written(6000, 4), pacing.undelivered(4)]).toEqual([true, 2000])
+    expect([pacing.written(6000, 4), pacing.undelivered(4)]).toEqual([true, 5000])
   })
 
   it('finds out anew with each request what others have written', () => {
