@@ -1,6 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { ANSWER_PATIENCE, type ControlPortState } from './control-port-state.ts'
-import { ASK_FROM, EstimatePacing, type EstimateSettings, MESSAGES, SPARING_FROM } from './estimate-pacing.ts'
+import {
+  ASK_FROM,
+  EstimatePacing,
+  type EstimateSettings,
+  MESSAGES,
+  SOCKET_BUFFERS,
+  SPARING_FROM,
+} from './estimate-pacing.ts'
 import type { PacingMode } from './pacing.ts'
 import type { WaitingBudget } from './waiting-budget.ts'
 
@@ -119,6 +126,11 @@ export class ControlPacing extends EstimatePacing {
     this.#question = undefined
     if (this.#shared || outdated) return false
     this.#heardAt = now
+    if (this.#port.proven && this.#proof !== undefined) {
+      // Another connection was quicker: what was assumed for the proof has not been confirmed.
+      this.#proof = undefined
+      this.#compared = false
+    }
     if (!this.#compared) this.#compare(bytes)
     const own = bytes - (this.#base ?? 0)
     if (!this.#port.proven) return this.#findProof(own)
@@ -148,10 +160,15 @@ export class ControlPacing extends EstimatePacing {
 
   /**
    * Finds out what to deduct from the bytes that were written. If they are no sum of our messages, others have written too, and it is
-   * unknown how many of ours are among them: none are assumed.
+   * unknown how many of ours are among them: none are assumed. For a proof, what the sockets take is assumed to be written, since a wrong
+   * assumption proves nothing.
    */
   #compare(bytes: number): void {
     this.#compared = true
+    if (!this.#port.proven) {
+      this.#base = bytes - this.total
+      return
+    }
     const first = this.outstanding[0]?.begin ?? this.total
     if (this.#base === undefined || !this.#endsWithMessage(bytes - this.#base, first)) this.#base = bytes - first
   }
@@ -169,7 +186,7 @@ export class ControlPacing extends EstimatePacing {
   #prove(waiting: number, now: number): number | undefined {
     const proof = this.#proof
     if (proof === undefined) {
-      const possible = !this.#tried && waiting >= PROVE_FROM && super.count(now) === 0
+      const possible = !this.#tried && waiting >= PROVE_FROM && this.undelivered(now) <= SOCKET_BUFFERS
       if (!possible || !this.#port.mayBeProven(now)) return undefined
       this.#tried = true
       this.#compared = false

@@ -13,7 +13,7 @@ export interface EstimateSettings {
 /** How long Mongrel2 may take to hand a message to the client's socket when it is busy, in milliseconds, however small it is. */
 const DELIVERY_TIME = 200
 /** Bytes that the sockets of both ends hold at the very least, so that they do not wait in Mongrel2. */
-const SOCKET_BUFFERS = 32 * 1024
+export const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
 export const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
 /** How many of these are left to others, who write to a socket by its token. */

@@ -82,6 +82,7 @@ export class Feedback {
     let interval = INTERVAL_MOVING
     do {
       let connections = 0
+      if (this.#fresh) interval = INTERVAL_MOVING
       this.#fresh = false
       // One that is watched while the answer is under way may be newer than the answer, and not be in it.
       const asked = [...this.#watched]
@@ -100,9 +101,8 @@ export class Feedback {
         if (this.#source.address.named) this.#warn(error)
       }
       const least = Math.min(Math.max(INTERVAL_MOVING, connections * INTERVAL_PER_CONNECTION), LONGEST_INTERVAL)
-      if (this.#fresh) interval = INTERVAL_MOVING
       const since = performance.now()
-      await this.#pause.wait(Math.max(interval, least))
+      await this.#pause.wait(this.#fresh ? least : Math.max(interval, least))
       const left = least - (performance.now() - since)
       if (left > 0) await delay(left)
     } while (this.#watched.size > 0)

@@ -180,6 +180,25 @@ describe('the control port', () => {
     },
   )
 
+  it('is asked at once about a stream that begins beside one that stands still, and again soon', async () => {
+    stage.receive(renderRequest({ connectionId: 1 }))
+    await until(() => source.asked)
+    for (const pause of [2, 4, 8, 16, 32, 64, 128, 250]) {
+      await source.answer([[1, 0]])
+      await expectPause(pause)
+    }
+    await source.answer([[1, 0]])
+    stage.receive(renderRequest({ connectionId: 2 }))
+    await turns(300)
+    vi.advanceTimersByTime(1)
+    await until(() => source.asked)
+    await source.answer([
+      [1, 0],
+      [2, 0],
+    ])
+    await expectPause(2)
+  })
+
   it('is not asked any more when the client has left', async () => {
     stage.receive(renderRequest())
     await until(() => source.asked)

@@ -487,6 +487,30 @@ describe('A control port that nobody has named', () => {
     expect(sizes.size).toBeGreaterThan(15)
   })
 
+  it('is proven by a response that began with little, too', () => {
+    const { port, create } = find()
+    const pacing = create()
+    for (const size of [200, 1000]) {
+      expect(pacing.allowance(size, false, 0)).toBe(size)
+      pacing.published(size, 0)
+    }
+    expect(publish(pacing, 1)).toEqual([])
+    pacing.written(4711 + 1200, 2)
+    const [size = 0] = publish(pacing, 2)
+    pacing.written(4711 + 1200 + size, 3)
+    expect([port.proven, pacing.undelivered(3)]).toEqual([true, 0])
+  })
+
+  it('that another connection has proven counts nothing for one that was about to', () => {
+    const { port, create } = find()
+    const pacing = create()
+    pacing.published(1000, 0)
+    expect(publish(pacing, 0)).toEqual([])
+    port.proven = true
+    pacing.written(4711, 1)
+    expect([pacing.undelivered(1), pacing.mode]).toEqual([1000, 'controlPort'])
+  })
+
   it('is not asked about small responses', () => {
     const pacing = find().create()
     expect([pacing.allowance(64 * KIB - 1, false, 0), pacing.wantsFeedback(0)]).toEqual([64 * KIB - 1, false])
