@@ -26,8 +26,8 @@ const SIZE = 40 * MIB
 const CHUNK = 64 * KIB
 const STREAM = `/${SIZE}/${CHUNK}`
 const WHOLE = { status: 200, bytes: SIZE, sha256: steadyDigest(SIZE, CHUNK) }
-/** What Mongrel2 may grow by where its control port tells: 4 MiB for each connection, and what it needs itself. */
-const BY_CONTROL_PORT = CLIENTS * 6 * MIB
+/** What Mongrel2 may grow by where its control port tells: 4 MiB for each connection, copied once or twice, of the 40 that it would take. */
+const BY_CONTROL_PORT = CLIENTS * 10 * MIB
 
 const open: (Disposable | AsyncDisposable | (() => Promise<void>))[] = []
 
