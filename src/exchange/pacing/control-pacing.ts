@@ -33,9 +33,10 @@ interface Proof {
   readonly until: number
   expired: boolean
   readonly answersBefore: number
-  /** The random size of the message that proves it, once that may be published, and where it ends, once it was. */
+  /** The size of the message that proves it: random, once it may be published. */
   size: number | undefined
-  end: number | undefined
+  /** Where that message ends, once it was published, and others behind it that were cut off and so end at random places, too. */
+  readonly ends: number[]
 }
 
 /**
@@ -79,6 +80,7 @@ export class ControlPacing extends EstimatePacing {
     if (!this.#port.proven && !this.#shared) {
       const size = this.#prove(waiting, now)
       if (size !== undefined) return size
+      if (this.#proof !== undefined) return this.#allowBehindProof(this.#proof, waiting, complete, now)
     }
     if (now >= this.#knownUntil) return super.allowance(waiting, complete, now)
     const count = this.count(now)
@@ -92,10 +94,11 @@ export class ControlPacing extends EstimatePacing {
 
   override published(bytes: number, now: number): void {
     super.published(bytes, now)
-    if (this.#proof === undefined || this.#proof.end !== undefined) return
-    if (bytes === this.#proof.size) this.#proof.end = this.total
+    const proof = this.#proof
+    if (proof === undefined) return
+    if (bytes === proof.size) proof.ends.push(this.total)
     // Messages of a message socket go whole.
-    else this.#proof = undefined
+    else if (proof.ends.length === 0) this.#proof = undefined
   }
 
   override asked(): void {
@@ -192,26 +195,33 @@ export class ControlPacing extends EstimatePacing {
       this.#compared = false
       const { answers } = this.#port
       const until = now + (answers === 0 ? REACH_TIME : PROOF_TIME)
-      this.#proof = { until, answersBefore: answers, expired: false, size: undefined, end: undefined }
+      this.#proof = { until, answersBefore: answers, expired: false, size: undefined, ends: [] }
       return 0
     }
     if (now >= proof.until) return this.#giveUp(proof, now)
-    if (!this.#compared || proof.end !== undefined) return 0
+    if (!this.#compared || proof.ends.length > 0) return 0
     proof.size ??= randomInt(PROOF_BYTES) + 1
     return proof.size
   }
 
-  /** Goes on without a proof. A message that was published for it may still be found, while a large one behind it is written. */
+  /** Goes on without a proof. The messages that were published for it may still be found. */
   #giveUp(proof: Proof, now: number): undefined {
     if (!proof.expired) this.#port.refuted(proof.answersBefore)
     proof.expired = true
-    if (proof.end === undefined || now >= proof.until + ANSWER_PATIENCE) this.#proof = undefined
+    if (proof.ends.length === 0 || now >= proof.until + ANSWER_PATIENCE) this.#proof = undefined
     return undefined
   }
 
-  /** @returns Whether the message that proves it was found delivered. */
+  /** The size of a message behind the one that was published for the proof. */
+  #allowBehindProof(proof: Proof, waiting: number, complete: boolean, now: number): number {
+    const size = super.allowance(waiting, complete, now)
+    proof.size = size < waiting ? size : undefined
+    return size
+  }
+
+  /** @returns Whether a message that proves it was found delivered. */
   #findProof(bytes: number): boolean {
-    if (this.#proof?.end === undefined || bytes !== this.#proof.end) return false
+    if (this.#proof?.ends.includes(bytes) !== true) return false
     this.#proof = undefined
     this.#port.proven = true
     this.delivered(bytes)

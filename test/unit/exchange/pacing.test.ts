@@ -487,6 +487,25 @@ describe('A control port that nobody has named', () => {
     expect(sizes.size).toBeGreaterThan(15)
   })
 
+  it('is proven late, too, by messages that were cut off behind the one of a random size', () => {
+    const { port, create } = find()
+    const pacing = create()
+    publish(pacing, 0)
+    pacing.written(0, 1)
+    const [size = 0] = publish(pacing, 1)
+    // No answer comes in time.
+    const now = pacing.retryAt(1) ?? 0
+    expect([pacing.allowance(2 * MIB, false, now), pacing.wantsFeedback(now)]).toEqual([MIB, true])
+    pacing.published(MIB, now)
+    expect(pacing.allowance(1000, false, now)).toBe(1000)
+    pacing.published(1000, now)
+    // Where a stream pauses may be the same elsewhere.
+    pacing.written(size + MIB + 1000, now + 1)
+    expect(port.proven).toBe(false)
+    pacing.written(size + MIB, now + 2)
+    expect(port.proven).toBe(true)
+  })
+
   it('is proven by a response that began with little, too', () => {
     const { port, create } = find()
     const pacing = create()
