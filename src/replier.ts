@@ -1,17 +1,22 @@
-import { bytesOf } from './bytes.ts'
-import { deferred } from './deferred.ts'
-import { Mongrel2Error } from './errors.ts'
-import { AnsweredTokens } from './exchange/answered-tokens.ts'
-import { collectResponse } from './exchange/collected-response.ts'
-import { ForeignBudget } from './exchange/foreign-budget.ts'
-import { parseToken, type Token } from './exchange/token.ts'
+import { parseToken, type Token } from './connection/token.ts'
+import { AnsweredTokens } from './exchange/deferred/answered-tokens.ts'
+import { ForeignBudget } from './exchange/deferred/foreign-budget.ts'
+import { collectResponse } from './exchange/response/collected-response.ts'
 import { Attachment } from './link/attachment.ts'
-import { lifeOf } from './link/life.ts'
+import { lifeOf } from './link/socket-id.ts'
 import { TRANSPORTS } from './link/transports.ts'
-import { checkReplierOptions, type EndpointSettings, type ReplierOptions, type ReplierSettings } from './options.ts'
+import {
+  checkReplierOptions,
+  type EndpointSettings,
+  type ReplierOptions,
+  type ReplierSettings,
+} from './options/options.ts'
+import { Mongrel2Error } from './runtime/errors.ts'
+import { deferred } from './runtime/promises.ts'
+import { bytesOf } from './wire/bytes.ts'
 import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
 import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
-import { OPCODE, renderFrame } from './wire/websocket.ts'
+import { OPCODE, renderFrame } from './wire/websocket/frames.ts'
 
 /** How long what was sent may still be delivered after `close`, in milliseconds. */
 const LINGER = 5000

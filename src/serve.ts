@@ -1,20 +1,14 @@
-import { type Deferred, deferred, delay } from './deferred.ts'
-import { Mongrel2Error } from './errors.ts'
+import { Epoch } from './connection/epoch.ts'
+import { addPacings, noPacings } from './connection/pacing/pacing.ts'
+import type { TopicData } from './connection/shared-message.ts'
 import { Application } from './exchange/application.ts'
 import { answerAll, takeLeave } from './exchange/closing.ts'
-import { Epoch } from './exchange/epoch.ts'
 import { Intake } from './exchange/intake.ts'
-import { addPacings, noPacings } from './exchange/pacing/pacing.ts'
-import { replaceGlobals, restoreGlobals } from './exchange/platform/globals.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
-import { type BroadcastTarget, broadcast } from './exchange/topic/broadcast.ts'
-import type { BudgetOptions } from './exchange/topic/options.ts'
-import type { TopicData } from './exchange/topic/shared-message.ts'
 import { ControlPort } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
-import { describeError } from './log.ts'
-import { checkCloseOptions } from './option-check.ts'
+import { checkCloseOptions } from './options/option-check.ts'
 import {
   checkOptions,
   controlPortOf,
@@ -22,8 +16,13 @@ import {
   type Mongrel2Handler,
   type Mongrel2Options,
   type Settings,
-} from './options.ts'
-import { whenAborted } from './when-aborted.ts'
+} from './options/options.ts'
+import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
+import { Mongrel2Error } from './runtime/errors.ts'
+import { describeError } from './runtime/log.ts'
+import { type Deferred, deferred, delay, whenAborted } from './runtime/promises.ts'
+import { type BroadcastTarget, broadcast } from './topic/broadcast.ts'
+import type { BudgetOptions } from './topic/options.ts'
 
 /** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000

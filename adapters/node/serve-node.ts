@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
-import { delay } from '../../src/deferred.ts'
-import type { Mongrel2Context } from '../../src/exchange/handler.ts'
-import { setLifetime } from '../../src/exchange/request.ts'
-import { describeError, type Logger } from '../../src/log.ts'
-import { checkCloseOptions, integer, invalid, isObject, known, loggerOf } from '../../src/option-check.ts'
+import { setLifetime } from '../../src/exchange/request/request.ts'
+import { checkCloseOptions, integer, invalid, isObject, known, loggerOf } from '../../src/options/option-check.ts'
+import type { Mongrel2Context } from '../../src/platform/handler.ts'
+import { describeError, type Logger } from '../../src/runtime/log.ts'
+import { delay } from '../../src/runtime/promises.ts'
 
 /** What a handler gets as its second argument on a socket of its own: Node's request and response. There is no `mongrel2`. */
 export type NodeEnv = HttpBindings & { readonly mongrel2?: undefined }

@@ -1,11 +1,11 @@
 import { Command, Option as Flag, InvalidArgumentError } from 'commander'
-import { version } from '../package-version.ts'
-import { COMPLETION_SHELLS, completionScript } from './completion.ts'
-import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './exit-code.ts'
-import type { Given, GivenOptions } from './given.ts'
-import { KEY_FILE, keygen } from './keygen.ts'
-import { flagsOf, OPTIONS, type Option, type OptionKey, type Subcommand } from './option-table.ts'
-import { parseOption } from './option-value.ts'
+import { version } from '../runtime/versions.ts'
+import { KEY_FILE, keygen } from './join/keygen.ts'
+import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
+import type { Given, GivenOptions } from './options/given.ts'
+import { flagsOf, OPTIONS, type Option, type OptionKey, type Subcommand } from './options/option-table.ts'
+import { parseOption } from './options/option-value.ts'
+import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
 
 /** Told how a command ended. */
 export type Ended = (ending: Ending) => void
@@ -25,7 +25,7 @@ export function commandLine(ended: Ended): Command {
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(
       subcommand(name, async (flags) => {
-        if (name === 'serve') ended(await (await import('./serve-command.ts')).serveCommand(flags))
+        if (name === 'serve') ended(await (await import('./serve/serve-command.ts')).serveCommand(flags))
         else ended(await (await import('./dev/dev-command.ts')).devCommand(flags))
       }),
     )

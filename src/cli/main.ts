@@ -2,10 +2,10 @@
 // The command mongrel2-fetch.
 
 import { CommanderError } from 'commander'
-import { Mongrel2Error } from '../errors.ts'
-import { describeLoadError, escapeLines, surviveLostOutput } from '../log.ts'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { describeLoadError, escapeLines, surviveLostOutput } from '../runtime/log.ts'
 import { commandLine } from './command.ts'
-import { CommandError, type Ending, EXIT_CODES } from './exit-code.ts'
+import { CommandError, type Ending, EXIT_CODES } from './shared/exit-code.ts'
 
 surviveLostOutput()
 process.exit(EXIT_CODES[await run()][0])

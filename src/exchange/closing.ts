@@ -1,6 +1,6 @@
-import { delay } from '../deferred.ts'
+import type { Epoch } from '../connection/epoch.ts'
+import { delay } from '../runtime/promises.ts'
 import type { Application } from './application.ts'
-import type { Epoch } from './epoch.ts'
 
 /** What is served now: while this goes on a Mongrel2 may go, and the next come. */
 type Epochs = ReadonlyMap<unknown, Epoch>

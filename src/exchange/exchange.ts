@@ -1,13 +1,14 @@
-import { CallContext } from '../call-context.ts'
-import { type Deferred, deferred } from '../deferred.ts'
-import { describeError, type Logger } from '../log.ts'
-import type { Connection, StreamedBody } from './connection.ts'
-import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
-import type { RequestFacts } from './facts.ts'
-import { type Background, HandlerContext } from './handler-context.ts'
-import { cutWhenStuck } from './patience.ts'
-import { createResponse, plainResponseOf } from './platform/light-response.ts'
-import type { RequestOwner } from './request.ts'
+import type { Connection, StreamedBody } from '../connection/connection.ts'
+import { cutWhenStuck } from '../connection/patience.ts'
+import type { RequestFacts } from '../connection/request-semantics.ts'
+import { createResponse, plainResponseOf } from '../platform/light-response.ts'
+import { CallContext } from '../runtime/call-context.ts'
+import { describeError, type Logger } from '../runtime/log.ts'
+import { type Deferred, deferred } from '../runtime/promises.ts'
+import type { Handshake } from '../websocket/handshake.ts'
+import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferred/deferral.ts'
+import { type Background, HandlerContext } from './request/handler-arguments.ts'
+import type { RequestOwner } from './request/request.ts'
 import {
   cancelBody,
   discardBody,
@@ -16,8 +17,7 @@ import {
   type Sent,
   sendPlain,
   sendResponse,
-} from './response.ts'
-import type { Handshake } from './websocket/handshake.ts'
+} from './response/response.ts'
 
 /** What an exchange needs of the application. */
 interface ExchangeApplication extends Background {

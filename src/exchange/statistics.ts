@@ -1,4 +1,4 @@
-import type { PacingCounts } from './pacing/pacing.ts'
+import type { PacingCounts } from '../connection/pacing/pacing.ts'
 
 /** What a server has counted since it was made. */
 export interface Mongrel2Statistics {

@@ -1,11 +1,11 @@
 import { Push, Subscriber } from 'zeromq'
-import { tickEnd } from '../deferred.ts'
-import { describeError, escapeBytes, type Logger } from '../log.ts'
-import { socketEvents } from '../socket-events.ts'
+import { socketEvents } from '../link/zeromq/socket-events.ts'
+import { describeError, escapeBytes, type Logger } from '../runtime/log.ts'
+import { tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { type ParsedReply, parseReply } from '../wire/parse-reply.ts'
-import { type HeaderProtocol, type MessageFields, renderMessage } from '../wire/render-message.ts'
+import { type HeaderProtocol, type MessageFields, renderMessage } from '../wire/message.ts'
+import { type ParsedReply, parseReply } from '../wire/reply.ts'
 
 /** One Handler of a configuration, by Mongrel2's names. */
 export interface HandlerSettings {

@@ -1,5 +1,4 @@
 import { v4 } from 'uuid'
-import type { Logger } from '../log.ts'
 import {
   boolean,
   integer,
@@ -11,8 +10,9 @@ import {
   MAX_DELAY,
   oneOf,
   specOf,
-} from '../option-check.ts'
-import type { HeaderProtocol } from '../wire/render-message.ts'
+} from '../options/option-check.ts'
+import type { Logger } from '../runtime/log.ts'
+import type { HeaderProtocol } from '../wire/message.ts'
 import type { HttpSettings } from './http.ts'
 import type { RouterSettings, RouteSettings } from './router.ts'
 

@@ -1,6 +1,6 @@
-import { describeError } from '../log.ts'
+import { describeError } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import type { ParsedReply } from '../wire/parse-reply.ts'
+import type { ParsedReply } from '../wire/reply.ts'
 import { Connection, type ConnectionSettings, type Route, refuse } from './connection.ts'
 import { Handler, type HandlerSettings } from './handler.ts'
 import { splitTarget } from './message-fields.ts'

@@ -1,5 +1,5 @@
-import { describeError, type Logger } from '../log.ts'
-import { Pause } from '../pause.ts'
+import { describeError, type Logger } from '../runtime/log.ts'
+import { Pause } from '../runtime/promises.ts'
 import type { LinkPublisher, Transport } from './transport.ts'
 
 /** Waits between attempts to reach a Mongrel2, in milliseconds. */

@@ -1,12 +1,11 @@
-import { delay } from '../deferred.ts'
-import { Mongrel2Error } from '../errors.ts'
-import { describeError, type Logger } from '../log.ts'
-import { Pause } from '../pause.ts'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { describeError, type Logger } from '../runtime/log.ts'
+import { delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { Reply } from '../wire/reply.ts'
 import type { LinkEndpoint } from './endpoint.ts'
-import { lifeOf } from './life.ts'
 import { PathWatch } from './path-watch.ts'
+import { lifeOf } from './socket-id.ts'
 import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
 
 /** Where replies go. */

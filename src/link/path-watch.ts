@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
-import { Pause } from '../pause.ts'
-import { addressOf } from './zmtp/address.ts'
+import { Pause } from '../runtime/promises.ts'
+import { addressOf } from './zmtp/connection.ts'
 
 /** The time between two looks at the path while messages come, and between two while it is lost, in milliseconds. */
 const INTERVAL = 2000

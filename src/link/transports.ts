@@ -1,6 +1,20 @@
 import type { Transport } from './transport.ts'
-import { zeromq } from './zeromq/transport.ts'
-import { zmtp } from './zmtp/transport.ts'
+import { ZeromqPublisher } from './zeromq/publisher.ts'
+import { ZeromqSource } from './zeromq/source.ts'
+import { ZmtpPublisher } from './zmtp/publisher.ts'
+import { ZmtpSource } from './zmtp/source.ts'
+
+/** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write for what one turn brings. */
+export const zmtp: Transport = {
+  createPublisher: (spec, identity, report) => new ZmtpPublisher(spec, identity, report),
+  createSource: (...args) => new ZmtpSource(...args),
+}
+
+/** Links on libzmq, by zeromq.js. */
+export const zeromq: Transport = {
+  createPublisher: (spec, identity, report) => new ZeromqPublisher(spec, identity, report),
+  createSource: (...args) => new ZeromqSource(...args),
+}
 
 /** What sockets to Mongrel2 can be made of, by the names of the option `link`. */
 export const TRANSPORTS: Readonly<Record<'zeromq' | 'zmtp', Transport>> = { zeromq, zmtp }

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { guardChild, guardDirectory } from '../../src/orphan-guard.ts'
+import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
 import { freePort } from '../support/free-port.ts'
 
 /** An nginx that passes everything on to a server behind a Unix socket. */

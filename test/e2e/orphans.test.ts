@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { WORKER_VARIABLE, type WorkerConfig } from '../../src/cluster/worker/config.ts'
+import { WORKER_VARIABLE, type WorkerConfig } from '../../src/workers/worker/config.ts'
 import { Workplace } from '../support/command.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient, request } from '../support/raw-client.ts'
@@ -165,7 +165,7 @@ describe('a worker that cannot connect', () => {
       logLevels: [],
       remote: false,
     }
-    const worker = spawn(process.execPath, ['dist/src/cluster/worker/process.js'], {
+    const worker = spawn(process.execPath, ['dist/src/workers/worker/process.js'], {
       env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(config) },
       stdio: ['ignore', 'ignore', 'pipe'],
     })

@@ -10,7 +10,7 @@ import { INSTALL_TIMEOUT } from '../support/user-project.ts'
 const { engines } = JSON.parse(readFileSync('package.json', 'utf8')) as { engines: { node: string } }
 const VERSIONS = [engines.node.replace('>=', ''), '22', '24', '26']
 
-const LOADER = pathToFileURL(resolve('dist/src/cli/load-handler.js')).href
+const LOADER = pathToFileURL(resolve('dist/src/cli/modules/load-handler.js')).href
 const PACKAGE = pathToFileURL(resolve('dist/src/index.js')).href
 
 /** Loads an app as the command does; prints its answer, and what else is to be seen. */

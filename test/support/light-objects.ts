@@ -1,5 +1,5 @@
 // A setup file of test runs with LIGHT=1: they have our Request and Response in the globals' place throughout.
 
-import { replaceGlobalsFirst } from '../../src/exchange/platform/globals.ts'
+import { replaceGlobalsFirst } from '../../src/platform/globals.ts'
 
 replaceGlobalsFirst()

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { deferred } from '../../src/deferred.ts'
+import { deferred } from '../../src/runtime/promises.ts'
 
 /** How a generator of steps ended. */
 export type End = 'finished' | 'left'

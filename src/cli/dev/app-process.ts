@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { type Deferred, deferred } from '../../deferred.ts'
-import { moduleBeside } from '../../module-beside.ts'
-import { guardChild } from '../../orphan-guard.ts'
-import type { Given, GivenOptions } from '../given.ts'
-import type { OptionKey } from '../option-table.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { guardChild } from '../../runtime/orphan-guard.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
+import type { Given, GivenOptions } from '../options/given.ts'
+import type { OptionKey } from '../options/option-table.ts'
 
 /** What an app's process is told, first the flags that it makes its settings of, then when to stop. */
 export type AppCommand =

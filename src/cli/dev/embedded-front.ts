@@ -1,5 +1,5 @@
 import { createFront, type Front } from '../../gateway/create-front.ts'
-import { TemporaryDirectory } from '../../temporary-directory.ts'
+import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
 /** The embedded stand-in for Mongrel2, where that is not installed. */

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { describeError } from '../../log.ts'
+import { describeError } from '../../runtime/log.ts'
 
 const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 60rem; padding: 0 1rem }
 h1 { color: #b00020; font-size: 1.4rem; overflow-wrap: anywhere }

@@ -1,5 +1,5 @@
-import type { MessageHandlers } from '../../exchange/messages/handlers.ts'
-import { CommandError } from '../exit-code.ts'
+import type { MessageHandlers } from '../../message-socket/types.ts'
+import { CommandError } from '../shared/exit-code.ts'
 
 /** What `dev` puts between browsers and the app. */
 export interface DevFront {

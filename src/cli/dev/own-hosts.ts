@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
-import type { FetchHandler } from '../../exchange/handler.ts'
-import type { Mongrel2Handler } from '../../options.ts'
+import type { Mongrel2Handler } from '../../options/options.ts'
+import type { FetchHandler } from '../../platform/handler.ts'
 
 /**
  * Lets a handler answer only for hosts that are this machine's: `localhost`, names below it, addresses, and the one that is named. Any other name may be a

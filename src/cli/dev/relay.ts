@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Pull, Push } from 'zeromq'
-import { type Deferred, deferred } from '../../deferred.ts'
-import type { Logger } from '../../log.ts'
+import type { Logger } from '../../runtime/log.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { RelayedClients } from './relayed-clients.ts'
 
 /**

@@ -1,11 +1,11 @@
 import { v4 } from 'uuid'
-import { type EndingConnection, Endings } from '../../cluster/endings.ts'
-import { kindOf } from '../../exchange/kind.ts'
+import { kindOf } from '../../connection/request-semantics.ts'
 import { Attachment } from '../../link/attachment.ts'
-import { zeromq } from '../../link/zeromq/transport.ts'
-import type { Logger } from '../../log.ts'
+import { zeromq } from '../../link/transports.ts'
+import type { Logger } from '../../runtime/log.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import { type Message, parseMessage } from '../../wire/message.ts'
+import { type EndingConnection, Endings } from '../../workers/dispatcher/endings.ts'
 import type { Lane } from './relay.ts'
 
 /** Clients that are known at most, those that spoke last: Mongrel2 does not always say that one is gone. */

@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type Deferred, deferred } from '../../deferred.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 
 /** Changes that come within so many milliseconds are one: editors write a file in several steps. */
 const TOGETHER = 50

@@ -1,14 +1,14 @@
 // A process of `serve --direct`, told what to do by the `DirectWorker` that has forked it.
 
-import { reasonOf } from '../../cluster/worker/config.ts'
-import { distantLogger } from '../../cluster/worker/distant-logger.ts'
-import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from '../../cluster/worker/leaving.ts'
-import { type Deferred, deferred } from '../../deferred.ts'
-import { replaceGlobalsFirst } from '../../exchange/platform/globals.ts'
-import { type Logger, surviveLostOutput } from '../../log.ts'
+import { replaceGlobalsFirst } from '../../platform/globals.ts'
+import { type Logger, surviveLostOutput } from '../../runtime/log.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
-import { tellParent } from '../tell-parent.ts'
-import load from '../worker-app.ts'
+import { reasonOf } from '../../workers/worker/config.ts'
+import { distantLogger } from '../../workers/worker/distant-logger.ts'
+import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from '../../workers/worker/leaving.ts'
+import load from '../modules/worker-app.ts'
+import { tellParent } from '../shared/tell-parent.ts'
 import type { DirectNews, DirectOrder, DirectTask } from './worker.ts'
 
 /** How long what is open may take when the one who has forked us is gone, in milliseconds. */

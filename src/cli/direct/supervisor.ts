@@ -1,7 +1,7 @@
-import { Seats, type SeatsOwner } from '../../cluster/seats.ts'
-import { type Deferred, deferred } from '../../deferred.ts'
-import { Mongrel2Error } from '../../errors.ts'
-import type { Logger } from '../../log.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import type { Logger } from '../../runtime/log.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
+import { Seats, type SeatsOwner } from '../../workers/dispatcher/seats.ts'
 import { type DirectNews, type DirectObserver, type DirectStart, DirectWorker } from './worker.ts'
 
 /** How many processes, and how long one that is replaced may take to finish what is open, in milliseconds. */

@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { News } from '../../cluster/frames.ts'
-import type { SeatedWorker } from '../../cluster/seats.ts'
-import type { Level } from '../../log.ts'
-import { moduleBeside } from '../../module-beside.ts'
-import type { Mongrel2Options } from '../../options.ts'
-import { guardChild } from '../../orphan-guard.ts'
-import type { WorkerAppData } from '../worker-app.ts'
+import type { Mongrel2Options } from '../../options/options.ts'
+import type { Level } from '../../runtime/log.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { guardChild } from '../../runtime/orphan-guard.ts'
+import type { SeatedWorker } from '../../workers/dispatcher/seats.ts'
+import type { News } from '../../workers/protocol/frames.ts'
+import type { WorkerAppData } from '../modules/worker-app.ts'
 
 const ENTRY = fileURLToPath(moduleBeside(import.meta.url, './child'))
 /** How much longer than its time a process may take to end, in milliseconds. */

@@ -1,6 +1,6 @@
 import type { Observer } from 'zeromq'
-import { type Deferred, deferred } from '../../deferred.ts'
-import { Mongrel2Error } from '../../errors.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TIME_TO_LIVE } from '../zmtp/connection.ts'
 
 /**

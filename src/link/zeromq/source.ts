@@ -1,9 +1,9 @@
 import { Pull } from 'zeromq'
-import { delay, turnEnd } from '../../deferred.ts'
-import { socketEvents } from '../../socket-events.ts'
+import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Report } from '../transport.ts'
 import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+import { socketEvents } from './socket-events.ts'
 
 /** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
 const DISCONNECT_TIME = 25

@@ -1,6 +1,6 @@
-import { connect, type Socket } from 'node:net'
-import { type Deferred, deferred } from '../../deferred.ts'
-import { Mongrel2Error } from '../../errors.ts'
+import { connect, type IpcNetConnectOpts, type Socket, type TcpNetConnectOpts } from 'node:net'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import {
   type Command,
@@ -11,11 +11,10 @@ import {
   renderPing,
   renderPong,
   renderReady,
-} from '../../wire/zmtp-command.ts'
-import { type Frame, type FrameBounds, FrameParser } from '../../wire/zmtp-frame.ts'
-import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp-greeting.ts'
+} from '../../wire/zmtp/command.ts'
+import { type Frame, type FrameBounds, FrameParser } from '../../wire/zmtp/frame.ts'
+import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp/greeting.ts'
 import type { Report } from '../transport.ts'
-import { addressOf } from './address.ts'
 
 /** What is read at once, in bytes: Node's own size for a read. */
 const READ_SIZE = 64 * 1024
@@ -225,4 +224,19 @@ export class ZmtpConnection {
     this.#report(error)
     this.#socket.destroy()
   }
+}
+
+/**
+ * Milliseconds of silence until the system asks a TCP peer whether it is there, ten times in as many seconds: what finds one of
+ * ZMTP 3.0, which knows no PING, gone.
+ */
+const KEEP_ALIVE_DELAY = 20_000
+
+/** Where and how `node:net` connects for a spec, `tcp://HOST:PORT` or `ipc://PATH`. */
+export function addressOf(spec: string): IpcNetConnectOpts | TcpNetConnectOpts {
+  if (spec.startsWith('ipc://')) return { path: spec.slice('ipc://'.length) }
+  const colon = spec.lastIndexOf(':')
+  const host = spec.slice('tcp://'.length, colon).replace(/^\[|\]$/g, '')
+  const port = Number(spec.slice(colon + 1))
+  return { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY }
 }

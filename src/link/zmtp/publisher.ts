@@ -1,12 +1,15 @@
-import { type Deferred, deferred } from '../../deferred.ts'
-import { Mongrel2Error } from '../../errors.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { Reply } from '../../wire/reply.ts'
-import type { Command } from '../../wire/zmtp-command.ts'
-import { renderMessages } from '../../wire/zmtp-frame.ts'
-import { type Subscription, subscriptionInCommand, subscriptionInMessage } from '../../wire/zmtp-subscription.ts'
+import {
+  type Command,
+  type Subscription,
+  subscriptionInCommand,
+  subscriptionInMessage,
+} from '../../wire/zmtp/command.ts'
+import { renderMessages } from '../../wire/zmtp/frame.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from './connection.ts'
-import { Subscriptions } from './subscriptions.ts'
 
 /** Bytes that may wait for the system to take them until `full` asks those who can to wait. */
 const FULL_AT = 4 * 1024 * 1024
@@ -78,4 +81,32 @@ export class ZmtpPublisher implements LinkPublisher {
     this.#subscriptions.change(subscription)
     if (subscription.kind === 'subscribe') this.#subscribed.resolve(subscription.prefix.toString('latin1'))
   }
+}
+
+/** What the other side of a PUB has subscribed to. The same prefix twice has to be cancelled twice (RFC 37). */
+export class Subscriptions {
+  readonly #counts = new Map<string, number>()
+  #prefixes: Buffer[] = []
+  /** Whether every message is wanted, the usual case. */
+  #all = false
+
+  change({ kind, prefix }: Subscription): void {
+    const key = prefix.toString('latin1')
+    const count = (this.#counts.get(key) ?? 0) + (kind === 'subscribe' ? 1 : -1)
+    if (count > 0) this.#counts.set(key, count)
+    else this.#counts.delete(key)
+    this.#all = this.#counts.has('')
+    this.#prefixes = [...this.#counts.keys()].map((text) => Buffer.from(text, 'latin1'))
+  }
+
+  /** The messages that are wanted, in their order. */
+  filter(messages: readonly Reply[]): readonly Reply[] {
+    return this.#all ? messages : messages.filter((message) => this.#prefixes.some((prefix) => begins(message, prefix)))
+  }
+}
+
+/** An envelope is in one piece, and no prefix that Mongrel2 subscribes to goes beyond it. */
+function begins(reply: Reply, prefix: Buffer): boolean {
+  const message = Buffer.isBuffer(reply) ? reply : (reply[0] as Buffer)
+  return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../../../src/cli/exit-code.ts'
-import { OPTIONS, type Option } from '../../../src/cli/option-table.ts'
+import { OPTIONS, type Option } from '../../../src/cli/options/option-table.ts'
+import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../../../src/cli/shared/exit-code.ts'
 
 const [, SECTION = ''] = /^## The command$(.*?)^## /ms.exec(readFileSync('README.md', 'utf8')) ?? []
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { FetchHandler, Mongrel2Context } from '../../../src/exchange/handler.ts'
+import type { FetchHandler, Mongrel2Context } from '../../../src/platform/handler.ts'
 import { Gate } from '../../support/gate.ts'
 import { renderDisconnect, renderRequest } from '../support/message.ts'
 import { valuesOf } from '../support/reply.ts'

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { DeferOptions, Deferral } from '../../../src/exchange/deferral.ts'
-import { parseToken } from '../../../src/exchange/token.ts'
+import { parseToken } from '../../../src/connection/token.ts'
+import type { DeferOptions, Deferral } from '../../../src/exchange/deferred/deferral.ts'
 import type { FetchHandler } from '../../../src/index.ts'
 import { Gate } from '../../support/gate.ts'
 import { renderCredits, renderDisconnect, renderHandshake, renderPart, renderRequest } from '../support/message.ts'

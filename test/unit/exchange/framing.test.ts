@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { agrees, type Framing, framingOf, isStored } from '../../../src/exchange/framing.ts'
+import { agrees, type Framing, framingOf, isStored } from '../../../src/exchange/request/framing.ts'
 import { parseMessage } from '../../../src/wire/message.ts'
 import { renderRequest } from '../support/message.ts'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { HandlerContext } from '../../../src/exchange/handler-context.ts'
+import { HandlerContext } from '../../../src/exchange/request/handler-arguments.ts'
 import { Gate } from '../../support/gate.ts'
 import { turns } from '../support/stage.ts'
 

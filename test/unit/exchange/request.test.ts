@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { deferred } from '../../../src/deferred.ts'
-import type { Mongrel2Env, ServedRequest } from '../../../src/exchange/handler.ts'
+import type { Mongrel2Env, ServedRequest } from '../../../src/platform/handler.ts'
+import { deferred } from '../../../src/runtime/promises.ts'
 import { PROTOCOLS, type RequestParts, renderRequest, SENDER } from '../support/message.ts'
 import { type Stage, type StageOptions, setStage, turns } from '../support/stage.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { FetchHandler } from '../../../src/exchange/handler.ts'
+import type { FetchHandler } from '../../../src/platform/handler.ts'
 import { CUT_MESSAGE } from '../../../src/wire/message.ts'
 import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
 import { Gate } from '../../support/gate.ts'

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { controlPortProblem } from '../../../src/link/control-port-address.ts'
+import { controlPortProblem } from '../../../src/link/control-port.ts'
 
 const NOBODY = 65_534
 
@@ -46,7 +46,7 @@ it('says that a user who may not write to the socket cannot ask', () => {
   chmodSync(path, 0o555)
   if (!isRoot) return void expect(problemAt(`ipc://${path}`)).toBe('permission denied')
   chownSync(path, 0, 0)
-  const module = new URL('../../../src/link/control-port-address.ts', import.meta.url).href
+  const module = new URL('../../../src/link/control-port.ts', import.meta.url).href
   const script = `import { controlPortProblem } from ${JSON.stringify(module)}
     console.log(controlPortProblem({ spec: ${JSON.stringify(`ipc://${path}`)}, named: false }))`
   const args = ['--import', 'tsx', '--input-type=module', '-e', script]

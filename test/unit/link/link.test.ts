@@ -1,8 +1,8 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import { Link } from '../../../src/link/link.ts'
-import { zmtp } from '../../../src/link/zmtp/transport.ts'
-import { renderCommand } from '../../../src/wire/zmtp-command.ts'
-import { renderMessages } from '../../../src/wire/zmtp-frame.ts'
+import { zmtp } from '../../../src/link/transports.ts'
+import { renderCommand } from '../../../src/wire/zmtp/command.ts'
+import { renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import { CollectingLogger } from '../../support/logger.ts'
 import { ZmtpListener } from '../support/zmtp-peer.ts'
 

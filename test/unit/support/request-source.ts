@@ -1,4 +1,4 @@
-import type { RequestSource } from '../../../src/exchange/platform/light-request.ts'
+import type { RequestSource } from '../../../src/platform/light-request.ts'
 
 /** What a request is made of; what is left out has a plain value. */
 export function requestSource(parts: Partial<RequestSource> = {}): RequestSource {

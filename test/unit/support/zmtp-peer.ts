@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseCommand, renderPing, renderReady } from '../../../src/wire/zmtp-command.ts'
-import { type Frame, FrameParser } from '../../../src/wire/zmtp-frame.ts'
-import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp-greeting.ts'
+import { parseCommand, renderPing, renderReady } from '../../../src/wire/zmtp/command.ts'
+import { type Frame, FrameParser } from '../../../src/wire/zmtp/frame.ts'
+import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp/greeting.ts'
 
 /** Stands for Mongrel2's side of a link, byte by byte: it listens, takes connections and says nothing of itself. */
 export class ZmtpListener implements AsyncDisposable {

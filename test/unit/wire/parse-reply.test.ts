@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MalformedError } from '../../../src/wire/malformed.ts'
-import { parseReply } from '../../../src/wire/parse-reply.ts'
-import { joinReply, renderControl, renderReply } from '../../../src/wire/reply.ts'
+import { joinReply, parseReply, renderControl, renderReply } from '../../../src/wire/reply.ts'
 
 const parse = (bytes: string) => parseReply(Buffer.from(bytes, 'latin1'), 128)
 

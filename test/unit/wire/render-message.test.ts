@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseMessage } from '../../../src/wire/message.ts'
-import { renderMessage } from '../../../src/wire/render-message.ts'
+import { parseMessage, renderMessage } from '../../../src/wire/message.ts'
 
 describe.each(['json', 'tnetstring'] as const)('renderMessage with headers as %s', (protocol) => {
   it('writes what parseMessage reads', () => {

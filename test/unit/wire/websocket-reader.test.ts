@@ -2,9 +2,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { renderFrame } from '../../../src/wire/websocket.ts'
-import { WebSocketFault } from '../../../src/wire/websocket-fault.ts'
-import { FrameFollower, WebSocketReader } from '../../../src/wire/websocket-reader.ts'
+import { renderFrame, WebSocketFault } from '../../../src/wire/websocket/frames.ts'
+import { FrameFollower, WebSocketReader } from '../../../src/wire/websocket/reader.ts'
 import { clientFrame } from '../../support/websocket-frames.ts'
 
 const MIB = 1024 * 1024

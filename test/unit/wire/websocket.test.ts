@@ -7,7 +7,7 @@ import {
   parseFlags,
   renderClose,
   renderFrame,
-} from '../../../src/wire/websocket.ts'
+} from '../../../src/wire/websocket/frames.ts'
 import { parseServerFrames } from '../../support/websocket-frames.ts'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')

@@ -10,10 +10,11 @@ import {
   renderPing,
   renderPong,
   renderReady,
-} from '../../../src/wire/zmtp-command.ts'
-import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp-frame.ts'
-import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp-greeting.ts'
-import { subscriptionInCommand, subscriptionInMessage } from '../../../src/wire/zmtp-subscription.ts'
+  subscriptionInCommand,
+  subscriptionInMessage,
+} from '../../../src/wire/zmtp/command.ts'
+import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp/frame.ts'
+import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp/greeting.ts'
 import { mutate, mutations } from '../support/mutation.ts'
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')

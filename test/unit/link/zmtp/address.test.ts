@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { addressOf } from '../../../../src/link/zmtp/address.ts'
+import { addressOf } from '../../../../src/link/zmtp/connection.ts'
 
 it.each([
   ['ipc:///srv/m2/run/send', { path: '/srv/m2/run/send' }],

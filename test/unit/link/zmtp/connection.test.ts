@@ -8,9 +8,9 @@ import {
   renderCommand,
   renderError,
   renderPing,
-} from '../../../../src/wire/zmtp-command.ts'
-import { renderMessages } from '../../../../src/wire/zmtp-frame.ts'
-import { GREETING } from '../../../../src/wire/zmtp-greeting.ts'
+} from '../../../../src/wire/zmtp/command.ts'
+import { renderMessages } from '../../../../src/wire/zmtp/frame.ts'
+import { GREETING } from '../../../../src/wire/zmtp/greeting.ts'
 import { ZmtpListener, type ZmtpPeer } from '../../support/zmtp-peer.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'

@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs'
+import Module, { createRequire } from 'node:module'
+import { sep } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { runtimeName } from '../../runtime/versions.ts'
+import { CommandError } from '../shared/exit-code.ts'
+import { languageOf, moduleKind } from './module-kind.ts'
+import { type ModuleKindHooks, moduleKindHooks } from './module-kind-hooks.ts'
+import { addPlace } from './syntax-error-place.ts'
+
+/** Node 20 has no hooks in this thread. */
+type NewerModule = typeof Module & { readonly registerHooks?: (hooks: ModuleKindHooks) => void }
+
+const { extensions } = createRequire(import.meta.url)
+const nativeRequire = extensions['.js']
+/** The directory of this package. */
+const OURS = fileURLToPath(new URL('../../../', import.meta.url))
+
+/**
+ * Imports a module of JavaScript or TypeScript, an ES module or CommonJS, in a project of any `type`. Node loads JavaScript; TypeScript and
+ * JSX are loaded by tsx if it is installed, otherwise by Node.
+ *
+ * @param path An absolute path.
+ * @param caught Whether somebody catches what is thrown. Node shows the place of a syntax error otherwise.
+ * @returns The exports. The properties of a CommonJS module's `module.exports` are exports, and `default` is all of it unless it has one.
+ * @throws CommandError `load` when tsx is needed and not installed; otherwise what the module throws.
+ */
+export async function importModule(path: string, caught = true): Promise<Readonly<Record<string, unknown>>> {
+  const url = pathToFileURL(path).href
+  // These run everything by themselves.
+  if (!runtimeName().startsWith('Node')) return exportsOf(path, await import(url))
+  await prepareFor(path)
+  try {
+    return exportsOf(path, await import(url))
+  } catch (error) {
+    if (caught) await addPlace(error, path)
+    throw prepared === 'JavaScript' && isForTsx(path, error) ? needsTsx(path, { cause: error }) : error
+  }
+}
+
+function isForTsx(path: string, error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION') return /"\.(?:[cm]?tsx?|jsx)"/.test(message)
+  // Node takes CommonJS in a `.ts` of a project of ES modules for an ES module.
+  if (code === 'ERR_REQUIRE_CYCLE_MODULE') return languageOf(path) === 'typescript'
+  return code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
+}
+
+function exportsOf(path: string, exports: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const isCommonJs = /\.cjs$/.test(path) || moduleKind(pathToFileURL(path).href) === 'commonjs'
+  const inner = exports.default
+  if (!isCommonJs || typeof inner !== 'object' || inner === null) return exports
+  return { ...exports, ...inner, default: 'default' in inner ? inner.default : inner }
+}
+
+function needsTsx(path: string, options?: ErrorOptions): CommandError {
+  const reason = `${runtimeName()} cannot run this ${/x$/.test(path) ? 'JSX' : 'TypeScript'} by itself`
+  return new CommandError('load', `${path} needs tsx, since ${reason}: npm install tsx`, options)
+}
+
+/** What this thread's loader is prepared for. */
+let prepared: 'nothing' | 'JavaScript' | 'TypeScript' = 'nothing'
+
+/** Installs the hooks that a file needs, once. */
+async function prepareFor(path: string): Promise<void> {
+  const language = languageOf(path)
+  const tsx = language === 'javascript' ? undefined : findTsx(path)
+  if (language === 'unreadable' && tsx === undefined) throw needsTsx(path)
+  if (prepared === 'TypeScript' || (prepared === 'JavaScript' && tsx === undefined)) return
+  prepared = tsx === undefined ? 'JavaScript' : 'TypeScript'
+  importByKind(tsx !== undefined)
+  if (tsx !== undefined) await registerTsx(tsx)
+  requireByKind()
+}
+
+async function registerTsx(tsx: string): Promise<void> {
+  const tsxRequire = createRequire(tsx)
+  for (const api of ['tsx/cjs/api', 'tsx/esm/api']) {
+    // Of its two kinds the module: the other looks for its hooks in the wrong place.
+    const url = pathToFileURL(tsxRequire.resolve(api).replace(/\.cjs$/, '.mjs')).href
+    const { register }: { register: () => unknown } = await import(url)
+    register()
+  }
+}
+
+/** The app's own tsx before one that is installed beside us. */
+function findTsx(path: string): string | undefined {
+  for (const from of [path, import.meta.url]) {
+    try {
+      return createRequire(from).resolve('tsx')
+    } catch {
+      // Not from there.
+    }
+  }
+  return undefined
+}
+
+/** For `import`. */
+function importByKind(tsx: boolean): void {
+  const { registerHooks, register } = Module as NewerModule
+  if (registerHooks !== undefined) registerHooks(moduleKindHooks(tsx))
+  else register(`${moduleBeside(import.meta.url, './module-kind-hooks')}${tsx ? '?tsx' : ''}`)
+}
+
+/** For `require`. */
+function requireByKind(): void {
+  const other = extensions['.js']
+  extensions['.js'] = (module, path) => {
+    // tsx would compile the ES modules of packages once more. Required, they are those that `import` gives.
+    if (isOfPackage(path)) nativeRequire(module, path)
+    // Node would refuse it in a project of ES modules. Other endings that have no loader of their own come here, too.
+    else if (path.endsWith('.js') && moduleKind(pathToFileURL(path).href) === 'commonjs') compile(module, path)
+    else other(module, path)
+  }
+}
+
+function compile(module: NodeJS.Module, path: string): void {
+  const { _compile } = module as NodeJS.Module & { _compile(code: string, path: string): void }
+  _compile.call(module, readFileSync(path, 'utf8'), path)
+}
+
+function isOfPackage(path: string): boolean {
+  return path.includes(`${sep}node_modules${sep}`) || path.startsWith(OURS)
+}

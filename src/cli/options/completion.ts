@@ -1,0 +1,125 @@
+import { didYouMean } from '../../options/did-you-mean.ts'
+import { CommandError } from '../shared/exit-code.ts'
+import { flagsOf, OPTIONS, type Option } from './option-table.ts'
+
+export const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const
+
+/** Subcommands that take options, with what they do. */
+type Subcommands = Readonly<Record<'serve' | 'dev', string>>
+
+/**
+ * The script that completes subcommands, flags, their values and file names in a shell. It has them all in it and starts nothing.
+ *
+ * @throws CommandError `usage` for another shell.
+ */
+export function completionScript(shell: string, subcommands: Subcommands): string {
+  switch (shell) {
+    case 'bash':
+      return bash(subcommands)
+    case 'zsh':
+      return zsh(subcommands)
+    case 'fish':
+      return fish(subcommands)
+    default:
+      throw new CommandError(
+        'usage',
+        `expected one of ${COMPLETION_SHELLS.join(', ')}, got ${shell}${didYouMean(shell, COMPLETION_SHELLS)}`,
+      )
+  }
+}
+
+const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completion script.' }
+
+const NAMES = ['serve', 'dev'] as const
+
+/** File names are what bash falls back to (`-o default`), after a flag that takes a value too. */
+function bash(subcommands: Subcommands): string {
+  const flags = OPTIONS.filter(({ key, kind }) => key !== 'app' && kind !== 'boolean')
+  const choices = flags.filter(({ choices }) => choices !== undefined)
+  const valued = flags.filter(({ choices }) => choices === undefined)
+  return `# mongrel2-fetch in bash: eval "$(mongrel2-fetch complete bash)"
+_mongrel2_fetch() {
+  local words=
+  COMPREPLY=()
+  case $3 in
+${choices.map((option) => `    --${option.flag}) words='${option.choices?.join(' ')}' ;;`).join('\n')}
+    ${valued.flatMap(spellings).join('|')}) return ;;
+    complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
+    *)
+      if ((COMP_CWORD == 1)); then
+        words='${[...Object.keys(subcommands), 'keygen', 'complete'].join(' ')} --help --version'
+      elif [[ $2 == -* ]]; then
+        case \${COMP_WORDS[1]} in
+${NAMES.map((name) => `          ${name}) words='${[...flagsOf(name).flatMap(spellings), '--help'].join(' ')}' ;;`).join('\n')}
+        esac
+      fi
+      ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
+}
+complete -o bashdefault -o default -F _mongrel2_fetch mongrel2-fetch
+`
+}
+
+function zsh(subcommands: Subcommands): string {
+  const described = Object.entries({ ...subcommands, ...OTHERS })
+  return `#compdef mongrel2-fetch
+# mongrel2-fetch in zsh: eval "$(mongrel2-fetch complete zsh)"
+_mongrel2_fetch() {
+  if ((CURRENT == 2)); then
+    local -a commands=(${described.map(([name, text]) => quote(`${name}:${text}`)).join(' ')})
+    _describe command commands
+    return
+  fi
+  local name=$words[2]
+  shift words
+  ((CURRENT--))
+  case $name in
+${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), quote('1:app:_files')].join(' \\\n      ')} ;;`).join('\n')}
+    complete) _arguments ${quote(`1:shell:(${COMPLETION_SHELLS.join(' ')})`)} ;;
+  esac
+}
+compdef _mongrel2_fetch mongrel2-fetch
+`
+}
+
+function zshFlag(option: Option): string[] {
+  const text = option.summary.replace(/[[\]:\\]/g, '\\$&')
+  const repeated = option.kind === 'endpoints' || option.kind === 'keys' ? '*' : ''
+  const value = option.choices === undefined ? '_files' : `(${option.choices.join(' ')})`
+  const argument = option.kind === 'boolean' ? '' : `:${option.flag}:${value}`
+  return spellings(option).map((flag) => quote(`${repeated}${flag}[${text}]${argument}`))
+}
+
+function fish(subcommands: Subcommands): string {
+  const described = Object.entries({ ...subcommands, ...OTHERS })
+  const line = (...words: string[]) => ['complete', '-c', 'mongrel2-fetch', ...words].join(' ')
+  return `# mongrel2-fetch in fish: mongrel2-fetch complete fish | source
+${described.map(([name, text]) => line('-n', '__fish_use_subcommand', '-f', '-a', name, '-d', quote(text))).join('\n')}
+${line('-n', quote('__fish_seen_subcommand_from complete'), '-f', '-a', quote(COMPLETION_SHELLS.join(' ')))}
+${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, option).map((words) => line(...words)))).join('\n')}
+`
+}
+
+function fishFlags(command: string, option: Option): string[][] {
+  const values = option.choices === undefined ? ['-r'] : ['-x', '-a', quote(option.choices.join(' '))]
+  return spellings(option).map((flag) => [
+    '-n',
+    quote(`__fish_seen_subcommand_from ${command}`),
+    ...(flag.startsWith('--') ? ['-l', flag.slice(2)] : ['-s', flag.slice(1)]),
+    ...(option.kind === 'boolean' ? [] : values),
+    '-d',
+    quote(option.summary),
+  ])
+}
+
+/** A boolean has a flag for each of its values. */
+function spellings({ flag, letter, kind }: Option): string[] {
+  if (kind === 'boolean') return [`--${flag}`, `--no-${flag}`]
+  return letter === undefined ? [`--${flag}`] : [`--${flag}`, `-${letter}`]
+}
+
+/** A word in single quotes, for every one of these shells: a quote is left, written and begun again. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`
+}

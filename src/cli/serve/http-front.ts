@@ -1,0 +1,96 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { v4 } from 'uuid'
+import { HttpGateway, type ListenAt } from '../../gateway/http.ts'
+import { checkSettings } from '../../gateway/options.ts'
+import type { EndpointOptions } from '../../options/options.ts'
+import { type Logger, messageOf } from '../../runtime/log.ts'
+import { guardDirectory } from '../../runtime/orphan-guard.ts'
+import { temporaryPath } from '../../runtime/temporary-directory.ts'
+import { CommandError } from '../shared/exit-code.ts'
+
+/** An ordinary HTTP socket beside Mongrel2. */
+export interface HttpSettings {
+  readonly at: ListenAt
+  /** What the app serves for it: an endpoint like those of Mongrel2. */
+  readonly endpoint: EndpointOptions
+  /** Whether who stands in front says where clients come from, so that its header is left alone. */
+  readonly trustsProxy: boolean
+}
+
+/**
+ * Reads the address of `--http`: `HOST:PORT`, `:PORT` for every address of this machine, or the path of a socket.
+ *
+ * @throws {Error} With what was expected.
+ */
+export function parseHttpAddress(text: string): ListenAt {
+  if (text.includes('/')) return { path: text }
+  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? []
+  if (port === undefined || Number(port) > 65_535) {
+    throw new Error(
+      `expected HOST:PORT, :PORT or the path of a socket, such as ./http.sock, got ${JSON.stringify(text)}`,
+    )
+  }
+  return { port: Number(port), host: bracketed ?? (plain || undefined) }
+}
+
+/** An address in a directory that only this user can enter, once the front is there. */
+export function httpEndpoint(): EndpointOptions {
+  const directory = temporaryPath()
+  return {
+    sendSpec: `ipc://${join(directory, 'send')}`,
+    recvSpec: `ipc://${join(directory, 'recv')}`,
+    link: 'zmtp',
+    controlPort: false,
+  }
+}
+
+/** The front that turns HTTP requests into messages for the app, as Mongrel2 does, and that pulls nothing: what deals them deals these. */
+export class HttpFront {
+  /** Where it listens, as people write it. */
+  readonly where: string
+  readonly #gateway: HttpGateway
+  readonly #removeDirectory: () => void
+
+  private constructor(gateway: HttpGateway, at: ListenAt, removeDirectory: () => void) {
+    this.#gateway = gateway
+    this.#removeDirectory = removeDirectory
+    this.where = 'path' in at ? at.path : urlOf(at.host, gateway.address?.port)
+  }
+
+  /** @throws CommandError `front` when it cannot listen there. */
+  static async start(
+    { at, endpoint, trustsProxy }: HttpSettings,
+    flowControl: boolean,
+    logger: Logger,
+  ): Promise<HttpFront> {
+    const { sendSpec, recvSpec } = endpoint
+    const directory = join(sendSpec.slice('ipc://'.length), '..')
+    const removeDirectory = guardDirectory(directory)
+    mkdirSync(directory, { mode: 0o700 })
+    const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
+    const settings = checkSettings({ flowControl, noClobberXff: trustsProxy, logger })
+    try {
+      return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
+    } catch (error) {
+      removeDirectory()
+      const reason = messageOf(error)
+      throw new CommandError('front', `--http cannot listen: ${reason}`)
+    }
+  }
+
+  /** Takes no more clients. */
+  stop(): void {
+    this.#gateway.stop()
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    await this.#gateway.close()
+    this.#removeDirectory()
+  }
+}
+
+function urlOf(host = '0.0.0.0', port = 0): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/`
+}

@@ -1,0 +1,54 @@
+import { invalid, specOf } from '../options/option-check.ts'
+import { checkKey } from './key-pair.ts'
+
+/** Where a main node listens, or is found. */
+export interface ClusterAddress {
+  /** `tcp://HOST:PORT`. */
+  readonly spec: string
+  readonly host: string
+  readonly port: number
+  /** The main node's public key, where the address carries it. */
+  readonly key: string | undefined
+}
+
+const FORM = /^tcp:\/\/(?:([^@]*)@)?((?:[\w.%-]+|\[[^\]]+\])):(\d{1,5})$/
+const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|localhost|\[?::1\]?)$/
+const ANY = /^(?:0\.0\.0\.0|\[?::\]?)$/
+
+/**
+ * Parses `tcp://HOST:PORT` or `tcp://KEY@HOST:PORT`.
+ *
+ * @param leastPort 0 where any free port will do.
+ * @throws Mongrel2Error `invalid_option`
+ */
+export function parseClusterAddress(name: string, address: unknown, leastPort: 0 | 1): ClusterAddress {
+  const found = typeof address === 'string' ? FORM.exec(address) : null
+  const port = Number(found?.[3])
+  if (found === null || !(port >= leastPort && port <= 65_535)) {
+    throw invalid(name, 'tcp://HOST:PORT or tcp://KEY@HOST:PORT', address)
+  }
+  const [, key, host = ''] = found
+  return {
+    spec: `tcp://${host}:${port}`,
+    host: host.replace(/^\[|\]$/g, ''),
+    port,
+    key: key === undefined ? undefined : checkKey(name, key),
+  }
+}
+
+/** Whether only this machine can be reached by a host name. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host)
+}
+
+/** Whether it stands for every address of this machine. */
+export function isAny(host: string): boolean {
+  return ANY.test(host)
+}
+
+/** Whether another machine cannot reach what is meant by a ZeroMQ address, or would reach something else. */
+export function isLocal(spec: string): boolean {
+  if (spec.startsWith('ipc://')) return true
+  const { host } = parseClusterAddress('', specOf('', spec), 1)
+  return isLoopback(host) || isAny(host)
+}

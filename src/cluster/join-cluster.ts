@@ -1,0 +1,146 @@
+import { availableParallelism } from 'node:os'
+import { Dealer } from 'zeromq'
+import { checkCloseOptions } from '../options/option-check.ts'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { describeError } from '../runtime/log.ts'
+import { type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
+import { version } from '../runtime/versions.ts'
+import { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
+import { curveKey } from './authenticator.ts'
+import { checkJoinOptions, type JoinOptions, type JoinSettings } from './cluster-options.ts'
+import { NodeAgent, type NodeAgentSettings } from './node-agent.ts'
+import { MOST_PROCESSORS } from './node-connection.ts'
+import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
+
+/** Waits between attempts to join, in milliseconds. */
+const RETRY_FIRST = 100
+const RETRY_LONGEST = 3000
+
+/** This machine as a node of a cluster. */
+export interface ClusterNode extends AsyncDisposable {
+  /** Resolves when it has joined for the first time. Rejects with a `Mongrel2Error` `closed` when it is closed before. */
+  readonly ready: Promise<void>
+  /**
+   * Leaves: lets its workers answer what is open, ends them and disconnects. A second call returns the first one's promise.
+   *
+   * @param options.timeout Milliseconds after which what is still open is closed. Default: 10,000.
+   */
+  close(options?: { timeout?: number }): Promise<void>
+}
+
+/**
+ * Joins the dispatcher of a main node: runs workers here, of the number and with the app and the options that the main node says. Joins
+ * again, when it was cut off, as long as it is not closed.
+ *
+ * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ */
+export function joinCluster(options: JoinOptions): ClusterNode {
+  return new Node(checkJoinOptions(options))
+}
+
+class Node implements ClusterNode {
+  readonly ready: Promise<void>
+  readonly #address: JoinSettings['address']
+  readonly #security: JoinSettings['security']
+  readonly #agentSettings: NodeAgentSettings
+  readonly #point: ExchangePoint
+  readonly #ready: Deferred<void> = deferred()
+  readonly #running: Promise<void>
+  #agent: NodeAgent | undefined
+  #closed: Promise<void> | undefined
+  readonly #pause = new Pause()
+  /** What was said last of attempts that failed. */
+  #reported = ''
+
+  constructor({ address, security, chroot, execArgv, logger, signal }: JoinSettings) {
+    this.ready = this.#ready.promise
+    this.#address = address
+    this.#security = security
+    this.#agentSettings = {
+      version,
+      processors: Math.min(availableParallelism(), MOST_PROCESSORS),
+      chroot,
+      execArgv,
+      logger,
+    }
+    this.#point = new ExchangePoint(logger)
+    this.#running = this.#run()
+    whenAborted(signal, () => {
+      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
+    })
+  }
+
+  close(options?: { timeout?: number }): Promise<void> {
+    const timeout = checkCloseOptions(options)
+    this.#closed ??= this.#close(timeout)
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(timeout: number): Promise<void> {
+    this.#ready.reject(new Mongrel2Error('closed', 'the node was closed before it had joined'))
+    this.#pause.end()
+    await this.#agent?.leave(timeout)
+    await this.#running
+    this.#point.close()
+  }
+
+  async #run(): Promise<void> {
+    const { logger } = this.#agentSettings
+    let wait = RETRY_FIRST
+    while (this.#closed === undefined) {
+      const agent = this.#connect()
+      this.#agent = agent
+      let joined = false
+      try {
+        await agent.joined
+        joined = true
+        wait = RETRY_FIRST
+        this.#reported = ''
+        logger.info?.(`mongrel2-fetch joined the main node at ${this.#address.spec}`)
+        this.#ready.resolve()
+      } catch {
+        // `ended` says why.
+      }
+      const reason = await agent.ended
+      this.#agent = undefined
+      if (this.#closed !== undefined) return
+      this.#report(joined ? 'lost' : 'cannot join', reason)
+      await this.#pause.wait(wait)
+      wait = Math.min(wait * 2, RETRY_LONGEST)
+    }
+  }
+
+  #connect(): NodeAgent {
+    const socket = new Dealer({ ...STREAM_OPTIONS, ...this.#options() })
+    const agent = new NodeAgent(socket, this.#agentSettings, this.#point)
+    try {
+      socket.connect(this.#address.spec)
+    } catch (error) {
+      agent.abandon(String(error))
+    }
+    return agent
+  }
+
+  #options(): CurveOptions {
+    const ipv6 = this.#address.spec.startsWith('tcp://[')
+    if (this.#security === undefined) return { ipv6 }
+    const { keys, main } = this.#security
+    return {
+      ipv6,
+      curveServerKey: curveKey(main),
+      curvePublicKey: curveKey(keys.publicKey),
+      curveSecretKey: curveKey(keys.secretKey),
+    }
+  }
+
+  /** A main node that is away is tried again and again. */
+  #report(what: string, reason: string): void {
+    const line = `${what} the main node at ${this.#address.spec}: ${reason}`
+    if (line !== this.#reported) this.#agentSettings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
+    this.#reported = line
+  }
+}

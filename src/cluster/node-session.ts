@@ -1,0 +1,165 @@
+import type { Dealer } from 'zeromq'
+import type { Logger } from '../runtime/log.ts'
+import { type Order, renderJson } from '../workers/protocol/frames.ts'
+import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
+import { type Control, NodeConnection, type NodeConnectionObserver, type NodeStart } from './node-connection.ts'
+
+/** How long a node may take to say that it joins, in milliseconds. */
+const JOIN_TIME = 3000
+/** How long one that is refused may take to read why. */
+const REFUSAL_TIME = 1000
+
+/** What a node joins. */
+export interface NodeSessionOwner {
+  readonly version: string
+  readonly start: NodeStart
+  /** @param processors How many the node has. */
+  joined(node: NodeSession, processors: number): void
+  left(node: NodeSession): void
+  lost(node: NodeSession): void
+}
+
+/** A node that is connected, as the main node sees it: a host of workers. */
+export class NodeSession implements WorkerHost, NodeConnectionObserver {
+  readonly name: string
+  readonly connection: NodeConnection
+  readonly #owner: NodeSessionOwner
+  readonly #logger: Logger
+  readonly #workers = new Map<number, NodeWorker>()
+  #count = 0
+  #seesUploads = false
+  #state: 'new' | 'opened' | 'refused' | 'joined' | 'leaving' = 'new'
+
+  constructor(socket: Dealer, name: string, owner: NodeSessionOwner, logger: Logger) {
+    this.name = name
+    this.#owner = owner
+    this.#logger = logger
+    this.connection = new NodeConnection(socket, this)
+    this.connection.opened.then(
+      () => this.#opened(),
+      () => {}, // who was not let in is the door's affair
+    )
+    void this.connection.closed.then((reason) => this.#lost(reason))
+  }
+
+  get seesUploads(): boolean {
+    return this.#seesUploads
+  }
+
+  start(observer: WorkerHandleObserver): WorkerHandle {
+    const number = ++this.#count
+    const worker = new NodeWorker(number, this.connection, observer)
+    this.#workers.set(number, worker)
+    this.connection.say({ say: 'start', worker: number, start: this.#owner.start })
+    return worker
+  }
+
+  hear(control: Control): void {
+    switch (control.say) {
+      case 'join':
+        return this.#join(control)
+      case 'started': {
+        const worker = this.#workers.get(control.worker)
+        if (worker !== undefined) worker.pid = control.pid
+        return
+      }
+      case 'ended': {
+        const worker = this.#workers.get(control.worker)
+        this.#workers.delete(control.worker)
+        worker?.observer.ended(control.how, control.clean)
+        if (this.#state === 'leaving' && this.#workers.size === 0) this.connection.close('it left')
+        return
+      }
+      case 'leave':
+        return this.#leave()
+      default:
+    }
+  }
+
+  receive(number: number, frames: readonly Buffer[]): void {
+    this.#workers.get(number)?.receive(frames)
+  }
+
+  #join({ version, processors, seesUploads }: Control & { say: 'join' }): void {
+    if (this.#state !== 'new' && this.#state !== 'opened') return
+    if (version !== this.#owner.version) {
+      this.#state = 'refused'
+      const reason = `it runs mongrel2-fetch ${version}, and the main node ${this.#owner.version}: let both be the same`
+      this.#logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
+      this.connection.say({ say: 'refuse', reason })
+      setTimeout(() => this.connection.close('it was refused'), REFUSAL_TIME).unref()
+      return
+    }
+    this.#state = 'joined'
+    this.#seesUploads = seesUploads
+    this.#logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
+    this.connection.say({ say: 'welcome' })
+    this.#owner.joined(this, processors)
+  }
+
+  #leave(): void {
+    if (this.#state !== 'joined') return
+    this.#state = 'leaving'
+    this.#logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
+    this.#owner.left(this)
+    if (this.#workers.size === 0) this.connection.close('it left')
+  }
+
+  #opened(): void {
+    if (this.#state === 'new') this.#state = 'opened'
+    setTimeout(() => this.#expectJoin(), JOIN_TIME).unref()
+  }
+
+  #expectJoin(): void {
+    if (this.#state === 'opened') this.connection.close('it did not say that it joins')
+  }
+
+  #lost(reason: string): void {
+    if (this.#state === 'new' || this.#state === 'refused') return
+    if (this.#state === 'opened') {
+      this.#logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
+      return
+    }
+    if (this.#state === 'leaving' && this.#workers.size === 0) {
+      this.#logger.info?.(`mongrel2-fetch: node ${this.name} left`)
+    } else this.#logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
+    this.#owner.lost(this)
+    for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
+    this.#workers.clear()
+  }
+}
+
+/** A worker process that a node has started. */
+class NodeWorker implements WorkerHandle {
+  pid = 0
+  readonly observer: WorkerHandleObserver
+  readonly #number: number
+  readonly #connection: NodeConnection
+  #reports = 0
+
+  constructor(number: number, connection: NodeConnection, observer: WorkerHandleObserver) {
+    this.#number = number
+    this.#connection = connection
+    this.observer = observer
+  }
+
+  send(frames: readonly Buffer[]): void {
+    this.#connection.send(this.#number, frames)
+  }
+
+  expectEnd(): void {
+    this.#connection.say({ say: 'expectEnd', worker: this.#number })
+  }
+
+  kill(): void {
+    this.#connection.say({ say: 'kill', worker: this.#number })
+  }
+
+  /** It waits to be told that its reports have been heard, since the way here may end between. */
+  receive(frames: readonly Buffer[]): void {
+    for (const frame of frames) this.observer.receive(frame)
+    this.#reports += frames.length
+    const order: Order = { order: 'told', frames: this.#reports }
+    this.#connection.send(this.#number, [renderJson(order)])
+  }
+}

@@ -1,0 +1,123 @@
+import type { Context, Dealer } from 'zeromq'
+import { socketEvents } from '../link/zeromq/socket-events.ts'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { type Deferred, deferred } from '../runtime/promises.ts'
+
+/** The bytes of a message at most; also what libzmq may have to hold for a stranger, with what CURVE adds. */
+const CHUNK = 64 * 1024
+const MAX_MESSAGE = 2 * CHUNK
+/** How long a peer may take for the handshake, in milliseconds. */
+export const HANDSHAKE_TIME = 3000
+
+/** Why a handshake failed, as far as libzmq knows. */
+const FAILURES: ReadonlyMap<string, string> = new Map([
+  ['handshake:error:auth', "it does not know this machine's public key"],
+  ['handshake:error:protocol', 'one side has keys, and the other none'],
+  ['handshake:error:other', 'it broke the handshake off, as one does whose public key is another'],
+])
+
+/** Options of both ends: a socket speaks to one peer once, and what comes after that is not its affair. */
+export const STREAM_OPTIONS = {
+  reconnectInterval: -1,
+  linger: 0,
+  handshakeInterval: HANDSHAKE_TIME,
+  maxMessageSize: MAX_MESSAGE,
+  sendHighWaterMark: 64,
+} as const
+
+/** CURVE's part of a socket's options. */
+export type CurveOptions = Partial<
+  Pick<Dealer, 'curveServer' | 'curveServerKey' | 'curvePublicKey' | 'curveSecretKey' | 'zapDomain'>
+> & { readonly context?: Context; readonly ipv6?: boolean }
+
+/**
+ * A stream of bytes through a DEALER that has one peer, encrypted where its socket has keys. Large pieces are cut, so that a slow line
+ * shows signs of life all the time.
+ */
+export class SecureStream {
+  /** Resolves when the handshake is done; rejects, with the reason, when it never will be. */
+  readonly opened: Promise<void>
+  /** Resolves when the peer is gone, or `destroy` was called. */
+  readonly closed: Promise<void>
+  readonly #socket: Dealer
+  readonly #opened: Deferred<void> = deferred()
+  #waiting: Buffer[] = []
+  #sending = false
+
+  /**
+   * @param socket Not connected and not bound; it belongs to the stream.
+   * @param receive Told the bytes that come. Must not throw.
+   */
+  constructor(socket: Dealer, receive: (bytes: Buffer) => void) {
+    this.#socket = socket
+    this.opened = this.#opened.promise
+    this.closed = this.#watch()
+    void this.#read(receive)
+  }
+
+  write(pieces: readonly Buffer[]): void {
+    if (this.#socket.closed) return
+    this.#waiting.push(...pieces)
+    if (this.#sending) return
+    this.#sending = true
+    queueMicrotask(() => void this.#send())
+  }
+
+  /** Ends it at once. */
+  destroy(): void {
+    this.#socket.close()
+    this.#waiting = []
+  }
+
+  async #watch(): Promise<void> {
+    let reason = 'the connection ended'
+    try {
+      for await (const event of socketEvents(this.#socket)) {
+        if (event.type === 'handshake') this.#opened.resolve()
+        reason = FAILURES.get(event.type) ?? reason
+        if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
+      }
+    } catch {
+      // Its socket was closed, or has no monitor: either way it is over.
+    }
+    this.#opened.reject(new Mongrel2Error('closed', reason))
+    this.destroy()
+  }
+
+  async #read(receive: (bytes: Buffer) => void): Promise<void> {
+    try {
+      for (;;) for (const part of await this.#socket.receive()) receive(part)
+    } catch {
+      this.destroy()
+    }
+  }
+
+  /** What is written in one go goes together. zeromq.js takes one send at a time: what is written meanwhile goes with the next. */
+  async #send(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) await this.#socket.send(this.#next())
+    } catch {
+      this.destroy()
+    }
+    this.#sending = false
+  }
+
+  #next(): Buffer {
+    const pieces: Buffer[] = []
+    let size = 0
+    let count = 0
+    for (const piece of this.#waiting) {
+      const left = CHUNK - size
+      if (left === 0) break
+      pieces.push(piece.subarray(0, left))
+      size += Math.min(piece.length, left)
+      if (piece.length > left) {
+        this.#waiting[count] = piece.subarray(left)
+        break
+      }
+      count++
+    }
+    this.#waiting = this.#waiting.slice(count)
+    return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces)
+  }
+}

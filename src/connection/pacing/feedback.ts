@@ -1,0 +1,126 @@
+import { type ControlPortAddress, controlPortProblem } from '../../link/control-port.ts'
+import { describeError, type ThrottledWarning } from '../../runtime/log.ts'
+import { delay, Pause } from '../../runtime/promises.ts'
+import type { Connection } from '../connection.ts'
+import { ControlPortState } from './control-port-state.ts'
+
+/** Mongrel2's control port: it knows how many bytes were written. */
+export interface FeedbackSource {
+  readonly address: ControlPortAddress
+  /** Bytes written to each connection that is open, by its number. */
+  bytesWritten(): Promise<Map<number, number>>
+  close(): void
+}
+
+/** Milliseconds between two questions while something moves; twice as many each time that nothing did, up to the other. */
+const INTERVAL_MOVING = 1
+const INTERVAL_STILL = 250
+/**
+ * A question costs Mongrel2 some 1.25 µs for every connection it has, and it may spend a tenth of its time on answers: milliseconds for
+ * each connection. How long an answer takes says nothing: Mongrel2 answers when it has delivered what is there.
+ */
+const INTERVAL_PER_CONNECTION = 0.0125
+/** The longest interval, however many connections there are, in milliseconds. */
+const LONGEST_INTERVAL = 1000
+
+/** Asks what became of the messages of connections for which several wait, one question for all of them. */
+export class Feedback {
+  /** What is known of the control port. */
+  readonly port: ControlPortState
+  readonly #source: FeedbackSource
+  readonly #warning: ThrottledWarning
+  readonly #vanished: (connection: Connection) => void
+  readonly #watched = new Set<Connection>()
+  readonly #pause = new Pause()
+  /** Whether a connection is watched that was not asked about yet. */
+  #fresh = false
+  #asking = false
+  #closed = false
+
+  /** @param vanished Called for a connection that Mongrel2 does not have any more, though it sent no notice. */
+  constructor(source: FeedbackSource, warning: ThrottledWarning, vanished: (connection: Connection) => void) {
+    const { address } = source
+    this.port = new ControlPortState(address.named, () => controlPortProblem(address))
+    this.#source = source
+    this.#warning = warning
+    this.#vanished = vanished
+    // A response that could prove it should not have to wait until it is reached.
+    if (this.port.mayBeProven(performance.now())) this.#begin()
+  }
+
+  get address(): ControlPortAddress {
+    return this.#source.address
+  }
+
+  /** Asks about a connection until it wants no feedback any more. */
+  watch(connection: Connection): void {
+    if (!this.#watched.has(connection)) {
+      this.#watched.add(connection)
+      this.#fresh = true
+      this.#pause.end()
+    }
+    this.#begin()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#watched.clear()
+    this.#pause.end()
+    this.#source.close()
+  }
+
+  #begin(): void {
+    if (this.#asking) return
+    this.#asking = true
+    void this.#ask().finally(() => {
+      this.#asking = false
+    })
+  }
+
+  async #ask(): Promise<void> {
+    let interval = INTERVAL_MOVING
+    do {
+      let connections = 0
+      if (this.#fresh) interval = INTERVAL_MOVING
+      this.#fresh = false
+      // One that is watched while the answer is under way may be newer than the answer, and not be in it.
+      const asked = [...this.#watched]
+      for (const { pacing } of asked) pacing.feedbackAsked?.()
+      try {
+        const written = await this.#source.bytesWritten()
+        this.port.answered(performance.now())
+        let moved = false
+        connections = written.size
+        for (const connection of asked) moved = this.#tell(connection, written.get(connection.id)) || moved
+        interval = moved ? INTERVAL_MOVING : Math.min(2 * interval, INTERVAL_STILL)
+      } catch (error) {
+        if (this.#closed) return
+        this.port.failed(performance.now())
+        interval = INTERVAL_STILL
+        if (this.#source.address.named) this.#warn(error)
+      }
+      const least = Math.min(Math.max(INTERVAL_MOVING, connections * INTERVAL_PER_CONNECTION), LONGEST_INTERVAL)
+      const since = performance.now()
+      await this.#pause.wait(this.#fresh ? least : Math.max(interval, least))
+      const left = least - (performance.now() - since)
+      if (left > 0) await delay(left)
+    } while (this.#watched.size > 0)
+  }
+
+  #warn(error: unknown): void {
+    this.#warning.say(
+      () =>
+        `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`,
+    )
+  }
+
+  /** @returns Whether a message of it was found delivered. */
+  #tell(connection: Connection, bytes: number | undefined): boolean {
+    const now = performance.now()
+    // Another Mongrel2's port says nothing about it.
+    if (bytes === undefined && !connection.gone && this.port.proven) this.#vanished(connection)
+    const moved = bytes !== undefined && connection.written(bytes, now)
+    if (connection.gone || !connection.pacing.wantsFeedback?.(now)) this.#watched.delete(connection)
+    return moved
+  }
+}

@@ -1,0 +1,95 @@
+import { Mongrel2Error } from '../runtime/errors.ts'
+
+/** What a token can be used for. */
+export type TokenKind = 'request' | 'websocket' | 'messages'
+
+/** Which life of which Mongrel2 a connection is of. */
+export interface TokenPlace {
+  /** The Handler's `recv_spec`. */
+  readonly recvSpec: string
+  /** What others on the same machine know that life by (`lifeOf`). */
+  readonly life: string | undefined
+}
+
+/** What a token says: whom to answer, and how. */
+export interface Token extends TokenPlace {
+  readonly kind: TokenKind
+  readonly sender: string
+  readonly id: number
+  /** When it was made, in milliseconds of `Date.now()`; that Mongrel2 was there then. */
+  readonly madeAt: number
+  /** When it is too late; 0 is never. */
+  readonly deadline: number
+  /** The method of the request, and whether its client speaks HTTP/1.0. */
+  readonly method: string
+  readonly http10: boolean
+  /** Whether Mongrel2 runs with `download.flow_control`. */
+  readonly flowControl: boolean
+}
+
+const VERSION = 'm1.'
+const FORM = /^m1\.[A-Za-z0-9_-]{1,2000}$/
+const KINDS: readonly TokenKind[] = ['request', 'websocket', 'messages']
+/** What Mongrel2 can read in a reply, and what a request line can hold. */
+const SENDER = /^[A-Za-z0-9-]+$/
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*$/
+/** Mongrel2 counts connections in a C `int`. */
+const MOST_ID = 2_147_483_647
+
+/** Makes the string. */
+export function renderToken(token: Token): string {
+  const { kind, recvSpec, life, sender, id, madeAt, deadline, method, http10, flowControl } = token
+  const values = [kind, recvSpec, life ?? '', sender, id, madeAt, deadline, method, http10, flowControl]
+  return VERSION + Buffer.from(JSON.stringify(values)).toString('base64url')
+}
+
+/**
+ * Reads a token. Nothing that comes of a string that passes can be more than an answer to some connection.
+ *
+ * @throws Mongrel2Error `invalid_token` when it is none that `renderToken` makes.
+ */
+export function parseToken(text: unknown): Token {
+  const token = typeof text === 'string' && FORM.test(text) ? read(text.slice(VERSION.length)) : undefined
+  // What was written in another way is none of ours.
+  if (token === undefined || renderToken(token) !== text) {
+    throw new Mongrel2Error('invalid_token', 'expected a token as it was given, and of this version of mongrel2-fetch')
+  }
+  return token
+}
+
+function read(encoded: string): Token | undefined {
+  const values = listIn(Buffer.from(encoded, 'base64url').toString())
+  const [kindText, recvSpec, life, sender, id, madeAt, deadline, method, http10, flowControl, ...more] = values
+  const kind = KINDS.find((known) => known === kindText)
+  if (kind === undefined || more.length > 0 || typeof recvSpec !== 'string' || typeof life !== 'string')
+    return undefined
+  if (typeof sender !== 'string' || !SENDER.test(sender)) return undefined
+  if (typeof method !== 'string' || !METHOD.test(method)) return undefined
+  if (!isInteger(id, MOST_ID) || !isInteger(madeAt) || !isInteger(deadline)) return undefined
+  if (typeof http10 !== 'boolean' || typeof flowControl !== 'boolean') return undefined
+  return {
+    kind,
+    recvSpec,
+    life: life === '' ? undefined : life,
+    sender,
+    id,
+    madeAt,
+    deadline,
+    method,
+    http10,
+    flowControl,
+  }
+}
+
+function listIn(json: string): unknown[] {
+  try {
+    const value: unknown = JSON.parse(json)
+    return Array.isArray(value) ? value : []
+  } catch {
+    return []
+  }
+}
+
+function isInteger(value: unknown, most = Number.MAX_SAFE_INTEGER): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= most
+}

@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import { integer, invalid, isObject, known, MAX_DELAY } from '../../options/option-check.ts'
+import { PlatformResponse } from '../../platform/constructors.ts'
+import { isDerived } from '../../platform/derived-response.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+
+/** Options of `env.mongrel2.defer`. */
+export interface DeferOptions {
+  /** Milliseconds that the answer may take; then the client gets a 504 and `request.signal` is aborted. Default: 60,000. */
+  timeout?: number
+}
+
+/** What `env.mongrel2.defer` gives. */
+export interface Deferral {
+  /** What `reply` of `createReplier` takes, in any process. */
+  readonly token: string
+  /** What the handler has to return. */
+  readonly response: Response
+}
+
+/** Somebody else's answer may take so long, in milliseconds. */
+const TIMEOUT = 60_000
+/** Tells the response that leaves the answer to others from all else, also where middleware has made it anew. It is never sent. */
+export const DEFERRED_FIELD = 'x-mongrel2-deferred'
+
+/** A request's answer that is left to others, once its handler says so. */
+export class PendingDeferral implements Deferral {
+  readonly timeout: number
+  readonly token: string
+  readonly response: Response
+  readonly #mark = randomUUID()
+
+  /** @param timeout In milliseconds. */
+  constructor(token: string, timeout: number) {
+    this.token = token
+    this.timeout = timeout
+    this.response = new PlatformResponse(null, { status: 202, headers: { [DEFERRED_FIELD]: this.#mark } })
+  }
+
+  /** Whether a response is the one that leaves the answer to others, or was made of that. */
+  accepts(response: Response): boolean {
+    return response === this.response || isDerived(response, this.response.status, DEFERRED_FIELD, this.#mark)
+  }
+}
+
+/** @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came. */
+export function timeoutOf(options: unknown): number {
+  if (!isObject(options)) throw invalid('options', '{ timeout }', options)
+  known('option of defer', options, ['timeout'])
+  return integer('timeout', options.timeout, 1, MAX_DELAY, TIMEOUT)
+}
+
+export function notDeferrable(why: string): Mongrel2Error {
+  return new Mongrel2Error('not_deferrable', `expected a request that can be answered from elsewhere: ${why}`)
+}

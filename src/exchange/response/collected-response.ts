@@ -1,0 +1,73 @@
+import type { RequestFacts } from '../../connection/request-semantics.ts'
+import { plainResponseOf } from '../../platform/light-response.ts'
+import { CallContext } from '../../runtime/call-context.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { cancelBody, checkResponse, type OpenBody, type ResponseSink, sendPlain, sendResponse } from './response.ts'
+
+/**
+ * Renders a response in full: head, body and framing.
+ *
+ * @param most Bytes that it may have.
+ * @throws Mongrel2Error `over_budget` when it has more, `invalid_response` when it cannot be sent; what its body's stream fails with.
+ */
+export async function collectResponse(value: unknown, facts: RequestFacts, most: number): Promise<Uint8Array[]> {
+  const response = checkResponse(value)
+  const collector = new Collector(most, facts)
+  const plain = plainResponseOf(response)
+  const sent =
+    (plain && sendPlain(plain, facts, collector)) ??
+    (await sendResponse(response, facts, collector, (body) => {
+      collector.body = body
+    }))
+  if (collector.fault !== undefined) throw collector.fault
+  if (sent.fault !== undefined) throw sent.fault
+  return collector.pieces
+}
+
+/** Keeps what is written, up to a bound. */
+class Collector implements ResponseSink {
+  readonly context = new CallContext()
+  readonly pieces: Uint8Array[] = []
+  fault: Mongrel2Error | undefined
+  body: OpenBody | undefined
+  readonly #most: number
+  readonly #facts: RequestFacts
+  #size = 0
+
+  constructor(most: number, facts: RequestFacts) {
+    this.#most = most
+    this.#facts = facts
+  }
+
+  get aborted(): boolean {
+    return this.fault !== undefined
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#size += bytes.length
+    if (this.#size <= this.#most) this.pieces.push(bytes)
+    else if (this.fault === undefined) {
+      this.fault = new Mongrel2Error('over_budget', `expected a response of at most ${this.#most} bytes, head included`)
+      if (this.body !== undefined) this.context.run(cancelBody, this.body, this.fault)
+    }
+  }
+
+  writeShared(bytes: Uint8Array): void {
+    this.write(bytes)
+  }
+
+  writable(): undefined {}
+
+  /** What becomes of the connection is for its owner to say. */
+  persists(): boolean {
+    return this.#facts.persistent
+  }
+
+  /** All of it goes out at once, in the end. */
+  undelivered(): number {
+    return 0
+  }
+
+  /** Whether the body ends is for its owner to say. */
+  whenEnding(): void {}
+}

@@ -1,0 +1,217 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open, readlink, realpath, unlink } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
+import type { ReadableByteStreamController } from 'node:stream/web'
+import type { UploadInfo } from '../../platform/handler.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import type { Message } from '../../wire/message.ts'
+
+/** Where Mongrel2 stores bodies. */
+export interface UploadPlace {
+  /** Mongrel2's chroot as seen from here. */
+  readonly chroot: string
+  /** Mongrel2's `upload.temp_store`: a path relative to the chroot that ends in `XXXXXX`. */
+  readonly tempStore: string
+  /** Whether files stay when the response is finished. */
+  readonly keep: boolean
+}
+
+/** What a message's upload headers say. */
+export type UploadHeaders =
+  | { readonly stage: 'none' }
+  | { readonly stage: 'start' | 'done'; readonly path: string }
+  | { readonly stage: 'forged'; readonly reason: string }
+
+const START = 'x-mongrel2-upload-start'
+const DONE = 'x-mongrel2-upload-done'
+const READ_SIZE = 256 * 1024
+
+/**
+ * Reads the upload headers. They are lower-case, so a client can write them too; but where Mongrel2 stored a body it has
+ * overwritten `start`, and it stored one exactly when a Content-Length above zero or chunks came and the message's body
+ * is empty. The framing must have been checked before.
+ *
+ * @param stored Whether Mongrel2 must have stored the body, by framing and emptiness.
+ */
+export function uploadHeadersOf(message: Message, stored: boolean): UploadHeaders {
+  const starts = message.headers.all(START)
+  const dones = message.headers.all(DONE)
+  const [start] = starts
+  const [done] = dones
+  if (start === undefined && done === undefined) return { stage: 'none' }
+  if (!stored) return { stage: 'forged', reason: 'the request has no body that Mongrel2 would have stored' }
+  if (start === undefined || starts.length > 1 || dones.length > 1) {
+    return { stage: 'forged', reason: `expected one ${START} and at most one ${DONE}` }
+  }
+  if (done === undefined) return { stage: 'start', path: start }
+  if (done !== start) return { stage: 'forged', reason: `${DONE} names another file than ${START}` }
+  return { stage: 'done', path: start }
+}
+
+/** A stored body: its file, open. */
+export class Upload {
+  #info: UploadInfo
+  readonly #file: FileHandle
+  readonly #keep: boolean
+  #closed = false
+
+  constructor(info: UploadInfo, file: FileHandle, keep: boolean) {
+    this.#info = info
+    this.#file = file
+    this.#keep = keep
+  }
+
+  get info(): UploadInfo {
+    return this.#info
+  }
+
+  /**
+   * Cuts off what does not belong to the body.
+   *
+   * @throws Mongrel2Error `upload_unavailable` when the file may not be written, or is another by now.
+   */
+  async truncate(size: number): Promise<void> {
+    const { path } = this.#info
+    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    try {
+      const [mine, other] = await Promise.all([this.#file.stat(), file.stat()])
+      if (mine.ino !== other.ino || mine.dev !== other.dev) {
+        throw new Mongrel2Error(
+          'upload_unavailable',
+          `expected ${path} to stay the file that it was, but it was replaced`,
+        )
+      }
+      await file.truncate(size)
+      this.#info = { path, size }
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** The file's bytes, read as they are asked for, 256 KiB at a time. A file that ends early is an error, not an end. */
+  stream(): ReadableStream<Uint8Array> {
+    let left = this.#info.size
+    return new ReadableStream(
+      {
+        type: 'bytes',
+        pull: async (controller: ReadableByteStreamController) => {
+          if (left > 0) {
+            // Not from Node's pool: a byte stream takes the whole ArrayBuffer away from everybody else.
+            const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafeSlow(Math.min(READ_SIZE, left)))
+            if (bytesRead === 0) {
+              throw new Mongrel2Error(
+                'upload_unavailable',
+                `expected ${left} bytes more in ${this.#info.path}, but it ends here`,
+              )
+            }
+            left -= bytesRead
+            controller.enqueue(buffer.subarray(0, bytesRead))
+          }
+          if (left === 0) {
+            controller.close()
+            controller.byobRequest?.respond(0)
+            await this.#close()
+          }
+        },
+        cancel: () => this.release(),
+      },
+      { highWaterMark: 0 },
+    )
+  }
+
+  /** Closes the file and deletes it, unless it is to be kept. */
+  async release(): Promise<void> {
+    await this.#close()
+    if (!this.#keep) await deleteFile(this.#info.path)
+  }
+
+  async #close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#file.close()
+  }
+}
+
+/** Whether a path is one that `upload.temp_store` makes: its template with other letters for the six X. */
+export function fitsTempStore(path: string, tempStore: string): boolean {
+  const prefix = tempStore.slice(0, -6)
+  return (
+    path.length === tempStore.length && path.startsWith(prefix) && /^[A-Za-z0-9]{6}$/.test(path.slice(prefix.length))
+  )
+}
+
+/**
+ * Opens the file of a stored body.
+ *
+ * @returns The upload, or a sentence that says why no such file could be Mongrel2's: a link, no regular file, outside the chroot.
+ * @throws Mongrel2Error `upload_unavailable` when it is not where the options say, or cannot be read.
+ */
+export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
+  const whole = join(place.chroot, path)
+  try {
+    if (!(await isInside(dirname(whole), place.chroot))) return `${whole} leaves the chroot ${place.chroot}`
+    const file = await open(whole, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const checked = await checkOpenFile(file, place.chroot).catch(async (error: unknown) => {
+      await file.close()
+      throw error
+    })
+    if (typeof checked === 'number') return new Upload({ path: whole, size: checked }, file, place.keep)
+    await file.close()
+    return `${whole} ${checked}`
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ELOOP') return `${whole} is a link`
+    const reason = `the upload that Mongrel2 stored as ${path} cannot be read at ${whole} (${code})`
+    throw new Mongrel2Error('upload_unavailable', `${reason}: ${adviceFor(code, place.chroot)}`, { cause: error })
+  }
+}
+
+/** The size of an open file, or what keeps it from being an upload: looked at now, since the path may lead elsewhere by now. */
+async function checkOpenFile(file: FileHandle, chroot: string): Promise<number | string> {
+  const status = await file.stat()
+  if (!status.isFile()) return 'is no regular file'
+  if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
+  // Other systems than Linux do not say where an open file lies.
+  const path = await readlink(`/proc/self/fd/${file.fd}`).catch(() => undefined)
+  if (path !== undefined && !isWithin(dirname(path), await realpath(chroot))) return `leads to ${path}`
+  return status.size
+}
+
+function adviceFor(code: string | undefined, chroot: string): string {
+  switch (code) {
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'no file descriptors are left; raise the limit (ulimit -n) or lower maxInFlight'
+    case 'EACCES':
+    case 'EPERM':
+      return `its file has to be readable by this process, where the option chroot, ${chroot}, leads to`
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return `the option chroot, ${chroot}, has to be Mongrel2's chroot as seen from here`
+    default:
+      return 'reading its file failed'
+  }
+}
+
+/** Deletes the file of an upload that nobody will read, if it is where an upload can be; gone already is as good. */
+export async function deleteUpload(path: string, place: UploadPlace): Promise<void> {
+  if (place.keep || !fitsTempStore(path, place.tempStore)) return
+  const whole = join(place.chroot, path)
+  if (await isInside(dirname(whole), place.chroot).catch(() => false)) await deleteFile(whole)
+}
+
+/** Whether a directory, links followed, is another or within it. */
+async function isInside(directory: string, other: string): Promise<boolean> {
+  const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
+  return isWithin(inner, outer)
+}
+
+function isWithin(inner: string, outer: string): boolean {
+  return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep)
+}
+
+async function deleteFile(path: string): Promise<void> {
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}

@@ -1,6 +1,0 @@
-/** What runs us and its version, such as `Node 24.11.0`. Bun and Deno name a version of Node, too. */
-export function runtimeName(): string {
-  const { bun, deno, node } = process.versions
-  if (bun !== undefined) return `Bun ${bun}`
-  return deno === undefined ? `Node ${node}` : `Deno ${deno}`
-}

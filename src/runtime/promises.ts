@@ -1,0 +1,71 @@
+/** A promise and the functions that settle it (`Promise.withResolvers`, which Node 20 lacks). */
+export interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(reason: unknown): void
+}
+
+/** Makes a deferred; its rejection is never reported as unhandled, since not everybody waits for it. */
+export function deferred<T = void>(): Deferred<T> {
+  let settle: Omit<Deferred<T>, 'promise'> | undefined
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  promise.catch(() => {})
+  return { promise, ...(settle as Omit<Deferred<T>, 'promise'>) }
+}
+
+/** Resolves after so many milliseconds; does not keep the process alive. */
+export function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds).unref()
+  })
+}
+
+/**
+ * Resolves when everything that was only waiting for promises has gone on as far as it can: what `nextTick` is given comes after
+ * all of that, if it is given amid it.
+ */
+export function tickEnd(): Promise<'tick end'> {
+  return new Promise((resolve) => {
+    queueMicrotask(() => process.nextTick(resolve, 'tick end'))
+  })
+}
+
+/** Resolves when this turn of the event loop is over: what was ready to be read by then has been. */
+export function turnEnd(): Promise<'turn end'> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, 'turn end')
+  })
+}
+
+/** A wait that can be ended before its time. It keeps the process alive, as an open socket does: who waits for Mongrel2 is no less at work. */
+export class Pause {
+  #end: (() => void) | undefined
+
+  /** Resolves after so many milliseconds, or when `end` is called. */
+  wait(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#end = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  end(): void {
+    this.#end?.()
+  }
+}
+
+/**
+ * Calls an action when a signal is aborted, at once if it is already; never without a signal.
+ *
+ * @returns Forgets the action.
+ */
+export function whenAborted(signal: AbortSignal | undefined, action: () => void): () => void {
+  if (signal?.aborted === true) action()
+  else signal?.addEventListener('abort', action, { once: true })
+  return () => signal?.removeEventListener('abort', action)
+}

@@ -1,0 +1,174 @@
+import { constants, createDeflateRaw, createInflateRaw, type DeflateRaw, type InflateRaw } from 'node:zlib'
+import { CLOSE_CODE, WebSocketFault } from '../wire/websocket/frames.ts'
+
+/** What a sync flush puts at the end, left out on the wire (RFC 7692, section 7.2.1). */
+const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff])
+/** zlib makes 9 of 8 in raw deflate, which a client that asked for 8 could not read. */
+const LEAST_WINDOW_BITS = 9
+const MOST_WINDOW_BITS = 15
+
+/** What was agreed upon. */
+export interface DeflateTerms {
+  /** Whether what we send may refer to messages before. */
+  readonly serverTakeover: boolean
+  /** Whether what the client sends may. */
+  readonly clientTakeover: boolean
+  /** The window of what we send, in bits. */
+  readonly serverWindowBits: number
+}
+
+/**
+ * Takes the first of a client's offers that can be met (RFC 7692, section 7.1).
+ *
+ * @param offers The items of its Sec-WebSocket-Extensions.
+ * @param takeover Whether messages may refer to those before, which costs memory for each connection.
+ */
+export function acceptDeflate(offers: readonly string[], takeover: boolean): DeflateTerms | undefined {
+  for (const offer of offers) {
+    const parameters = parametersOf(offer)
+    const terms = parameters === undefined ? undefined : termsOf(parameters, takeover)
+    if (terms !== undefined) return terms
+  }
+  return undefined
+}
+
+/** Renders what was agreed upon for the answer's Sec-WebSocket-Extensions. */
+export function renderDeflate({ serverTakeover, clientTakeover, serverWindowBits }: DeflateTerms): string {
+  return [
+    'permessage-deflate',
+    ...(serverTakeover ? [] : ['server_no_context_takeover']),
+    ...(clientTakeover ? [] : ['client_no_context_takeover']),
+    ...(serverWindowBits === MOST_WINDOW_BITS ? [] : [`server_max_window_bits=${serverWindowBits}`]),
+  ].join('; ')
+}
+
+/** The parameters of an offer of permessage-deflate; undefined for another extension, or one with a parameter twice. */
+function parametersOf(offer: string): Map<string, string | undefined> | undefined {
+  const [name, ...items] = offer.split(';').map((item) => item.trim())
+  if (name?.toLowerCase() !== 'permessage-deflate') return undefined
+  const parameters = new Map<string, string | undefined>()
+  for (const item of items) {
+    const match = /^([\w-]+)(?:\s*=\s*(?:"(\w+)"|(\w+)))?$/.exec(item)
+    if (match === null || parameters.has(String(match[1]))) return undefined
+    parameters.set(String(match[1]), match[2] ?? match[3])
+  }
+  return parameters
+}
+
+function termsOf(parameters: Map<string, string | undefined>, takeover: boolean): DeflateTerms | undefined {
+  let serverTakeover = takeover
+  let serverWindowBits = MOST_WINDOW_BITS
+  for (const [name, value] of parameters) {
+    switch (name) {
+      case 'server_no_context_takeover':
+        if (value !== undefined) return undefined
+        serverTakeover = false
+        break
+      case 'client_no_context_takeover':
+        if (value !== undefined) return undefined
+        break
+      case 'server_max_window_bits':
+        serverWindowBits = windowBits(value)
+        if (serverWindowBits < LEAST_WINDOW_BITS) return undefined
+        break
+      case 'client_max_window_bits':
+        // It offers to use a smaller window if we ask. We can read any.
+        if (value !== undefined && windowBits(value) === 0) return undefined
+        break
+      default:
+        return undefined
+    }
+  }
+  return { serverTakeover, clientTakeover: takeover && !parameters.has('client_no_context_takeover'), serverWindowBits }
+}
+
+/** 0 for what is no size of a window. */
+function windowBits(value: string | undefined): number {
+  return /^(?:[89]|1[0-5])$/.test(value ?? '') ? Number(value) : 0
+}
+
+/** Compresses and decompresses the messages of one WebSocket (RFC 7692, section 7.2), one of each at a time. */
+export class PerMessageDeflate {
+  readonly #terms: DeflateTerms
+  readonly #maxPayload: number
+  #deflater: DeflateRaw | undefined
+  #inflater: InflateRaw | undefined
+
+  /** @param maxPayload Bytes that a message may have when it is decompressed. */
+  constructor(terms: DeflateTerms, maxPayload: number) {
+    this.#terms = terms
+    this.#maxPayload = maxPayload
+  }
+
+  /** Compresses a message. */
+  async deflate(payload: Uint8Array): Promise<Buffer> {
+    this.#deflater ??= createDeflateRaw({ windowBits: this.#terms.serverWindowBits })
+    const stream = this.#deflater
+    if (!this.#terms.serverTakeover) this.#deflater = undefined
+    const bytes = await run(stream, [payload], Number.POSITIVE_INFINITY)
+    if (!this.#terms.serverTakeover) stream.close()
+    return bytes.subarray(0, bytes.length - TAIL.length)
+  }
+
+  /**
+   * Decompresses a message.
+   *
+   * @throws WebSocketFault 1009 when it has more than `maxPayload` bytes, found out before they are there; 1007 when it is not deflated.
+   */
+  async inflate(payload: Uint8Array): Promise<Buffer> {
+    this.#inflater ??= createInflateRaw()
+    const stream = this.#inflater
+    try {
+      const bytes = await run(stream, [payload, TAIL], this.#maxPayload)
+      if (this.#terms.clientTakeover && !stream.readableEnded) return bytes
+      this.#inflater = undefined
+      stream.close()
+      return bytes
+    } catch (error) {
+      this.#inflater = undefined
+      stream.close()
+      throw error instanceof WebSocketFault
+        ? error
+        : new WebSocketFault(CLOSE_CODE.invalidPayload, 'a message that is not deflated')
+    }
+  }
+
+  /** Gives back what is held between messages. */
+  close(): void {
+    this.#deflater?.close()
+    this.#inflater?.close()
+    this.#deflater = undefined
+    this.#inflater = undefined
+  }
+}
+
+/** Passes one message through a stream, which can take another one then. */
+function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], most: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let size = 0
+    const take = (part: Buffer) => {
+      size += part.length
+      if (size > most) fail(new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${most} bytes`))
+      else parts.push(part)
+    }
+    const finish = () => {
+      done()
+      resolve(Buffer.concat(parts))
+    }
+    const fail = (error: Error) => {
+      done()
+      // What it still has to say is of no interest, but has to be heard.
+      stream.on('error', () => {})
+      reject(error)
+    }
+    const closed = () => fail(new Error('the stream was closed'))
+    const done = () => {
+      stream.off('data', take).off('error', fail).off('close', closed).off('end', finish)
+    }
+    // A last block in the data ends the stream.
+    stream.on('data', take).on('error', fail).on('close', closed).on('end', finish)
+    for (const piece of pieces) stream.write(piece)
+    stream.flush(constants.Z_SYNC_FLUSH, finish)
+  })
+}

@@ -1,0 +1,132 @@
+import { isUtf8 } from 'node:buffer'
+
+/** What a frame is (RFC 6455, section 5.2). */
+export const OPCODE = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const
+
+/** Why a WebSocket ends (RFC 6455, section 7.4.1). */
+export const CLOSE_CODE = {
+  normal: 1000,
+  goingAway: 1001,
+  protocolError: 1002,
+  /** No frame says this: the client's close frame had no code. */
+  noStatus: 1005,
+  /** No frame says this: there was no close frame. */
+  abnormal: 1006,
+  invalidPayload: 1007,
+  policyViolation: 1008,
+  tooBig: 1009,
+  internalError: 1011,
+  /** Registered with IANA since. */
+  tryAgainLater: 1013,
+} as const
+
+/** Bytes that a control frame's payload may have. */
+export const MOST_CONTROL_BYTES = 125
+/** Bytes that the reason in a close frame may have: two are the code's. */
+export const MOST_REASON_BYTES = MOST_CONTROL_BYTES - 2
+
+const FIN = 0x80
+const RSV1 = 0x40
+/** Payloads longer than 125 bytes have their length in 16 bits, those longer than that holds in 64. */
+const LENGTH_16 = 126
+const LENGTH_64 = 127
+const MOST_16 = 0xffff
+
+/** A frame's first byte. */
+export interface FrameFlags {
+  readonly opcode: number
+  readonly fin: boolean
+  /** The reserved bits, `RSV1` being the one of permessage-deflate. */
+  readonly rsv1: boolean
+  readonly rsv2: boolean
+  readonly rsv3: boolean
+}
+
+/**
+ * Reads Mongrel2's header FLAGS: a frame's first byte in hexadecimal digits, such as `0x81`.
+ *
+ * @returns undefined when it is none.
+ */
+export function parseFlags(text: string): FrameFlags | undefined {
+  const digits = /^0x([0-9a-f]{1,2})$/i.exec(text)?.[1]
+  if (digits === undefined) return undefined
+  const byte = Number.parseInt(digits, 16)
+  return {
+    opcode: byte & 0x0f,
+    fin: (byte & FIN) !== 0,
+    rsv1: (byte & RSV1) !== 0,
+    rsv2: (byte & 0x20) !== 0,
+    rsv3: (byte & 0x10) !== 0,
+  }
+}
+
+/**
+ * Renders a whole message or a control frame as a server sends it: one frame, not masked. The same bytes serve any number of clients.
+ *
+ * @param compressed Whether the payload is one of permessage-deflate.
+ */
+export function renderFrame(opcode: number, payload: Uint8Array, compressed = false): Buffer {
+  const { length } = payload
+  const lengthBytes = length < LENGTH_16 ? 0 : length <= MOST_16 ? 2 : 8
+  const frame = Buffer.allocUnsafe(2 + lengthBytes + length)
+  frame[0] = FIN | (compressed ? RSV1 : 0) | opcode
+  frame[1] = lengthBytes === 0 ? length : lengthBytes === 2 ? LENGTH_16 : LENGTH_64
+  if (lengthBytes === 2) frame.writeUInt16BE(length, 2)
+  else if (lengthBytes === 8) frame.writeBigUInt64BE(BigInt(length), 2)
+  frame.set(payload, 2 + lengthBytes)
+  return frame
+}
+
+/** What a close frame says. */
+export interface CloseStatus {
+  /** 1005 where the frame says nothing. */
+  readonly code: number
+  readonly reason: string
+}
+
+/** Whether a code may stand in a close frame (RFC 6455, section 7.4, and what IANA has registered since). */
+export function isCloseCode(code: number): boolean {
+  if (code >= 3000) return code <= 4999
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+}
+
+/**
+ * Reads a close frame's payload.
+ *
+ * @throws WebSocketFault 1002 for half a code or one that no frame may say, 1007 for a reason that is not UTF-8.
+ */
+export function parseClosePayload(payload: Buffer): CloseStatus {
+  if (payload.length === 0) return { code: CLOSE_CODE.noStatus, reason: '' }
+  if (payload.length === 1) throw new WebSocketFault(CLOSE_CODE.protocolError, 'a close frame with half a code')
+  const code = payload.readUInt16BE(0)
+  if (!isCloseCode(code)) throw new WebSocketFault(CLOSE_CODE.protocolError, `a close frame with the code ${code}`)
+  const reason = payload.subarray(2)
+  if (!isUtf8(reason)) throw new WebSocketFault(CLOSE_CODE.invalidPayload, 'a reason that is not UTF-8')
+  return { code, reason: reason.toString() }
+}
+
+/**
+ * Renders a close frame.
+ *
+ * @param code 1005 for a frame that says nothing.
+ * @param reason At most 123 bytes of UTF-8.
+ */
+export function renderClose({ code, reason }: CloseStatus): Buffer {
+  if (code === CLOSE_CODE.noStatus) return renderFrame(OPCODE.close, Buffer.alloc(0))
+  const payload = Buffer.from(`\0\0${reason}`)
+  payload.writeUInt16BE(code, 0)
+  return renderFrame(OPCODE.close, payload)
+}
+
+/** What ends a WebSocket: the client broke the protocol or a limit. */
+export class WebSocketFault extends Error {
+  /** What the client is told as the reason (RFC 6455, section 7.4.1). */
+  readonly code: number
+
+  /** @param message Goes to the client too: at most 123 bytes of UTF-8. */
+  constructor(code: number, message: string) {
+    super(message)
+    this.name = 'WebSocketFault'
+    this.code = code
+  }
+}

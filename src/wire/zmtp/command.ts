@@ -1,0 +1,116 @@
+import { MalformedError } from '../malformed.ts'
+import { renderCommandFrame } from './frame.ts'
+
+/** What a command frame holds (RFC 37, "Commands"). */
+export interface Command {
+  readonly name: string
+  readonly data: Buffer
+}
+
+/** The bytes that a PING's context has at most. */
+const CONTEXT_LONGEST = 16
+/** The bytes of a PING's time to live, which precedes the context. */
+const TTL_LENGTH = 2
+
+/**
+ * Parses a command frame's body.
+ *
+ * @throws MalformedError when it has no name.
+ */
+export function parseCommand(body: Buffer): Command {
+  const length = body[0] ?? 0
+  if (length === 0 || length >= body.length) throw new MalformedError("expected a command's name")
+  return { name: body.toString('latin1', 1, 1 + length), data: body.subarray(1 + length) }
+}
+
+/** Renders a command's frame. */
+export function renderCommand(name: string, ...data: readonly Buffer[]): Buffer {
+  return renderCommandFrame(Buffer.concat([lengthAndText(name), ...data]))
+}
+
+/** Renders READY, which ends the NULL handshake with what the other side may know about the connection. */
+export function renderReady(properties: Readonly<Record<string, string>>): Buffer {
+  return renderCommand('READY', ...Object.entries(properties).flatMap(([name, value]) => property(name, value)))
+}
+
+function property(name: string, value: string): Buffer[] {
+  const bytes = Buffer.from(value, 'latin1')
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(bytes.length)
+  return [lengthAndText(name), length, bytes]
+}
+
+/**
+ * Parses the properties in READY's data; names in lower case, since theirs does not matter.
+ *
+ * @throws MalformedError when they are none.
+ */
+export function parseReady(data: Buffer): Map<string, string> {
+  const properties = new Map<string, string>()
+  for (let at = 0; at < data.length; ) {
+    const nameEnd = at + 1 + (data[at] as number)
+    if (nameEnd === at + 1 || nameEnd + 4 > data.length) throw new MalformedError("expected a property's name in READY")
+    const start = nameEnd + 4
+    const end = start + data.readUInt32BE(nameEnd)
+    if (end > data.length) throw new MalformedError("expected a property's value in READY")
+    properties.set(data.toString('latin1', at + 1, nameEnd).toLowerCase(), data.toString('latin1', start, end))
+    at = end
+  }
+  return properties
+}
+
+/**
+ * Renders a PING without a context.
+ *
+ * @param ttl Tenths of a second of silence after which the other side gives its sender up; 0 is never.
+ */
+export function renderPing(ttl: number): Buffer {
+  const bytes = Buffer.alloc(TTL_LENGTH)
+  bytes.writeUInt16BE(ttl)
+  return renderCommand('PING', bytes)
+}
+
+/**
+ * Renders the PONG to a PING's data.
+ *
+ * @throws MalformedError when that is none.
+ */
+export function renderPong(ping: Buffer): Buffer {
+  if (ping.length < TTL_LENGTH || ping.length > TTL_LENGTH + CONTEXT_LONGEST) {
+    throw new MalformedError(`expected 2 to 18 bytes of PING, got ${ping.length}`)
+  }
+  return renderCommand('PONG', ping.subarray(TTL_LENGTH))
+}
+
+/** Renders ERROR, which ends a handshake; the reason may have 255 characters. */
+export function renderError(reason: string): Buffer {
+  return renderCommand('ERROR', lengthAndText(reason))
+}
+
+/** Reads the reason in ERROR's data, as far as there is one. */
+export function parseError(data: Buffer): string {
+  return data.toString('latin1', 1, 1 + (data[0] ?? 0))
+}
+
+function lengthAndText(text: string): Buffer {
+  return Buffer.from(String.fromCharCode(text.length) + text, 'latin1')
+}
+
+/** What a subscriber wants to get from now on, or no longer. */
+export interface Subscription {
+  readonly kind: 'subscribe' | 'cancel'
+  /** The bytes that messages have to begin with. */
+  readonly prefix: Buffer
+}
+
+/** Reads a subscription in the form of ZMTP 3.1, a command; undefined when it is another command. */
+export function subscriptionInCommand({ name, data }: Command): Subscription | undefined {
+  if (name === 'SUBSCRIBE') return { kind: 'subscribe', prefix: data }
+  return name === 'CANCEL' ? { kind: 'cancel', prefix: data } : undefined
+}
+
+/** Reads a subscription in the form of ZMTP 3.0, a message (RFC 23, "The Publish-Subscribe Pattern"); undefined when it is another message. */
+export function subscriptionInMessage(body: Buffer): Subscription | undefined {
+  if (body[0] !== 0 && body[0] !== 1) return undefined
+  return { kind: body[0] === 1 ? 'subscribe' : 'cancel', prefix: body.subarray(1) }
+}

@@ -1,0 +1,101 @@
+import { STATUS_CODES } from 'node:http'
+import { StreamUpload } from '../../exchange/upload/stream-upload.ts'
+import type { Publisher } from '../../link/link.ts'
+import { renderHead } from '../../wire/http.ts'
+import type { Message } from '../../wire/message.ts'
+import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'
+import type { EndStatus } from './dealing.ts'
+import type { DealtConnection } from './dealt-connection.ts'
+
+/** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
+const REPEAT_DELAY = 2000
+
+/** What is known of a connection that is to be ended. */
+export type EndingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
+
+/** Ends connections of one Mongrel2 in place of the worker that had them, those of one turn together. */
+export class Endings {
+  readonly #publisher: Publisher
+  #now: Reply[] = []
+  #repeats: Reply[] = []
+  /** Bodies that are thrown away as they come, by their connections: until then these are not closed. */
+  readonly #bodies = new Map<number, StreamUpload>()
+
+  constructor(publisher: Publisher) {
+    this.#publisher = publisher
+  }
+
+  add(connection: EndingConnection, status: EndStatus): void {
+    const { sender, id, streaming, state } = connection
+    if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
+    if (streaming) return this.#drain(connection)
+    const close = renderReply(sender, [id], [CLOSE])
+    this.#now.push(close)
+    if (state === 'answering') this.#repeats.push(close)
+  }
+
+  flush(): void {
+    this.#publish(this.#now)
+    const repeats = this.#repeats
+    if (repeats.length > 0) setTimeout(() => this.#publish(repeats), REPEAT_DELAY).unref()
+    this.#now = []
+    this.#repeats = []
+  }
+
+  /** A part of a body came for a connection that was ended. */
+  receive(message: Message): void {
+    this.#bodies.get(message.connectionId)?.receive(message)
+  }
+
+  /** The client of a connection that was ended has left. */
+  left(id: number): void {
+    this.#bodies.get(id)?.lost(new Error('the client left'))
+    this.#bodies.delete(id)
+  }
+
+  /** That Mongrel2 is gone. */
+  lost(): void {
+    for (const id of this.#bodies.keys()) this.left(id)
+  }
+
+  /** The client may write all of its body before it reads, and a close would take the answer away. */
+  #drain(connection: EndingConnection): void {
+    const { sender, id } = connection
+    const body = new StreamUpload(0, undefined, 0, 0, {
+      credit: (credits) => this.#publish([renderControl(sender, [id], { credits })]),
+      completed: () => {
+        this.#bodies.delete(id)
+        this.add({ ...connection, streaming: false }, undefined)
+        this.flush()
+      },
+      failed: () => {},
+      answer: 'delivered',
+      lingers: () => {},
+      expired: () => {
+        this.left(id)
+        this.#publish(renderCloseDuringBody(sender, id))
+      },
+    })
+    this.#bodies.set(id, body)
+    body.drain()
+  }
+
+  #publish(replies: Reply[]): void {
+    if (replies.length > 0) this.#publisher.publish(replies)
+  }
+}
+
+const RESPONSES = new Map<number, Buffer>()
+
+/** Without a body, so that it answers any method. */
+function responseOf(status: 502 | 503): Buffer {
+  const known = RESPONSES.get(status)
+  if (known !== undefined) return known
+  const head = renderHead(status, STATUS_CODES[status] ?? '', [
+    ...(status === 503 ? ([['retry-after', '1']] as const) : []),
+    ['content-length', '0'],
+    ['connection', 'close'],
+  ])
+  RESPONSES.set(status, head)
+  return head
+}

@@ -1,0 +1,58 @@
+import { spawnSync } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
+import { OPTIONS } from '../../../../src/cli/options/option-table.ts'
+
+const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes." }
+
+/** What bash offers for the last of the words. */
+function completeInBash(...words: string[]): string[] {
+  const script = `${completionScript('bash', SUBCOMMANDS)}
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_mongrel2_fetch mongrel2-fetch "\${COMP_WORDS[COMP_CWORD]}" "\${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\\n' "\${COMPREPLY[@]}"`
+  const { stdout, stderr } = spawnSync('bash', ['-c', script, 'bash', 'mongrel2-fetch', ...words], { encoding: 'utf8' })
+  expect(stderr).toBe('')
+  return stdout.split('\n').filter((line) => line !== '')
+}
+
+describe('Completion in bash', () => {
+  it.each([
+    [['s'], ['serve']],
+    [[''], ['serve', 'dev', 'keygen', 'complete', '--help', '--version']],
+    [
+      ['complete', ''],
+      ['bash', 'zsh', 'fish'],
+    ],
+    [['serve', '--max-in'], ['--max-in-flight']],
+    [['serve', 'app.ts', '--no-over'], ['--no-override-global-objects']],
+    [
+      ['serve', '--work'],
+      ['--workers', '--worker-timeout'],
+    ],
+    [['serve', '-p', '-'], []],
+    [['dev', '--work'], []],
+    [['serve', '--po'], []],
+    [['dev', '--po'], ['--port']],
+    [['serve', '--log-level', 'd'], ['debug']],
+    // Nothing of ours: file names.
+    [['serve', 'ap'], []],
+    [['serve', '--chroot', '-'], []],
+  ])('of %j offers %j', (words, offered) => {
+    expect(completeInBash(...words)).toEqual(offered)
+  })
+})
+
+describe('Completion', () => {
+  it.each(COMPLETION_SHELLS)('in %s knows every flag', (shell) => {
+    const script = completionScript(shell, SUBCOMMANDS)
+    for (const { key, flag, kind } of OPTIONS) {
+      if (key === 'app') continue
+      for (const name of kind === 'boolean' ? [flag, `no-${flag}`] : [flag]) expect(script).toContain(name)
+    }
+  })
+
+  it.each(['zsh', 'fish'])('in %s has an apostrophe in a text quoted', (shell) => {
+    expect(completionScript(shell, SUBCOMMANDS)).toContain(`app'\\''s changes`)
+  })
+})
