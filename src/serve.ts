@@ -138,8 +138,9 @@ class Server implements Mongrel2Server {
         const controlPort = address && new ControlPort(address)
         const place = { recvSpec, life }
         const left = succession === 'other' ? new Map() : this.#epochs.get(link)?.left
-        const its = { ...settings, flowControl, place, left }
-        const epoch = new Epoch(publisher, prefix, its, intake, this.#application, { controlPort })
+        const { counters, waitingBudget } = this.#application
+        const its = { ...settings, prefix, flowControl, place, left }
+        const epoch = new Epoch(publisher, its, { intake, counters, waitingBudget, controlPort })
         this.#epochs.set(link, epoch)
         if (succession === 'same') epoch.closeLeft()
         return epoch

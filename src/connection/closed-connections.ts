@@ -4,8 +4,8 @@ const REMEMBERED = 60_000
 const MOST = 16_384
 
 /**
- * The connections that we have closed. Mongrel2 goes on parsing what a client had sent behind a refused request, so
- * messages may still come from them: they are known by this, which forgets in two generations.
+ * The connections that we have closed. Mongrel2 goes on parsing what a client has sent behind a refused request, so messages may still come
+ * from them. They are forgotten in two generations.
  *
  * @typeParam By What is remembered of each.
  */
@@ -32,4 +32,21 @@ export class ClosedConnections<By = undefined> {
   get(id: number): By | undefined {
     return this.#recent.get(id) ?? this.#older.get(id)
   }
+}
+
+/** Connections that are remembered at most; where they cannot be told apart from those of another epoch, they are never seen again. */
+const MOST_LEFT = 65_536
+
+/** Connections on which something was open when their epoch ended. If their Mongrel2 still runs, their clients still wait. */
+export type LeftConnections = Map<
+  number,
+  { readonly sender: string /** Whether others may still answer. */; readonly deferred: boolean }
+>
+
+/** Remembers a connection; the one that was remembered first is forgotten where there are too many. */
+export function leave(connections: LeftConnections, id: number, sender: string, deferred: boolean): void {
+  connections.set(id, { sender, deferred })
+  if (connections.size <= MOST_LEFT) return
+  const [first] = connections.keys()
+  if (first !== undefined) connections.delete(first)
 }

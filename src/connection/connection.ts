@@ -1,202 +1,127 @@
-import type { Publisher } from '../link/link.ts'
-import { type Deferred, deferred, delay } from '../runtime/promises.ts'
 import type { Message } from '../wire/message.ts'
 import { CLOSE, renderCloseDuringBody, renderControl, renderReply, renderReset } from '../wire/reply.ts'
-import { ASK_FROM } from './pacing/estimate-pacing.ts'
+import type { IncomingFrames, OpenExchange, StoredBody, StreamedBody } from './carried.ts'
+import { Outbox, type OutboxConnection, type OutboxOwner } from './outbox.ts'
 import type { Pacing } from './pacing/pacing.ts'
 import type { Probe } from './probe.ts'
 import type { ReplyBatch } from './reply-batch.ts'
-import type { RequestFacts } from './request-semantics.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
-/** Messages of one connection that wait at most, each with a body of at most `limits.content_length`. */
+/** Messages of one connection that may wait, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
+/** How long a client may take nothing of what waits for it, in milliseconds. */
+const STALL_TIME = 10_000
 
-/**
- * Messages outstanding from which on the client of a WebSocket is asked that gets what many get. It is asked late, since all of them
- * answer, and not all in the same turn.
- */
-const ASK_MANY_FROM = 8
-const ASK_MANY_SPREAD = 5
+/** What becomes of a connection, in this order. */
+const PHASE = {
+  open: 0,
+  /** It is closed after what is open: what its client sends now is not answered. */
+  last: 1,
+  /** The same, and its answer is left to others: nothing is written, but it is kept alive. */
+  deferred: 2,
+  /** It is closed when its streamed upload is complete, or its client has had its time: not before. */
+  lingering: 3,
+  /** Its end waits in the outbox. */
+  closing: 4,
+  gone: 5,
+} as const
 
 /** What a connection asks of its epoch. */
-export interface ConnectionOwner {
+export interface ConnectionOwner extends OutboxOwner {
   /** At the end of this turn `take` is called. */
   touch(connection: Connection): void
   /** A message that had to wait may be dealt with. */
   deal(message: Message, connection: Connection): void
   /** A message will not be dealt with. */
   drop(message: Message): void
-  /** As much waits for the connection as may, and the slowest client that is to be served could not take more yet. */
-  stalled(connection: Connection): void
   /** The connection was closed by us: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
-  readonly publisher: Publisher
-  /** Where others find the connection. */
-  readonly place: TokenPlace
   /** Its answer is left to others. */
   deferred(connection: Connection): void
-  /** Whether the server takes leave: what would go on for ever is to end. */
+  /** Where others find the connection. */
+  readonly place: TokenPlace
+  /** Whether the server closes: what has no end has to end. */
   readonly leaving: boolean
-  /** What clients of WebSockets are asked by in this turn. */
+  /** The ping of this turn, which asks clients of WebSockets what they have read. */
   readonly probe: Probe
 }
 
-/** How often it is looked whether the client has read everything, where only Mongrel2's credits tell, in milliseconds. */
-const SETTLE_INTERVAL = 20
-
-/** A request that has not been answered in full, as its connection sees it. */
-export interface OpenExchange {
-  readonly facts: RequestFacts
-  /** It is its turn to be answered. */
-  begin(): void
-  /** It will not be answered any more. */
-  abort(reason: DOMException): void
-  /** It was left to others, and is not looked after any more. */
-  forsake(): void
-  /** The server takes leave: an answer that would go on for ever is to end. */
-  goAway(): void
-}
-
-/** How far what was written to a connection has come. */
-export type WriteProgress =
-  /** Some of it waits to be published. */
-  | 'waiting'
-  /** Mongrel2 has all of it. */
-  | 'published'
-  /** Mongrel2 has handed all of it to the client's socket, as far as can be known. */
-  | 'delivered'
-
-/** A body that comes in messages of its own, as its connection sees it. */
-interface IncomingBody {
-  /** The connection's next message came. */
-  receive(message: Message): void
-  /** Answers without waiting for the rest. */
-  refuse(status: number, reason: string): void
-  /** The rest will not come. */
-  lost(reason: DOMException): void
-}
-
-/** One that Mongrel2 stores in a file. */
-export interface StoredBody extends IncomingBody {
-  readonly streamed: false
-}
-
-/** One that Mongrel2 sends as it comes, by our credits. */
-export interface StreamedBody extends IncomingBody {
-  readonly streamed: true
-  /** Whether nothing more of it comes. */
-  readonly over: boolean
-  /** Whether somebody reads it: its stream is locked. */
-  readonly read: boolean
-  /** Whether so little is missing that it is read to its end for the sake of the next request, whoever wants it. */
-  readonly drainable: boolean
-  /** Whether Mongrel2 is in the state in which `renderReset` is safe. */
-  readonly resettable: boolean
-  /** Whether its reader waits for the client. */
-  readonly awaited: boolean
-  /** Called once, when it is over or nobody waits for it any more. */
-  whenSettled: (() => void) | undefined
-  /** The head of an answer goes out and nobody reads it: if nobody begins to, soon, it is thrown away. */
-  expectReader(): void
-  /**
-   * Throws away what still comes, until the client has sent all of it, leaves, or has had its time.
-   *
-   * @param reason What its stream fails with.
-   */
-  drain(reason?: Error): void
-}
-
-/** What takes the frames of a WebSocket, or the messages of a message socket, as its connection sees it. */
-export interface IncomingFrames {
-  /** The kind of message that belongs to it. */
-  readonly takes: 'frame' | 'socket'
-  /** A frame came. */
-  receive(message: Message): void
-  /** What was written goes out now, and what is written now with it, at its end. */
-  publishing(now: number): void
-  /** No more will come, nor can any be sent. */
-  lost(): void
-  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
-  goAway(): Promise<void>
-  /** Ends what is open without waiting for the client. */
-  end(): void
-}
-
-/**
- * One client's connection: it orders the answers, owns every message that goes out, and knows whether the client is
- * still there and whether we still listen to it.
- */
-export class Connection {
+/** One client's connection: the order of its exchanges, the body under way, and its phase. What goes out waits in the outbox. */
+export class Connection implements OutboxConnection {
   readonly id: number
   readonly sender: string
   readonly pacing: Pacing
-  /** Whether it will be closed after what is open: what it sends from now on is not answered. */
-  deaf = false
-  /** Whether it is gone, by either side's will: nothing can be written any more. */
-  gone = false
-  /** Whether its answer is left to others: it is kept alive, and nothing is said. */
-  deferred = false
-  /** Whether it is one of TLS. */
+  readonly outbox: Outbox
+  /** Whether it uses TLS. */
   secure = false
-  /** The body that is under way: the next message is of it. */
+  /** The body that is under way: the next message is part of it. */
   upload: StoredBody | StreamedBody | undefined
-  /** Its WebSocket, from the handshake on, or its message socket: all that comes now are frames, or messages. */
+  /** Its WebSocket, from the handshake on, or its message socket: nothing but frames or messages comes now. */
   frames: IncomingFrames | undefined
-  /**
-   * What Mongrel2 makes of what is written to a message socket, one by one: neither joined with others nor cut. Undefined where it
-   * is a stream of bytes, as everywhere else.
-   */
-  encoding: 'base64' | 'raw' | undefined
   readonly #owner: ConnectionOwner
+  readonly #maxPipelined: number
+  #phase: number = PHASE.open
   /** In the order of the requests, which the answers have to keep. */
   readonly #exchanges: OpenExchange[] = []
-  #outbox: Uint8Array[] = []
-  /** Whether all of it is shared: others may get the very same. */
-  #shared = true
-  #waiting = 0
-  #position = 0
-  #closing = false
-  #pipelining = false
-  #touched = false
   /** Messages that wait until requests before them are answered. */
   readonly #held: Message[] = []
   /** More came than may wait. */
   #overfull = false
+  /** A stored body is complete and being checked. */
   #checking = false
-  #closesAfterUpload = false
-  readonly #maxPipelined: number
+  /** The client has sent requests before it had the answers to earlier ones. */
+  #pipelining = false
+  #touched = false
+  /** Bytes of the body that Mongrel2 may send from the end of this turn on. */
   #credits = 0
-  /** Whether credits may have come to Mongrel2 when the body for which they were granted was complete, and count for the next. */
+  /** Whether credits may have come to Mongrel2 when the body for which they were granted was complete: they count for the next. */
   #hasLateCredit = false
-  #room: Deferred<void> | undefined
-  #retry: NodeJS.Timeout | undefined
-  #retryAt = Number.POSITIVE_INFINITY
 
   /** @param maxPipelined Requests that are worked on at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
     this.id = id
     this.sender = sender
     this.pacing = pacing
+    this.outbox = new Outbox(pacing, this, owner)
     this.#maxPipelined = maxPipelined
     this.#owner = owner
   }
 
-  /** Whether nothing has to be remembered of it. */
+  /** Whether it is closed after what is open: what its client sends now is not answered. */
+  get ignoresInput(): boolean {
+    return this.#phase > PHASE.open
+  }
+
+  /** Whether the answer is left to others. */
+  get deferred(): boolean {
+    return this.#phase === PHASE.deferred
+  }
+
+  /** Whether either side has ended it: nothing can be written any more. */
+  get gone(): boolean {
+    return this.#phase === PHASE.gone
+  }
+
+  /** Whether nothing of it has to be remembered. */
   isIdle(now: number): boolean {
     return !this.busy && this.pacing.settled(now)
   }
 
-  /** Whether a request of it has not come or not been answered in full, a WebSocket is open, or its close not been said. */
+  /** Whether a request is not complete or not answered in full, a socket is open, or something waits to be published. */
   get busy(): boolean {
-    if (this.#exchanges.length > 0 || this.#waiting > 0) return true
-    return this.upload !== undefined || this.frames !== undefined || (this.#closing && !this.gone)
+    if (this.#exchanges.length > 0 || !this.outbox.empty) return true
+    return this.upload !== undefined || this.frames !== undefined
+  }
+
+  /** Whether it is busy with something that this process has to finish. */
+  get unfinished(): boolean {
+    return this.busy && !this.deferred
   }
 
   /** Whether the next step is its client's: to send more of the body of its only request. */
   get awaitsClient(): boolean {
     const { upload } = this
-    if (upload === undefined || this.#exchanges.length > 1 || this.#waiting > 0) return false
+    if (upload === undefined || this.#exchanges.length > 1 || this.outbox.waiting > 0) return false
     return !upload.streamed || upload.awaited
   }
 
@@ -206,63 +131,35 @@ export class Connection {
     return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
   }
 
-  /** Whether something of it is for us to finish. */
-  get unfinished(): boolean {
-    return this.busy && !this.deferred
-  }
-
-  /** How many bytes have been written since it was made, published or not. */
-  get position(): number {
-    return this.#position
-  }
-
-  /** How many of them have not been delivered, as far as can be known. */
-  undelivered(now: number = performance.now()): number {
-    return this.#waiting + this.pacing.undelivered(now)
-  }
-
-  /** Whether something waits to be published. */
-  get waits(): boolean {
-    return this.#waiting > 0
-  }
-
-  /** What to ask the client by what it has read; undefined where that is not worth it. */
-  probe(now: number): Probe | undefined {
-    const from = this.#shared ? ASK_MANY_FROM + (this.id % ASK_MANY_SPREAD) : ASK_FROM
-    return this.pacing.wantsProbe?.(this.#waiting, from, now) ? this.#owner.probe : undefined
-  }
-
-  /** Whether what would go on for ever is to end. */
+  /** Whether what has no end has to end. */
   get leaving(): boolean {
     return this.#owner.leaving
   }
 
-  /** The client has read all up to this position. */
-  acknowledged(position: number): void {
-    this.pacing.acknowledged?.(position)
-    if (this.#waiting > 0) this.#touch()
+  /** The ping that asks the client of a WebSocket what it has read; undefined where that is not worth it. */
+  probe(now: number): Probe | undefined {
+    return this.outbox.wantsProbe(now) ? this.#owner.probe : undefined
   }
 
   /**
-   * Bytes that Mongrel2 has not written yet, when somebody else may go on with the connection. Undefined when something is open on it,
-   * or its client asks for more before it has read what there is: another's answer could overtake ours.
+   * Bytes that Mongrel2 has not written, when another process may go on with the connection. Undefined when something is open on it, or
+   * its client sends requests before it has read the answers: the other's answer could overtake ours.
    */
-  balance(now: number): number | undefined {
-    return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.balance
+  unwrittenBytes(now: number): number | undefined {
+    return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.unwrittenBytes
   }
 
-  /**
-   * Whether a message has to wait until requests before it are answered, or an upload before it has been looked at. Those of a body
-   * under way never do, but those behind a message that does.
-   */
+  /** Whether no more bytes are expected soon. */
+  get complete(): boolean {
+    return this.#exchanges.length === 0 || this.#phase === PHASE.closing
+  }
+
+  /** Whether a message has to wait: for answers to requests before it, for the check of a body, or behind a message that waits. */
   get crowded(): boolean {
     return this.#held.length > 0 || this.#overfull || !this.#admits()
   }
 
-  /**
-   * Keeps a message that has to wait; false when too many do. What a client sends beyond the bound is not answered: the connection
-   * is closed after the rest.
-   */
+  /** Keeps a message that has to wait; false when too many do. Then the connection is closed after the others. */
   hold(message: Message): boolean {
     if (this.#held.length >= MOST_HELD) this.#overfull = true
     if (this.#overfull) return false
@@ -270,7 +167,7 @@ export class Connection {
     return true
   }
 
-  /** The end of its upload came: what comes behind it waits until the upload has been looked at. */
+  /** The end of a stored body came: what follows waits until it is checked. */
   async check(work: Promise<void>): Promise<void> {
     this.upload = undefined
     this.#checking = true
@@ -284,16 +181,21 @@ export class Connection {
 
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
-    if (this.#exchanges.length > 0 || this.#waiting > 0) {
+    if (this.#exchanges.length > 0 || this.outbox.waiting > 0) {
       if (!this.#pipelining) this.pacing.pipelines?.(performance.now())
       this.#pipelining = true
     } else if (!this.#pipelining || this.pacing.settled(performance.now())) {
-      // One that has pipelined may do so again, and ask before it has read: only when it must have read all is it believed.
+      // A client that has pipelined may do so again: its request proves nothing before it must have read everything.
       this.#pipelining = false
       this.pacing.asked?.()
     }
     this.#exchanges.push(exchange)
-    if (!exchange.facts.persistent || exchange.facts.single) this.deaf = true
+    if (!exchange.facts.persistent || exchange.facts.single) this.ignoreInput()
+  }
+
+  /** Whether an exchange is the one whose turn it is. */
+  isFirst(exchange: OpenExchange): boolean {
+    return this.#exchanges[0] === exchange
   }
 
   /** Starts the answer whose turn it is, once it is there. */
@@ -305,107 +207,71 @@ export class Connection {
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
-    this.deferred = false
     if (reusable) {
       this.advance()
       this.#releaseHeld()
-      this.#touch()
+      this.touch()
     } else if (this.#exchanges.length === 0 && this.upload?.streamed === true) this.closeAfterUpload()
     else this.close()
   }
 
-  /** The connection is to be closed when its streamed upload is complete, or its client has had its time: not before. */
-  closeAfterUpload(): void {
-    this.deaf = true
-    this.#closesAfterUpload = true
+  /** Leaves the answer of the first exchange to others. The requests behind it will not be answered. */
+  defer(exchange: OpenExchange): void {
+    this.#enter(PHASE.deferred)
+    this.#exchanges.shift()
+    this.#abortAll('the connection is closed by the answer to a request before this one')
+    this.#exchanges.push(exchange)
+    this.#owner.deferred(this)
   }
 
-  /** Its streamed upload is complete. */
-  endUpload(): void {
-    this.upload = undefined
-    this.#credits = 0
-    this.#hasLateCredit = true
-    this.#touch()
-    if (this.#closesAfterUpload) this.close()
-    else this.#releaseHeld()
+  /** Leaves what is deferred to others for good. */
+  cancelDeferralTimer(): void {
+    for (const exchange of this.#exchanges) exchange.cancelDeferralTimer()
   }
 
-  /** Makes a token by which others can write to it, once. */
+  /** Makes a token by which others can write to the client once. */
   token(use: Pick<Token, 'kind' | 'deadline' | 'method' | 'http10'>): string {
-    const { recvSpec, life } = this.#owner.place
+    const { sender, id } = this
     const flowControl = this.pacing.mode === 'credits'
-    return renderToken({ ...use, recvSpec, life, sender: this.sender, id: this.id, madeAt: Date.now(), flowControl })
+    return renderToken({ ...use, ...this.#owner.place, sender, id, madeAt: Date.now(), flowControl })
   }
 
-  /** Makes a token by which others can write to it as often as they like, beside us. */
+  /** Makes a token by which others can write to the client at any time, beside us. */
   sharedToken(kind: TokenKind): string {
     this.pacing.share?.()
     return this.token({ kind, deadline: 0, method: '', http10: false })
   }
 
-  /** Whether an exchange is the one whose turn it is. */
-  isFirst(exchange: OpenExchange): boolean {
-    return this.#exchanges[0] === exchange
-  }
-
-  /** Resolves when nothing is on its way to the client any more, as far as can be known: what others send cannot be too much, nor overtake it. */
-  async settled(): Promise<void> {
-    for (let now = performance.now(); !this.gone && !this.#isSettled(now); now = performance.now()) {
-      await delay(Math.max(1, (this.pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
-    }
-  }
-
-  /** Leaves the answer of the first exchange to others. Those behind it will not be answered. */
-  defer(exchange: OpenExchange): void {
-    this.deferred = true
-    this.#exchanges.shift()
-    this.#abortAll(
-      new DOMException('the connection is closed by the answer to a request before this one', 'AbortError'),
-    )
-    this.#exchanges.push(exchange)
-    this.#owner.deferred(this)
-  }
-
-  /** Leaves it to others for good. */
-  forsake(): void {
-    for (const exchange of this.#exchanges) exchange.forsake()
-  }
-
   /** Lets Mongrel2 send so many bytes more of a body. */
   grant(credits: number): void {
     this.#credits += credits
-    this.#touch()
+    this.touch()
   }
 
-  /** Queues bytes for the client; they go out at the end of the turn, together, as far as Mongrel2 can take them. */
-  write(bytes: Uint8Array): void {
-    if (this.#append(bytes)) this.#shared = false
+  /** The streamed upload is complete. */
+  endUpload(): void {
+    this.upload = undefined
+    this.#credits = 0
+    this.#hasLateCredit = true
+    this.touch()
+    if (this.#phase === PHASE.lingering) this.close()
+    else this.#releaseHeld()
   }
 
-  /**
-   * Queues bytes that others get, too. Where nothing else waits and all of it may go, it is published in one reply for all whose queues
-   * hold the same buffers.
-   */
-  writeShared(bytes: Uint8Array): void {
-    this.#append(bytes)
+  /** Answers no more requests than there are, and closes then. */
+  ignoreInput(): void {
+    this.#enter(PHASE.last)
   }
 
-  /** Takes leave of the client; resolves when it has answered, or is not waited for. */
+  /** Closes the connection when its streamed upload is complete, or its client has had its time. */
+  closeAfterUpload(): void {
+    this.#enter(PHASE.lingering)
+  }
+
+  /** The server closes: what has no end ends, and a socket is closed. Resolves when its client has answered. */
   async goAway(): Promise<void> {
     for (const exchange of [...this.#exchanges]) exchange.goAway()
     await this.frames?.goAway()
-  }
-
-  /** How many bytes Mongrel2 makes of some. */
-  sizeOf({ length }: Uint8Array): number {
-    return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
-  }
-
-  /** Resolves when more may be written; undefined when it may be at once. */
-  writable(): Promise<void> | undefined {
-    if (this.gone) return undefined
-    if (this.#waiting >= this.pacing.waitingLimit) return this.#roomy()
-    return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
   /**
@@ -413,13 +279,12 @@ export class Connection {
    * was written could be lost. Requests still open are not answered any more.
    */
   close(): void {
-    this.deaf = true
-    if (this.gone || this.#closing) return
+    if (this.#phase >= PHASE.closing) return
+    this.ignoreInput()
     this.frames?.lost()
     // Most connections have nothing open when they are closed, and an exception with its stack takes longer than an answer.
     if (this.upload !== undefined || this.#exchanges.length > 0 || this.#held.length > 0) {
-      const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
-      this.#abortAll(reason)
+      const reason = this.#abortAll('the connection was closed before this request was answered')
       if (this.upload?.streamed === true) {
         this.closeAfterUpload()
         return this.upload.drain(reason)
@@ -430,43 +295,41 @@ export class Connection {
 
   /** Closes the connection when what was written has gone out, whatever its client still sends. */
   closeNow(): void {
-    this.deaf = true
-    if (this.gone || this.#closing) return
-    this.#closing = true
+    if (!this.#enter(PHASE.closing)) return
     if (this.upload !== undefined) {
       this.upload.lost(new DOMException('the connection was closed before the body was complete', 'AbortError'))
     }
-    this.#touch()
+    this.outbox.end()
   }
 
-  /** Closes the connection though not everything has gone out; the client finds its response cut short. */
+  /** Closes the connection though not everything has gone out: the client finds its response cut short. */
   cut(): void {
-    this.#outbox = []
-    this.#waiting = 0
+    this.outbox.drop()
     this.close()
     this.closeNow()
+    this.touch()
   }
 
-  /** How far what was written has come. */
-  get progress(): WriteProgress {
-    if (this.#waiting > 0) return 'waiting'
-    return this.pacing.settled(performance.now()) ? 'delivered' : 'published'
+  /**
+   * Cuts the connection when its client takes nothing of what waits for ten seconds, or has all of it and does not leave.
+   *
+   * @returns Ends the wait.
+   */
+  closeIfStalled(): () => void {
+    let before = Number.POSITIVE_INFINITY
+    const check = () => {
+      const left = this.outbox.undelivered()
+      if (left === 0 || left >= before) {
+        clearInterval(timer)
+        this.cut()
+      }
+      before = left
+    }
+    const timer = setInterval(check, STALL_TIME).unref()
+    return () => clearInterval(timer)
   }
 
-  /** Mongrel2 has written so many bytes. */
-  credit(bytes: number): void {
-    this.pacing.credited?.(bytes)
-    if (this.#waiting > 0 || this.#closing) this.#touch()
-  }
-
-  /** The control port says that Mongrel2 has written so many bytes; returns whether that is news. */
-  written(bytes: number, now: number): boolean {
-    const moved = this.pacing.written?.(bytes, now) ?? false
-    if (this.#waiting > 0 ? this.#allowance(now) > 0 : moved && this.#closing) this.#touch()
-    return moved
-  }
-
-  /** The connection is no more: what waits is dropped, open exchanges are aborted. */
+  /** The client or Mongrel2 has ended the connection: what waits is dropped, open exchanges are aborted. */
   lose(reason: DOMException): void {
     if (this.gone) return
     this.frames?.lost()
@@ -476,58 +339,24 @@ export class Connection {
     this.#abortAll(reason)
   }
 
-  /** Appends what may go out now, as replies; called at the end of a turn. */
+  touch(): void {
+    if (this.#touched) return
+    this.#touched = true
+    this.#owner.touch(this)
+  }
+
+  /** Appends what may be published now, at the end of a turn; returns how many bytes for the client that is. */
   take(replies: ReplyBatch, now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
-    let bytes = 0
-    while (this.#waiting > 0 && !this.gone) {
-      if (this.#allowance(now) <= 0) break
-      this.frames?.publishing(now)
-      const size = this.#allowance(now)
-      if (this.#shared && size === this.#waiting && !this.#closing) {
-        replies.share(this.sender, this.id, this.#cut(size))
-      } else replies.push(renderReply(this.sender, [this.id], this.#cut(size)))
-      this.pacing.published(size, now)
-      bytes += size
-    }
-    if (this.#waiting > 0) this.#waitToRetry(now)
-    else if (this.#closing && !this.gone) this.#takeLast(replies, now)
-    if (this.#waiting < this.pacing.waitingLimit) this.#makeRoom()
+    const bytes = this.outbox.take(replies, now, this.frames)
+    if (this.outbox.atEnd) this.#takeEnd(replies, now)
     return bytes
   }
 
-  #append(bytes: Uint8Array): boolean {
-    if (this.gone || this.#closing || bytes.length === 0) return false
-    const size = this.sizeOf(bytes)
-    this.#outbox.push(bytes)
-    this.#waiting += size
-    this.#position += size
-    this.#touch()
-    return true
-  }
-
-  #abortAll(reason: DOMException): void {
-    for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
-    for (const message of this.#held.splice(0)) this.#owner.drop(message)
-  }
-
-  #admits(): boolean {
-    return !this.#checking && (this.upload !== undefined || this.#exchanges.length < this.#maxPipelined)
-  }
-
-  #releaseHeld(): void {
-    while (this.#held.length > 0 && this.#admits()) {
-      const message = this.#held.shift() as Message
-      if (this.deaf && this.upload === undefined) this.#owner.drop(message)
-      else this.#owner.deal(message, this)
-    }
-    if (this.#overfull && this.#held.length === 0 && this.#exchanges.length === 0) this.close()
-  }
-
   /** Takes the reply that closes the connection. */
-  #takeLast(replies: ReplyBatch, now: number): void {
+  #takeEnd(replies: ReplyBatch, now: number): void {
     const { upload, sender, id } = this
     if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
     else if (upload.resettable && !this.secure && !this.#hasLateCredit && this.pacing.settled(now))
@@ -537,97 +366,36 @@ export class Connection {
     this.#owner.closed(this)
   }
 
-  /** The bytes of the next message. */
-  #allowance(now: number): number {
-    if (this.encoding === undefined) return this.pacing.allowance(this.#waiting, this.#isComplete(), now)
-    // It is a message of its own, and cannot be cut.
-    const size = this.sizeOf(this.#outbox[0] as Uint8Array)
-    const allowed = this.pacing.allowance(size, true, now)
-    return allowed >= size || (allowed > 0 && !this.pacing.strict) ? size : 0
-  }
-
-  #isSettled(now: number): boolean {
-    return this.#waiting === 0 && this.pacing.settled(now)
-  }
-
-  #isComplete(): boolean {
-    return this.#exchanges.length === 0 || this.#closing
-  }
-
-  #touch(): void {
-    if (this.#touched) return
-    this.#touched = true
-    this.#owner.touch(this)
-  }
-
-  #waitToRetry(now: number): void {
-    if (this.#waiting >= this.pacing.waitingLimit) this.#owner.stalled(this)
-    this.#waitUntil(this.pacing.retryAt(now), now)
-  }
-
-  #waitUntil(at: number | undefined, now: number): void {
-    if (at === undefined || at >= this.#retryAt) return
-    clearTimeout(this.#retry)
-    this.#retryAt = at
-    this.#retry = setTimeout(
-      () => {
-        this.#retryAt = Number.POSITIVE_INFINITY
-        if (!this.gone) this.#touch()
-      },
-      Math.max(1, at - now),
-    )
-  }
-
   #end(): void {
-    this.gone = true
-    this.deaf = true
+    this.#phase = PHASE.gone
     this.frames = undefined
-    this.#outbox = []
-    this.#waiting = 0
-    clearTimeout(this.#retry)
-    this.#makeRoom()
+    this.outbox.close()
   }
 
-  /** What made room here may have filled the publisher: a message that goes out now would carry no more than one chunk. */
-  async #roomy(): Promise<void> {
-    this.#room ??= deferred()
-    await this.#room.promise
-    if (!this.gone && this.#owner.publisher.full) await this.#owner.publisher.drained()
+  /** Goes on to a phase; false when it is there, or further. */
+  #enter(phase: number): boolean {
+    if (phase <= this.#phase) return false
+    this.#phase = phase
+    return true
   }
 
-  #makeRoom(): void {
-    this.#room?.resolve()
-    this.#room = undefined
+  #abortAll(why: string | DOMException): DOMException {
+    const reason = typeof why === 'string' ? new DOMException(why, 'AbortError') : why
+    for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
+    for (const message of this.#held.splice(0)) this.#owner.drop(message)
+    return reason
   }
 
-  /** Takes exactly so many bytes off the outbox. */
-  #cut(size: number): Uint8Array[] {
-    this.#waiting -= size
-    if (this.#waiting === 0) {
-      const all = this.#outbox
-      this.#outbox = []
-      this.#shared = true
-      return all
+  #admits(): boolean {
+    return !this.#checking && (this.upload !== undefined || this.#exchanges.length < this.#maxPipelined)
+  }
+
+  #releaseHeld(): void {
+    while (this.#held.length > 0 && this.#admits()) {
+      const message = this.#held.shift() as Message
+      if (this.ignoresInput && this.upload === undefined) this.#owner.drop(message)
+      else this.#owner.deal(message, this)
     }
-    if (this.encoding !== undefined) return this.#outbox.splice(0, 1)
-    // What is left begins amid something.
-    this.#shared = false
-    const pieces: Uint8Array[] = []
-    let taken = 0
-    let count = 0
-    while (taken < size) {
-      const piece = this.#outbox[count] as Uint8Array
-      const rest = size - taken
-      if (piece.length > rest) {
-        pieces.push(piece.subarray(0, rest))
-        this.#outbox[count] = piece.subarray(rest)
-        break
-      }
-      pieces.push(piece)
-      taken += piece.length
-      count++
-    }
-    this.#outbox.splice(0, count)
-    return pieces
+    if (this.#overfull && this.#held.length === 0 && this.#exchanges.length === 0) this.close()
   }
 }

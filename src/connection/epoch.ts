@@ -1,28 +1,23 @@
-import type { Application } from '../exchange/application.ts'
-import type { Intake } from '../exchange/intake.ts'
-import type { LinkEpoch, Publisher } from '../link/link.ts'
+import type { LinkEpoch } from '../link/link.ts'
+import type { Publisher } from '../link/transport.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
-import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
-import { CLOSE, type Control, joinReply, renderControl, renderReply } from '../wire/reply.ts'
-import { ClosedConnections } from './closed-connections.ts'
+import { CLOSE, type Reply, renderReply } from '../wire/reply.ts'
+import { ClosedConnections, type LeftConnections, leave } from './closed-connections.ts'
+import { EpochClosing } from './closing.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
-import type { ConnectionObserver } from './connection-observer.ts'
-import { type LeftConnections, leave } from './left-connection.ts'
+import { KeepAlive, SWEEP_INTERVAL } from './keep-alive.ts'
 import { ControlPacing } from './pacing/control-pacing.ts'
 import { CreditPacing } from './pacing/credit-pacing.ts'
-import { DrainingConnections } from './pacing/draining-connections.ts'
 import { EstimatePacing, type EstimateSettings } from './pacing/estimate-pacing.ts'
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
 import { noPacings, type Pacing, type PacingCounts } from './pacing/pacing.ts'
-import { Probe } from './probe.ts'
-import { ReplyBatch } from './reply-batch.ts'
+import type { WaitingBudget } from './pacing/waiting-budget.ts'
+import type { Probe } from './probe.ts'
 import { kindOf } from './request-semantics.ts'
 import type { TokenPlace } from './token.ts'
-
-/** How often connections that need no memory are forgotten, in milliseconds. */
-const SWEEP_INTERVAL = 1000
+import { Turn, type TurnOwner } from './turn.ts'
 
 /** Mongrel2 counts credits in a C `int`. */
 const CREDITS = /^\d{1,10}$/
@@ -30,8 +25,10 @@ const CREDITS = /^\d{1,10}$/
 const LEFT = 'the client left before the response was complete'
 const VANISHED = 'Mongrel2 ended the connection before the response was complete'
 
-/** What an epoch has to know of the options. */
+/** What an epoch has to know. */
 export interface EpochSettings extends EstimateSettings {
+  /** What Mongrel2 subscribed to, its `recv_ident`. */
+  readonly prefix: string
   /** Whether Mongrel2 is known to run with `download.flow_control`; otherwise its messages tell. */
   readonly flowControl: boolean
   /** Requests of one connection that are worked on at once. */
@@ -41,88 +38,113 @@ export interface EpochSettings extends EstimateSettings {
   readonly place: TokenPlace
   /** Connections that a reply may name: Mongrel2's `limits.handler_targets`. */
   readonly handlerTargets: number
-  /** What the epoch before has left open, unless that was another life of Mongrel2 for certain. */
+  /** What the epoch before has left open, unless its Mongrel2 certainly was another. */
   readonly left?: LeftConnections | undefined
   readonly logger: Logger
 }
 
-/** What not every epoch has. */
+/** Takes the messages that begin something: requests, handshakes, message sockets. */
+export interface MessageIntake {
+  /** Takes a request's message, be it the whole of it or the first of several. */
+  accept(message: Message, connection: Connection): void
+  /** Takes the handshake of a WebSocket. */
+  acceptHandshake(message: Message, connection: Connection): void
+  /** Takes the first message of a message socket; false where nothing takes it. */
+  acceptSocket(message: Message, connection: Connection): boolean
+  /** Takes a part of a body whose beginning did not come here. */
+  refusePart(message: Message, connection: Connection): void
+  /** A message will not be dealt with: what it leaves behind is deleted. */
+  discard(message: Message): void
+  /** Refuses every request from now on. */
+  stop(): void
+}
+
+/** What an epoch counts. */
+export interface EpochCounters {
+  messages: number
+  malformed: number
+  rejected: number
+  ignored: number
+  replies: number
+  bytesOut: number
+}
+
+/** Told what becomes of connections, where a dispatcher deals their messages. */
+export interface ConnectionObserver {
+  /** Bytes for its client are about to be published. */
+  answering(id: number): void
+  /** Nothing is open on it: what it has sent so far is answered, in what is published next or before. */
+  idle(id: number): void
+  /** Its answer is left to others. */
+  deferred(id: number): void
+  /** What is published next ends it. */
+  closed(id: number): void
+  /** Nothing is remembered of it any more: another process can take its next message. */
+  forgotten(id: number): void
+  /** Mongrel2 was found to run with `download.flow_control`, which only a connection's first request tells. */
+  flowControl(): void
+}
+
+/** What an epoch works with. */
 export interface EpochParts {
+  readonly intake: MessageIntake
+  readonly counters: EpochCounters
+  /** Bounds what waits in Mongrel2 for all connections that are paced by estimate. */
+  readonly waitingBudget: WaitingBudget
+  /** Asks Mongrel2's control port. */
   readonly controlPort?: FeedbackSource | undefined
   readonly observer?: ConnectionObserver | undefined
 }
 
-/** When a connection whose answer is left to others is asked for, in milliseconds of `performance.now()`. */
-interface Absence {
-  readonly since: number
-  askAt: number
-}
-
 /**
- * One life of a Mongrel2: its connections and what is published to them. Connection numbers mean something within an epoch
- * only; when it ends, everything of it ends.
+ * One life of a Mongrel2: deals its messages to its connections. Connection numbers mean something within an epoch only; when it ends,
+ * everything of it ends.
  */
-export class Epoch implements LinkEpoch, ConnectionOwner {
+export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   readonly publisher: Publisher
   readonly place: TokenPlace
-  readonly #prefix: string
-  readonly #intake: Intake
-  readonly #application: Application
+  readonly closing: EpochClosing
+  /** What the epoch before has left open; once this one is lost, what it leaves itself. */
+  readonly left: LeftConnections
   readonly #settings: EpochSettings
-  readonly #feedback: Feedback | undefined
+  readonly #intake: MessageIntake
+  readonly #counters: EpochCounters
+  readonly #waitingBudget: WaitingBudget
   readonly #observer: ConnectionObserver | undefined
+  readonly #feedback: Feedback | undefined
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
   readonly #overrunWarning: ThrottledWarning
   readonly #connections = new Map<number, Connection>()
   readonly #closed = new ClosedConnections()
-  /** What the epoch before has left open; since this one was lost, what it leaves itself. */
-  readonly left: LeftConnections
-  readonly #deferred = new Map<Connection, Absence>()
-  readonly #draining = new DrainingConnections()
-  #touched: Connection[] = []
-  #turn: NodeJS.Immediate | undefined
+  readonly #turn: Turn
+  readonly #keepAlive: KeepAlive
   #sweeper: NodeJS.Timeout | undefined
-  #keeper: NodeJS.Timeout | undefined
-  #quiet: Deferred<void> | undefined
-  #heard: Deferred<void> | undefined
   #flowControl: boolean
   /** The highest number of a connection that was seen: Mongrel2 counts them up. */
   #newest = -1
   #lost = false
-  #leaving = false
-  /** Whether notices still come: without anybody who pulls, one that cannot be sent keeps Mongrel2 from reading replies. */
-  #hears = true
-  #probe: Probe | undefined
-  #probes = 0
 
-  /**
-   * @param prefix What Mongrel2 subscribed to.
-   * @param parts.controlPort Where Mongrel2's control port may be asked.
-   * @param parts.observer Told what becomes of the connections, where somebody else deals the messages.
-   */
-  constructor(
-    publisher: Publisher,
-    prefix: string,
-    settings: EpochSettings,
-    intake: Intake,
-    application: Application,
-    { controlPort, observer }: EpochParts = {},
-  ) {
+  constructor(publisher: Publisher, settings: EpochSettings, parts: EpochParts) {
+    const { handlerTargets, keepAliveInterval, logger } = settings
     this.publisher = publisher
     this.place = settings.place
-    this.#prefix = prefix
-    this.#settings = settings
     this.left = settings.left ?? new Map()
+    this.#settings = settings
     this.#flowControl = settings.flowControl
-    this.#intake = intake
-    this.#application = application
-    this.#warning = new ThrottledWarning(settings.logger)
-    this.#stallWarning = new ThrottledWarning(settings.logger)
-    this.#observer = observer
-    this.#overrunWarning = new ThrottledWarning(settings.logger)
+    this.#intake = parts.intake
+    this.#counters = parts.counters
+    this.#waitingBudget = parts.waitingBudget
+    this.#observer = parts.observer
+    this.#warning = new ThrottledWarning(logger)
+    this.#stallWarning = new ThrottledWarning(logger)
+    this.#overrunWarning = new ThrottledWarning(logger)
     const vanished = (connection: Connection) => this.#lose(connection, VANISHED)
-    this.#feedback = controlPort && new Feedback(controlPort, this.#warning, vanished)
+    this.#feedback = parts.controlPort && new Feedback(parts.controlPort, this.#warning, vanished)
+    this.#turn = new Turn(this, handlerTargets)
+    const publish = (replies: Reply[]) => this.#publish(replies)
+    this.#keepAlive = new KeepAlive(this.#connections, publish, handlerTargets, keepAliveInterval)
+    this.closing = new EpochClosing(this.#connections, this.#turn, this.#keepAlive, () => parts.intake.stop())
   }
 
   /** Connections that state is kept for. */
@@ -130,30 +152,29 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return this.#connections.size
   }
 
-  get leaving(): boolean {
-    return this.#leaving
-  }
-
-  get probe(): Probe {
-    this.#probe ??= new Probe(++this.#probes)
-    return this.#probe
-  }
-
-  /** How the connections that state is kept for are paced. */
+  /** How they are paced. */
   get pacing(): PacingCounts {
     const pacing = noPacings()
     for (const connection of this.#connections.values()) pacing[connection.pacing.mode]++
     return pacing
   }
 
-  /** @param balance What a connection brings along from where it was before, by `handOver`. */
-  receive(bytes: Buffer, balance?: number): void {
-    this.#application.counters.messages++
+  get leaving(): boolean {
+    return this.closing.leaving
+  }
+
+  get probe(): Probe {
+    return this.#turn.probe
+  }
+
+  /** @param unwrittenBytes What `handOver` returned where the connection was before. */
+  receive(bytes: Buffer, unwrittenBytes?: number): void {
+    this.#counters.messages++
     try {
-      this.#deal(parseMessage(bytes), balance)
+      this.#deal(parseMessage(bytes), unwrittenBytes)
     } catch (error) {
       if (error instanceof MalformedError) {
-        this.#application.counters.malformed++
+        this.#counters.malformed++
         this.#warning.say(() => `mongrel2-fetch dropped a malformed message, ${error.message}: ${escapeBytes(bytes)}`)
       } else this.#settings.logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
     }
@@ -162,116 +183,67 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   lost(): void {
     if (this.#lost) return
     this.#lost = true
-    clearImmediate(this.#turn)
+    this.#turn.cancel()
     this.#stopTimers()
     this.#feedback?.close()
     const reason = new DOMException('Mongrel2 went away before the response was complete', 'AbortError')
     for (const connection of this.#connections.values()) {
       const { id, sender, deferred } = connection
-      if (connection.busy) leave(this.left, id, { sender, deferred })
+      if (connection.busy) leave(this.left, id, sender, deferred)
       connection.lose(reason)
     }
     this.#connections.clear()
-    this.#draining.clear()
-    this.#quiet?.resolve()
-    this.#heard?.resolve()
+    this.#keepAlive.lost()
+    this.closing.lost()
   }
 
-  /** Closes what the epoch before has left open, for certain at the same Mongrel2: nothing else will come of it. */
+  /** Closes what the epoch before has left open, at certainly the same Mongrel2: it will not be answered. */
   closeLeft(): void {
-    const replies: Buffer[] = []
+    const replies: Reply[] = []
     for (const [id, { sender, deferred }] of this.left) {
       if (deferred) continue
       this.left.delete(id)
       this.#closed.add(id, performance.now())
-      replies.push(joinReply(renderReply(sender, [id], [CLOSE])))
+      replies.push(renderReply(sender, [id], [CLOSE]))
     }
-    this.#control(replies)
+    this.#publish(replies)
   }
 
   /**
-   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies.
-   * Where something has, requests that come meanwhile are refused.
-   */
-  async heardOut(): Promise<void> {
-    if (this.#lost || !this.#mustHear()) return
-    this.#intake.stop()
-    // Connections that Mongrel2 has ended without a notice (a client's reset during a write) are not waited for.
-    this.#keepAlive()
-    clearInterval(this.#keeper)
-    this.#keeper = setInterval(() => this.#keepAlive(), SWEEP_INTERVAL).unref()
-    this.#heard ??= deferred()
-    await this.#heard.promise
-  }
-
-  /** Refuses the uploads that are under way: their end will not come here. */
-  refuseUploads(): void {
-    this.#hears = false
-    for (const connection of this.#connections.values()) {
-      connection.upload?.refuse(503, 'The server is stopping')
-      // A streamed one has a say in how its connection is closed.
-      if (connection.upload?.streamed === false) connection.upload = undefined
-    }
-  }
-
-  /**
-   * Gives up a connection on which nothing is open, for somebody else to go on with.
+   * Gives up a connection on which nothing is open, so that another process can go on with it.
    *
-   * @returns Bytes that Mongrel2 has not written yet, to be passed to the other's `receive`; undefined when something is open, and
-   *   the connection stays.
+   * @returns Bytes that Mongrel2 has not written, which the other's `receive` needs; undefined when something is open, and the connection
+   *   stays.
    */
   handOver(id: number): number | undefined {
     const connection = this.#connections.get(id)
-    const balance = connection === undefined ? 0 : connection.balance(performance.now())
-    if (balance !== undefined) this.#connections.delete(id)
-    return balance
+    const unwrittenBytes = connection === undefined ? 0 : connection.unwrittenBytes(performance.now())
+    if (unwrittenBytes !== undefined) this.#connections.delete(id)
+    return unwrittenBytes
   }
 
-  /** Mongrel2 is known by others to run with `download.flow_control`. */
+  /** The dispatcher knows that Mongrel2 runs with `download.flow_control`. */
   assumeFlowControl(): void {
     this.#flowControl = true
   }
 
-  /** Takes leave of the clients of WebSockets, opens no more, and ends what would go on for ever; resolves when they have answered. */
-  async goAway(): Promise<void> {
-    this.#leaving = true
-    const farewells = [...this.#connections.values()].map((connection) => connection.goAway())
-    await Promise.all(farewells)
-  }
-
-  /** Ends the WebSockets whose clients have not answered: nothing will be heard of them any more. */
-  endSockets(): void {
-    this.#leaving = true
-    for (const connection of this.#connections.values()) connection.frames?.end()
-  }
-
-  /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
-  async drained(): Promise<void> {
-    this.flush()
-    if (!this.#lost && this.#isBusy()) {
-      this.#quiet ??= deferred()
-      await this.#quiet.promise
-    }
-  }
-
-  /** Closes the connections that still wait for an answer or the rest of one from here. */
-  cutBusy(): void {
-    for (const connection of this.#connections.values()) {
-      if (connection.unfinished) connection.cut()
-      else connection.forsake()
-    }
-    this.flush()
-  }
-
-  /** Closes every connection. */
-  cutAll(): void {
-    for (const connection of this.#connections.values()) connection.cut()
-    this.flush()
-  }
-
   touch(connection: Connection): void {
-    this.#touched.push(connection)
-    this.#turn ??= setImmediate(() => this.flush())
+    this.#turn.touch(connection)
+  }
+
+  taken(connection: Connection, bytes: number, now: number): void {
+    const { id, pacing } = connection
+    this.#counters.bytesOut += bytes
+    if (this.#observer !== undefined) {
+      if (bytes > 0) this.#observer.answering(id)
+      if (!connection.busy && !connection.gone) this.#observer.idle(id)
+    }
+    if (pacing.wantsFeedback?.(now) && !connection.gone) this.#feedback?.watch(connection)
+  }
+
+  flushed(replies: number): void {
+    this.#counters.replies += replies
+    this.closing.flushed()
   }
 
   closed(connection: Connection): void {
@@ -279,68 +251,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#observer?.closed(connection.id)
     const now = performance.now()
     this.#closed.add(connection.id, now)
-    this.#draining.add(connection, now)
+    this.#keepAlive.closed(connection, now)
   }
 
   deferred(connection: Connection): void {
-    const now = performance.now()
-    this.#deferred.set(connection, { since: now, askAt: now + SWEEP_INTERVAL })
+    this.#keepAlive.deferred(connection)
     this.#observer?.deferred(connection.id)
-  }
-
-  /** Publishes what the connections have to say, all of it together. */
-  flush(): void {
-    clearImmediate(this.#turn)
-    this.#turn = undefined
-    if (this.#lost) return
-    const touched = this.#touched
-    this.#touched = []
-    const batch = new ReplyBatch(this.#settings.handlerTargets)
-    const { counters } = this.#application
-    const now = performance.now()
-    for (const connection of touched) {
-      const bytes = connection.take(batch, now)
-      counters.bytesOut += bytes
-      if (this.#observer !== undefined) this.#report(this.#observer, connection, bytes)
-      if (connection.pacing.wantsFeedback?.(now) && !connection.gone) this.#feedback?.watch(connection)
-    }
-    this.#probe = undefined
-    const replies = batch.finish()
-    counters.replies += replies.length
-    if (replies.length > 0) this.publisher.publish(replies)
-    if (this.#quiet !== undefined && !this.#isBusy()) this.#quiet.resolve()
-    if (this.#heard !== undefined && !this.#mustHear()) this.#heard.resolve()
-  }
-
-  #report(observer: ConnectionObserver, connection: Connection, bytes: number): void {
-    if (bytes > 0) observer.answering(connection.id)
-    if (!connection.busy && !connection.gone) observer.idle(connection.id)
-  }
-
-  #isBusy(): boolean {
-    for (const connection of this.#connections.values()) if (connection.unfinished) return true
-    return false
-  }
-
-  #mustHear(): boolean {
-    for (const connection of this.#connections.values()) if (connection.needsMessages) return true
-    return false
-  }
-
-  #deal(message: Message, balance: number | undefined): void {
-    const kind = kindOf(message)
-    if (kind === 'notice') return this.#notice(message)
-    const connection = this.#connectionOf(message, balance)
-    if (connection !== undefined && this.left.delete(connection.id)) {
-      // An answer to this request would be taken for the answer to the one that was left open.
-      this.#intake.discard(message)
-      return this.#refuse(connection)
-    }
-    if (connection?.frames?.takes === kind) return connection.frames.receive(message)
-    // A body under way belongs to a request that was heard before.
-    if (connection === undefined || (connection.deaf && connection.upload === undefined)) this.drop(message)
-    else if (!connection.crowded) this.deal(message, connection, kind)
-    else if (!connection.hold(message)) this.drop(message)
   }
 
   deal(message: Message, connection: Connection, kind = kindOf(message)): void {
@@ -350,38 +266,77 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
         if (isUploadPart(message)) return this.#intake.refusePart(message, connection)
         return this.#intake.accept(message, connection)
       case 'handshake':
-        if (!this.#leaving) return this.#intake.acceptHandshake(message, connection)
-        return this.#intake.refuse(this.#intake.open(message, connection), 503, 'The server is stopping')
+        return this.#intake.acceptHandshake(message, connection)
       case 'socket':
-        // Who spoke HTTP and was not answered yet would find our messages amid the answer.
-        if (!this.#leaving && !connection.busy && this.#intake.acceptSocket(message, connection)) {
-          // It waits for no answer: whatever becomes of us, it must not get one.
-          this.#observer?.answering(connection.id)
-          return
-        }
-        return this.#refuse(connection)
+        // A client that speaks HTTP and is not answered yet would find our messages within the answer.
+        if (connection.busy || !this.#intake.acceptSocket(message, connection)) return this.#refuse(connection)
+        // It waits for no answer: it must not get a 502, whatever becomes of this process.
+        this.#observer?.answering(connection.id)
+        return
       default:
         this.#refuse(connection)
     }
   }
 
-  /** Frames without a handshake of ours, and sockets that nobody speaks to: there is nothing to answer but the end. */
+  /** What a client sent behind its last request is not looked at, but the file of an upload is deleted. */
+  drop(message: Message): void {
+    this.#counters.rejected++
+    this.#intake.discard(message)
+  }
+
+  stalled({ mode, undecided }: Pacing): void {
+    if (mode !== 'estimate' || undecided === true) return
+    this.#stallWarning.say(
+      () =>
+        `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
+        `has read: ${this.#advice}`,
+    )
+  }
+
+  /** Asks for connections that may be gone, and forgets those of which nothing has to be remembered. */
+  sweep(): void {
+    const now = performance.now()
+    if (this.closing.pulling) this.#keepAlive.ask(now)
+    for (const connection of this.#connections.values()) {
+      if (!connection.isIdle(now)) continue
+      this.#connections.delete(connection.id)
+      this.#observer?.forgotten(connection.id)
+    }
+    if (this.#connections.size === 0 && !this.#keepAlive.draining) this.#stopTimers()
+  }
+
+  #deal(message: Message, unwrittenBytes: number | undefined): void {
+    const kind = kindOf(message)
+    if (kind === 'notice') return this.#notice(message)
+    const connection = this.#connectionOf(message, unwrittenBytes)
+    if (connection !== undefined && this.left.delete(connection.id)) {
+      // An answer to this request would be taken for the answer to the one that was left open.
+      this.#intake.discard(message)
+      return this.#refuse(connection)
+    }
+    if (connection?.frames?.takes === kind) return connection.frames.receive(message)
+    // A body under way belongs to a request that was accepted before.
+    if (connection === undefined || (connection.ignoresInput && connection.upload === undefined)) this.drop(message)
+    else if (!connection.crowded) this.deal(message, connection, kind)
+    else if (!connection.hold(message)) this.drop(message)
+  }
+
+  /** Frames without a handshake of ours, and sockets that nobody serves: they can only be closed. */
   #refuse(connection: Connection): void {
-    this.#application.counters.rejected++
+    this.#counters.rejected++
     connection.close()
   }
 
   /** A notice is never answered: a reply to a connection that is gone brings another. */
-  #notice(message: Message): void {
-    const connection = this.#connections.get(message.connectionId)
-    const credits = message.headers.own('DOWNLOAD_CREDITS')
-    if (credits === undefined) this.left.delete(message.connectionId)
-    // Message sockets are not told when they begin.
-    if (credits !== undefined) this.#learnFlowControl()
-    if (credits === undefined && this.#draining.gone(message.connectionId)) return
-    if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) {
-      this.#application.counters.ignored++
-    } else if (credits !== undefined) connection.credit(Number(credits))
+  #notice({ connectionId, headers }: Message): void {
+    const connection = this.#connections.get(connectionId)
+    const credits = headers.own('DOWNLOAD_CREDITS')
+    if (credits === undefined) {
+      this.left.delete(connectionId)
+      if (this.#keepAlive.gone(connectionId)) return
+    } else this.#learnFlowControl() // message sockets are not told when they begin
+    if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) this.#counters.ignored++
+    else if (credits !== undefined) connection.outbox.credited(Number(credits))
     else {
       if (connection.busy && connection.pacing.mayBeOverrun?.(performance.now())) this.#warnOfOverrun()
       this.#lose(connection, LEFT)
@@ -392,54 +347,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     this.#connections.delete(connection.id)
     this.#observer?.forgotten(connection.id)
     connection.lose(new DOMException(reason, 'AbortError'))
-    // It may be the last that is waited for.
-    if (this.#heard !== undefined || this.#quiet !== undefined) this.#turn ??= setImmediate(() => this.flush())
+    this.closing.connectionGone()
   }
 
-  /**
-   * Keeps Mongrel2 from ending connections on which nothing happens though a request is open. One that it has ended all the same, and
-   * says nothing of, is found by this: a reply to it brings a notice. So does the offer of no credits, which leaves the others as they are;
-   * a connection that waits for its own client is not kept.
-   */
-  #keepAlive(): void {
-    const now = performance.now()
-    const open: Connection[] = []
-    const unsettled: Connection[] = []
-    for (const connection of this.#connections.values()) {
-      if (connection.busy && !connection.awaitsClient) open.push(connection)
-      else if (connection.busy || !connection.pacing.settled(now)) unsettled.push(connection)
-    }
-    const { handlerTargets } = this.#settings
-    this.#control([
-      ...renderControls(open, { 'keep-alive': true }, handlerTargets),
-      ...renderControls(unsettled, { credits: 0 }, handlerTargets),
-    ])
-  }
-
-  /**
-   * Others' answers end connections without a word to us, but a reply to one that is gone brings a notice: each is asked for when it has
-   * been away for twice as long as the last time.
-   */
-  #askForDeferred(now: number): void {
-    const asked: Connection[] = []
-    for (const [connection, absence] of this.#deferred) {
-      if (!connection.deferred || connection.gone) this.#deferred.delete(connection)
-      else if (this.#hears && now >= absence.askAt) {
-        asked.push(connection)
-        absence.askAt = now + (now - absence.since)
-      }
-    }
-    this.#control(renderControls(asked, { 'keep-alive': true }, this.#settings.handlerTargets))
-  }
-
-  /** A reply that gives no credits changes nothing, but one to a connection that is gone brings a notice. */
-  #askForDraining(now: number): void {
-    if (this.#hears)
-      this.#control(renderControls(this.#draining.due(now), { credits: 0 }, this.#settings.handlerTargets))
-  }
-
-  #control(replies: Buffer[]): void {
-    this.#application.counters.replies += replies.length
+  #publish(replies: Reply[]): void {
+    this.#counters.replies += replies.length
     if (replies.length > 0) this.publisher.publish(replies)
   }
 
@@ -450,46 +362,36 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
   }
 
   /** The message's connection; undefined for one that we have closed. */
-  #connectionOf(message: Message, balance = 0): Connection | undefined {
-    const { connectionId, sender, headers } = message
+  #connectionOf({ connectionId, sender, headers }: Message, unwrittenBytes = 0): Connection | undefined {
     const known = this.#connections.get(connectionId)
     if (known !== undefined) return known
     if (this.#closed.has(connectionId)) return undefined
-    if (!sender.startsWith(this.#prefix)) {
+    const { prefix, maxPipelined } = this.#settings
+    if (!sender.startsWith(prefix)) {
       this.#warning.say(
         () =>
-          `mongrel2-fetch cannot answer: Mongrel2 takes only replies whose SENDER begins with its Handler's recv_ident, ${JSON.stringify(this.#prefix)}, ` +
+          `mongrel2-fetch cannot answer: Mongrel2 takes only replies whose SENDER begins with its Handler's recv_ident, ${JSON.stringify(prefix)}, ` +
           `but the send_ident is ${JSON.stringify(sender)}: set recv_ident to ''`,
       )
     }
     // The setting is one for all of Mongrel2, and only a connection's first request tells.
     if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#learnFlowControl()
-    // Where somebody else deals, another may have published for a connection that is new here.
+    // Behind a dispatcher, another process may have published for a connection that is new here.
     const fresh = this.#observer === undefined && connectionId > this.#newest
-    const pacing = this.#createPacing(balance, fresh)
+    const pacing = this.#createPacing(unwrittenBytes, fresh)
     this.#newest = Math.max(this.#newest, connectionId)
-    const connection = new Connection(connectionId, sender, pacing, this.#settings.maxPipelined, this)
+    const connection = new Connection(connectionId, sender, pacing, maxPipelined, this)
     this.#connections.set(connectionId, connection)
     this.#sweeper ??= setInterval(() => this.sweep(), SWEEP_INTERVAL).unref()
-    this.#keeper ??= setInterval(() => this.#keepAlive(), this.#settings.keepAliveInterval).unref()
+    this.#keepAlive.start()
     return connection
   }
 
   /** @param fresh Whether nothing was published for the connection before. */
-  #createPacing(balance: number, fresh: boolean): Pacing {
-    if (this.#flowControl) return new CreditPacing(balance)
-    const budget = this.#application.waitingBudget
-    if (this.#feedback === undefined) return new EstimatePacing(this.#settings, budget)
-    return new ControlPacing(this.#settings, budget, this.#feedback.port, fresh)
-  }
-
-  stalled({ pacing }: Connection): void {
-    if (pacing.mode !== 'estimate' || pacing.undecided === true) return
-    this.#stallWarning.say(
-      () =>
-        `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
-        `has read: ${this.#advice}`,
-    )
+  #createPacing(unwrittenBytes: number, fresh: boolean): Pacing {
+    if (this.#flowControl) return new CreditPacing(unwrittenBytes)
+    if (this.#feedback === undefined) return new EstimatePacing(this.#settings, this.#waitingBudget)
+    return new ControlPacing(this.#settings, this.#waitingBudget, this.#feedback.port, fresh)
   }
 
   /** Mongrel2 says no more than that the connection is gone. */
@@ -507,51 +409,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner {
     return `turn on Mongrel2's download.flow_control, or name its control port in zeromq${problem}`
   }
 
-  /** What a client sent behind a request that was its last is not looked at, but for the file it may leave behind. */
-  drop(message: Message): void {
-    this.#application.counters.rejected++
-    this.#intake.discard(message)
-  }
-
-  /** Forgets the connections of which nothing has to be remembered. */
-  sweep(): void {
-    const now = performance.now()
-    this.#askForDeferred(now)
-    this.#askForDraining(now)
-    for (const connection of this.#connections.values()) {
-      if (!connection.isIdle(now)) continue
-      this.#connections.delete(connection.id)
-      this.#observer?.forgotten(connection.id)
-    }
-    if (this.#connections.size === 0 && this.#draining.size === 0) this.#stopTimers()
-  }
-
   #stopTimers(): void {
     clearInterval(this.#sweeper)
-    clearInterval(this.#keeper)
     this.#sweeper = undefined
-    this.#keeper = undefined
+    this.#keepAlive.stop()
   }
 }
 
 /** Whether a message is a later part of a streamed upload. */
 function isUploadPart({ headers }: Message): boolean {
   return headers.own('UPLOAD_STREAM') !== undefined && headers.own('METHOD') === undefined
-}
-
-/** Renders what is to be said to connections, so many in a reply. */
-function renderControls(connections: readonly Connection[], control: Control, targets: number): Buffer[] {
-  const bySender = new Map<string, number[]>()
-  for (const { sender, id } of connections) {
-    const ids = bySender.get(sender)
-    if (ids === undefined) bySender.set(sender, [id])
-    else ids.push(id)
-  }
-  const replies: Buffer[] = []
-  for (const [sender, ids] of bySender) {
-    for (let at = 0; at < ids.length; at += targets) {
-      replies.push(renderControl(sender, ids.slice(at, at + targets), control))
-    }
-  }
-  return replies
 }

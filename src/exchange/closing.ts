@@ -12,8 +12,8 @@ type Epochs = ReadonlyMap<unknown, Epoch>
  * @param late Resolves when nothing is heard out any more.
  */
 export async function takeLeave(epochs: Epochs, patience: number, late: Promise<void>): Promise<void> {
-  await Promise.race([Promise.all(Array.from(epochs.values(), (epoch) => epoch.goAway())), delay(patience)])
-  await Promise.race([Promise.all(Array.from(epochs.values(), (epoch) => epoch.heardOut())), late])
+  await Promise.race([Promise.all(Array.from(epochs.values(), (epoch) => epoch.closing.goAway())), delay(patience)])
+  await Promise.race([Promise.all(Array.from(epochs.values(), (epoch) => epoch.closing.inputDrained())), late])
 }
 
 /**
@@ -23,11 +23,8 @@ export async function takeLeave(epochs: Epochs, patience: number, late: Promise<
  */
 export async function answerAll(application: Application, all: Epochs, late: Promise<void>): Promise<void> {
   const epochs = [...all.values()]
-  for (const epoch of epochs) {
-    epoch.refuseUploads()
-    epoch.endSockets()
-  }
-  const answered = application.settled().then(() => Promise.all(epochs.map((epoch) => epoch.drained())))
+  for (const { closing } of epochs) closing.stopPulling()
+  const answered = application.settled().then(() => Promise.all(epochs.map(({ closing }) => closing.drained())))
   await Promise.race([answered, late])
-  for (const epoch of epochs) epoch.cutBusy()
+  for (const { closing } of epochs) closing.cutBusy()
 }

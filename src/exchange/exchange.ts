@@ -1,5 +1,5 @@
-import type { Connection, StreamedBody } from '../connection/connection.ts'
-import { cutWhenStuck } from '../connection/patience.ts'
+import type { StreamedBody } from '../connection/carried.ts'
+import type { Connection } from '../connection/connection.ts'
 import type { RequestFacts } from '../connection/request-semantics.ts'
 import { createResponse, plainResponseOf } from '../platform/light-response.ts'
 import { CallContext } from '../runtime/call-context.ts'
@@ -144,7 +144,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   /** Makes it the last of its connection, which is closed after the response, and not listened to from now on. */
   makeLast(): void {
     this.#facts = { ...this.#facts, persistent: false }
-    this.#connection.deaf = true
+    this.#connection.ignoreInput()
   }
 
   /** Makes it the handshake of a WebSocket: nothing but frames comes behind it. */
@@ -164,7 +164,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#turn = deferred()
     if (this.#connection.isFirst(this)) this.#turn.resolve()
     await this.#turn.promise
-    await this.#connection.settled()
+    await this.#connection.outbox.settled()
     if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
     const { method, http10 } = this.#facts
     const token = this.#connection.token({ kind: 'request', deadline: Date.now() + timeout, method, http10 })
@@ -196,7 +196,7 @@ export class Exchange implements ResponseSink, RequestOwner {
   /** Nobody waits for the response any more. */
   abort(reason: DOMException): void {
     if (this.#deferralTimer !== undefined) {
-      this.forsake()
+      this.cancelDeferralTimer()
       this.abortSignal(reason)
     }
     if (this.#aborted || this.#ended) return
@@ -208,7 +208,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     if (!this.#begun) this.#end()
   }
 
-  forsake(): void {
+  cancelDeferralTimer(): void {
     clearTimeout(this.#deferralTimer)
     this.#deferralTimer = undefined
     if (this.#ended) this.#runEndings()
@@ -237,26 +237,26 @@ export class Exchange implements ResponseSink, RequestOwner {
   }
 
   write(bytes: Uint8Array): void {
-    if (!this.#aborted) this.#connection.write(bytes)
+    if (!this.#aborted) this.#connection.outbox.write(bytes)
   }
 
   writeShared(bytes: Uint8Array): void {
-    if (!this.#aborted) this.#connection.writeShared(bytes)
+    if (!this.#aborted) this.#connection.outbox.writeShared(bytes)
   }
 
   undelivered(now: number): number {
-    return this.#connection.undelivered(now)
+    return this.#connection.outbox.undelivered(now)
   }
 
   writable(): Promise<void> | undefined {
-    return this.#connection.writable()
+    return this.#connection.outbox.writable()
   }
 
   /** The answer comes from elsewhere, or in time it is that there was none. */
   #leaveTo({ timeout }: PendingDeferral): void {
     this.#handshake?.reject('left to others')
     this.#deferralTimer = setTimeout(() => {
-      this.forsake()
+      this.cancelDeferralTimer()
       this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
       const late = plainResponseOf(createResponse('Gateway Timeout', { status: 504 }))
       if (late !== undefined) sendPlain(late, this.#facts, this)
@@ -286,7 +286,7 @@ export class Exchange implements ResponseSink, RequestOwner {
     const { persistent, single } = this.#facts
     this.#connection.finish(this, reusable && persistent && !single && !this.#aborted)
     if (this.#tasks === 0) this.upload?.drain()
-    if (slow) cutWhenStuck(this.#connection)
+    if (slow) this.#connection.closeIfStalled()
   }
 
   async #sendOr500(response: Response): Promise<Sent> {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Connection } from '../connection/connection.ts'
+import type { MessageIntake } from '../connection/epoch.ts'
 import { factsOf } from '../connection/request-semantics.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
 import type { MessageHandlers } from '../message-socket/types.ts'
@@ -66,8 +67,10 @@ interface Refusal {
 /** A token (RFC 9110, section 5.6.2). */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
+const STOPPING = 'The server is stopping'
+
 /** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
-export class Intake {
+export class Intake implements MessageIntake {
   readonly #settings: IntakeSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
@@ -145,6 +148,7 @@ export class Intake {
   /** Takes the handshake of a WebSocket. */
   acceptHandshake(message: Message, connection: Connection): void {
     const exchange = this.open(message, connection)
+    if (connection.leaving) return this.refuse(exchange, 503, STOPPING)
     const target = this.#targetOf(message, exchange.facts.http10)
     if ('status' in target) return this.refuse(exchange, target.status, target.reason)
     const handshakeRequest = readHandshake(message)
@@ -168,10 +172,10 @@ export class Intake {
    */
   acceptSocket(message: Message, connection: Connection): boolean {
     const { messages } = this.#settings
-    if (messages === undefined || this.#stopping) return false
+    if (messages === undefined || this.#stopping || connection.leaving) return false
     const socket = new MessageSocket(message, connection, messages, this.#settings, this.#application.context)
     connection.frames = socket
-    connection.deaf = true
+    connection.ignoreInput()
     socket.begin(message)
     return true
   }
@@ -209,7 +213,7 @@ export class Intake {
   }
 
   #targetOf(message: Message, http10: boolean): Target | Refusal {
-    if (this.#stopping) return { status: 503, reason: 'The server is stopping' }
+    if (this.#stopping) return { status: 503, reason: STOPPING }
     if (!METHOD.test(message.headers.own('METHOD') ?? '')) return bad('The method is none')
     const framing = framingOf(message)
     if (typeof framing === 'string') return bad(framing)
@@ -317,7 +321,7 @@ export class Intake {
       completed: () => connection.endUpload(),
       failed,
       get answer() {
-        return connection.progress
+        return connection.outbox.progress
       },
       lingers: () => connection.closeAfterUpload(),
       expired: () => connection.closeNow(),

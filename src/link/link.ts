@@ -2,21 +2,10 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import type { Reply } from '../wire/reply.ts'
 import type { LinkEndpoint } from './endpoint.ts'
 import { PathWatch } from './path-watch.ts'
 import { lifeOf } from './socket-id.ts'
-import type { LinkPublisher, LinkSource, Transport } from './transport.ts'
-
-/** Where replies go. */
-export interface Publisher {
-  /** Whether more waits than is good. */
-  readonly full: boolean
-  /** Resolves when nothing waits any more, or the connection is gone. */
-  drained(): Promise<void>
-  /** Publishes replies in their order, together. Those for a Mongrel2 that is gone are dropped. */
-  publish(replies: Reply[]): void
-}
+import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
 
 /** One life of a Mongrel2 as its link sees it. */
 export interface LinkEpoch {

@@ -1,4 +1,14 @@
-import type { Publisher } from './link.ts'
+import type { Reply } from '../wire/reply.ts'
+
+/** Where replies go. */
+export interface Publisher {
+  /** Whether more waits than is good. */
+  readonly full: boolean
+  /** Resolves when nothing waits any more, or the connection is gone. */
+  drained(): Promise<void>
+  /** Publishes replies in their order, together. Those for a Mongrel2 that is gone are dropped. */
+  publish(replies: Reply[]): void
+}
 
 /** The publishing half of a link: one connection to a Handler's `recv_spec`, in one life of that Mongrel2. */
 export interface LinkPublisher extends Publisher {

@@ -1,4 +1,5 @@
-import type { Connection, IncomingFrames } from '../connection/connection.ts'
+import type { IncomingFrames } from '../connection/carried.ts'
+import type { Connection } from '../connection/connection.ts'
 import { SendLedger } from '../connection/send-ledger.ts'
 import type { SharedMessage } from '../connection/shared-message.ts'
 import type { Audience, Budget, Subscriber } from '../connection/subscriber.ts'
@@ -53,7 +54,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     this.#settings = settings
     this.#context = context
     trackPromises()
-    connection.encoding = handlers.rawPayload === true ? 'raw' : 'base64'
+    connection.outbox.encoding = handlers.rawPayload === true ? 'raw' : 'base64'
   }
 
   /** Opens it with its first message. */
@@ -73,7 +74,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   }
 
   get bufferedAmount(): number {
-    return this.#ledger.undelivered(this.#connection.position - this.#connection.undelivered())
+    return this.#ledger.undelivered(this.#connection.outbox.position - this.#connection.outbox.undelivered())
   }
 
   get token(): string {
@@ -87,13 +88,13 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     if (!this.#isDeliverable(bytes)) {
       throw new Mongrel2Error(
         'over_budget',
-        `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes under download.flow_control, got ${this.#connection.sizeOf(bytes)}`,
+        `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes under download.flow_control, got ${this.#connection.outbox.sizeOf(bytes)}`,
       )
     }
     const buffered = this.bufferedAmount
     if (buffered > 0 && buffered + bytes.length > this.#settings.maxBufferedBytes) return this.#overflow()
-    this.#connection.write(bytes)
-    this.#ledger.add(this.#connection.position, bytes.length)
+    this.#connection.outbox.write(bytes)
+    this.#ledger.add(this.#connection.outbox.position, bytes.length)
   }
 
   join(audience: Audience): boolean {
@@ -109,8 +110,8 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     if (!this.#isOpen || size === 0) return
     const buffered = this.bufferedAmount
     if (this.#isDeliverable(payload) && (buffered === 0 || buffered + size <= maxBufferedBytes)) {
-      this.#connection.writeShared(payload)
-      this.#ledger.add(this.#connection.position, size)
+      this.#connection.outbox.writeShared(payload)
+      this.#ledger.add(this.#connection.outbox.position, size)
     } else if (whenSlow === 'close') this.close()
   }
 
@@ -157,7 +158,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
 
   /** Whether Mongrel2 delivers it at all. */
   #isDeliverable(bytes: Uint8Array): boolean {
-    return this.#connection.pacing.mode !== 'credits' || this.#connection.sizeOf(bytes) <= FLOW_CONTROL_WINDOW
+    return this.#connection.pacing.mode !== 'credits' || this.#connection.outbox.sizeOf(bytes) <= FLOW_CONTROL_WINDOW
   }
 
   #overflow(): void {

@@ -1,4 +1,5 @@
-import type { Connection, IncomingFrames } from '../connection/connection.ts'
+import type { IncomingFrames } from '../connection/carried.ts'
+import type { Connection } from '../connection/connection.ts'
 import { isReserved } from '../exchange/response/response.ts'
 import { isDerived } from '../platform/derived-response.ts'
 import { createResponse } from '../platform/light-response.ts'
@@ -120,7 +121,7 @@ export class Handshake implements IncomingFrames {
     const [session, socket] = [this.#session, this.#socket]
     if (session === undefined || socket === undefined) return
     this.#pending = false
-    this.#connection.write(this.#head(response.headers, socket))
+    this.#connection.outbox.write(this.#head(response.headers, socket))
     this.#connection.frames = session
     session.open()
     if (this.#leaving) session.end()

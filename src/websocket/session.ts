@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import type { Connection, IncomingFrames } from '../connection/connection.ts'
-import { cutWhenStuck } from '../connection/patience.ts'
+import type { IncomingFrames } from '../connection/carried.ts'
+import type { Connection } from '../connection/connection.ts'
 import { Probe } from '../connection/probe.ts'
 import { SendLedger } from '../connection/send-ledger.ts'
 import type { SharedMessage } from '../connection/shared-message.ts'
@@ -107,8 +107,8 @@ export class Session implements IncomingFrames, Subscriber {
   }
 
   #buffered(now: number): number {
-    const { position } = this.#connection
-    return this.#unframed + this.#unsent + this.#ledger.undelivered(position - this.#connection.undelivered(now))
+    const { outbox } = this.#connection
+    return this.#unframed + this.#unsent + this.#ledger.undelivered(outbox.position - outbox.undelivered(now))
   }
 
   /** What others can send to the client by. */
@@ -214,8 +214,8 @@ export class Session implements IncomingFrames, Subscriber {
     if (this.#said || this.#probed !== undefined) return
     const probe = this.#connection.probe(now)
     if (probe === undefined) return
-    this.#connection.writeShared(probe.frame)
-    this.#probed = { number: probe.number, position: this.#connection.position }
+    this.#connection.outbox.writeShared(probe.frame)
+    this.#probed = { number: probe.number, position: this.#connection.outbox.position }
   }
 
   lost(): void {
@@ -300,7 +300,7 @@ export class Session implements IncomingFrames, Subscriber {
   /** The client's close frame: answered, unless it answers ours. */
   #takeClose(status: CloseStatus): void {
     // An answer to ours comes behind all that was sent: it was read.
-    if (this.#said) this.#ledger.undelivered(this.#connection.position)
+    if (this.#said) this.#ledger.undelivered(this.#connection.outbox.position)
     this.#say(status)
     this.#end({ ...status, wasClean: true })
     this.#connection.close()
@@ -308,11 +308,11 @@ export class Session implements IncomingFrames, Subscriber {
 
   #pong(payload: Buffer): void {
     if (this.#said) return
-    if (this.#connection.undelivered() > this.#settings.maxBufferedBytes + MOST_PONG_BYTES) {
+    if (this.#connection.outbox.undelivered() > this.#settings.maxBufferedBytes + MOST_PONG_BYTES) {
       throw new WebSocketFault(CLOSE_CODE.policyViolation, 'pings whose answers are not read')
     }
     const answer = () => {
-      if (!this.#said) this.#connection.write(renderFrame(OPCODE.pong, payload))
+      if (!this.#said) this.#connection.outbox.write(renderFrame(OPCODE.pong, payload))
     }
     // Who pings behind a message finds the answer behind what was sent for it.
     if (this.#outgoing.busy) this.#outgoing.add(answer)
@@ -322,15 +322,15 @@ export class Session implements IncomingFrames, Subscriber {
   /** A ping comes back when the client has read all that was written before it. */
   #takePong(payload: Buffer): void {
     if (this.#probed === undefined || Probe.numberIn(payload) !== this.#probed.number) return
-    this.#connection.acknowledged(this.#probed.position)
+    this.#connection.outbox.acknowledged(this.#probed.position)
     this.#probed = undefined
     // Behind what waits the next ping goes out with it.
-    if (!this.#connection.waits) this.publishing(performance.now())
+    if (this.#connection.outbox.waiting === 0) this.publishing(performance.now())
   }
 
   /** Asks for a sign of life. */
   #ping(): void {
-    if (!this.#said) this.#connection.write(renderFrame(OPCODE.ping, Buffer.alloc(0)))
+    if (!this.#said) this.#connection.outbox.write(renderFrame(OPCODE.ping, Buffer.alloc(0)))
   }
 
   async #frameOf(opcode: number, data: Buffer | Blob, compress: boolean): Promise<Buffer | undefined> {
@@ -347,26 +347,26 @@ export class Session implements IncomingFrames, Subscriber {
 
   #writeMessage(frame: Buffer, size: number): void {
     if (!this.#isOpen()) return
-    this.#connection.write(frame)
-    this.#ledger.add(this.#connection.position, size)
+    this.#connection.outbox.write(frame)
+    this.#ledger.add(this.#connection.outbox.position, size)
   }
 
   #writeShared({ frame, size }: SharedMessage): void {
     if (!this.#isOpen()) return
-    this.#connection.writeShared(frame)
-    this.#ledger.add(this.#connection.position, size)
+    this.#connection.outbox.writeShared(frame)
+    this.#ledger.add(this.#connection.outbox.position, size)
   }
 
   #writeClose(status: CloseStatus): void {
     if (!this.#isOpen()) return
     this.#say(status)
-    this.#stopWaiting = cutWhenStuck(this.#connection)
+    this.#stopWaiting = this.#connection.closeIfStalled()
   }
 
   #say(status: CloseStatus): void {
     if (this.#said) return
     this.#said = true
-    this.#connection.write(renderClose(status))
+    this.#connection.outbox.write(renderClose(status))
   }
 
   /** Whether a close frame is still missing, ours or the client's. */

@@ -37,7 +37,7 @@ export class CreditPacing implements Pacing {
     return this.#outstanding === 0
   }
 
-  get balance(): number {
+  get unwrittenBytes(): number {
     return this.#outstanding
   }
 }

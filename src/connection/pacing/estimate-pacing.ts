@@ -62,7 +62,7 @@ export interface EstimateBounds {
  */
 export class EstimatePacing implements Pacing, WaitingBytes {
   readonly strict = false
-  readonly balance = 0
+  readonly unwrittenBytes = 0
   readonly waitingLimit: number
   /** In the order in which they are delivered. */
   protected outstanding: OutstandingMessage[] = []

@@ -119,7 +119,7 @@ export class Feedback {
     const now = performance.now()
     // Another Mongrel2's port says nothing about it.
     if (bytes === undefined && !connection.gone && this.port.proven) this.#vanished(connection)
-    const moved = bytes !== undefined && connection.written(bytes, now)
+    const moved = bytes !== undefined && connection.outbox.written(bytes, now)
     if (connection.gone || !connection.pacing.wantsFeedback?.(now)) this.#watched.delete(connection)
     return moved
   }

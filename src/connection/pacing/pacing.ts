@@ -28,7 +28,7 @@ export interface Pacing {
   /** Bytes that may wait to be published; beyond them the body is not read further. */
   readonly waitingLimit: number
   /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
-  readonly balance: number
+  readonly unwrittenBytes: number
   /**
    * The size of the next message in bytes; 0 means to wait, for news or until `retryAt`.
    *

@@ -1,4 +1,4 @@
-import type { StoredBody } from '../../connection/connection.ts'
+import type { StoredBody } from '../../connection/carried.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, type ThrottledWarning } from '../../runtime/log.ts'
 import type { Message } from '../../wire/message.ts'

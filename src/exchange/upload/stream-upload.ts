@@ -1,4 +1,5 @@
-import type { StreamedBody, WriteProgress } from '../../connection/connection.ts'
+import type { StreamedBody } from '../../connection/carried.ts'
+import type { WriteProgress } from '../../connection/outbox.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Message } from '../../wire/message.ts'
 

@@ -1,4 +1,4 @@
-import { leave } from '../../connection/left-connection.ts'
+import { leave } from '../../connection/closed-connections.ts'
 import { kindOf } from '../../connection/request-semantics.ts'
 import { isStored } from '../../exchange/request/framing.ts'
 import { uploadHeadersOf } from '../../exchange/upload/upload.ts'
@@ -459,7 +459,7 @@ function storedPathOf(message: Message): string | undefined {
 
 /** Remembers a connection beyond its epoch if something is open on it. */
 function leaveOpen({ epoch, id, sender, state, held }: DealtConnection): void {
-  if (state !== 'idle' || held !== undefined) leave(epoch.left, id, { sender, deferred: state === 'deferred' })
+  if (state !== 'idle' || held !== undefined) leave(epoch.left, id, sender, state === 'deferred')
 }
 
 function isBetter(slot: Slot, than: Slot): boolean {

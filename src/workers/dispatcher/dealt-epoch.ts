@@ -1,5 +1,4 @@
-import { ClosedConnections } from '../../connection/closed-connections.ts'
-import type { LeftConnections } from '../../connection/left-connection.ts'
+import { ClosedConnections, type LeftConnections } from '../../connection/closed-connections.ts'
 import type { DealtConnection } from './dealt-connection.ts'
 import type { Slot } from './slot.ts'
 

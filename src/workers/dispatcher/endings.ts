@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { StreamUpload } from '../../exchange/upload/stream-upload.ts'
-import type { Publisher } from '../../link/link.ts'
+import type { Publisher } from '../../link/transport.ts'
 import { renderHead } from '../../wire/http.ts'
 import type { Message } from '../../wire/message.ts'
 import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'

@@ -1,4 +1,4 @@
-import type { ConnectionObserver } from '../../connection/connection-observer.ts'
+import type { ConnectionObserver } from '../../connection/epoch.ts'
 import { Epoch } from '../../connection/epoch.ts'
 import type { FeedbackSource } from '../../connection/pacing/feedback.ts'
 import { addPacings, noPacings } from '../../connection/pacing/pacing.ts'
@@ -6,7 +6,7 @@ import { Application } from '../../exchange/application.ts'
 import { answerAll, takeLeave } from '../../exchange/closing.ts'
 import { Intake } from '../../exchange/intake.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
-import type { Publisher } from '../../link/link.ts'
+import type { Publisher } from '../../link/transport.ts'
 import { controlPortOf, type Settings } from '../../options/options.ts'
 import { delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
@@ -87,7 +87,7 @@ export class Core {
         void this.#goAway(order.timeout)
         return
       case 'cut':
-        for (const epoch of this.#epochs.values()) epoch.cutAll()
+        for (const epoch of this.#epochs.values()) epoch.closing.cutAll()
         return
       case 'told':
       case 'stop':
@@ -155,13 +155,17 @@ export class Core {
     const { recvSpec } = endpoint
     const address = controlPortOf(endpoint)
     const place = { recvSpec, life }
+    const { counters, waitingBudget } = this.#application
     const epoch = new Epoch(
       this.#publisher(number),
-      prefix,
-      { ...this.#settings, flowControl: endpoint.flowControl || flowControl, place },
-      intake,
-      this.#application,
-      { controlPort: address && this.#uplink.feedback(number, address), observer: this.#observer(link, number) },
+      { ...this.#settings, prefix, flowControl: endpoint.flowControl || flowControl, place },
+      {
+        intake,
+        counters,
+        waitingBudget,
+        controlPort: address && this.#uplink.feedback(number, address),
+        observer: this.#observer(link, number),
+      },
     )
     this.#epochs.set(number, epoch)
   }

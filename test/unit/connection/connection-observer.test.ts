@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest'
-import type { ConnectionObserver } from '../../../src/connection/connection-observer.ts'
+import type { ConnectionObserver } from '../../../src/connection/epoch.ts'
 import { Gate } from '../../support/gate.ts'
 import { renderCredits, renderDisconnect, renderRequest } from '../support/message.ts'
 import { type Stage, type StageOptions, setStage, turns } from '../support/stage.ts'

@@ -470,7 +470,7 @@ describe('closing', () => {
       return new Promise<Response>(() => {})
     })
     stage.receive(renderRequest({ connectionId: 1 }), renderRequest({ connectionId: 2 }))
-    stage.epoch.cutBusy()
+    stage.epoch.closing.cutBusy()
     expect(stage.publisher.replies.map(({ targets, payload }) => [targets, payload.length])).toEqual([
       ['1', 0],
       ['2', 0],
@@ -478,12 +478,22 @@ describe('closing', () => {
     expect(signals.map((signal) => signal.aborted)).toEqual([true, true])
   })
 
+  it('cuts at once what waits to be sent to a client before its connection is closed', async () => {
+    const stage = setStage(() => new Response('a'.repeat(150_000)), { flowControl: true })
+    stage.receive(renderRequest({ headers: { connection: 'close' } }))
+    await stage.application.settled()
+    await turns(2)
+    expect(stage.publisher.closed(1)).toBe(false)
+    stage.epoch.closing.cutBusy()
+    expect(stage.publisher.closed(1)).toBe(true)
+  })
+
   it('is drained when the last reply is published', async () => {
     const gate = new Gate()
     const stage = setStage(gated(gate))
     stage.receive(renderRequest())
     let drained = false
-    const waiting = stage.epoch.drained().then(() => {
+    const waiting = stage.epoch.closing.drained().then(() => {
       drained = true
     })
     await turns(3)
@@ -503,6 +513,6 @@ it('does not wait at its end for connections that Mongrel2 has ended without a n
     // What Mongrel2 says when a reply names a connection that is gone.
     if (replies.some(({ targets }) => targets === 'X 7')) setImmediate(() => stage.receive(renderDisconnect(7)))
   }
-  await stage.epoch.heardOut()
+  await stage.epoch.closing.inputDrained()
   expect(stage.epoch.connections).toBe(0)
 })

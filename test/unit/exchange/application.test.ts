@@ -88,7 +88,7 @@ describe('handlers that run at once', () => {
     stage.receive(renderRequest({ connectionId: 1, target: '/1' }))
     stage.receive(renderRequest({ connectionId: 2, target: '/2', ...upload }))
     stage.receive(renderRequest({ connectionId: 3, target: '/3' }))
-    stage.epoch.refuseUploads()
+    stage.epoch.closing.stopPulling()
     await until(() => stage.publisher.received(2).includes('503'))
     gate.open('/1')
     await until(() => called.length === 2)

@@ -583,7 +583,7 @@ describe('a streamed upload that breaks', () => {
     const stage = setStage(read)
     stage.receive(first(100, 'first'))
     await turns(3)
-    stage.epoch.refuseUploads()
+    stage.epoch.closing.stopPulling()
     await until(() => stage.publisher.received(1).includes('503'))
   })
 })

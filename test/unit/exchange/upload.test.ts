@@ -474,7 +474,7 @@ describe('an upload that is refused', () => {
   it('because the server stops is a 503', async () => {
     const stage = stageAt(unreached)
     stage.receive(startOf())
-    stage.epoch.refuseUploads()
+    stage.epoch.closing.stopPulling()
     await stage.settled()
     expect(statusOf(stage)).toBe('503')
     expect(stage.publisher.closed(1)).toBe(true)

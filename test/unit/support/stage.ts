@@ -1,9 +1,8 @@
-import type { ConnectionObserver } from '../../../src/connection/connection-observer.ts'
-import { Epoch } from '../../../src/connection/epoch.ts'
+import { type ConnectionObserver, Epoch } from '../../../src/connection/epoch.ts'
 import type { FeedbackSource } from '../../../src/connection/pacing/feedback.ts'
 import { Application } from '../../../src/exchange/application.ts'
 import { Intake } from '../../../src/exchange/intake.ts'
-import type { Publisher } from '../../../src/link/link.ts'
+import type { Publisher } from '../../../src/link/transport.ts'
 import { checkOptions, type Mongrel2Options } from '../../../src/options/options.ts'
 import type { FetchHandler } from '../../../src/platform/handler.ts'
 import { joinReply, type Reply } from '../../../src/wire/reply.ts'
@@ -99,11 +98,14 @@ export function setStage(
   const publisher = new FakePublisher()
   const epoch = new Epoch(
     publisher,
-    prefix,
-    { ...settings, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
-    intake,
-    application,
-    { controlPort: feedback, observer },
+    { ...settings, prefix, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
+    {
+      intake,
+      counters: application.counters,
+      waitingBudget: application.waitingBudget,
+      controlPort: feedback,
+      observer,
+    },
   )
   return {
     epoch,
@@ -115,7 +117,7 @@ export function setStage(
     },
     settled: async () => {
       await application.settled()
-      await epoch.drained()
+      await epoch.closing.drained()
     },
   }
 }

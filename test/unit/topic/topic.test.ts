@@ -552,7 +552,7 @@ describe('The member that an event stream or a long poll is', () => {
     stage.receive(renderRequest())
     await turns()
     expect(topic.size).toBe(3)
-    void stage.epoch.goAway()
+    void stage.epoch.closing.goAway()
     expect(topic.size).toBe(0)
     await stage.settled()
     expect(ended).toEqual(['next 204', 'stream '])

@@ -606,7 +606,7 @@ describe('goAway', () => {
   it('tells the clients 1001, and resolves when they have answered', async () => {
     const { stage, frame, frames, events } = openSocket()
     let gone = false
-    const going = stage.epoch.goAway().then(() => {
+    const going = stage.epoch.closing.goAway().then(() => {
       gone = true
     })
     await turns()
@@ -616,10 +616,10 @@ describe('goAway', () => {
     expect(events).toEqual(['open', 'close 1001 "" clean'])
   })
 
-  it('waits for none that the user has closed, and endSockets ends those that do not answer', async () => {
+  it('waits for none that the user has closed, and stopPulling ends those that do not answer', async () => {
     const { stage, frames, events } = openSocket()
-    void stage.epoch.goAway()
-    stage.epoch.endSockets()
+    void stage.epoch.closing.goAway()
+    stage.epoch.closing.stopPulling()
     await stage.settled()
     expect([frames(), events]).toEqual([
       ['close 1001 ""', 'end'],
@@ -629,7 +629,7 @@ describe('goAway', () => {
 
   it('lets a handshake that is answered later open and close', async () => {
     const { stage, open, frames, events } = connecting()
-    await stage.epoch.goAway()
+    await stage.epoch.closing.goAway()
     open()
     await until(() => frames().length === 2)
     expect([frames(), events]).toEqual([

@@ -1,0 +1,272 @@
+import type { Publisher } from '../link/transport.ts'
+import { type Deferred, deferred, delay } from '../runtime/promises.ts'
+import { renderReply } from '../wire/reply.ts'
+import { ASK_FROM } from './pacing/estimate-pacing.ts'
+import type { Pacing } from './pacing/pacing.ts'
+import type { ReplyBatch } from './reply-batch.ts'
+
+/**
+ * Outstanding messages from which on the client of a WebSocket that gets what many get is asked what it has read. All of them answer, so
+ * they are asked late, and not all in the same turn.
+ */
+const ASK_MANY_FROM = 8
+const ASK_MANY_SPREAD = 5
+
+/** How often to check whether the client has read everything where only Mongrel2's credits tell, in milliseconds. */
+const SETTLE_INTERVAL = 20
+
+/** The connection that an outbox belongs to. */
+export interface OutboxConnection {
+  readonly id: number
+  readonly sender: string
+  /** Whether no more bytes are expected soon: waiting for more makes no sense. */
+  readonly complete: boolean
+  /** Makes `take` be called at the end of this turn. */
+  touch(): void
+}
+
+/** What all outboxes of an epoch share. */
+export interface OutboxOwner {
+  readonly publisher: Publisher
+  /** An outbox is full, and its pacing allows nothing yet. */
+  stalled(pacing: Pacing): void
+}
+
+/** How far the bytes that were written have come. */
+export type WriteProgress =
+  /** Some wait to be published. */
+  | 'waiting'
+  /** Mongrel2 has all of them. */
+  | 'published'
+  /** Mongrel2 has handed all of them to the client's socket, as far as is known. */
+  | 'delivered'
+
+/** What waits to be published for one client: bytes, and behind them the end of the connection. */
+export class Outbox {
+  /**
+   * How Mongrel2 encodes what is written to a message socket: each piece is a message, neither joined with others nor cut. Undefined for a
+   * stream of bytes.
+   */
+  encoding: 'base64' | 'raw' | undefined
+  readonly #pacing: Pacing
+  readonly #connection: OutboxConnection
+  readonly #owner: OutboxOwner
+  #pieces: Uint8Array[] = []
+  /** Whether other connections may get the same pieces. */
+  #shared = true
+  #waiting = 0
+  #position = 0
+  #end: 'none' | 'waiting' | 'taken' = 'none'
+  #room: Deferred<void> | undefined
+  #retry: NodeJS.Timeout | undefined
+  #retryAt = Number.POSITIVE_INFINITY
+
+  constructor(pacing: Pacing, connection: OutboxConnection, owner: OutboxOwner) {
+    this.#pacing = pacing
+    this.#connection = connection
+    this.#owner = owner
+  }
+
+  /** Bytes that wait to be published. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Whether neither bytes nor the end wait. */
+  get empty(): boolean {
+    return this.#waiting === 0 && this.#end !== 'waiting'
+  }
+
+  /** Whether the end is next. */
+  get atEnd(): boolean {
+    return this.#waiting === 0 && this.#end === 'waiting'
+  }
+
+  /** Bytes that were written since the connection was made. */
+  get position(): number {
+    return this.#position
+  }
+
+  get progress(): WriteProgress {
+    if (this.#waiting > 0) return 'waiting'
+    return this.#pacing.settled(performance.now()) ? 'delivered' : 'published'
+  }
+
+  /** Bytes that were written and are not delivered, as far as is known. */
+  undelivered(now: number = performance.now()): number {
+    return this.#waiting + this.#pacing.undelivered(now)
+  }
+
+  /** Bytes that Mongrel2 makes of a piece. */
+  sizeOf({ length }: Uint8Array): number {
+    return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
+  }
+
+  /** Adds bytes, which go out at the end of the turn as far as Mongrel2 can take them. */
+  write(bytes: Uint8Array): void {
+    if (this.#append(bytes)) this.#shared = false
+  }
+
+  /** Adds bytes that other connections get, too. Connections that wait for nothing but the same buffers get them in one reply. */
+  writeShared(bytes: Uint8Array): void {
+    this.#append(bytes)
+  }
+
+  /** Resolves when more may be written; undefined when it may be at once. */
+  writable(): Promise<void> | undefined {
+    if (this.#end === 'taken') return undefined
+    if (this.#waiting >= this.#pacing.waitingLimit) return this.#roomy()
+    return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
+  }
+
+  /** Resolves when everything is delivered as far as is known, or nothing more will be. */
+  async settled(): Promise<void> {
+    for (let now = performance.now(); this.#end !== 'taken' && !this.#isSettled(now); now = performance.now()) {
+      await delay(Math.max(1, (this.#pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
+    }
+  }
+
+  /** Whether to ask the client of a WebSocket what it has read. */
+  wantsProbe(now: number): boolean {
+    const from = this.#shared ? ASK_MANY_FROM + (this.#connection.id % ASK_MANY_SPREAD) : ASK_FROM
+    return this.#pacing.wantsProbe?.(this.#waiting, from, now) ?? false
+  }
+
+  /** The client has read all bytes up to this position. */
+  acknowledged(position: number): void {
+    this.#pacing.acknowledged?.(position)
+    if (this.#waiting > 0) this.#connection.touch()
+  }
+
+  /** Mongrel2 has written so many bytes. */
+  credited(bytes: number): void {
+    this.#pacing.credited?.(bytes)
+    if (!this.empty) this.#connection.touch()
+  }
+
+  /** The control port says how many bytes Mongrel2 has written; returns whether a message was found delivered. */
+  written(bytes: number, now: number): boolean {
+    const moved = this.#pacing.written?.(bytes, now) ?? false
+    if (this.#waiting > 0 ? this.#allowance(now) > 0 : moved && this.atEnd) this.#connection.touch()
+    return moved
+  }
+
+  /** Adds the end: what is written from now on is dropped. */
+  end(): void {
+    if (this.#end === 'none') this.#end = 'waiting'
+    this.#connection.touch()
+  }
+
+  /** Drops the bytes that wait. */
+  drop(): void {
+    this.#pieces = []
+    this.#waiting = 0
+  }
+
+  /** The connection is gone: nothing more goes out. */
+  close(): void {
+    this.#end = 'taken'
+    this.drop()
+    clearTimeout(this.#retry)
+    this.#makeRoom()
+  }
+
+  /**
+   * Takes the bytes that may be published now.
+   *
+   * @param socket Told before each reply: what it writes then is part of the reply.
+   * @returns How many they are.
+   */
+  take(replies: ReplyBatch, now: number, socket: { publishing(now: number): void } | undefined): number {
+    const { id, sender } = this.#connection
+    let bytes = 0
+    while (this.#waiting > 0) {
+      let size = this.#allowance(now)
+      if (size <= 0) break
+      if (socket !== undefined) {
+        socket.publishing(now)
+        size = this.#allowance(now)
+      }
+      const shared = this.#shared && size === this.#waiting && this.#end === 'none'
+      if (shared) replies.share(sender, id, this.#cut(size))
+      else replies.push(renderReply(sender, [id], this.#cut(size)))
+      this.#pacing.published(size, now)
+      bytes += size
+    }
+    if (this.#waiting >= this.#pacing.waitingLimit) this.#owner.stalled(this.#pacing)
+    else this.#makeRoom()
+    if (this.#waiting > 0) this.#retryLater(this.#pacing.retryAt(now), now)
+    return bytes
+  }
+
+  #append(bytes: Uint8Array): boolean {
+    if (this.#end !== 'none' || bytes.length === 0) return false
+    const size = this.sizeOf(bytes)
+    this.#pieces.push(bytes)
+    this.#waiting += size
+    this.#position += size
+    this.#connection.touch()
+    return true
+  }
+
+  /** The size of the next reply. */
+  #allowance(now: number): number {
+    if (this.encoding === undefined) return this.#pacing.allowance(this.#waiting, this.#connection.complete, now)
+    const size = this.sizeOf(this.#pieces[0] as Uint8Array)
+    const allowed = this.#pacing.allowance(size, true, now)
+    return allowed >= size || (allowed > 0 && !this.#pacing.strict) ? size : 0
+  }
+
+  #isSettled(now: number): boolean {
+    return this.#waiting === 0 && this.#pacing.settled(now)
+  }
+
+  #retryLater(at: number | undefined, now: number): void {
+    if (at === undefined || at >= this.#retryAt) return
+    clearTimeout(this.#retry)
+    this.#retryAt = at
+    const retry = () => {
+      this.#retryAt = Number.POSITIVE_INFINITY
+      this.#connection.touch()
+    }
+    this.#retry = setTimeout(retry, Math.max(1, at - now))
+  }
+
+  /** Resolves when there is room here and in the publisher, which others may have filled meanwhile. */
+  async #roomy(): Promise<void> {
+    this.#room ??= deferred()
+    await this.#room.promise
+    if (this.#end !== 'taken' && this.#owner.publisher.full) await this.#owner.publisher.drained()
+  }
+
+  #makeRoom(): void {
+    this.#room?.resolve()
+    this.#room = undefined
+  }
+
+  /** Takes exactly so many bytes. */
+  #cut(size: number): Uint8Array[] {
+    this.#waiting -= size
+    if (this.#waiting === 0) {
+      const all = this.#pieces
+      this.#pieces = []
+      this.#shared = true
+      return all
+    }
+    if (this.encoding !== undefined) return this.#pieces.splice(0, 1)
+    // The first piece that stays may be the rest of one.
+    this.#shared = false
+    const taken: Uint8Array[] = []
+    let rest = size
+    let count = 0
+    while (rest > 0) {
+      const piece = this.#pieces[count] as Uint8Array
+      taken.push(piece.length > rest ? piece.subarray(0, rest) : piece)
+      if (piece.length > rest) this.#pieces[count] = piece.subarray(rest)
+      else count++
+      rest -= Math.min(rest, piece.length)
+    }
+    this.#pieces.splice(0, count)
+    return taken
+  }
+}
