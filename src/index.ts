@@ -41,7 +41,7 @@ export type {
 } from './websocket/options.ts'
 export type { ServerWebSocket, ServerWebSocketEventMap, SocketMessageEvent } from './websocket/socket.ts'
 export { upgradeWebSocket } from './websocket/upgrade.ts'
-export type { EventFields } from './wire/event-stream.ts'
+export type { EventFields } from './wire/http.ts'
 export type { DispatcherStatistics } from './workers/dispatcher/dispatcher.ts'
 export { serveWithWorkers, type WorkersServer } from './workers/serve-with-workers.ts'
 export type { AppSource, LoadApp, LoadedApp } from './workers/worker/config.ts'

@@ -5,13 +5,12 @@ import { Application } from './exchange/application.ts'
 import { answerAll, takeLeave } from './exchange/closing.ts'
 import { Intake } from './exchange/intake.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
-import { ControlPort } from './link/control-port.ts'
+import { ControlPort, controlPortOf } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
 import { checkCloseOptions } from './options/option-check.ts'
 import {
   checkOptions,
-  controlPortOf,
   type EndpointSettings,
   type Mongrel2Handler,
   type Mongrel2Options,

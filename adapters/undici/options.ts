@@ -2,8 +2,8 @@ import { v4 } from 'uuid'
 import type { HttpSettings } from '../../src/gateway/http.ts'
 import { checkSettings, type FrontSettings } from '../../src/gateway/options.ts'
 import type { RouterSettings } from '../../src/gateway/router.ts'
-import type { Endpoint } from '../../src/link/endpoint.ts'
 import { invalid, isObject, known, oneOf, specOf } from '../../src/options/option-check.ts'
+import type { Endpoint } from '../../src/options/options.ts'
 import type { HeaderProtocol } from '../../src/wire/message.ts'
 
 /** Options of `Mongrel2Dispatcher`. */

@@ -1,5 +1,5 @@
 import type { Context, Dealer } from 'zeromq'
-import { socketEvents } from '../link/zeromq/socket-events.ts'
+import { socketEvents } from '../link/zeromq/connection.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 

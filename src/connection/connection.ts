@@ -1,10 +1,10 @@
 import type { Message } from '../wire/message.ts'
 import { CLOSE, renderCloseDuringBody, renderControl, renderReply, renderReset } from '../wire/reply.ts'
+import type { ReplyBatch } from '../wire/reply-batch.ts'
+import type { Probe } from '../wire/websocket/frames.ts'
 import type { IncomingFrames, OpenExchange, StoredBody, StreamedBody } from './carried.ts'
 import { Outbox, type OutboxConnection, type OutboxOwner } from './outbox.ts'
 import type { Pacing } from './pacing/pacing.ts'
-import type { Probe } from './probe.ts'
-import type { ReplyBatch } from './reply-batch.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
 /** Messages of one connection that may wait, each with a body of at most `limits.content_length`. */

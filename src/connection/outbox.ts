@@ -1,9 +1,9 @@
 import type { Publisher } from '../link/transport.ts'
 import { type Deferred, deferred, delay } from '../runtime/promises.ts'
 import { renderReply } from '../wire/reply.ts'
+import type { ReplyBatch } from '../wire/reply-batch.ts'
 import { ASK_FROM } from './pacing/estimate-pacing.ts'
 import type { Pacing } from './pacing/pacing.ts'
-import type { ReplyBatch } from './reply-batch.ts'
 
 /**
  * Outstanding messages from which on the client of a WebSocket that gets what many get is asked what it has read. All of them answer, so

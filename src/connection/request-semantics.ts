@@ -1,5 +1,5 @@
-import { SINGLE_REQUEST } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
+import { SINGLE_REQUEST } from '../wire/message.ts'
 
 /** What a message is about. */
 export type MessageKind = 'request' | 'notice' | 'handshake' | 'frame' | 'socket'

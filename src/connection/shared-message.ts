@@ -1,7 +1,6 @@
 import { createSharedResponse } from '../platform/light-response.ts'
 import { type BytesLike, copyOf } from '../wire/bytes.ts'
-import { type EventFields, renderEvent } from '../wire/event-stream.ts'
-import { renderChunk } from '../wire/http.ts'
+import { type EventFields, renderChunk, renderEvent } from '../wire/http.ts'
 import { OPCODE, renderFrame } from '../wire/websocket/frames.ts'
 
 /** What can be sent to many: a text, or bytes as they are now. */
@@ -61,4 +60,32 @@ export class SharedMessage {
 /** Takes what a user gives to be sent to many; bytes are copied, since he may change them. */
 export function createSharedMessage(data: TopicData, fields: EventFields): SharedMessage {
   return new SharedMessage(typeof data !== 'string', copyOf(data), fields)
+}
+
+/** What happens to a member that is over its budget. */
+export interface Budget {
+  /** Bytes that may wait for a member, beside one message. */
+  readonly maxBufferedBytes: number
+  /** It does not get the message, or it is closed. */
+  readonly whenSlow: 'drop' | 'close'
+}
+
+/** Those that a subscriber is one of. */
+export interface Audience {
+  /** It is none any more. */
+  remove(subscriber: Subscriber): void
+}
+
+/** Somebody who gets what is sent to many. */
+export interface Subscriber {
+  /** Tells an audience when it ends; returns whether it has not ended before. */
+  join(audience: Audience): boolean
+  /** Does not tell it any more. */
+  leave(audience: Audience): void
+  /**
+   * Gives it a message.
+   *
+   * @param now In milliseconds of `performance.now()`.
+   */
+  deliver(message: SharedMessage, budget: Budget, now: number): void
 }

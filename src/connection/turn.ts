@@ -1,7 +1,7 @@
 import type { Publisher } from '../link/transport.ts'
+import { ReplyBatch } from '../wire/reply-batch.ts'
+import { Probe } from '../wire/websocket/frames.ts'
 import type { Connection } from './connection.ts'
-import { Probe } from './probe.ts'
-import { ReplyBatch } from './reply-batch.ts'
 
 /** What a turn asks of its epoch. */
 export interface TurnOwner {

@@ -1,4 +1,4 @@
-import { WaitingBudget } from '../connection/pacing/waiting-budget.ts'
+import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
 import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'
 import { createResponse, plainResponseOf } from '../platform/light-response.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
@@ -8,7 +8,7 @@ import { type Deferred, deferred } from '../runtime/promises.ts'
 import { VERSION_FIELD } from '../websocket/handshake-request.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
-import { checkResponse } from './response/response.ts'
+import { checkResponse } from './response/check-response.ts'
 import { type Counters, createCounters } from './statistics.ts'
 
 /** What the user gave, checked. */

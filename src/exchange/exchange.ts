@@ -9,15 +9,15 @@ import type { Handshake } from '../websocket/handshake.ts'
 import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferred/deferral.ts'
 import { type Background, HandlerContext } from './request/handler-arguments.ts'
 import type { RequestOwner } from './request/request.ts'
+import { sendPlain } from './response/plain-response.ts'
 import {
   cancelBody,
   discardBody,
   type OpenBody,
   type ResponseSink,
   type Sent,
-  sendPlain,
   sendResponse,
-} from './response/response.ts'
+} from './response/send-response.ts'
 
 /** What an exchange needs of the application. */
 interface ExchangeApplication extends Background {

@@ -1,5 +1,5 @@
 import { Push, Subscriber } from 'zeromq'
-import { socketEvents } from '../link/zeromq/socket-events.ts'
+import { socketEvents } from '../link/zeromq/connection.ts'
 import { describeError, escapeBytes, type Logger } from '../runtime/log.ts'
 import { tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'

@@ -1,6 +1,6 @@
-import { SINGLE_REQUEST } from '../wire/http.ts'
 import { FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
+import { SINGLE_REQUEST } from '../wire/message.ts'
 import type { GatewayRequest } from './request.ts'
 
 /** The headers of a message, by name; a name that came more than once has a list. */

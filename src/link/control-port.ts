@@ -1,10 +1,11 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Request } from 'zeromq'
+import { IPC_LONGEST } from '../options/option-check.ts'
+import type { EndpointSettings } from '../options/options.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
-import { IPC_LONGEST } from './endpoint.ts'
 
 /** How long an answer may take, in milliseconds; a Mongrel2 that was stopped never gives one. */
 const ANSWER_TIMEOUT = 2000
@@ -91,6 +92,15 @@ export interface ControlPortAddress {
   readonly spec: string
   /** Whether the user has named it. Otherwise it is where a Mongrel2 with that chroot has it by default. */
   readonly named: boolean
+}
+
+/** The control port to use for an endpoint, if any. */
+export function controlPortOf({
+  controlPort,
+  findControlPort,
+  uploads,
+}: Pick<EndpointSettings, 'controlPort' | 'findControlPort' | 'uploads'>): ControlPortAddress | undefined {
+  return controlPortAddress(controlPort, findControlPort ? uploads.chroot : undefined)
 }
 
 /**

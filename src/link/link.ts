@@ -1,8 +1,8 @@
+import type { EndpointSettings } from '../options/options.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import type { LinkEndpoint } from './endpoint.ts'
 import { PathWatch } from './path-watch.ts'
 import { lifeOf } from './socket-id.ts'
 import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
@@ -16,6 +16,9 @@ export interface LinkEpoch {
   /** Resolves when messages can be dealt with; none is pulled before. Without it they can at once. */
   readonly willing?: Promise<void>
 }
+
+/** What a link has to know of its endpoint. */
+type LinkSettings = Pick<EndpointSettings, 'sendSpec' | 'recvSpec' | 'maxMessageSize'>
 
 /** Whether an epoch is of the same life of Mongrel2 as the one before: its numbers of connections then mean the same clients. */
 export type Succession = 'same' | 'unknown' | 'other'
@@ -54,7 +57,7 @@ const LINGER = 5000
  * none meant for one life reaches the next.
  */
 export class Link {
-  readonly #endpoint: LinkEndpoint
+  readonly #endpoint: LinkSettings
   readonly #transport: Transport
   readonly #identity: string
   readonly #logger: Logger
@@ -80,7 +83,7 @@ export class Link {
     this.#reported = reason
   }
 
-  constructor(endpoint: LinkEndpoint, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
+  constructor(endpoint: LinkSettings, transport: Transport, identity: string, logger: Logger, begin: BeginEpoch) {
     this.#endpoint = endpoint
     this.#transport = transport
     this.#identity = identity

@@ -1,4 +1,3 @@
-import { IPC_LONGEST } from '../link/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { consoleLogger, type Logger, safeLogger } from '../runtime/log.ts'
 import { nearest } from './did-you-mean.ts'
@@ -11,6 +10,8 @@ export const MAX_BYTES: number = 1024 * 1024 * 1024
 export const MAX_MESSAGE_SIZE = 999_999_999
 /** The longest timer there is. */
 export const MAX_DELAY = 2_147_483_647
+/** The longest path of an ipc address in bytes: `sun_path` of Linux holds 108, the last of them zero. */
+export const IPC_LONGEST = 107
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */
 const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
 

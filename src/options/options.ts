@@ -2,8 +2,6 @@ import { resolve } from 'node:path'
 import { v4, validate } from 'uuid'
 import { isAuthority, type TrustProxy } from '../exchange/request/origin.ts'
 import type { UploadPlace } from '../exchange/upload/upload.ts'
-import { type ControlPortAddress, controlPortAddress } from '../link/control-port.ts'
-import type { LinkEndpoint } from '../link/endpoint.ts'
 import { checkMessages, type MessageHandlers } from '../message-socket/types.ts'
 import type { FetchHandler } from '../platform/handler.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
@@ -176,8 +174,18 @@ export interface ReplierOptions {
   logger?: Logger
 }
 
+/** One Mongrel2 Handler, by its own names: what it sends on, we pull from; what it receives on, we publish to. */
+export interface Endpoint {
+  /** The Handler's `send_spec`, such as `tcp://127.0.0.1:9999` or `ipc:///srv/m2/run/send`. */
+  readonly sendSpec: string
+  /** The Handler's `recv_spec`. */
+  readonly recvSpec: string
+}
+
 /** A link's part of the options, checked. */
-export interface EndpointSettings extends LinkEndpoint {
+export interface EndpointSettings extends Endpoint {
+  /** Bytes that the body of a message may have; a longer message is cut. */
+  readonly maxMessageSize: number
   readonly link: 'zmtp' | 'zeromq'
   /** The one that was named. */
   readonly controlPort: string | undefined
@@ -274,15 +282,6 @@ export function checkReplierOptions(options: ReplierOptions): ReplierSettings {
   if (!isObject(options)) throw invalid('options', 'an object with at least zeromq', options)
   known('option of createReplier', options, REPLIER_OPTIONS)
   return checkOptions(() => new Response(), options)
-}
-
-/** The control port to use for an endpoint, if any. */
-export function controlPortOf({
-  controlPort,
-  findControlPort,
-  uploads,
-}: EndpointSettings): ControlPortAddress | undefined {
-  return controlPortAddress(controlPort, findControlPort ? uploads.chroot : undefined)
 }
 
 const OPTIONS: readonly (keyof Mongrel2Options)[] = [

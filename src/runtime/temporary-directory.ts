@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { IPC_LONGEST } from '../link/endpoint.ts'
-import { invalid } from '../options/option-check.ts'
+import { IPC_LONGEST, invalid } from '../options/option-check.ts'
 import { guardDirectory } from './orphan-guard.ts'
 
 /** The longest name of a socket in such a directory. */

@@ -1,5 +1,4 @@
-import { createSharedMessage, type TopicData } from '../connection/shared-message.ts'
-import type { Subscriber } from '../connection/subscriber.ts'
+import { createSharedMessage, type Subscriber, type TopicData } from '../connection/shared-message.ts'
 import { invalid } from '../options/option-check.ts'
 import type { MessageInfo } from '../platform/handler.ts'
 import { sessionOpenedFor } from '../websocket/upgrade.ts'

@@ -1,5 +1,4 @@
-import type { SharedMessage } from '../connection/shared-message.ts'
-import type { Audience, Budget, Subscriber } from '../connection/subscriber.ts'
+import type { Audience, Budget, SharedMessage, Subscriber } from '../connection/shared-message.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
 /** Where the events of a stream go, if not to a reader of its body: to a client's connection. */

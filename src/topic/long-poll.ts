@@ -1,5 +1,4 @@
-import type { SharedMessage } from '../connection/shared-message.ts'
-import type { Audience, Subscriber } from '../connection/subscriber.ts'
+import type { Audience, SharedMessage, Subscriber } from '../connection/shared-message.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 

@@ -1,4 +1,4 @@
-import type { Subscriber } from '../connection/subscriber.ts'
+import type { Subscriber } from '../connection/shared-message.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
 import type { MessageConnection } from '../message-socket/types.ts'
 import { invalid } from '../options/option-check.ts'

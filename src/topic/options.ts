@@ -1,8 +1,7 @@
-import type { TopicData } from '../connection/shared-message.ts'
-import type { Budget } from '../connection/subscriber.ts'
+import type { Budget, TopicData } from '../connection/shared-message.ts'
 import { integer, invalid, isObject, known, MAX_BYTES, MAX_DELAY, oneOf } from '../options/option-check.ts'
 import { isBytes } from '../wire/bytes.ts'
-import type { EventFields } from '../wire/event-stream.ts'
+import type { EventFields } from '../wire/http.ts'
 
 /** What happens to members that are too slow for what is sent. Sizes are in bytes. */
 export interface BudgetOptions {

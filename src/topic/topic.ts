@@ -1,7 +1,13 @@
-import { createSharedMessage, type SharedMessage, type TopicData } from '../connection/shared-message.ts'
-import type { Audience, Budget, Subscriber } from '../connection/subscriber.ts'
+import {
+  type Audience,
+  type Budget,
+  createSharedMessage,
+  type SharedMessage,
+  type Subscriber,
+  type TopicData,
+} from '../connection/shared-message.ts'
 import { createResponse } from '../platform/light-response.ts'
-import type { EventFields } from '../wire/event-stream.ts'
+import type { EventFields } from '../wire/http.ts'
 import { EventStream } from './event-stream.ts'
 import { LongPoll } from './long-poll.ts'
 import { checkMember, type TopicMember } from './member.ts'

@@ -1,10 +1,9 @@
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
-import { isReserved } from '../exchange/response/response.ts'
 import { isDerived } from '../platform/derived-response.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { renderHead } from '../wire/http.ts'
+import { isReserved, renderHead } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
 import type { HandshakeRequest } from './handshake-request.ts'
 import {

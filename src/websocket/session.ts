@@ -1,10 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
-import { Probe } from '../connection/probe.ts'
 import { SendLedger } from '../connection/send-ledger.ts'
-import type { SharedMessage } from '../connection/shared-message.ts'
-import type { Audience, Budget, Subscriber } from '../connection/subscriber.ts'
+import type { Audience, Budget, SharedMessage, Subscriber } from '../connection/shared-message.ts'
 import { asError } from '../runtime/log.ts'
 import type { Message } from '../wire/message.ts'
 import {
@@ -12,6 +10,7 @@ import {
   type CloseStatus,
   type FrameFlags,
   OPCODE,
+  Probe,
   parseClosePayload,
   parseFlags,
   renderClose,

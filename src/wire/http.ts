@@ -2,6 +2,32 @@ import type { HeaderField } from './headers.ts'
 
 const CRLF = '\r\n'
 
+/** The mark of a response whose answer comes from elsewhere. It is never sent. */
+export const DEFERRED_FIELD = 'x-mongrel2-deferred'
+
+/**
+ * Fields that a handler cannot set: those that concern one hop only (RFC 9110, section 7.6.1), those of an accepted handshake, and the
+ * mark of a deferred response. Middleware such as Hono's copies them into the response that it sends instead.
+ */
+const RESERVED = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'sec-websocket-accept',
+  'sec-websocket-extensions',
+  'sec-websocket-protocol',
+  DEFERRED_FIELD,
+])
+
+/** Whether a handler cannot set a field, by its name in lower case. */
+export function isReserved(name: string): boolean {
+  return RESERVED.has(name)
+}
+
 /** The end of a chunked body without trailers (RFC 9112, section 7.1). */
 export const LAST_CHUNK: Buffer = Buffer.from('0\r\n\r\n', 'latin1')
 
@@ -25,8 +51,32 @@ export function renderChunk(data: Uint8Array): Buffer {
   return Buffer.concat([renderChunkSize(data.length), data, CHUNK_END])
 }
 
-/**
- * A header of ours, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes behind the answer.
- * Clients cannot write it, since their headers' names come in small letters.
- */
-export const SINGLE_REQUEST = 'SINGLE_REQUEST'
+let dateText = ''
+let dateSecond = 0
+
+/** The time as HTTP writes it (RFC 9110, section 5.6.7), made once a second. */
+export function httpDate(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== dateSecond) {
+    dateSecond = second
+    dateText = new Date(second * 1000).toUTCString()
+  }
+  return dateText
+}
+
+/** What an event says besides its data. */
+export interface EventFields {
+  /** What kind of event it is: a page listens for it by this name. Default: `message`. */
+  readonly event?: string
+  /** What the page says as `Last-Event-ID` when it comes back. */
+  readonly id?: string
+}
+
+/** Renders an event of `text/event-stream` (HTML standard, section 9.2). Fields have no line breaks, and an id no U+0000. */
+export function renderEvent(data: string, { event, id }: EventFields = {}): Buffer {
+  let text = ''
+  if (id !== undefined) text += `id: ${id}\n`
+  if (event !== undefined) text += `event: ${event}\n`
+  for (const line of data.split(/\r\n|\r|\n/)) text += `data: ${line}\n`
+  return Buffer.from(`${text}\n`)
+}

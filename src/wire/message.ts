@@ -19,6 +19,12 @@ export interface Message {
   readonly cut: boolean
 }
 
+/**
+ * A header of ours, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes behind the answer.
+ * Clients cannot write it, since their headers' names come in small letters.
+ */
+export const SINGLE_REQUEST = 'SINGLE_REQUEST'
+
 /** Bytes that a link keeps of a message that is too long: envelope and headers are within them. */
 export const CUT_MESSAGE: number = 128 * 1024
 

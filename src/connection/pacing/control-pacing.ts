@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { ANSWER_PATIENCE, type ControlPortState } from './control-port-state.ts'
+import type { WaitingBudget } from './estimate-pacing.ts'
 import {
   ASK_FROM,
   EstimatePacing,
@@ -9,7 +10,6 @@ import {
   SPARING_FROM,
 } from './estimate-pacing.ts'
 import type { PacingMode } from './pacing.ts'
-import type { WaitingBudget } from './waiting-budget.ts'
 
 /**
  * Bytes of a connection that may wait in Mongrel2 where its control port is asked: more than it writes between two answers, and few

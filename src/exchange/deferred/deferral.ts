@@ -3,6 +3,7 @@ import { integer, invalid, isObject, known, MAX_DELAY } from '../../options/opti
 import { PlatformResponse } from '../../platform/constructors.ts'
 import { isDerived } from '../../platform/derived-response.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { DEFERRED_FIELD } from '../../wire/http.ts'
 
 /** Options of `env.mongrel2.defer`. */
 export interface DeferOptions {
@@ -20,8 +21,6 @@ export interface Deferral {
 
 /** Somebody else's answer may take so long, in milliseconds. */
 const TIMEOUT = 60_000
-/** Tells the response that leaves the answer to others from all else, also where middleware has made it anew. It is never sent. */
-export const DEFERRED_FIELD = 'x-mongrel2-deferred'
 
 /** A request's answer that is left to others, once its handler says so. */
 export class PendingDeferral implements Deferral {

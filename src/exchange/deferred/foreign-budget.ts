@@ -3,8 +3,8 @@ import {
   EstimatePacing,
   type EstimateSettings,
   FOREIGN_MESSAGES,
+  WaitingBudget,
 } from '../../connection/pacing/estimate-pacing.ts'
-import { WaitingBudget } from '../../connection/pacing/waiting-budget.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 
 /** From so many sockets on, those that have read everything are forgotten. */

@@ -2,7 +2,9 @@ import type { RequestFacts } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
 import { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
-import { cancelBody, checkResponse, type OpenBody, type ResponseSink, sendPlain, sendResponse } from './response.ts'
+import { checkResponse } from './check-response.ts'
+import { sendPlain } from './plain-response.ts'
+import { cancelBody, type OpenBody, type ResponseSink, sendResponse } from './send-response.ts'
 
 /**
  * Renders a response in full: head, body and framing.

@@ -1,4 +1,4 @@
-import type { Observer } from 'zeromq'
+import type { Observer, Socket } from 'zeromq'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TIME_TO_LIVE } from '../zmtp/connection.ts'
@@ -47,4 +47,26 @@ export function watchConnection(events: Observer): SocketConnection {
     .catch(() => {}) // the observer fails only because its socket was closed
     .then(() => opened.reject(new Mongrel2Error('closed', 'the connection ended')))
   return { opened, closed }
+}
+
+/** How often a monitor is asked for at most, a millisecond apart: libzmq frees a name within a few. */
+const TRIES = 1000
+
+/**
+ * What libzmq tells of a socket (`zmq_socket_monitor`).
+ *
+ * zeromq.js names a monitor after the address of an object in memory, and libzmq frees the name in a thread of its own some time after the
+ * socket was closed: in between, an object in the same place is refused with `EADDRINUSE`. Then this waits.
+ *
+ * @throws Error of zeromq.js when the socket is closed, or no monitor can be had.
+ */
+export function socketEvents(socket: Socket): Observer {
+  for (let tries = 1; ; tries++) {
+    try {
+      return socket.events
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || tries === TRIES) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
+  }
 }

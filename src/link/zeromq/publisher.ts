@@ -2,8 +2,7 @@ import { XPublisher } from 'zeromq'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
-import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
-import { socketEvents } from './socket-events.ts'
+import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
 const SEND_HIGH_WATER_MARK = 256

@@ -2,8 +2,7 @@ import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Report } from '../transport.ts'
-import { type SocketConnection, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
-import { socketEvents } from './socket-events.ts'
+import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
 const DISCONNECT_TIME = 25

@@ -77,6 +77,27 @@ export function renderFrame(opcode: number, payload: Uint8Array, compressed = fa
   return frame
 }
 
+/** Bytes of a probe's payload. */
+const PROBE_BYTES = 6
+
+/** A ping that comes back when a client has read all before it: the same bytes for every client that is asked in a turn. */
+export class Probe {
+  readonly number: number
+  readonly frame: Buffer
+
+  constructor(number: number) {
+    this.number = number
+    const payload = Buffer.alloc(PROBE_BYTES)
+    payload.writeUIntBE(number, 0, PROBE_BYTES)
+    this.frame = renderFrame(OPCODE.ping, payload)
+  }
+
+  /** The number that a pong's payload says; undefined when it is none. */
+  static numberIn(payload: Buffer): number | undefined {
+    return payload.length === PROBE_BYTES ? payload.readUIntBE(0, PROBE_BYTES) : undefined
+  }
+}
+
 /** What a close frame says. */
 export interface CloseStatus {
   /** 1005 where the frame says nothing. */

@@ -1,6 +1,6 @@
 import { SharedMessage } from '../../connection/shared-message.ts'
 import { checkEventFields } from '../../topic/options.ts'
-import type { EventFields } from '../../wire/event-stream.ts'
+import type { EventFields } from '../../wire/http.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 
 /**

@@ -3,9 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { ControlPacing } from '../../../src/connection/pacing/control-pacing.ts'
 import { ControlPortState } from '../../../src/connection/pacing/control-port-state.ts'
 import { CreditPacing } from '../../../src/connection/pacing/credit-pacing.ts'
-import { type EstimateBounds, EstimatePacing } from '../../../src/connection/pacing/estimate-pacing.ts'
+import { type EstimateBounds, EstimatePacing, WaitingBudget } from '../../../src/connection/pacing/estimate-pacing.ts'
 import type { Pacing } from '../../../src/connection/pacing/pacing.ts'
-import { WaitingBudget } from '../../../src/connection/pacing/waiting-budget.ts'
 
 const KIB = 1024
 const MIB = KIB * KIB

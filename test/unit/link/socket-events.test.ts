@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { type Observer, Pull, type Socket } from 'zeromq'
-import { socketEvents } from '../../../src/link/zeromq/socket-events.ts'
+import { socketEvents } from '../../../src/link/zeromq/connection.ts'
 
 /** A socket whose monitor cannot be had a number of times: how a real one comes to it is luck. */
 function refusing(times: number, code: string): { socket: Socket; asked: () => number } {

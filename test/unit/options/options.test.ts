@@ -2,13 +2,9 @@ import { resolve } from 'node:path'
 import { validate, version } from 'uuid'
 import { describe, expect, it } from 'vitest'
 import { serveMongrel2 } from '../../../src/index.ts'
+import { controlPortOf } from '../../../src/link/control-port.ts'
 import { checkTimeout } from '../../../src/options/option-check.ts'
-import {
-  checkOptions,
-  controlPortOf,
-  type Mongrel2Handler,
-  type Mongrel2Options,
-} from '../../../src/options/options.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../../src/options/options.ts'
 import { Mongrel2Error } from '../../../src/runtime/errors.ts'
 
 const handler = () => new Response()

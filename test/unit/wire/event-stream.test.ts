@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type EventFields, renderEvent } from '../../../src/wire/event-stream.ts'
+import { type EventFields, renderEvent } from '../../../src/wire/http.ts'
 
 describe('renderEvent', () => {
   it.each<[what: string, data: string, fields: EventFields, event: string]>([

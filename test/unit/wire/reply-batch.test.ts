@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ReplyBatch } from '../../../src/connection/reply-batch.ts'
+import { ReplyBatch } from '../../../src/wire/reply-batch.ts'
 
 const A = Buffer.from('a')
 const B = Buffer.from('b')

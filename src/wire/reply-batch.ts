@@ -1,4 +1,4 @@
-import { type Reply, renderReply } from '../wire/reply.ts'
+import { type Reply, renderReply } from './reply.ts'
 
 /** Connections of one sender that get the very same bytes. */
 interface Group {

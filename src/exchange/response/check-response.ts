@@ -1,0 +1,67 @@
+import { PlatformResponse } from '../../platform/constructors.ts'
+import { plainResponseOf } from '../../platform/light-response.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { describeError } from '../../runtime/log.ts'
+import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'
+
+/** A reason phrase (RFC 9112, section 4). */
+const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/**
+ * Returns what a handler returned, if it can be sent.
+ *
+ * @throws Mongrel2Error `invalid_response` when it is no Response, says 1xx or `Response.error()`, or its body was read already.
+ */
+export function checkResponse(value: unknown): Response {
+  if (!(value instanceof PlatformResponse)) {
+    if (isResponseLike(value)) return checkResponse(adopt(value))
+    throw invalidResponse('the handler to return a Response', describeValue(value))
+  }
+  if (plainResponseOf(value) !== undefined || isUpgradeResponse(value)) return value
+  const { status, statusText, headers } = value
+  // The getters of a subclass may return what the platform would refuse.
+  if (!(headers instanceof Headers)) return checkResponse(adopt(value))
+  if (typeof statusText !== 'string' || !REASON.test(statusText)) {
+    throw invalidResponse('a statusText without control characters', describeValue(statusText))
+  }
+  if (status === 0) throw invalidResponse('a Response that can be sent', 'Response.error()')
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw invalidResponse('a Response with a status from 200 to 599', status)
+  }
+  if (value.bodyUsed || value.body?.locked === true) {
+    const expected = 'expected a Response whose body was not read yet: return it, or a clone made before'
+    throw new Mongrel2Error('invalid_response', expected)
+  }
+  return value
+}
+
+/** The error of a response that cannot be sent. */
+export function invalidResponse(expected: string, got: string | number): Mongrel2Error {
+  return new Mongrel2Error('invalid_response', `expected ${expected}, got ${got}`)
+}
+
+/** Describes what is not as expected. Never throws. */
+export function describeValue(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return describeError(value)
+  try {
+    return `an object of ${value.constructor?.name ?? 'no class'}`
+  } catch {
+    return 'an object that throws when it is looked at'
+  }
+}
+
+/** Whether a value can be used as a Response: one of another package or realm can. */
+function isResponseLike(value: unknown): value is Response {
+  if (typeof value !== 'object' || value === null) return false
+  const candidate = value as Partial<Response>
+  return typeof candidate.status === 'number' && typeof candidate.headers?.forEach === 'function' && 'body' in candidate
+}
+
+/** Makes the platform's Response of another, so that its values pass the platform's checks. */
+function adopt(response: Response): Response {
+  const headers = new Headers()
+  response.headers.forEach((value, name) => {
+    headers.append(name, value)
+  })
+  return new PlatformResponse(response.body, { status: response.status, statusText: response.statusText, headers })
+}

@@ -1,0 +1,273 @@
+import { STATUS_CODES } from 'node:http'
+import { isAnyArrayBuffer } from 'node:util/types'
+import { listItems, type RequestFacts } from '../../connection/request-semantics.ts'
+import { plainResponseOf } from '../../platform/light-response.ts'
+import type { CallContext } from '../../runtime/call-context.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { asError } from '../../runtime/log.ts'
+import { tickEnd } from '../../runtime/promises.ts'
+import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
+import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'
+import type { HeaderField } from '../../wire/headers.ts'
+import { CHUNK_END, httpDate, isReserved, LAST_CHUNK, renderChunkSize, renderHead } from '../../wire/http.ts'
+import { describeValue, invalidResponse } from './check-response.ts'
+
+/** Where a response's bytes go. */
+export interface ResponseSink extends EventSink {
+  write(bytes: Uint8Array): void
+  /** Calls an action when the server closes, or at the latest when the response has ended. */
+  whenEnding(action: () => void): void
+  /** Resolves when more may be written; undefined when it may be at once. */
+  writable(): Promise<void> | undefined
+  /** Whether the response was given up: it must not look complete. */
+  readonly aborted: boolean
+  /** Where the body's stream is read and cancelled, which calls the user's code. */
+  readonly context: CallContext
+  /**
+   * Whether the connection can take another response behind this one: asked when its head goes out.
+   *
+   * @param complete Whether the whole response goes out with it, so that its body cannot depend on what is still to be read.
+   */
+  persists(complete: boolean): boolean
+}
+
+/** How a response was sent. */
+export interface Sent {
+  /** Whether the connection can take another response. */
+  readonly reusable: boolean
+  /** What went wrong after the head was out; the client finds out by the connection's end. */
+  readonly fault?: Error
+  /** Whether its client was too slow: the connection is cut if it takes nothing more soon. */
+  readonly slow?: boolean
+}
+
+/** The body of a response under way, which can be given up from outside. */
+export interface OpenBody {
+  cancel(reason?: unknown): Promise<void>
+}
+
+/** A stream may hold anything, whatever its type says. */
+type BodyReader = ReadableStreamDefaultReader<unknown>
+
+/** How the end of a body is told: by its length, by chunks, or by the end of the connection. */
+type Framing = number | 'chunked' | 'close'
+
+/**
+ * Sends a response: status line, headers, and the body framed by its length where that is known when the head has to go,
+ * by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
+ *
+ * @param response One that `checkResponse` returned.
+ * @param reading Told what is read, so that it can be cancelled when the client leaves.
+ * @throws What the body's stream fails with before the head was sent; then nothing was.
+ */
+export async function sendResponse(
+  response: Response,
+  facts: RequestFacts,
+  sink: ResponseSink,
+  reading: (body: OpenBody) => void,
+): Promise<Sent> {
+  if (isUpgradeResponse(response)) {
+    const expected = 'expected the response of upgradeWebSocket for the handshake it was made for'
+    throw new Mongrel2Error('invalid_response', expected)
+  }
+  const blobSize = blobSizeOf(response)
+  const { fields, length: givenLength = blobSize, close } = readHeaders(response)
+  const { status, statusText } = response
+  const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
+    const reason = statusText || (STATUS_CODES[status] ?? '')
+    const reusable = sink.persists(complete) && !close && delimited
+    sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(facts, reusable)]))
+    return { reusable }
+  }
+
+  if (status === 204 || status === 304) {
+    discardBody(response)
+    return writeHead(status === 304 ? lengthField(givenLength) : [], true)
+  }
+  if (response.body === null) {
+    if (facts.method === 'HEAD') return writeHead(lengthField(givenLength), true)
+    const sent = writeHead(lengthField(givenLength ?? 0), true, !givenLength)
+    return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : sent
+  }
+
+  const events = facts.http10 || facts.method === 'HEAD' ? undefined : eventStreamOf(response.body)
+  if (events !== undefined && givenLength === undefined) {
+    reading(events)
+    const { reusable } = writeHead([['transfer-encoding', 'chunked']], false)
+    return await sendEvents(events, sink, reusable)
+  }
+  const reader = response.body.getReader() as BodyReader
+  reading(reader)
+  const body = new BodyChunks(reader, sink.context)
+  const length = givenLength ?? (await body.peekLength())
+  if (facts.method === 'HEAD') {
+    body.cancel()
+    return writeHead(lengthField(length), true)
+  }
+  const framing: Framing = length ?? (facts.http10 ? 'close' : 'chunked')
+  const complete = length !== undefined && (givenLength === undefined || blobSize !== undefined)
+  const field: HeaderField[] = framing === 'chunked' ? [['transfer-encoding', 'chunked']] : lengthField(length)
+  const { reusable } = writeHead(field, complete, framing !== 'close')
+  try {
+    await sendBody(body, framing, sink)
+    return { reusable }
+  } catch (error) {
+    // The head is out: only the end of the connection can tell the client.
+    return { reusable: false, fault: asError(error) }
+  }
+}
+
+/** A Blob's size is known without reading it. */
+function blobSizeOf(response: Response): number | undefined {
+  const body = plainResponseOf(response)?.body
+  return body instanceof Blob ? body.size : undefined
+}
+
+/** The handler's headers as they go out, less those that are ours to say. */
+interface ResponseHeaders {
+  readonly fields: HeaderField[]
+  readonly length: number | undefined
+  readonly close: boolean
+}
+
+function readHeaders(response: Response): ResponseHeaders {
+  const fields: HeaderField[] = []
+  let length: number | undefined
+  let dated = false
+  const options = listItems(response.headers.get('connection') ?? '')
+  response.headers.forEach((value, name) => {
+    if (isReserved(name) || options.includes(name)) return
+    if (name === 'content-length') {
+      if (!/^\d+$/.test(value))
+        throw invalidResponse("a number as the response's content-length", JSON.stringify(value))
+      length = Number(value)
+      return
+    }
+    if (name === 'date') dated = true
+    fields.push([name, value])
+  })
+  if (!dated) fields.push(['date', httpDate()])
+  return { fields, length, close: options.includes('close') }
+}
+
+function connectionField(facts: RequestFacts, reusable: boolean): HeaderField[] {
+  if (!reusable) return [['connection', 'close']]
+  return facts.http10 ? [['connection', 'keep-alive']] : []
+}
+
+function lengthField(length: number | undefined): HeaderField[] {
+  return length === undefined ? [] : [['content-length', String(length)]]
+}
+
+function lengthFault(announced: number, came: number): Mongrel2Error {
+  const expected = `${announced} bytes of body, as the response's content-length says`
+  return invalidResponse(expected, came > announced ? 'more' : came)
+}
+
+async function sendBody(body: BodyChunks, framing: Framing, sink: ResponseSink): Promise<void> {
+  let came = 0
+  for (let chunk = await body.next(); chunk !== undefined; chunk = await body.next()) {
+    if (chunk.length === 0) continue // a chunk of no bytes would end the body
+    came += chunk.length
+    if (framing === 'chunked') {
+      sink.write(renderChunkSize(chunk.length))
+      sink.write(chunk)
+      sink.write(CHUNK_END)
+    } else if (framing === 'close' || came <= framing) sink.write(chunk)
+    else {
+      sink.write(chunk.subarray(0, chunk.length - (came - framing)))
+      const fault = lengthFault(framing, came)
+      body.cancel(fault)
+      throw fault
+    }
+    await sink.writable()
+  }
+  if (framing === 'chunked') sink.write(LAST_CHUNK)
+  else if (framing !== 'close' && came < framing && !sink.aborted) throw lengthFault(framing, came)
+}
+
+async function sendEvents(events: EventStream, sink: ResponseSink, persistent: boolean): Promise<Sent> {
+  sink.whenEnding(() => events.end())
+  const slow = (await events.writeTo(sink)) === 'slow'
+  sink.write(LAST_CHUNK)
+  return slow ? { reusable: false, slow } : { reusable: persistent }
+}
+
+/** A body's chunks, of which the first can be read before the head goes out. */
+class BodyChunks {
+  readonly #reader: BodyReader
+  readonly #context: CallContext
+  readonly #peeked: Uint8Array[] = []
+  #pending: Promise<Uint8Array | undefined> | undefined
+  readonly #readNext = () => this.#reader.read()
+
+  constructor(reader: BodyReader, context: CallContext) {
+    this.#reader = reader
+    this.#context = context
+  }
+
+  /**
+   * The body's length, if it ends with its first chunk before anything else can happen, as a string's or a buffer's does; undefined where
+   * the next chunk has to be waited for, since the head goes out before.
+   */
+  async peekLength(): Promise<number | undefined> {
+    const end = tickEnd()
+    const first = await Promise.race([this.#peek(), end])
+    if (first === undefined) return 0
+    if (!(first instanceof Uint8Array)) return undefined
+    this.#pending = undefined
+    this.#peeked.push(first)
+    const second = await Promise.race([this.#peek(), end])
+    return second === undefined ? first.length : undefined
+  }
+
+  /** The next chunk; undefined at the end. */
+  next(): Promise<Uint8Array | undefined> {
+    const peeked = this.#peeked.shift()
+    if (peeked !== undefined) return Promise.resolve(peeked)
+    const pending = this.#pending ?? this.#read()
+    this.#pending = undefined
+    return pending
+  }
+
+  cancel(reason?: Error): void {
+    this.#context.run(cancelBody, this.#reader, reason)
+  }
+
+  /** Begins to read the next chunk, which `next` returns or throws for. */
+  #peek(): Promise<Uint8Array | undefined> {
+    const pending = this.#read()
+    pending.catch(() => {}) // thrown again by `next`
+    this.#pending = pending
+    return pending
+  }
+
+  async #read(): Promise<Uint8Array | undefined> {
+    const { done, value } = await this.#context.run(this.#readNext)
+    if (done) return undefined
+    const bytes = bytesOfChunk(value)
+    if (bytes !== undefined) return bytes
+    const error = invalidResponse("the body's chunks to be bytes or text", describeValue(value))
+    this.cancel(error)
+    throw error
+  }
+}
+
+/** The bytes of a body's chunk, text as UTF-8; undefined for anything else. */
+function bytesOfChunk(chunk: unknown): Uint8Array | undefined {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  return isAnyArrayBuffer(chunk) ? new Uint8Array(chunk) : undefined
+}
+
+/** Gives up the body of a response that is not sent. */
+export function discardBody(response: Response, reason?: unknown): void {
+  if (plainResponseOf(response) !== undefined) return
+  if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nothing waits for it
+}
+
+/** Gives up a body that is being read; not awaited, since its source decides when it is done with it. */
+export function cancelBody(body: OpenBody, reason?: unknown): void {
+  body.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
+}
