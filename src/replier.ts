@@ -2,8 +2,8 @@ import { parseToken, type Token } from './connection/token.ts'
 import { AnsweredTokens } from './exchange/deferred/answered-tokens.ts'
 import { ForeignBudget } from './exchange/deferred/foreign-budget.ts'
 import { collectResponse } from './exchange/response/collected-response.ts'
-import { Attachment } from './link/attachment.ts'
-import { lifeOf } from './link/socket-id.ts'
+import { ReconnectingPublisher } from './link/reconnecting-publisher.ts'
+import { socketIdOf } from './link/socket-id.ts'
 import { TRANSPORTS } from './link/transports.ts'
 import {
   checkReplierOptions,
@@ -149,42 +149,42 @@ class PublishingReplier implements Replier {
 class Outlet {
   /** Resolves when it can be written to for the first time. */
   readonly ready: Promise<void>
-  readonly #attachment: Attachment
+  readonly #connection: ReconnectingPublisher
   readonly #recvSpec: string
   readonly #closed = deferred()
   /** When it was connected, in milliseconds of `Date.now()`; undefined when it is not. */
   #since: number | undefined
-  #life: string | undefined
+  #socketId: string | undefined
 
   constructor({ link, recvSpec }: EndpointSettings, { identity, logger }: ReplierSettings) {
     this.#recvSpec = recvSpec
     const connected = deferred()
     this.#closed.promise.catch(() => {}) // it is for those who wait
     this.ready = Promise.race([connected.promise, this.#closed.promise])
-    this.#attachment = new Attachment(TRANSPORTS[link], recvSpec, identity, logger, (attached) => {
+    this.#connection = new ReconnectingPublisher(TRANSPORTS[link], recvSpec, identity, logger, (attached) => {
       this.#since = attached ? Date.now() : undefined
-      this.#life = attached ? lifeOf(recvSpec) : undefined
+      this.#socketId = attached ? socketIdOf(recvSpec) : undefined
       if (attached) connected.resolve()
     })
   }
 
-  /** Whether a token is certainly of the life that this is connected to. */
-  has({ life, recvSpec, madeAt }: Token): boolean {
+  /** Whether a token is certainly of the epoch that this is connected to. */
+  has({ socketId, recvSpec, madeAt }: Token): boolean {
     if (this.#since === undefined) return false
-    if (life !== undefined && this.#life !== undefined) return life === this.#life
+    if (socketId !== undefined && this.#socketId !== undefined) return socketId === this.#socketId
     return recvSpec === this.#recvSpec && madeAt >= this.#since + CLOCK_TOLERANCE
   }
 
   async publish(replies: Reply[]): Promise<void> {
-    this.#attachment.publisher?.publish(replies)
-    await this.#attachment.publisher?.drained()
+    this.#connection.publisher?.publish(replies)
+    await this.#connection.publisher?.drained()
   }
 
   async close(): Promise<void> {
     this.#closed.reject(
       new Mongrel2Error('closed', 'the replier was closed before Mongrel2 was found at every endpoint'),
     )
-    await this.#attachment.close(LINGER)
+    await this.#connection.close(LINGER)
   }
 }
 

@@ -131,11 +131,11 @@ class Server implements Mongrel2Server {
       TRANSPORTS[endpoint.link],
       identity,
       logger,
-      (publisher, prefix, life, succession) => {
+      (publisher, prefix, socketId, succession) => {
         const { flowControl, recvSpec } = endpoint
         const address = controlPortOf(endpoint)
         const controlPort = address && new ControlPort(address)
-        const place = { recvSpec, life }
+        const place = { recvSpec, socketId }
         const left = succession === 'other' ? new Map() : this.#epochs.get(link)?.left
         const { counters, waitingBudget } = this.#application
         const its = { ...settings, prefix, flowControl, place, left }

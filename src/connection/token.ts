@@ -3,12 +3,12 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 /** What a token can be used for. */
 export type TokenKind = 'request' | 'websocket' | 'messages'
 
-/** Which life of which Mongrel2 a connection is of. */
+/** Which Mongrel2, in which epoch of it, a connection belongs to. */
 export interface TokenPlace {
   /** The Handler's `recv_spec`. */
   readonly recvSpec: string
-  /** What others on the same machine know that life by (`lifeOf`). */
-  readonly life: string | undefined
+  /** The name of the epoch for others on the same machine (`socketIdOf`). */
+  readonly socketId: string | undefined
 }
 
 /** What a token says: whom to answer, and how. */
@@ -38,8 +38,8 @@ const MOST_ID = 2_147_483_647
 
 /** Makes the string. */
 export function renderToken(token: Token): string {
-  const { kind, recvSpec, life, sender, id, madeAt, deadline, method, http10, flowControl } = token
-  const values = [kind, recvSpec, life ?? '', sender, id, madeAt, deadline, method, http10, flowControl]
+  const { kind, recvSpec, socketId, sender, id, madeAt, deadline, method, http10, flowControl } = token
+  const values = [kind, recvSpec, socketId ?? '', sender, id, madeAt, deadline, method, http10, flowControl]
   return VERSION + Buffer.from(JSON.stringify(values)).toString('base64url')
 }
 
@@ -59,9 +59,9 @@ export function parseToken(text: unknown): Token {
 
 function read(encoded: string): Token | undefined {
   const values = listIn(Buffer.from(encoded, 'base64url').toString())
-  const [kindText, recvSpec, life, sender, id, madeAt, deadline, method, http10, flowControl, ...more] = values
+  const [kindText, recvSpec, socketId, sender, id, madeAt, deadline, method, http10, flowControl, ...more] = values
   const kind = KINDS.find((known) => known === kindText)
-  if (kind === undefined || more.length > 0 || typeof recvSpec !== 'string' || typeof life !== 'string')
+  if (kind === undefined || more.length > 0 || typeof recvSpec !== 'string' || typeof socketId !== 'string')
     return undefined
   if (typeof sender !== 'string' || !SENDER.test(sender)) return undefined
   if (typeof method !== 'string' || !METHOD.test(method)) return undefined
@@ -70,7 +70,7 @@ function read(encoded: string): Token | undefined {
   return {
     kind,
     recvSpec,
-    life: life === '' ? undefined : life,
+    socketId: socketId === '' ? undefined : socketId,
     sender,
     id,
     madeAt,

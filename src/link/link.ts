@@ -4,7 +4,7 @@ import { describeError, type Logger } from '../runtime/log.ts'
 import { delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { PathWatch } from './path-watch.ts'
-import { lifeOf } from './socket-id.ts'
+import { socketIdOf } from './socket-id.ts'
 import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
 
 /** One life of a Mongrel2 as its link sees it. */
@@ -27,12 +27,12 @@ export type Succession = 'same' | 'unknown' | 'other'
  * Begins an epoch, before its first message.
  *
  * @param prefix What Mongrel2 subscribed to, its `recv_ident`: no reply arrives whose SENDER begins otherwise.
- * @param life What others on this machine may know that life by, if by anything (`lifeOf`).
+ * @param socketId The name of the epoch for others on this machine, if it has one (`socketIdOf`).
  */
 export type BeginEpoch = (
   publisher: Publisher,
   prefix: string,
-  life: string | undefined,
+  socketId: string | undefined,
   succession: Succession,
 ) => LinkEpoch
 
@@ -68,8 +68,8 @@ export class Link {
   readonly #pause = new Pause()
   #found = false
   #impatient: NodeJS.Timeout | undefined
-  /** The life of the epoch before, when there was one. */
-  #before: { readonly life: string | undefined } | undefined
+  /** The name of the epoch before, when there was one. */
+  #before: { readonly socketId: string | undefined } | undefined
 
   /** What was said last: a peer that is none is tried again every second. */
   #reported = ''
@@ -135,7 +135,7 @@ export class Link {
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
   async #live(ready: () => void): Promise<void> {
     const { recvSpec } = this.#endpoint
-    const before = lifeOf(recvSpec)
+    const before = socketIdOf(recvSpec)
     const publisher = this.#transport.createPublisher(recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
@@ -150,12 +150,12 @@ export class Link {
     try {
       await within(publisher.connected, ATTEMPT_TIMEOUT)
       const prefix = await this.#subscription(publisher, receive)
-      const found = lifeOf(recvSpec)
+      const found = socketIdOf(recvSpec)
       // Where there were two, it cannot be told which of them we are connected to.
-      const life = before === undefined || found === before ? found : undefined
-      const begun = this.#begin(publisher, prefix, life, this.#successionOf(life))
+      const socketId = before === undefined || found === before ? found : undefined
+      const begun = this.#begin(publisher, prefix, socketId, this.#successionOf(socketId))
       epoch = begun
-      this.#before = { life }
+      this.#before = { socketId }
       if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
       for (const message of early.splice(0)) begun.receive(message)
       early = undefined
@@ -209,11 +209,11 @@ export class Link {
     return true
   }
 
-  /** A connection ends when Mongrel2 does, but also by silence on the way: where its life has no name, it may be the same. */
-  #successionOf(life: string | undefined): Succession {
+  /** A connection ends when Mongrel2 does, but also by silence on the way: where the epoch has no name, it may be the same. */
+  #successionOf(socketId: string | undefined): Succession {
     if (this.#before === undefined) return 'other'
-    if (life === undefined || this.#before.life === undefined) return 'unknown'
-    return life === this.#before.life ? 'same' : 'other'
+    if (socketId === undefined || this.#before.socketId === undefined) return 'unknown'
+    return socketId === this.#before.socketId ? 'same' : 'other'
   }
 
   /**

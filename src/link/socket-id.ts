@@ -6,12 +6,12 @@ const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 const LISTEN = '0A'
 
 /**
- * Names the life of the program that listens at a ZeroMQ address: by the file of its socket, or on this machine's loopback by the
- * number of the socket that listens there. Whoever sees the same name sees the same life.
+ * Names the socket that listens at a ZeroMQ address: by its file, or on this machine's loopback by its number. Programs that see the same
+ * name see the same epoch of a Mongrel2.
  *
  * @returns undefined where nobody listens or it cannot be told: on other machines, and without Linux for tcp.
  */
-export function lifeOf(spec: string): string | undefined {
+export function socketIdOf(spec: string): string | undefined {
   try {
     if (spec.startsWith('ipc://')) {
       const { ino, mtimeNs } = statSync(spec.slice('ipc://'.length), { bigint: true })

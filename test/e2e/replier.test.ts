@@ -308,7 +308,7 @@ describe('a token', () => {
     await start()
     const client = connect()
     const text = await defer(client, '/defer')
-    const token: Token = { ...parseToken(text), life: undefined }
+    const token: Token = { ...parseToken(text), socketId: undefined }
     const [old, elsewhere] = [
       { ...token, madeAt: Date.now() - 60_000 },
       { ...token, recvSpec: 'tcp://192.0.2.1:9998' },

@@ -1,6 +1,6 @@
 import { v4 } from 'uuid'
 import { kindOf } from '../../connection/request-semantics.ts'
-import { Attachment } from '../../link/attachment.ts'
+import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
 import { zeromq } from '../../link/transports.ts'
 import type { Logger } from '../../runtime/log.ts'
 import { MalformedError } from '../../wire/malformed.ts'
@@ -17,12 +17,12 @@ interface RelayedClient extends EndingConnection {
 
 /** The clients of one Handler, and on which lane each spoke last: if the app at its end dies, they would wait for ever. */
 export class RelayedClients implements Disposable {
-  readonly #attachment: Attachment
+  readonly #connection: ReconnectingPublisher
   readonly #clients = new Map<number, RelayedClient>()
 
   /** @param recvSpec The Handler's. */
   constructor(recvSpec: string, logger: Logger) {
-    this.#attachment = new Attachment(zeromq, recvSpec, v4(), logger, () => {})
+    this.#connection = new ReconnectingPublisher(zeromq, recvSpec, v4(), logger, () => {})
   }
 
   /** A message goes to a lane. */
@@ -48,7 +48,7 @@ export class RelayedClients implements Disposable {
 
   /** The app at the end of a lane has died: closes the connections that it may have left without an answer. */
   end(lane: Lane): void {
-    const { publisher } = this.#attachment
+    const { publisher } = this.#connection
     if (publisher === undefined) return
     const endings = new Endings(publisher)
     for (const client of this.#clients.values()) if (client.lane === lane) endings.add(client, undefined)
@@ -57,7 +57,7 @@ export class RelayedClients implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#attachment.end()
+    this.#connection.end()
   }
 }
 

@@ -154,7 +154,7 @@ export class Core {
     if (endpoint === undefined || intake === undefined) return
     const { recvSpec } = endpoint
     const address = controlPortOf(endpoint)
-    const place = { recvSpec, life }
+    const place = { recvSpec, socketId: life }
     const { counters, waitingBudget } = this.#application
     const epoch = new Epoch(
       this.#publisher(number),

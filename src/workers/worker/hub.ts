@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FeedbackSource } from '../../connection/pacing/feedback.ts'
-import { Attachment } from '../../link/attachment.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
+import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { ZmtpConnection } from '../../link/zmtp/connection.ts'
 import { checkOptions, type Settings } from '../../options/options.ts'
@@ -72,7 +72,7 @@ export class Hub {
   readonly #config: WorkerConfig
   readonly #settings: Settings
   readonly #slots: SlotHandle[] = []
-  readonly #attachments = new Map<number, Attachment>()
+  readonly #attachments = new Map<number, ReconnectingPublisher>()
   readonly #controlPorts = new Map<number, SharedControlPort>()
   readonly #dealer: ZmtpConnection
   readonly #reports: ZmtpConnection
@@ -210,7 +210,7 @@ export class Hub {
     if (endpoint === undefined) return
     let before = false
     const { identity } = this.#settings
-    const attachment = new Attachment(
+    const attachment = new ReconnectingPublisher(
       TRANSPORTS[endpoint.link],
       endpoint.recvSpec,
       identity,

@@ -4,7 +4,7 @@ import { parseToken, renderToken, type Token } from '../../../src/connection/tok
 const TOKEN: Token = {
   kind: 'request',
   recvSpec: 'tcp://127.0.0.1:9998',
-  life: '4711.12',
+  socketId: '4711.12',
   sender: '34f9ceee-cd52-4b7f-b197-88bf2f0ec378',
   id: 42,
   madeAt: 1_700_000_000_000,
@@ -25,7 +25,7 @@ describe('a token', () => {
   it.each([
     ['of a request', TOKEN],
     ['of a socket', { ...TOKEN, kind: 'websocket', deadline: 0, method: '' }],
-    ['of a Mongrel2 whose life has no name', { ...TOKEN, life: undefined }],
+    ['of a Mongrel2 whose life has no name', { ...TOKEN, socketId: undefined }],
   ] satisfies [string, Token][])('%s comes back as it was, from a string that fits a URL', (_, token) => {
     expect(renderToken(token)).toMatch(/^[\w.-]+$/)
     expect(parseToken(renderToken(token))).toEqual(token)

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { lifeOf } from '../../../src/link/socket-id.ts'
+import { socketIdOf } from '../../../src/link/socket-id.ts'
 
 let server: Server
 
@@ -26,14 +26,14 @@ it('names who listens at a path, and another as soon as another does', async () 
   const directory = await mkdtemp(join(tmpdir(), 'life-'))
   const path = join(directory, 'socket')
   const spec = `ipc://${path}`
-  expect(lifeOf(spec)).toBeUndefined()
+  expect(socketIdOf(spec)).toBeUndefined()
   await listen({ path })
-  const first = lifeOf(spec)
+  const first = socketIdOf(spec)
   expect(first).toMatch(/^\d+\.\d+$/)
-  expect(lifeOf(spec)).toBe(first)
+  expect(socketIdOf(spec)).toBe(first)
   await close()
   await listen({ path })
-  expect(lifeOf(spec)).not.toBe(first)
+  expect(socketIdOf(spec)).not.toBe(first)
   await rm(directory, { recursive: true })
 })
 
@@ -42,19 +42,19 @@ it.runIf(process.platform === 'linux')(
   async () => {
     await listen({ port: 0, host: '127.0.0.1' })
     const { port } = server.address() as AddressInfo
-    const first = lifeOf(`tcp://127.0.0.1:${port}`)
+    const first = socketIdOf(`tcp://127.0.0.1:${port}`)
     expect(first).toMatch(/^\d+$/)
-    expect(lifeOf(`tcp://localhost:${port}`)).toBe(first)
+    expect(socketIdOf(`tcp://localhost:${port}`)).toBe(first)
     await close()
-    expect(lifeOf(`tcp://127.0.0.1:${port}`)).toBeUndefined()
+    expect(socketIdOf(`tcp://127.0.0.1:${port}`)).toBeUndefined()
     await listen({ port, host: '127.0.0.1' })
-    expect(lifeOf(`tcp://127.0.0.1:${port}`)).not.toBe(first)
+    expect(socketIdOf(`tcp://127.0.0.1:${port}`)).not.toBe(first)
   },
 )
 
 it.each(['tcp://192.0.2.1:9998', 'tcp://example.org:9998', 'ipc://@abstract', 'ipc:///nowhere/socket'])(
   'has no name for who cannot be seen: %s',
   (spec) => {
-    expect(lifeOf(spec)).toBeUndefined()
+    expect(socketIdOf(spec)).toBeUndefined()
   },
 )

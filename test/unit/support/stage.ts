@@ -98,7 +98,12 @@ export function setStage(
   const publisher = new FakePublisher()
   const epoch = new Epoch(
     publisher,
-    { ...settings, prefix, flowControl: endpoint.flowControl, place: { recvSpec: endpoint.recvSpec, life: undefined } },
+    {
+      ...settings,
+      prefix,
+      flowControl: endpoint.flowControl,
+      place: { recvSpec: endpoint.recvSpec, socketId: undefined },
+    },
     {
       intake,
       counters: application.counters,

@@ -7,7 +7,7 @@ const RETRY_FIRST = 20
 const RETRY_LONGEST = 1000
 
 /** The publishing half alone, opened again until it is ended: for who answers what somebody else has pulled. */
-export class Attachment {
+export class ReconnectingPublisher {
   readonly #open: () => LinkPublisher
   readonly #logger: Logger
   readonly #changed: (attached: boolean) => void
