@@ -46,11 +46,7 @@ export interface StreamedBody extends IncomingBody {
   whenSettled: (() => void) | undefined
   /** The head of the answer goes out before anything reads the body: if nothing does soon, it is thrown away. */
   expectReader(): void
-  /**
-   * Throws away what still comes, until the client has sent all of it, leaves, or has had its time.
-   *
-   * @param reason What its stream fails with.
-   */
+  /** Throws away what comes until the client has sent all of it, leaves, or has had its time. Its stream fails with `reason`. */
   drain(reason?: Error): void
 }
 

@@ -4,10 +4,8 @@ const REMEMBERED = 60_000
 const MOST = 16_384
 
 /**
- * The connections that we have closed. Mongrel2 goes on parsing what a client has sent behind a refused request, so messages may still come
- * from them. They are forgotten in two generations.
- *
- * @typeParam By What is remembered of each.
+ * Connections that we have closed, with what is remembered of each. Mongrel2 still parses what a client has sent behind a refused request, so
+ * messages may come from them. They are forgotten in two generations.
  */
 export class ClosedConnections<By = undefined> {
   #recent = new Map<number, By | undefined>()

@@ -45,8 +45,8 @@ export class EpochClosing {
   }
 
   /**
-   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies.
-   * Where something has, requests that come meanwhile are refused.
+   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies. Until
+   * then requests are refused.
    */
   async inputDrained(): Promise<void> {
     if (this.#lost || !this.#some('needsMessages')) return

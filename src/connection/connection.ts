@@ -109,8 +109,7 @@ export class Connection implements OutboxConnection {
 
   /** Whether a request is not complete or not answered in full, a socket is open, or something waits to be published. */
   get busy(): boolean {
-    if (this.#exchanges.length > 0 || !this.outbox.empty) return true
-    return this.upload !== undefined || this.frames !== undefined
+    return this.#exchanges.length > 0 || !this.outbox.empty || this.upload !== undefined || this.frames !== undefined
   }
 
   /** Whether it is busy with something that this process has to finish. */
@@ -142,8 +141,8 @@ export class Connection implements OutboxConnection {
   }
 
   /**
-   * Bytes that Mongrel2 has not written, when another process may go on with the connection. Undefined when something is open on it, or
-   * its client sends requests before it has read the answers: the other's answer could overtake ours.
+   * Bytes that Mongrel2 has not written, when another process may go on with the connection. Undefined when something is open on it, or its
+   * client sends requests before it has read the answers: the other's answer could overtake ours.
    */
   unwrittenBytes(now: number): number | undefined {
     return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.unwrittenBytes
@@ -275,8 +274,8 @@ export class Connection implements OutboxConnection {
   }
 
   /**
-   * Closes the connection when what was written has gone out, and its client has stopped sending: Mongrel2 would reset it, and what
-   * was written could be lost. Requests still open are not answered any more.
+   * Closes the connection when what was written has gone out and its client has stopped sending: Mongrel2 would reset it, and what was written
+   * could be lost. Requests still open are not answered any more.
    */
   close(): void {
     if (this.#phase >= PHASE.closing) return
@@ -310,11 +309,7 @@ export class Connection implements OutboxConnection {
     this.touch()
   }
 
-  /**
-   * Cuts the connection when its client takes nothing of what waits for ten seconds, or has all of it and does not leave.
-   *
-   * @returns Ends the wait.
-   */
+  /** Cuts the connection when its client takes nothing of what waits for ten seconds, or has all of it and does not leave; returns how to stop. */
   closeIfStalled(): () => void {
     let before = Number.POSITIVE_INFINITY
     const check = () => {

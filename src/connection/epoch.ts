@@ -11,8 +11,7 @@ import { Connection, type ConnectionOwner } from './connection.ts'
 import { KeepAlive, SWEEP_INTERVAL } from './keep-alive.ts'
 import { ControlPacing } from './pacing/control-pacing.ts'
 import { CreditPacing } from './pacing/credit-pacing.ts'
-import type { WaitingBudget } from './pacing/estimate-pacing.ts'
-import { EstimatePacing, type EstimateSettings } from './pacing/estimate-pacing.ts'
+import { EstimatePacing, type EstimateSettings, type WaitingBudget } from './pacing/estimate-pacing.ts'
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
 import { noPacings, type Pacing, type PacingCounts } from './pacing/pacing.ts'
 import { kindOf } from './request-semantics.ts'
@@ -43,9 +42,9 @@ export interface EpochSettings extends EstimateSettings {
   readonly logger: Logger
 }
 
-/** Takes the messages that begin something: requests, handshakes, message sockets. */
+/** Takes the messages that are no frames, notices or parts of a body under way. */
 export interface MessageIntake {
-  /** Takes a request's message, be it the whole of it or the first of several. */
+  /** Takes a request, or the first message of one. */
   accept(message: Message, connection: Connection): void
   /** Takes the handshake of a WebSocket. */
   acceptHandshake(message: Message, connection: Connection): void
@@ -96,10 +95,7 @@ export interface EpochParts {
   readonly observer?: ConnectionObserver | undefined
 }
 
-/**
- * One life of a Mongrel2: deals its messages to its connections. Connection numbers mean something within an epoch only; when it ends,
- * everything of it ends.
- */
+/** One epoch of a Mongrel2: deals its messages to its connections. Connection numbers have no meaning beyond it. */
 export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   readonly publisher: Publisher
   readonly place: TokenPlace
@@ -209,12 +205,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#publish(replies)
   }
 
-  /**
-   * Gives up a connection on which nothing is open, so that another process can go on with it.
-   *
-   * @returns Bytes that Mongrel2 has not written, which the other's `receive` needs; undefined when something is open, and the connection
-   *   stays.
-   */
+  /** Gives up a connection for another process; returns the bytes that the other's `receive` needs, undefined where something is open on it. */
   handOver(id: number): number | undefined {
     const connection = this.#connections.get(id)
     const unwrittenBytes = connection === undefined ? 0 : connection.unwrittenBytes(performance.now())

@@ -23,8 +23,8 @@ class Absence {
 }
 
 /**
- * Keeps Mongrel2 from ending connections on which nothing happens though a request is open, and finds those that it has ended without a
- * word: any reply to a connection that is gone brings a notice. The offer of no credits changes nothing else.
+ * Keeps Mongrel2 from ending connections on which nothing happens though a request is open, and finds those that it has ended without a word: a
+ * reply to a connection that is gone brings a notice. The offer of no credits changes nothing else.
  */
 export class KeepAlive {
   readonly #connections: ReadonlyMap<number, Connection>
@@ -34,16 +34,13 @@ export class KeepAlive {
   /** Connections whose answers are left to others, who end them without a word to us. */
   readonly #deferred = new Map<Connection, Absence>()
   /**
-   * Connections that were closed while much of what was published for them seemed to wait in Mongrel2, which delivers it all the same.
-   * Their bytes count until Mongrel2 says that they are gone, or until the slowest client has read them.
+   * Connections that were closed while much of what was published for them seemed to wait in Mongrel2, which still delivers it. Their bytes count
+   * until Mongrel2 says that they are gone, or the slowest client has read them.
    */
   readonly #draining = new Map<number, { readonly connection: Connection; readonly absence: Absence }>()
   #keeper: NodeJS.Timeout | undefined
 
-  /**
-   * @param targets Connections that a reply may name.
-   * @param interval Milliseconds between two signs of life.
-   */
+  /** @param interval Milliseconds between two signs of life. */
   constructor(
     connections: ReadonlyMap<number, Connection>,
     publish: (replies: Reply[]) => void,

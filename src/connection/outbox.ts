@@ -6,8 +6,8 @@ import { ASK_FROM } from './pacing/estimate-pacing.ts'
 import type { Pacing } from './pacing/pacing.ts'
 
 /**
- * Outstanding messages from which on the client of a WebSocket that gets what many get is asked what it has read. All of them answer, so
- * they are asked late, and not all in the same turn.
+ * Outstanding messages from which on the client of a WebSocket that gets what many get is asked what it has read: late, since all of them
+ * answer, and not all in the same turn.
  */
 const ASK_MANY_FROM = 8
 const ASK_MANY_SPREAD = 5
@@ -44,8 +44,8 @@ export type WriteProgress =
 /** What waits to be published for one client: bytes, and behind them the end of the connection. */
 export class Outbox {
   /**
-   * How Mongrel2 encodes what is written to a message socket: each piece is a message, neither joined with others nor cut. Undefined for a
-   * stream of bytes.
+   * How Mongrel2 encodes what is written to a message socket: each piece is a message, neither joined with others nor cut. Undefined for a stream
+   * of bytes.
    */
   encoding: 'base64' | 'raw' | undefined
   readonly #pacing: Pacing
@@ -171,12 +171,7 @@ export class Outbox {
     this.#makeRoom()
   }
 
-  /**
-   * Takes the bytes that may be published now.
-   *
-   * @param socket Told before each reply: what it writes then is part of the reply.
-   * @returns How many they are.
-   */
+  /** Takes the bytes that may be published now and returns their number. What `socket` writes before each reply becomes part of it. */
   take(replies: ReplyBatch, now: number, socket: { publishing(now: number): void } | undefined): number {
     const { id, sender } = this.#connection
     let bytes = 0

@@ -31,8 +31,8 @@ export interface RequestFacts {
   /** Whether the client speaks HTTP/1.0: it knows no chunks. */
   readonly http10: boolean
   /**
-   * Whether the connection can carry another request: the client keeps it (RFC 9112, section 9.3), and the body came with a length.
-   * Behind one in chunks Mongrel2 loses what it has read when the next large body begins, and that one's client would wait for ever.
+   * Whether the connection can carry another request: the client keeps it (RFC 9112, section 9.3), and the body came with a length. After one in
+   * chunks Mongrel2 loses what it has read when the next large body begins, and that one's client would wait for ever.
    */
   readonly persistent: boolean
   /** Whether it is the only request of its connection all the same, as each is that a gateway passes on. The client is not told. */

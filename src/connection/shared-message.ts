@@ -57,7 +57,7 @@ export class SharedMessage {
   }
 }
 
-/** Takes what a user gives to be sent to many; bytes are copied, since he may change them. */
+/** Makes a message of what a user gives; bytes are copied, since the user may change them. */
 export function createSharedMessage(data: TopicData, fields: EventFields): SharedMessage {
   return new SharedMessage(typeof data !== 'string', copyOf(data), fields)
 }
@@ -70,22 +70,18 @@ export interface Budget {
   readonly whenSlow: 'drop' | 'close'
 }
 
-/** Those that a subscriber is one of. */
+/** A set of subscribers. */
 export interface Audience {
-  /** It is none any more. */
+  /** Removes a subscriber. */
   remove(subscriber: Subscriber): void
 }
 
-/** Somebody who gets what is sent to many. */
+/** A client that gets what is sent to many. */
 export interface Subscriber {
-  /** Tells an audience when it ends; returns whether it has not ended before. */
+  /** Tells an audience when it ends; false when it has ended before. */
   join(audience: Audience): boolean
   /** Does not tell it any more. */
   leave(audience: Audience): void
-  /**
-   * Gives it a message.
-   *
-   * @param now In milliseconds of `performance.now()`.
-   */
+  /** Gives it a message; `now` is in milliseconds of `performance.now()`. */
   deliver(message: SharedMessage, budget: Budget, now: number): void
 }

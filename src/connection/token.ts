@@ -43,11 +43,7 @@ export function renderToken(token: Token): string {
   return VERSION + Buffer.from(JSON.stringify(values)).toString('base64url')
 }
 
-/**
- * Reads a token. Nothing that comes of a string that passes can be more than an answer to some connection.
- *
- * @throws Mongrel2Error `invalid_token` when it is none that `renderToken` makes.
- */
+/** Reads a token; throws Mongrel2Error `invalid_token` when `renderToken` cannot have made it. */
 export function parseToken(text: unknown): Token {
   const token = typeof text === 'string' && FORM.test(text) ? read(text.slice(VERSION.length)) : undefined
   // What was written in another way is none of ours.
@@ -57,28 +53,19 @@ export function parseToken(text: unknown): Token {
   return token
 }
 
+/** Reads the values of a token; undefined where `renderToken` cannot have written one of them. */
 function read(encoded: string): Token | undefined {
   const values = listIn(Buffer.from(encoded, 'base64url').toString())
   const [kindText, recvSpec, socketId, sender, id, madeAt, deadline, method, http10, flowControl, ...more] = values
   const kind = KINDS.find((known) => known === kindText)
-  if (kind === undefined || more.length > 0 || typeof recvSpec !== 'string' || typeof socketId !== 'string')
-    return undefined
+  if (kind === undefined || more.length > 0) return undefined
+  if (typeof recvSpec !== 'string' || typeof socketId !== 'string') return undefined
   if (typeof sender !== 'string' || !SENDER.test(sender)) return undefined
   if (typeof method !== 'string' || !METHOD.test(method)) return undefined
   if (!isInteger(id, MOST_ID) || !isInteger(madeAt) || !isInteger(deadline)) return undefined
   if (typeof http10 !== 'boolean' || typeof flowControl !== 'boolean') return undefined
-  return {
-    kind,
-    recvSpec,
-    socketId: socketId === '' ? undefined : socketId,
-    sender,
-    id,
-    madeAt,
-    deadline,
-    method,
-    http10,
-    flowControl,
-  }
+  const place = { recvSpec, socketId: socketId === '' ? undefined : socketId }
+  return { kind, ...place, sender, id, madeAt, deadline, method, http10, flowControl }
 }
 
 function listIn(json: string): unknown[] {

@@ -25,10 +25,8 @@ export class ControlPort {
   }
 
   /**
-   * Asks how many bytes were written to each connection, by its number. A message counts when it has been written whole.
-   *
-   * @throws MalformedError when the answer is none; Error of ZeroMQ's when none comes within 2 seconds; Mongrel2Error `closed` when the
-   *   port was closed.
+   * Asks how many bytes were written to each connection, by its number. A message counts when it has been written whole. Throws MalformedError
+   * when the answer is none; ZeroMQ's Error when none comes within 2 seconds; Mongrel2Error `closed` when the port was closed.
    */
   async bytesWritten(): Promise<Map<number, number>> {
     if (this.#closed) throw new Mongrel2Error('closed', 'the control port was closed')
@@ -103,12 +101,7 @@ export function controlPortOf({
   return controlPortAddress(controlPort, findControlPort ? uploads.chroot : undefined)
 }
 
-/**
- * The control port of an endpoint; undefined where none is to be used.
- *
- * @param named The one that the user has named.
- * @param chroot Where to look for one otherwise; undefined to use none.
- */
+/** The control port that the user has named, or else the one of a Mongrel2 with that chroot; undefined where none is to be used. */
 export function controlPortAddress(
   named: string | undefined,
   chroot: string | undefined,
@@ -119,7 +112,7 @@ export function controlPortAddress(
   return Buffer.byteLength(path) > IPC_LONGEST ? undefined : { spec: `ipc://${path}`, named: false }
 }
 
-/** Says why a control port that nobody has named cannot be asked; undefined where nothing is wrong as far as can be seen. */
+/** Says why a control port that the user has not named cannot be asked; undefined where nothing is wrong as far as can be seen. */
 export function controlPortProblem({ spec, named }: ControlPortAddress): string | undefined {
   if (named) return undefined
   const path = spec.slice('ipc://'.length)

@@ -6,10 +6,8 @@ const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 const LISTEN = '0A'
 
 /**
- * Names the socket that listens at a ZeroMQ address: by its file, or on this machine's loopback by its number. Programs that see the same
- * name see the same epoch of a Mongrel2.
- *
- * @returns undefined where nobody listens or it cannot be told: on other machines, and without Linux for tcp.
+ * Names the socket that listens at a ZeroMQ address: by its file, or on this machine's loopback by its number. Programs that see the same name
+ * see the same epoch of a Mongrel2. Undefined where nothing listens or it cannot be told: on other machines, and without Linux for tcp.
  */
 export function socketIdOf(spec: string): string | undefined {
   try {

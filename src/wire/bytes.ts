@@ -1,7 +1,7 @@
 /** Bytes in any of the shapes that the platform has for them. */
 export type BytesLike = ArrayBuffer | SharedArrayBuffer | ArrayBufferView
 
-/** Whether a value is bytes, where the compiler has not looked. */
+/** Whether a value is bytes. */
 export function isBytes(value: unknown): value is BytesLike {
   return ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer
 }

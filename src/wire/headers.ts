@@ -21,11 +21,9 @@ const MAX_LENGTH_DIGITS = 9
 const SPAN = 4
 
 /**
- * A message's headers, bytes as Latin-1. Mongrel2 lower-cases the names that clients send, so a name that begins with a capital letter is
- * its own word.
- *
- * They are read in one pass that finds where each name and value lies, and looked up by going through that: there are few, and most are
- * never asked for. That and the plain loops are paid by `request, method and URL` of the micro-benchmarks.
+ * A message's headers, bytes as Latin-1. Mongrel2 lower-cases the names that clients send: a name that begins with a capital is its own.
+ * They are read in one pass that finds where each name and value stands, and looked up by going through that: there are few, and most are
+ * never asked for. `request, method and URL` of the micro-benchmarks pays for that and for the plain loops.
  */
 export class MessageHeaders {
   readonly #text: string
@@ -34,10 +32,7 @@ export class MessageHeaders {
   /** Whether `"` and `\` stand in values behind a `\`. */
   readonly #escaped: boolean
 
-  /**
-   * @param text In which everything lies.
-   * @param spans `SPAN` numbers for each value.
-   */
+  /** @param spans `SPAN` numbers for each value in the text. */
   private constructor(text: string, spans: readonly number[], escaped: boolean) {
     this.#text = text
     this.#spans = spans
@@ -45,11 +40,8 @@ export class MessageHeaders {
   }
 
   /**
-   * Reads a tnetstring dictionary.
-   *
-   * @param bytes A message, in which the dictionary's payload lies from `start` to `end`.
-   * @param text The same bytes as Latin-1: they are quicker to go through, it is quicker to cut.
-   * @throws MalformedError when it is none, or has a value that is neither a string nor a list of strings.
+   * Reads the tnetstring dictionary that stands in a message from `start` to `end`. `text` is the same bytes as Latin-1: bytes are quicker to
+   * go through, a text is quicker to cut. Throws MalformedError when it is none, or has a value that is neither a string nor a list of strings.
    */
   static fromTnetstring(bytes: Uint8Array, text: string, start: number, end: number): MessageHeaders {
     const spans: number[] = []
@@ -68,12 +60,7 @@ export class MessageHeaders {
     return new MessageHeaders(text, spans, false)
   }
 
-  /**
-   * Reads a JSON object.
-   *
-   * @param text Bytes as Latin-1, of which the object lies from `start` to `end`.
-   * @throws MalformedError when it is none, or has a value that is neither a string nor a list of strings.
-   */
+  /** Reads the JSON object that stands in Latin-1 text from `start` to `end`; throws as `fromTnetstring` does. */
   static fromJson(text: string, start: number, end: number): MessageHeaders {
     const firstEscape = text.indexOf('\\', start)
     const spans = plainJsonSpans(text, start, end, firstEscape === -1 ? end : firstEscape)
@@ -99,12 +86,12 @@ export class MessageHeaders {
     return new MessageHeaders(text, spans, false)
   }
 
-  /** Mongrel2's word under a name in upper case. */
+  /** Mongrel2's own value under a name in upper case. */
   own(name: string): string | undefined {
     return this.first(name)
   }
 
-  /** All that Mongrel2 says. */
+  /** All values that are Mongrel2's own. */
   ownEntries(): Record<string, string> {
     const entries: Record<string, string> = {}
     for (let at = 0; at < this.#spans.length; at += SPAN) if (this.#isOwn(at)) entries[this.#name(at)] = this.#value(at)
@@ -124,7 +111,7 @@ export class MessageHeaders {
     return values
   }
 
-  /** Goes through all that the client says, in no order but that of a name's values. */
+  /** Goes through all fields of the client, in no order but that of a name's values. */
   forEach(visit: (name: string, value: string) => void): void {
     for (let at = 0; at < this.#spans.length; at += SPAN) if (!this.#isOwn(at)) visit(this.#name(at), this.#value(at))
   }
@@ -168,11 +155,10 @@ function addList(spans: number[], bytes: Uint8Array, nameStart: number, nameEnd:
 }
 
 /**
- * Finds everything in an object that is written the way Mongrel2 writes it: no blanks, no escapes but of `"` and `\` in values, nothing but
- * strings and lists of them. Many times as quick as `JSON.parse`, and the raw tab that this refuses is no matter here.
+ * Finds everything in an object that is written the way Mongrel2 writes it: no spaces, no escapes but of `"` and `\` in values, nothing but
+ * strings and lists of them; undefined for any other. Many times as quick as `JSON.parse`, and it takes raw tabs.
  *
  * @param firstEscape Where the first `\` stands, or `end`.
- * @returns Undefined if it is written otherwise.
  */
 function plainJsonSpans(text: string, start: number, end: number, firstEscape: number): number[] | undefined {
   const spans: number[] = []

@@ -64,7 +64,7 @@ export function httpDate(): string {
   return dateText
 }
 
-/** What an event says besides its data. */
+/** What an event has besides its data. */
 export interface EventFields {
   /** What kind of event it is: a page listens for it by this name. Default: `message`. */
   readonly event?: string

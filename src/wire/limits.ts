@@ -1,6 +1,4 @@
-/**
- * Mongrel2 1.12's own limits, each with the name it has there. What a setting can change is the default.
- */
+/** Limits of Mongrel2 1.12, each with the name it has there. Where a setting can change one, it is the default. */
 
 /** `DELIVER_OUTSTANDING_MSGS`: messages that may wait for one connection; one more and Mongrel2 ends it. */
 export const DELIVER_OUTSTANDING_MSGS = 16

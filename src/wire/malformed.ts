@@ -1,4 +1,4 @@
-/** Thrown by the parsers of this folder for bytes that break the format; the message says what was expected and what came. */
+/** Thrown for bytes that break a format; says what was expected and what came. */
 export class MalformedError extends Error {
   constructor(message: string) {
     super(message)

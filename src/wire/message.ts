@@ -3,13 +3,13 @@ import { MalformedError } from './malformed.ts'
 import { renderTnetstring, type Span, spanAt, type Tnetstring } from './tnetstring.ts'
 
 /**
- * What Mongrel2 sends: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`, HEADERS being a tnetstring
- * dictionary or JSON, as the route's `protocol` says; the message itself tells which.
+ * What Mongrel2 sends: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`. HEADERS is a tnetstring dictionary or JSON, as the
+ * route's `protocol` says; the message itself tells which.
  */
 export interface Message {
   /** The Handler's `send_ident`; goes back unchanged in each reply. */
   readonly sender: string
-  /** The connection's number, unique in one life of that Mongrel2. */
+  /** The connection's number, unique in one epoch of that Mongrel2. */
   readonly connectionId: number
   /** The request's path as the client wrote it, `@route` or `@*`. */
   readonly path: string
@@ -20,8 +20,8 @@ export interface Message {
 }
 
 /**
- * A header of ours, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes behind the answer.
- * Clients cannot write it, since their headers' names come in small letters.
+ * A header of our gateway, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes after the answer.
+ * Clients cannot write it, since their headers have lower-case names.
  */
 export const SINGLE_REQUEST = 'SINGLE_REQUEST'
 
@@ -44,11 +44,7 @@ let lastSender = ''
 /** What a message begins with. */
 export type Envelope = Pick<Message, 'sender' | 'connectionId' | 'path'>
 
-/**
- * Parses what a message begins with, for somebody who passes it on.
- *
- * @throws MalformedError when the bytes are no message's beginning.
- */
+/** Parses what a message begins with, to pass it on; throws MalformedError when the bytes are no message's beginning. */
 export function parseEnvelope(bytes: Buffer): Envelope {
   const senderEnd = spaceAfter(bytes, 0, 'SENDER')
   const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')
@@ -58,11 +54,7 @@ export function parseEnvelope(bytes: Buffer): Envelope {
   return { sender: senderIn(text, senderEnd), connectionId, path: text.slice(idEnd + 1) }
 }
 
-/**
- * Parses a message.
- *
- * @throws MalformedError when the bytes are none.
- */
+/** Parses a message; throws MalformedError when the bytes are none. */
 export function parseMessage(bytes: Buffer): Message {
   const senderEnd = spaceAfter(bytes, 0, 'SENDER')
   const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')

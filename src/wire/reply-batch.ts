@@ -8,15 +8,15 @@ interface Group {
 }
 
 /**
- * The replies of one turn. Connections that get the very same bytes are named together in one reply, as many as Mongrel2 takes in one.
- * Plain and by identity: `fanout` of the benchmarks pays for it.
+ * The replies of one turn. Connections that get the very same buffers are named in one reply, as many as Mongrel2 takes in one. Plain code,
+ * since `fanout` of the benchmarks pays for it.
  */
 export class ReplyBatch {
   readonly #targets: number
   readonly #replies: Reply[] = []
   /** By the first of their bytes. */
   #groups: Map<Uint8Array, Group[]> | undefined
-  /** The group that was added to last, which most likely is that of the next connection, too. */
+  /** The group that was added to last, most likely that of the next connection. */
   #last: Group | undefined
 
   /** @param targets Connections that a reply may name. */
@@ -29,7 +29,7 @@ export class ReplyBatch {
     this.#replies.push(reply)
   }
 
-  /** Adds bytes for a connection, for which nothing more may be added: they may go out behind what comes later. */
+  /** Adds bytes for a connection, to which nothing more may be added: these bytes may go out after what is added later. */
   share(sender: string, id: number, pieces: readonly Uint8Array[]): void {
     const last = this.#last
     const group = last !== undefined && isFor(last, sender, pieces) ? last : this.#groupFor(sender, pieces)

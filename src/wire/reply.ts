@@ -4,7 +4,7 @@ import { parseTnetstring, renderTnetstring, type Tnetstring } from './tnetstring
 /** The empty payload: Mongrel2 closes the connection once what was queued for it has been written. */
 export const CLOSE: Buffer = Buffer.alloc(0)
 
-/** A reply's bytes: in several pieces where they are so many that copying them would cost more than writing each piece for itself. */
+/** A reply's bytes: in several pieces where copying them would cost more than writing each for itself. */
 export type Reply = Buffer | readonly Buffer[]
 
 /** Payloads from this size on stay in pieces, in bytes, if these have this size on the average. */
@@ -14,8 +14,7 @@ const MEAN_PIECE = 4 * 1024
 /**
  * Renders a reply: `SENDER SP netstring("ID ID ...") SP BYTES`. The bytes go to each client as they are.
  *
- * @param sender The message's SENDER.
- * @param connectionIds At least one connection, and at most as many as Mongrel2's `limits.handler_targets` says: it drops a longer list.
+ * @param connectionIds From one to `limits.handler_targets`: Mongrel2 drops a longer list.
  * @param payload The bytes in pieces. Those of a large reply are not copied: they must not change any more.
  */
 export function renderReply(sender: string, connectionIds: readonly number[], payload: readonly Uint8Array[]): Reply {
@@ -70,10 +69,8 @@ export type Control =
   | { readonly cancel: true }
 
 /**
- * Renders an extended reply, whose target list begins with `X` and whose payload is the tnetstring list `[ctl, {...}]`.
- * Mongrel2 ends with a crash on a malformed one, so the forms are few and fixed.
- *
- * @throws RangeError when credits are no integer from 0 to 2^31 - 1.
+ * Renders an extended reply, whose target list begins with `X` and whose payload is the tnetstring list `[ctl, {...}]`. Mongrel2 crashes on a
+ * malformed one, so the forms are few and fixed. Throws RangeError when credits are no integer from 0 to 2^31 - 1.
  */
 export function renderControl(sender: string, connectionIds: readonly number[], control: Control): Buffer {
   const arguments_ = renderTnetstring(['ctl', controlArguments(control)])
@@ -125,14 +122,13 @@ export interface ParsedReply {
 
 const ENVELOPE = /^([A-Za-z0-9-]+) (\d+):/
 const TARGETS = /^(X )?(\d+(?: \d+)*) ?$/
-/** An envelope's beginning: SENDER, a blank and the length of the list. */
+/** Bytes of SENDER, a space and the length of the list. */
 const ENVELOPE_LONGEST = 512
 
 /**
- * Parses `SENDER SP netstring("ID ID ...") SP BYTES`, and the extended form of which the list begins with `X `.
+ * Parses a reply, plain or extended; throws MalformedError when the bytes are none.
  *
- * @param targetsMost How many connections it may name: `limits.handler_targets`.
- * @throws MalformedError when the bytes are none.
+ * @param targetsMost Connections that it may name: `limits.handler_targets`.
  */
 export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))

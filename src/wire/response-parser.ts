@@ -31,8 +31,8 @@ const NOTHING = Buffer.alloc(0)
 type State = 'head' | 'length' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'rest' | 'complete'
 
 /**
- * Parses one response of HTTP/1.1 (RFC 9112) that comes in pieces: what a handler publishes for a connection. Interim responses are
- * skipped, trailers dropped. Behind a 101 everything is body, as it is where nothing says how long the body is.
+ * Parses one response of HTTP/1.1 (RFC 9112) that comes in pieces: what a handler publishes for a connection. Skips interim responses, drops
+ * trailers. After a 101 everything is body, as it is where nothing tells the body's length.
  */
 export class ResponseParser {
   readonly #toHead: boolean
@@ -55,11 +55,7 @@ export class ResponseParser {
     return this.#state === 'rest'
   }
 
-  /**
-   * Reads on. What comes behind a complete response is ignored.
-   *
-   * @throws MalformedError when this is no response.
-   */
+  /** Reads on; ignores what follows a complete response. Throws MalformedError when this is none. */
   push(bytes: Buffer): ResponsePart {
     this.#head = undefined
     this.#body = []
@@ -77,7 +73,7 @@ export class ResponseParser {
     return { head: this.#head, body: this.#body, complete: this.#state === 'complete' }
   }
 
-  /** Takes what comes next; returns what is left, undefined when the end of what comes next is missing. */
+  /** Takes what comes next; returns the rest, undefined when the end of what comes next is missing. */
   #step(bytes: Buffer): Buffer | undefined {
     switch (this.#state) {
       case 'head':

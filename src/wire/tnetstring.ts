@@ -1,12 +1,12 @@
 import { MalformedError } from './malformed.ts'
 
 /**
- * A tagged netstring's value (https://tnetstrings.info). Strings hold bytes, one per character (Latin-1): the format knows
- * no character set. Dictionaries are Maps, so that no key of a stranger's meets an object's prototype.
+ * A tagged netstring's value (https://tnetstrings.info). Strings hold bytes, one per character (Latin-1): the format knows no character set.
+ * Dictionaries are Maps, so that no key from outside meets an object's prototype.
  */
 export type Tnetstring = string | number | boolean | null | Tnetstring[] | Map<string, Tnetstring>
 
-/** Lists and dictionaries nest in Mongrel2's messages twice; what nests deeper than this was made to exhaust the stack. */
+/** Mongrel2's messages nest twice; deeper nesting than this is made to exhaust the stack. */
 const MAX_DEPTH = 16
 
 const COLON = 58
@@ -23,10 +23,8 @@ export interface Span {
 }
 
 /**
- * Finds the payload of the netstring at `offset` without looking inside.
- * Its next neighbour begins at `end + 1`.
- *
- * @throws MalformedError when the length is missing, is no plain number, or goes beyond `limit`.
+ * Finds the payload of the netstring at `offset` without looking inside. The next one begins at `end + 1`. Throws MalformedError when the
+ * length is missing, is no plain number, or goes beyond `limit`.
  */
 export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
   let length = 0
@@ -53,11 +51,7 @@ export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
   return { start, end, type: bytes[end] as number }
 }
 
-/**
- * Parses the one value that `bytes` holds from its first byte to its last.
- *
- * @throws MalformedError when it is none, nests deeper than 16 levels or has bytes behind it.
- */
+/** Parses the one value that fills the bytes; throws MalformedError when it is none, or nests deeper than 16 levels. */
 export function parseTnetstring(bytes: Buffer): Tnetstring {
   const span = spanAt(bytes, 0, bytes.length)
   if (span.end + 1 !== bytes.length) {
@@ -126,11 +120,7 @@ function dictionaryIn(bytes: Buffer, span: Span, depth: number): Map<string, Tne
   return dictionary
 }
 
-/**
- * Renders a value. Numbers must be integers below 2^53: Mongrel2 crashes on a float in a reply.
- *
- * @throws RangeError for any other number.
- */
+/** Renders a value. Throws RangeError for a number that is no integer below 2^53: Mongrel2 crashes on a float in a reply. */
 export function renderTnetstring(value: Tnetstring): Buffer {
   return Buffer.from(render(value), 'latin1')
 }

@@ -19,7 +19,7 @@ const OUTSTANDING_BYTES = 4 * 1024 * 1024
 /** The bytes of a message there: several at once, so that there is something to write while others are reported. */
 const MESSAGE_BYTES = 512 * 1024
 
-/** A response with so many bytes to send is large enough to find out whether the control port is the right one. */
+/** A response with so many bytes to send is large enough to prove the control port. */
 const PROVE_FROM = 64 * 1024
 /** The most bytes of the message that proves it: any client's socket takes them at once. */
 const PROOF_BYTES = 16 * 1024
@@ -27,7 +27,7 @@ const PROOF_BYTES = 16 * 1024
 const PROOF_TIME = 250
 const REACH_TIME = 1000
 
-/** A control port that nobody has named is being proven. */
+/** The proof of a control port that the user has not named. */
 interface Proof {
   /** How long to wait for it. Then the response goes on; the proof may still come. */
   readonly until: number
@@ -40,11 +40,11 @@ interface Proof {
 }
 
 /**
- * Pacing by the control port, which reports how many bytes Mongrel2 has written to each connection: a client may read as slowly as it
- * likes. The estimate decides where no answer comes, and until a port that was found, not named, is proven to be the right one.
+ * Pacing by the control port, which reports how many bytes Mongrel2 has written to each connection: a client may read as slowly as it likes.
+ * The estimate decides where no answer comes, and until a port that was found, not named, is proven to be the right one.
  *
- * The port counts everything that was written to the connection: what other Handlers or Mongrel2 itself answered, and what was published
- * before this was made. None of these write while a response of ours is under way, so the first answer after a request says what to deduct.
+ * The port also counts what other Handlers or Mongrel2 itself answered, and what was published before this was made. None of these write
+ * while a response of ours is under way, so the first answer after a request tells what to deduct.
  */
 export class ControlPacing extends EstimatePacing {
   readonly #port: ControlPortState
@@ -57,7 +57,7 @@ export class ControlPacing extends EstimatePacing {
   #proof: Proof | undefined
   /** Whether this response was used for a proof. */
   #tried = false
-  /** Where the last question to the port stands. An answer from before the client's last request says nothing about the time after it. */
+  /** The state of the last question to the port. An answer from before the client's last request tells nothing about the time after it. */
   #question: 'asked' | 'outdated' | undefined
   #heardAt = Number.NEGATIVE_INFINITY
 
@@ -162,9 +162,8 @@ export class ControlPacing extends EstimatePacing {
   }
 
   /**
-   * Finds out what to deduct from the bytes that were written. If they are no sum of our messages, others have written too, and it is
-   * unknown how many of ours are among them: none are assumed. For a proof, what the sockets take is assumed to be written, since a wrong
-   * assumption proves nothing.
+   * Finds out what to deduct from the bytes that were written. If they are no sum of our messages, others have written too: then none of ours
+   * are assumed to be among them. For a proof, all that the sockets take is assumed to be written: a wrong assumption proves nothing.
    */
   #compare(bytes: number): void {
     this.#compared = true
@@ -181,10 +180,8 @@ export class ControlPacing extends EstimatePacing {
   }
 
   /**
-   * Finds out whether the port is that of this connection's Mongrel2: asks it what was written before, publishes a message of a random
-   * size, and asks again.
-   *
-   * @returns The size of the message, or 0 to wait for an answer; undefined where nothing is to be found out now.
+   * Finds out whether the port is that of this connection's Mongrel2: asks it what was written before, publishes a message of a random size, and
+   * asks again. Returns the size of that message, 0 to wait for an answer, or undefined where nothing can be found out now.
    */
   #prove(waiting: number, now: number): number | undefined {
     const proof = this.#proof

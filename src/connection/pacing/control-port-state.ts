@@ -1,14 +1,14 @@
-/** How long a control port may give no answer until connections are paced by estimate, in milliseconds. */
+/** Silence of a control port after which connections are paced by estimate, in milliseconds. */
 export const ANSWER_PATIENCE = 10_000
 
-/** After so many responses of which it did not report what was published, a control port is taken as that of another Mongrel2. */
+/** After so many responses that it did not report, a control port is taken for that of another Mongrel2. */
 const MOST_REFUTATIONS = 3
-/** Answers that must have come until then: Mongrel2 may give the first before it has written. */
+/** Answers that must have come meanwhile: Mongrel2 may give the first before it has written. */
 const ANSWERS = 2
 
-/** What is known of a control port, in one life of a Mongrel2. */
+/** What is known of a control port in one epoch. */
 export class ControlPortState {
-  /** Whether it certainly belongs to the Mongrel2 of the connections: it was named, or it told a number that nobody else can know. */
+  /** Whether it certainly belongs to the Mongrel2 of the connections: the user has named it, or it told a number that nobody else can know. */
   proven: boolean
   /** Answers it has given. */
   answers = 0
@@ -21,10 +21,7 @@ export class ControlPortState {
   #retryTime = ANSWER_PATIENCE
   #refutations = 0
 
-  /**
-   * @param named Whether the user has named it; otherwise it has to be proven.
-   * @param problem Says why it cannot be asked, if it cannot.
-   */
+  /** @param problem Says why it cannot be asked, if it cannot. */
   constructor(named: boolean, problem: () => string | undefined) {
     this.proven = named
     this.#problem = problem
@@ -61,11 +58,7 @@ export class ControlPortState {
     this.#retryTime *= 2
   }
 
-  /**
-   * It did not report in time what was published for a connection.
-   *
-   * @param answersBefore The answers it had given when that began.
-   */
+  /** It did not report in time what was published for a connection since it had given `answersBefore` answers. */
   refuted(answersBefore: number): void {
     if (this.answers - answersBefore >= ANSWERS) this.#refutations++
   }

@@ -15,13 +15,13 @@ const DELIVERY_TIME = 200
 export const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
 export const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
-/** How many of these are left to others, who write to a socket by its token. */
+/** How many of these are left to repliers, which write to a socket by its token. */
 export const FOREIGN_MESSAGES = 4
 /** From so many messages outstanding on, each next one has to carry more, so that few messages carry much. */
 export const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
-/** From so many messages outstanding on, who knows what became of them is asked: the control port, or a WebSocket's client. */
+/** Outstanding messages from which on the control port, or the client of a WebSocket, is asked what was delivered. */
 export const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
@@ -36,10 +36,7 @@ interface OutstandingMessage {
 
 /** Bytes of a connection that may wait in Mongrel2, beyond those that the slowest client has read and those that the sockets hold. */
 const CONNECTION_BYTES = 8 * 1024 * 1024
-/**
- * The largest message, in bytes. Mongrel2 ends a connection for which 16 wait, so a client that asks again and again though it reads nothing
- * has no more than so many there.
- */
+/** The largest message in bytes: no more than 16 of them wait for a client that asks again and again though it reads nothing. */
 const MESSAGE_BYTES = 1024 * 1024
 /** The least that is worth a message of its own where less may go than waits, in bytes. */
 const LEAST_PIECE = 16 * 1024
@@ -56,8 +53,8 @@ export interface EstimateBounds {
 }
 
 /**
- * Pacing by estimate, where Mongrel2 reports nothing: at most 15 messages may wait for a connection, and 8 MiB. When they are delivered
- * is computed from the slowest client that is to be served.
+ * Pacing by estimate, where Mongrel2 reports nothing: at most 15 messages and 8 MiB may wait for a connection, and they are delivered as fast
+ * as the slowest client reads that is to be served.
  */
 export class EstimatePacing implements Pacing, WaitingBytes {
   readonly strict = false
@@ -131,7 +128,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     this.#budget.set(this, this.waitingInMongrel2(now), now)
   }
 
-  /** A client that asks again has read the answer before. */
+  /** A new request proves that the answers before it were read. */
   asked(): void {
     for (const message of this.outstanding) this.#takenAsRead.push(message)
     if (this.#takenAsRead.length > MESSAGES) this.#takenAsRead.splice(0, this.#takenAsRead.length - MESSAGES)
@@ -181,7 +178,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     return last === undefined || last.deliveredAt <= now
   }
 
-  /** What fits the sockets' buffers, or Mongrel2's places, or was published long ago, cannot be too much. */
+  /** What fits in the sockets' buffers or in Mongrel2's places, or was published long ago, cannot be too much. */
   mayBeOverrun(now: number): boolean {
     return (
       this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS &&
@@ -237,7 +234,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   }
 }
 
-/** Says how many bytes it seems to have waiting in Mongrel2. */
+/** Knows how many bytes seem to wait in Mongrel2. */
 export interface WaitingBytes {
   /** Bytes that seem to wait in Mongrel2 now. */
   waitingInMongrel2(now: number): number
@@ -257,10 +254,7 @@ export class WaitingBudget {
   #countedAt = Number.NEGATIVE_INFINITY
   #forgetAt = LEAST_FORGOTTEN
 
-  /**
-   * @param limit In bytes.
-   * @param exhausted Called when a connection has to wait because of the others.
-   */
+  /** @param exhausted Called when a connection has to wait because of the others. */
   constructor(limit: number, exhausted: () => void = () => {}) {
     this.#limit = limit
     this.#exhausted = exhausted
@@ -293,7 +287,7 @@ export class WaitingBudget {
     else this.#holders.delete(holder)
   }
 
-  /** Time passes, and clients read meanwhile. */
+  /** Clients have read meanwhile. */
   #count(now: number): void {
     this.#countedAt = now
     for (const holder of this.#holders.keys()) this.#note(holder, holder.waitingInMongrel2(now))

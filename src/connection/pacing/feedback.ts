@@ -4,7 +4,7 @@ import { delay, Pause } from '../../runtime/promises.ts'
 import type { Connection } from '../connection.ts'
 import { ControlPortState } from './control-port-state.ts'
 
-/** Mongrel2's control port: it knows how many bytes were written. */
+/** Mongrel2's control port, as far as pacing asks it. */
 export interface FeedbackSource {
   readonly address: ControlPortAddress
   /** Bytes written to each connection that is open, by its number. */
@@ -16,14 +16,14 @@ export interface FeedbackSource {
 const INTERVAL_MOVING = 1
 const INTERVAL_STILL = 250
 /**
- * A question costs Mongrel2 some 1.25 µs for every connection it has, and it may spend a tenth of its time on answers: milliseconds for
- * each connection. How long an answer takes says nothing: Mongrel2 answers when it has delivered what is there.
+ * Milliseconds between two questions for each connection: a question costs Mongrel2 about 1.25 µs for every connection it has, and it may
+ * spend a tenth of its time on answers. The time that an answer takes tells nothing: Mongrel2 first delivers what it has.
  */
 const INTERVAL_PER_CONNECTION = 0.0125
-/** The longest interval, however many connections there are, in milliseconds. */
+/** Upper bound of the interval, in milliseconds. */
 const LONGEST_INTERVAL = 1000
 
-/** Asks what became of the messages of connections for which several wait, one question for all of them. */
+/** Asks the control port what was delivered on the connections on which several messages wait, one question for all of them. */
 export class Feedback {
   /** What is known of the control port. */
   readonly port: ControlPortState

@@ -1,7 +1,7 @@
-/** The ways to know what may be published for a connection. */
+/** The ways to find out what may be published for a connection. */
 export const PACING_MODES = ['credits', 'controlPort', 'estimate'] as const
 
-/** How it is known what may be published for a connection. */
+/** One of these. */
 export type PacingMode = (typeof PACING_MODES)[number]
 
 /** How many connections are paced in each way. */
@@ -18,8 +18,8 @@ export function addPacings(sum: PacingCounts, more: Readonly<PacingCounts>): voi
 }
 
 /**
- * Says how much may be published for one connection, so that Mongrel2 never ends it for having too much to deliver. Times are in
- * milliseconds of `performance.now()`. The optional members tell a pacing what happened; one that cannot use the news lacks them.
+ * Says how much may be published for one connection, so that Mongrel2 never ends it for having too much to deliver. Times are in milliseconds
+ * of `performance.now()`. The optional members tell a pacing what happened; one that cannot use it lacks them.
  */
 export interface Pacing {
   readonly mode: PacingMode
@@ -27,25 +27,24 @@ export interface Pacing {
   readonly strict: boolean
   /** Bytes that may wait to be published; beyond them the body is not read further. */
   readonly waitingLimit: number
-  /** Bytes that are known not to have been written yet; 0 where nobody tells, once the client has asked again. */
+  /** Bytes that Mongrel2 certainly has not written; 0 where nothing tells, once the client has asked again. */
   readonly unwrittenBytes: number
   /**
-   * The size of the next message in bytes; 0 means to wait, for news or until `retryAt`.
+   * The size of the next message in bytes, of the `waiting` ones; 0 means to wait, for news or until `retryAt`.
    *
-   * @param waiting Bytes that wait to be published.
-   * @param complete Whether nothing follows them soon, so that gathering more makes no sense.
+   * @param complete Whether no more bytes are expected soon, so that waiting for more makes no sense.
    */
   allowance(waiting: number, complete: boolean, now: number): number
   /** A message of so many bytes was published. */
   published(bytes: number, now: number): void
   /** Bytes that were published and are not delivered, as far as is known. */
   undelivered(now: number): number
-  /** When to ask for an allowance again though no news came; undefined where only news help. */
+  /** When to ask for an allowance again without news; undefined where only news help. */
   retryAt(now: number): number | undefined
   /** Whether everything published was delivered, as far as is known: nothing has to be remembered. */
   settled(now: number): boolean
 
-  /** Whether it is being found out how the connection can be paced. */
+  /** Whether it is not known yet how the connection can be paced. */
   readonly undecided?: boolean
   /** Mongrel2 wrote so many bytes to the client. */
   credited?(bytes: number): void
@@ -59,12 +58,7 @@ export interface Pacing {
   asked?(): void
   /** The client sent a request before it was answered, so it may have done so before. */
   pipelines?(now: number): void
-  /**
-   * Whether a WebSocket's client should be asked what it has read.
-   *
-   * @param waiting Bytes that wait to be published.
-   * @param from Messages that may be outstanding before it is asked.
-   */
+  /** Whether to ask a WebSocket's client what it has read, where so many bytes wait and `from` messages may be outstanding before it is asked. */
   wantsProbe?(waiting: number, from: number, now: number): boolean
   /** The client has read so many of the bytes that were published. */
   acknowledged?(bytes: number): void

@@ -8,9 +8,8 @@ import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
- * Returns what a handler returned, if it can be sent.
- *
- * @throws Mongrel2Error `invalid_response` when it is no Response, says 1xx or `Response.error()`, or its body was read already.
+ * Returns what a handler returned, if it can be sent. Throws Mongrel2Error `invalid_response` when it is no Response, has a status 1xx or is
+ * `Response.error()`, or its body was read already.
  */
 export function checkResponse(value: unknown): Response {
   if (!(value instanceof PlatformResponse)) {

@@ -7,10 +7,8 @@ import { sendPlain } from './plain-response.ts'
 import { cancelBody, type OpenBody, type ResponseSink, sendResponse } from './send-response.ts'
 
 /**
- * Renders a response in full: head, body and framing.
- *
- * @param most Bytes that it may have.
- * @throws Mongrel2Error `over_budget` when it has more, `invalid_response` when it cannot be sent; what its body's stream fails with.
+ * Renders a response in full: head, body and framing. Throws Mongrel2Error `over_budget` when it has more than `most` bytes, `invalid_response`
+ * when it cannot be sent, and what its body's stream fails with.
  */
 export async function collectResponse(value: unknown, facts: RequestFacts, most: number): Promise<Uint8Array[]> {
   const response = checkResponse(value)

@@ -7,7 +7,7 @@ import type { ResponseSink, Sent } from './send-response.ts'
 const NULL_BODY_STATUS = new Set([204, 205, 304])
 
 /**
- * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and `sendResponse` has to.
+ * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and `sendResponse` has to send it.
  * One long text, written once: `render, plain response` of the micro-benchmarks pays for it.
  */
 export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: ResponseSink): Sent | undefined {

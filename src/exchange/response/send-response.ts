@@ -24,9 +24,8 @@ export interface ResponseSink extends EventSink {
   /** Where the body's stream is read and cancelled, which calls the user's code. */
   readonly context: CallContext
   /**
-   * Whether the connection can take another response behind this one: asked when its head goes out.
-   *
-   * @param complete Whether the whole response goes out with it, so that its body cannot depend on what is still to be read.
+   * Whether the connection can take another response after this one: asked when its head goes out. `complete` says that the whole response goes
+   * out with it: its body cannot depend on what is still to be read.
    */
   persists(complete: boolean): boolean
 }
@@ -53,10 +52,9 @@ type BodyReader = ReadableStreamDefaultReader<unknown>
 type Framing = number | 'chunked' | 'close'
 
 /**
- * Sends a response: status line, headers, and the body framed by its length where that is known when the head has to go,
- * by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
+ * Sends a response that `checkResponse` returned: status line, headers, and the body framed by its length where that is known when the head has
+ * to go, by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
  *
- * @param response One that `checkResponse` returned.
  * @param reading Told what is read, so that it can be cancelled when the client leaves.
  * @throws What the body's stream fails with before the head was sent; then nothing was.
  */
@@ -207,8 +205,8 @@ class BodyChunks {
   }
 
   /**
-   * The body's length, if it ends with its first chunk before anything else can happen, as a string's or a buffer's does; undefined where
-   * the next chunk has to be waited for, since the head goes out before.
+   * The body's length, if it ends with its first chunk before anything else can happen, as a string's or a buffer's does. Undefined where the
+   * next chunk has to be waited for: the head goes out before.
    */
   async peekLength(): Promise<number | undefined> {
     const end = tickEnd()

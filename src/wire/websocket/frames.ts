@@ -42,11 +42,7 @@ export interface FrameFlags {
   readonly rsv3: boolean
 }
 
-/**
- * Reads Mongrel2's header FLAGS: a frame's first byte in hexadecimal digits, such as `0x81`.
- *
- * @returns undefined when it is none.
- */
+/** Reads Mongrel2's header FLAGS, a frame's first byte in hexadecimal digits such as `0x81`; undefined when it is none. */
 export function parseFlags(text: string): FrameFlags | undefined {
   const digits = /^0x([0-9a-f]{1,2})$/i.exec(text)?.[1]
   if (digits === undefined) return undefined
@@ -63,7 +59,7 @@ export function parseFlags(text: string): FrameFlags | undefined {
 /**
  * Renders a whole message or a control frame as a server sends it: one frame, not masked. The same bytes serve any number of clients.
  *
- * @param compressed Whether the payload is one of permessage-deflate.
+ * @param compressed Whether the payload is compressed by permessage-deflate.
  */
 export function renderFrame(opcode: number, payload: Uint8Array, compressed = false): Buffer {
   const { length } = payload
@@ -80,7 +76,7 @@ export function renderFrame(opcode: number, payload: Uint8Array, compressed = fa
 /** Bytes of a probe's payload. */
 const PROBE_BYTES = 6
 
-/** A ping that comes back when a client has read all before it: the same bytes for every client that is asked in a turn. */
+/** A ping that comes back when a client has read everything before it: the same bytes for every client that is asked in a turn. */
 export class Probe {
   readonly number: number
   readonly frame: Buffer
@@ -112,9 +108,8 @@ export function isCloseCode(code: number): boolean {
 }
 
 /**
- * Reads a close frame's payload.
- *
- * @throws WebSocketFault 1002 for half a code or one that no frame may say, 1007 for a reason that is not UTF-8.
+ * Reads a close frame's payload. Throws WebSocketFault 1002 for half a code or one that no frame may have, 1007 for a reason that is not
+ * UTF-8.
  */
 export function parseClosePayload(payload: Buffer): CloseStatus {
   if (payload.length === 0) return { code: CLOSE_CODE.noStatus, reason: '' }
@@ -126,12 +121,7 @@ export function parseClosePayload(payload: Buffer): CloseStatus {
   return { code, reason: reason.toString() }
 }
 
-/**
- * Renders a close frame.
- *
- * @param code 1005 for a frame that says nothing.
- * @param reason At most 123 bytes of UTF-8.
- */
+/** Renders a close frame: without a payload for 1005. The reason may have 123 bytes of UTF-8. */
 export function renderClose({ code, reason }: CloseStatus): Buffer {
   if (code === CLOSE_CODE.noStatus) return renderFrame(OPCODE.close, Buffer.alloc(0))
   const payload = Buffer.from(`\0\0${reason}`)

@@ -20,10 +20,9 @@ const KEY_SIZE = 4
 const LONGEST_HEAD = 14
 
 /**
- * Reads what a WebSocket's client sends (RFC 6455, section 5) as Mongrel2 does: fragments are joined, control frames come at once,
- * between fragments too, and the reserved bits are left to the reader of the message.
- *
- * Memory grows with the payload that has come, whatever a frame announces and in however many pieces it comes.
+ * Reads what a WebSocket's client sends (RFC 6455, section 5) as Mongrel2 does: fragments are joined, control frames come at once, also between
+ * fragments, and the reserved bits are left to the reader of the message. Memory grows with the payload that has come, whatever a frame
+ * announces and in however many pieces it comes.
  */
 export class WebSocketReader {
   readonly #maxSize: number
@@ -41,10 +40,8 @@ export class WebSocketReader {
   }
 
   /**
-   * Reads on.
-   *
-   * @returns The messages and control frames that end in these bytes.
-   * @throws WebSocketFault 1002 for a frame that breaks the protocol, 1009 for a message that is too long.
+   * Reads on; returns the messages and control frames that end in these bytes. Throws WebSocketFault 1002 for a frame that breaks the protocol,
+   * 1009 for a message that is too long.
    */
   *read(bytes: Buffer): Generator<ClientMessage> {
     for (let at = 0; at < bytes.length; ) {

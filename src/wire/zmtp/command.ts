@@ -12,11 +12,7 @@ const CONTEXT_LONGEST = 16
 /** The bytes of a PING's time to live, which precedes the context. */
 const TTL_LENGTH = 2
 
-/**
- * Parses a command frame's body.
- *
- * @throws MalformedError when it has no name.
- */
+/** Parses a command frame's body; throws MalformedError when it has no name. */
 export function parseCommand(body: Buffer): Command {
   const length = body[0] ?? 0
   if (length === 0 || length >= body.length) throw new MalformedError("expected a command's name")
@@ -40,11 +36,7 @@ function property(name: string, value: string): Buffer[] {
   return [lengthAndText(name), length, bytes]
 }
 
-/**
- * Parses the properties in READY's data; names in lower case, since theirs does not matter.
- *
- * @throws MalformedError when they are none.
- */
+/** Parses the properties in READY's data, names in lower case; throws MalformedError when they are none. */
 export function parseReady(data: Buffer): Map<string, string> {
   const properties = new Map<string, string>()
   for (let at = 0; at < data.length; ) {
@@ -59,22 +51,14 @@ export function parseReady(data: Buffer): Map<string, string> {
   return properties
 }
 
-/**
- * Renders a PING without a context.
- *
- * @param ttl Tenths of a second of silence after which the other side gives its sender up; 0 is never.
- */
+/** Renders a PING. After `ttl` tenths of a second of silence the other side gives its sender up; 0 is never. */
 export function renderPing(ttl: number): Buffer {
   const bytes = Buffer.alloc(TTL_LENGTH)
   bytes.writeUInt16BE(ttl)
   return renderCommand('PING', bytes)
 }
 
-/**
- * Renders the PONG to a PING's data.
- *
- * @throws MalformedError when that is none.
- */
+/** Renders the PONG to a PING's data; throws MalformedError when that is none. */
 export function renderPong(ping: Buffer): Buffer {
   if (ping.length < TTL_LENGTH || ping.length > TTL_LENGTH + CONTEXT_LONGEST) {
     throw new MalformedError(`expected 2 to 18 bytes of PING, got ${ping.length}`)

@@ -57,10 +57,8 @@ export class FrameParser {
   }
 
   /**
-   * Parses the next bytes of the stream. Bodies are copied out of them: one that is kept for long would otherwise keep all that
-   * came in the same read, and the memory that is read into can be used again.
-   *
-   * @throws MalformedError at a frame that breaks the format or the bound; the parser is of no use then.
+   * Parses the next bytes of the stream. Bodies are copied out of them, so that one that is kept does not keep all of a read, and the memory
+   * that is read into can be used again. Throws MalformedError at a frame that breaks the format or the bound; the parser is of no use then.
    */
   push(read: Buffer): void {
     const bytes = this.#head.length === 0 ? read : Buffer.concat([this.#head, read])
@@ -135,11 +133,7 @@ function longSize(bytes: Buffer, at: number): number {
 /** A frame's body: in one piece or in several. */
 export type FrameBody = Buffer | readonly Buffer[]
 
-/**
- * Renders messages of one frame each.
- *
- * @returns What to write, in order, in as few pieces as pays: small ones are joined, large ones not copied.
- */
+/** Renders messages of one frame each. Returns what to write, in order: small pieces are joined, large ones not copied. */
 export function renderMessages(bodies: readonly FrameBody[]): Buffer[] {
   return renderFrames(bodies, 0)
 }

@@ -30,11 +30,8 @@ export function renderGreeting(mechanism: Mechanism): Buffer {
 }
 
 /**
- * Parses the greeting that the bytes begin with; what follows it begins at byte 64.
- *
- * @returns The peer's version, or undefined while the greeting is incomplete.
- * @throws MalformedError as soon as the bytes cannot become one of ZMTP 3 with the mechanism: an older peer waits for us to step back and
- *   would never send the rest.
+ * Parses the greeting that the bytes begin with: the peer's version, or undefined while it is incomplete. Throws MalformedError as soon as the
+ * bytes cannot become one of ZMTP 3 with the mechanism: an older peer waits for us to step back and would never send the rest.
  */
 export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): ZmtpVersion | undefined {
   if ((bytes.length > 0 && bytes[0] !== 0xff) || (bytes.length > 9 && bytes[9] !== 0x7f)) {
