@@ -17,7 +17,7 @@ const PACKAGE = pathToFileURL(resolve('dist/src/index.js')).href
 const SCRIPT = `
 const { loadHandler } = await import('${LOADER}')
 const { Topic } = await import('${PACKAGE}')
-const handler = await loadHandler(process.argv[1], 'default')
+const { handler } = await loadHandler(process.argv[1], 'default')
 const { Topic: imported, url } = globalThis.app
 const response = await handler.fetch(new Request('http://x/'))
 const { stack } = await (async () => handler.fetch(new Request('http://x/throws')))().catch((error) => error)
