@@ -100,13 +100,19 @@ describe.each([
     using client = new RawClient(mongrel2.port)
     client.send(`POST /forbidden HTTP/1.1\r\nHost: localhost\r\n${field}\r\n\r\n`)
     const piece = what === 'in chunks' ? Buffer.from(`8000\r\n${'x'.repeat(0x8000)}\r\n`) : Buffer.alloc(0x8000)
+    /** Resolves when so many messages have reached the server, or the connection has ended. */
+    const arrived = async (messages: number) => {
+      while (!client.ended && (await server.report()).stats.messages < messages);
+    }
     let sent = 0
     const sending = (async () => {
-      // Not as fast as it could: in chunks, a client that fills Mongrel2's socket hears of the end a minute later.
       for (;;) {
         await client.written(piece)
         sent += piece.length
+        // Not so fast that a body of known length comes to its end.
         if (sent % (32 * piece.length) === 0) await sleep(50)
+        // Each chunk is a message behind the request's. A client that fills Mongrel2's socket hears of the end a minute later.
+        if (what === 'in chunks') await arrived(1 + sent / piece.length)
       }
     })()
     const over = sending.catch((error: NodeJS.ErrnoException) => error.code)
