@@ -4,11 +4,13 @@ import type { buildConnector } from 'undici'
 import type { HttpGateway } from '../../src/gateway/http.ts'
 
 /** Connects undici to a gateway through memory: undici writes and reads HTTP as to any server. */
-export function memoryConnector(gateway: Promise<HttpGateway>): buildConnector.connector {
+export function memoryConnector(gateway: Promise<Pick<HttpGateway, 'admit'>>): buildConnector.connector {
   return ({ protocol }, callback) => {
     gateway.then(
       (found) => {
         const [ours, theirs] = duplexPair()
+        // As a client's socket ends when the server does: the gateway waits for that.
+        ours.allowHalfOpen = false
         // A pair ends together but does not break together.
         theirs.on('close', () => ours.destroy())
         ours.on('close', () => theirs.destroy())
