@@ -52,6 +52,8 @@ export class Connection implements OutboxConnection {
   readonly sender: string
   readonly pacing: Pacing
   readonly outbox: Outbox
+  /** Whether its request is its only one, as each is that a gateway passes on. */
+  single = false
   /** Whether it uses TLS. */
   secure = false
   /** The body that is under way: the next message is part of it. */
@@ -189,7 +191,8 @@ export class Connection implements OutboxConnection {
       this.pacing.asked?.()
     }
     this.#exchanges.push(exchange)
-    if (!exchange.facts.persistent || exchange.facts.single) this.ignoreInput()
+    this.single = exchange.facts.single
+    if (!exchange.facts.persistent || this.single) this.ignoreInput()
   }
 
   /** Whether an exchange is the one whose turn it is. */

@@ -325,6 +325,9 @@ export class Intake implements MessageIntake {
       },
       lingers: () => connection.closeAfterUpload(),
       expired: () => connection.closeNow(),
+      get gateway() {
+        return connection.single
+      },
     })
   }
 

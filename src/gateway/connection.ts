@@ -45,7 +45,7 @@ export interface ConnectionPlace {
 type Phase =
   /** The answer is not complete. */
   | 'open'
-  /** The answer is complete, and the handler has not closed the connection yet. */
+  /** The answer is complete. The handler may still read the body; it closes the connection in the end. */
   | 'answered'
   /** Nothing will be said about it any more, by either side. */
   | 'closed'
@@ -58,7 +58,7 @@ const ALL = Number.POSITIVE_INFINITY
 const PIECE = 20_480
 /** Time that a client that has ended its side waits for the next bytes of its answer, in milliseconds; then it is taken to have left. */
 const HALF_CLOSED_TIME = 2000
-/** Time that a handler has to close a connection whose answer is complete, in milliseconds; then it is told that the connection is gone. */
+/** Time that a handler has to close a connection whose answer and body are complete, in milliseconds; then it is told that it is gone. */
 const CLOSE_TIME = 1000
 
 /**
@@ -91,7 +91,8 @@ export class Connection {
   #waitsSince: number | undefined
   /** When the client ended its side, or took something after that. */
   #halfClosedAt: number | undefined
-  #answeredAt: number | undefined
+  /** When it ends if its handler, which has answered, has not closed it. */
+  #endsAt: number | undefined
 
   constructor(
     id: number,
@@ -134,11 +135,11 @@ export class Connection {
     }
   }
 
-  /** The client has left, as far as can be known. */
+  /** The client has left, as far as can be known. Behind its answer, a body of which all has come can still be read. */
   leave(): void {
-    if (this.#phase !== 'open') return
-    this.#close()
-    this.#answer.cut()
+    if (this.#phase === 'answered' && this.#request.body?.complete !== false)
+      this.#endsAt ??= performance.now() + this.#settings.bodyTimeout
+    else this.#close(() => this.#answer.cut())
   }
 
   /** The client has ended its side. Its answer is still wanted if it comes soon. */
@@ -152,50 +153,57 @@ export class Connection {
    * @param last Whether the client's connection has to end with it, since the request is broken.
    */
   refuse(status: number, last: boolean): void {
-    if (this.#phase !== 'open') return
-    this.#close()
-    if (this.#begun) this.#answer.cut()
-    else refuse(this.#answer, status, last)
+    this.#close(() => {
+      if (this.#begun) this.#answer.cut()
+      else refuse(this.#answer, status, last)
+    })
   }
 
   /** Ends the connection at once without telling the handler. */
   kill(): void {
-    if (this.#phase === 'open') this.#answer.cut()
-    this.#end()
+    this.#end(() => this.#answer.cut())
   }
 
   /** Ends it when the client takes too long, or its handler does not close it behind the answer. */
   expire(now: number): void {
-    if (this.#answeredAt !== undefined && now - this.#answeredAt > CLOSE_TIME) this.#close()
+    if (this.#endsAt !== undefined && now > this.#endsAt) this.#close(() => {})
     if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout) this.refuse(408, true)
     if (this.#halfClosedAt !== undefined && now - this.#halfClosedAt > HALF_CLOSED_TIME) this.leave()
   }
 
-  /** Ends it, and tells the handler. */
-  #close(): void {
-    this.#end()
+  /**
+   * Ends it, and tells the handler.
+   *
+   * @param finish What becomes of an answer that is not complete.
+   */
+  #close(finish: () => void): void {
+    if (this.#isClosed()) return
+    this.#end(finish)
     if (this.#told) this.#route.handler.notifyLeave(this.id)
   }
 
-  #end(): void {
+  #end(finish: () => void): void {
+    const unanswered = this.#phase === 'open'
     this.#phase = 'closed'
     this.#waitsSince = undefined
     this.#halfClosedAt = undefined
+    this.#endsAt = undefined
     this.#wake?.resolve()
+    this.#answer.release()
+    if (unanswered) finish()
     this.#closed(this)
   }
 
-  /** Whether it still goes on, after something was waited for. */
-  #isOpen(): boolean {
-    return this.#phase === 'open'
+  /** Whether it is over, after something was waited for. */
+  #isClosed(): boolean {
+    return this.#phase === 'closed'
   }
 
   #closeByHandler(): void {
-    if (this.#phase === 'open') {
+    this.#end(() => {
       if (this.#parser.endsWithConnection) this.#answer.end(NOTHING)
       else this.#answer.cut()
-    }
-    this.#end()
+    })
   }
 
   #deliver(payload: Buffer): void {
@@ -210,6 +218,8 @@ export class Connection {
         if (part.head.status === 101 && this.#request.webSocket === undefined) {
           throw new MalformedError("a 101 answers a request that is no WebSocket's handshake")
         }
+        // Mongrel2 gives that leave at once. Here a client that is refused need not send the body.
+        if (part.head.status < 300) this.#request.body?.open()
         this.#answer.begin(part.head, false)
         this.#begun = true
         if (part.head.status === 101) this.#frames = new FrameFollower()
@@ -229,12 +239,10 @@ export class Connection {
     }
     if (complete) {
       this.#answer.end(last)
-      // A body that nobody reads any more: the handler has no use for the rest either.
-      if (this.#uploading) this.#close()
-      else {
-        this.#phase = 'answered'
-        this.#answeredAt = performance.now()
-      }
+      this.#phase = 'answered'
+      this.#halfClosedAt = undefined
+      if (this.#request.body?.held === true) this.#close(() => {})
+      else this.#awaitClose()
       return
     }
     this.#unwritten++
@@ -242,6 +250,11 @@ export class Connection {
     if (last.length > 0) return this.#answer.write(last, () => this.#written(size))
     this.#answer.flush()
     this.#written(size)
+  }
+
+  /** The handler has nothing more to do than to close the connection, once it has answered and has all of the body. */
+  #awaitClose(): void {
+    if (this.#phase === 'answered' && !this.#uploading) this.#endsAt = performance.now() + CLOSE_TIME
   }
 
   #written(size: number): void {
@@ -253,8 +266,11 @@ export class Connection {
   }
 
   async #send(fields: Fields, body: Uint8Array): Promise<void> {
+    const { handler } = this.#route
+    const first = !this.#told
+    if (first && !handler.admits()) return this.refuse(503, false)
     this.#told = true
-    await this.#route.handler.send(this.id, this.#target.path, fields, body)
+    await handler.send(this.id, this.#target.path, fields, body, first)
   }
 
   /** A body that comes within its request's message. */
@@ -265,11 +281,12 @@ export class Connection {
     this.#waitsSince = performance.now()
     for (let missing = length; missing > 0; ) {
       const piece = await readPiece(stream, missing)
-      if (piece === undefined || !this.#isOpen()) return
+      if (piece === undefined || this.#isClosed()) return
       pieces.push(piece)
       missing -= piece.length
     }
     this.#waitsSince = undefined
+    this.#answer.release()
     await this.#send(fields, pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces))
   }
 
@@ -287,24 +304,26 @@ export class Connection {
       this.#uploading = !done
       this.#credits -= piece.length
       offset += piece.length
+      if (done) this.#answer.release()
       await this.#send(part, piece)
     }
+    this.#awaitClose()
   }
 
   /** Reads what the handler has asked for; nothing at the body's end, undefined when the connection is over. */
   async #nextPiece(body: RequestBody, first: boolean): Promise<Buffer | undefined> {
-    while (this.#credits <= 0 && this.#isOpen()) {
+    while (this.#credits <= 0 && !this.#isClosed()) {
       this.#wake = deferred()
       await this.#wake.promise
     }
-    // An answer that was sent with the credits makes them meaningless: the client need not send the body then.
+    // An answer that was sent with the credits may refuse the body, which a client that waits for leave need not send then.
     if (first) await turnEnd()
-    if (!this.#isOpen()) return undefined
+    if (this.#isClosed() || (body.held && this.#begun)) return undefined
     const stream = body.open()
     this.#waitsSince = performance.now()
     const piece = await readPiece(stream, Math.min(this.#credits, PIECE))
     this.#waitsSince = undefined
-    if (!this.#isOpen()) return undefined
+    if (this.#isClosed()) return undefined
     return piece ?? (stream.readableEnded ? NOTHING : undefined)
   }
 
@@ -317,7 +336,7 @@ export class Connection {
     try {
       for (let bytes = await readPiece(frames, ALL); bytes !== undefined; bytes = await readPiece(frames, ALL)) {
         for (const { flags, payload } of reader.read(bytes)) {
-          if (!this.#isOpen()) return
+          if (this.#isClosed()) return
           await this.#send(fields.set('FLAGS', `0x${flags.toString(16).toUpperCase()}`), payload)
         }
       }
@@ -330,10 +349,8 @@ export class Connection {
 
   /** Tells the client why its WebSocket ends, unless that would be in the middle of a frame. */
   #fail({ code, message }: WebSocketFault): void {
-    if (this.#phase !== 'open') return
     if (this.#frames?.betweenFrames !== true) return this.leave()
-    this.#close()
-    this.#answer.end(renderClose({ code, reason: message }))
+    this.#close(() => this.#answer.end(renderClose({ code, reason: message })))
   }
 }
 
@@ -352,6 +369,7 @@ export function refuse(answer: Answer, status: number, last: boolean): void {
     'Server',
     'mongrel2-fetch front',
   ]
+  answer.release()
   answer.begin({ status, reason, fields }, last)
   answer.end(Buffer.from(reason))
 }

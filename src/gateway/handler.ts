@@ -1,7 +1,7 @@
 import { Push, Subscriber } from 'zeromq'
 import { socketEvents } from '../link/zeromq/connection.ts'
-import { describeError, escapeBytes, type Logger } from '../runtime/log.ts'
-import { tickEnd } from '../runtime/promises.ts'
+import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { deferred, tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type HeaderProtocol, type MessageFields, renderMessage } from '../wire/message.ts'
@@ -17,6 +17,17 @@ export interface HandlerSettings {
 }
 
 const NOTICE_PATH = '@*'
+/** Bytes of messages that may wait to be pulled when another request is taken. */
+const MAX_WAITING = 32 * 1024 * 1024
+
+/** A message that ZeroMQ has not taken. */
+interface WaitingMessage {
+  /** Whether the handler does not know of the connection before this message. */
+  readonly first: boolean
+  readonly bytes: Buffer
+  /** Called when ZeroMQ has taken it, or nobody wants it any more. */
+  done(): void
+}
 
 /** Resolves when a socket's monitor (`zmq_socket_monitor`) has nothing more to say, which is behind the end of its listener. */
 async function lastEvent(socket: Push | Subscriber): Promise<void> {
@@ -29,14 +40,18 @@ export class Handler {
   readonly #logger: Logger
   readonly #push = new Push({ linger: 0 })
   readonly #subscriber = new Subscriber({ linger: 0 })
-  /** Ends when everything before has been sent: a socket takes one message at a time. */
-  #sending: Promise<void> = Promise.resolve()
+  /** By connection, since a socket takes one message at a time: what begins to wait first goes out first. */
+  readonly #waiting = new Map<number, WaitingMessage[]>()
+  #waitingBytes = 0
+  #sending = false
+  readonly #full: ThrottledWarning
   readonly #closed = Promise.all([lastEvent(this.#push), lastEvent(this.#subscriber)])
   #closing = false
 
   private constructor(settings: HandlerSettings, logger: Logger) {
     this.#settings = settings
     this.#logger = logger
+    this.#full = new ThrottledWarning(logger)
   }
 
   /**
@@ -65,16 +80,42 @@ export class Handler {
     return handler
   }
 
-  /** Resolves when ZeroMQ has taken the message, which it does when somebody is there to pull it. */
-  send(connectionId: number, path: string, fields: MessageFields, body: Uint8Array): Promise<void> {
-    const { sendIdent, protocol } = this.#settings
-    const message = renderMessage(sendIdent, connectionId, path, fields, body, protocol)
-    this.#sending = this.#sending.then(() => this.#push.send(message)).catch(() => {}) // it is closed
-    return this.#sending
+  /** Whether another request may be sent; says in the log that none may. */
+  admits(): boolean {
+    if (this.#waitingBytes < MAX_WAITING) return true
+    this.#full.say(() => `mongrel2-fetch front: answered 503, since ${this.#waitingBytes} bytes wait to be pulled`)
+    return false
   }
 
-  /** Says that a client has left. */
+  /**
+   * Resolves when ZeroMQ has taken the message, which it does when somebody is there to pull it, or when the client has left.
+   *
+   * @param first Whether it is the first message of its connection.
+   */
+  async send(
+    connectionId: number,
+    path: string,
+    fields: MessageFields,
+    body: Uint8Array,
+    first = false,
+  ): Promise<void> {
+    const { sendIdent, protocol } = this.#settings
+    const bytes = renderMessage(sendIdent, connectionId, path, fields, body, protocol)
+    const { promise, resolve } = deferred()
+    const waiting = this.#waiting.get(connectionId) ?? []
+    waiting.push({ first, bytes, done: resolve })
+    this.#waiting.set(connectionId, waiting)
+    this.#waitingBytes += bytes.length
+    if (!this.#sending) void this.#sendAll()
+    await promise
+  }
+
+  /** Drops what waits of a client that has left, and says so to the handler if it knows of that client. */
   notifyLeave(connectionId: number): void {
+    const dropped = this.#waiting.get(connectionId)?.splice(0) ?? []
+    this.#waiting.delete(connectionId)
+    for (const message of dropped) this.#finish(message)
+    if (dropped[0]?.first === true) return
     void this.send(connectionId, NOTICE_PATH, new Map([['METHOD', 'JSON']]), Buffer.from('{"type":"disconnect"}'))
   }
 
@@ -93,6 +134,26 @@ export class Handler {
     this.#push.close()
     this.#subscriber.close()
     await this.#closed
+  }
+
+  async #sendAll(): Promise<void> {
+    this.#sending = true
+    // What begins to wait meanwhile comes into this loop, too.
+    for (const [id, messages] of this.#waiting) {
+      for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
+        try {
+          await this.#push.send(next.bytes)
+        } catch {} // it is closed
+        this.#finish(next)
+      }
+      if (this.#waiting.get(id) === messages) this.#waiting.delete(id)
+    }
+    this.#sending = false
+  }
+
+  #finish({ bytes, done }: WaitingMessage): void {
+    this.#waitingBytes -= bytes.length
+    done()
   }
 
   async #read(receive: (reply: ParsedReply) => void): Promise<void> {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { deferred } from '../runtime/promises.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { renderHead } from '../wire/http.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
@@ -21,6 +22,8 @@ export class HttpAnswer implements Answer {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #stopping: () => boolean
+  readonly #released = deferred<void>()
+  #isReleased = false
   /** Where bytes go behind a 101. */
   #switched: Socket | undefined
 
@@ -41,14 +44,34 @@ export class HttpAnswer implements Answer {
     // Node 22 to 26 lose what comes in one read with a request whose upgrade they were told not to make.
     const lossy = this.#request.headers.upgrade !== undefined
     if (last || lossy || closes(fields) || this.#stopping()) this.#response.shouldKeepAlive = false
-    if (hasBody(this.#request) && !this.#request.complete) this.#beginAmidBody(socket)
+    if (hasBody(this.#request) && !(this.#isReleased && this.#request.complete)) this.#beginAmidBody(socket)
     this.#response.writeHead(status, reason, endToEnd(fields))
   }
 
-  /** The client still sends, and the handler, which says whether the connection goes on, may not read all of it. */
+  /** Resolves when nobody reads the request's body any more. */
+  get released(): Promise<void> {
+    return this.#released.promise
+  }
+
+  release(): void {
+    this.#isReleased = true
+    this.#released.resolve()
+  }
+
+  /**
+   * The client may still send, and the handler, which says whether the connection goes on, read that or not. Once it has let go of the
+   * body, the rest is thrown away, or the connection ends.
+   */
   #beginAmidBody(socket: Socket): void {
-    if (this.#response.shouldKeepAlive) this.#response.once('finish', () => drain(socket, this.#request))
-    else socket.destroySoon = () => lingeringClose(socket, this.#request)
+    const request = this.#request
+    // At the end of the answer Node throws away a body of which nothing has been asked for.
+    request._read(0)
+    const discard = async (end: typeof drain) => {
+      await this.#released.promise
+      end(socket, request)
+    }
+    if (this.#response.shouldKeepAlive) this.#response.once('finish', () => void discard(drain))
+    else socket.destroySoon = () => void discard(lingeringClose)
   }
 
   flush(): void {

@@ -9,7 +9,7 @@ import type { Router } from './router.ts'
 /** Requests of one client that are worked on at once; those behind them wait. */
 const MAX_PIPELINED = 16
 
-/** A request whose answer has not gone out. Its connection is undefined where no handler gets it. */
+/** A request whose answer has not gone out, or whose body is still read. Its connection is undefined where no handler gets it. */
 interface OpenRequest {
   readonly request: IncomingMessage
   connection: Connection | undefined
@@ -99,6 +99,7 @@ export class HttpClient {
   /** Nothing has been read or written for a while. That is all right where an answer is made. */
   expire(): void {
     if (this.#open.size === 0 || this.#socket.writableLength > 0) this.#socket.destroy()
+    else this.#socket.setTimeout(this.#socket.timeout ?? 0) // it does not begin again by itself
   }
 
   /** The client's connection is over. */
@@ -127,8 +128,12 @@ export class HttpClient {
   ): void {
     const open: OpenRequest = { request, connection: undefined }
     this.#open.set(response, open)
-    response.on('close', () => this.#finish(response))
-    open.connection = serve(new HttpAnswer(request, response, this.#stopping))
+    const answer = new HttpAnswer(request, response, this.#stopping)
+    response.on('close', () => {
+      if (hasBody(request)) void answer.released.then(() => this.#finish(response))
+      else this.#finish(response)
+    })
+    open.connection = serve(answer)
   }
 
   #finish(response: ServerResponse): void {
@@ -148,10 +153,17 @@ export class HttpClient {
   #describe(request: IncomingMessage, response: ServerResponse, expects: boolean): GatewayRequest {
     const { method = '', url = '', httpVersion, rawHeaders, headers } = request
     const length = headers['transfer-encoding'] === undefined ? Number(headers['content-length']) : undefined
-    const open = () => {
-      if (expects && !response.headersSent) response.writeContinue()
-      expects = false
-      return request
+    const body = {
+      length,
+      held: expects,
+      get complete() {
+        return request.complete
+      },
+      open() {
+        if (body.held && !response.headersSent) response.writeContinue()
+        body.held = false
+        return request
+      },
     }
     return {
       method,
@@ -160,7 +172,7 @@ export class HttpClient {
       fields: rawHeaders,
       remoteAddress: this.#remoteAddress,
       scheme: this.#scheme,
-      body: hasBody(request) ? { length, open } : undefined,
+      body: hasBody(request) ? body : undefined,
       webSocket: undefined,
     }
   }

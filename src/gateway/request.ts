@@ -21,6 +21,10 @@ export interface GatewayRequest {
 export interface RequestBody {
   /** The length that was announced; undefined for a body in chunks. */
   readonly length: number | undefined
+  /** Whether the client waits for leave to send it. */
+  readonly held: boolean
+  /** Whether all of it has come. */
+  readonly complete: boolean
   /** Begins to read: a client that waits for leave to send gets it now. */
   open(): Readable
 }
@@ -47,6 +51,8 @@ export interface Answer {
   write(bytes: Buffer, written: () => void): void
   /** The answer is complete with these bytes. */
   end(bytes: Buffer): void
+  /** Nobody reads the request's body any more: what still comes behind the answer is thrown away. Until then it is kept. */
+  release(): void
   /** The answer cannot be completed: what was sent of it must not look complete. */
   cut(): void
 }

@@ -37,7 +37,11 @@ function frame(flags: number, payload: string | Buffer): Buffer {
 
 /** The messages of an upload up to its end, what they carry joined: how it is cut depends on the network. */
 async function upload({ handler }: Stage): Promise<unknown> {
-  const first = await handler.next()
+  return await restOfUpload(handler, await handler.next())
+}
+
+/** The same from behind its first message. */
+async function restOfUpload(handler: RawHandler, first: SeenMessage): Promise<unknown> {
   const parts: SeenMessage[] = []
   let body = first.body
   for (let last = first; last.own.UPLOAD_STREAM_DONE === undefined; ) {
@@ -214,6 +218,37 @@ const uploads: Record<string, Act> = {
     while (length < 30_000) length += (await handler.next()).body.length
     client.destroy()
     return await handler.next()
+  },
+  async 'an upload that is read when the answer is complete'(stage) {
+    const { handler } = stage
+    const client = stage.connect().send(CHUNKED + chunks(5).replace(/0\r\n\r\n$/, ''))
+    const first = await handler.next()
+    await handler.reply(1, OK)
+    const answer = (await client.response()).body.toString()
+    client.send(chunks(60_000, 20_000))
+    const seen = await restOfUpload(handler, first)
+    await handler.reply(1, '')
+    return [answer, seen, await rest(client), await goneNotice(handler, 1)]
+  },
+  async 'a client that sends all of an upload, reads the answer and leaves, before the handler reads'(stage) {
+    const { handler } = stage
+    const client = stage.connect().send(CHUNKED + chunks(20_000, 20_000))
+    const first = await handler.next()
+    await handler.reply(1, OK)
+    const answer = (await client.response()).body.toString()
+    client.destroy()
+    await client.closed
+    return [answer, await restOfUpload(handler, first)]
+  },
+  async 'a client that leaves amid an upload when the answer is complete'({ handler, connect }) {
+    const client = connect().send(CHUNKED + chunks(5).replace(/0\r\n\r\n$/, ''))
+    await handler.next()
+    await handler.reply(1, OK)
+    const { body } = await client.response()
+    await handler.control(1, { credits: 100_000 })
+    const part = await handler.next()
+    client.destroy()
+    return [body.toString(), part.own.UPLOAD_STREAM, part.body, await handler.next()]
   },
   async 'cancel amid an upload'({ handler, connect }) {
     const client = connect().send(CHUNKED + chunks(5))

@@ -354,6 +354,23 @@ describe('Expect: 100-continue', () => {
     expect((await client.send(two).response()).body.toString()).toBe('2')
   })
 
+  it('is answered in front of an answer behind which the body is read', async () => {
+    let read: unknown
+    await serve((request, _env, ctx) => {
+      const reading = request.text()
+      ctx.waitUntil(
+        reading.then((text) => {
+          read = text.length
+        }),
+      )
+      return new Response('taken', { status: 202 })
+    })
+    const client = connect().send(request('/', 'POST', `${EXPECT}Content-Length: 100000\r\n`))
+    expect(statuses(await responses(client, 2))).toEqual([100, 202])
+    client.send(Buffer.alloc(100_000))
+    await expect.poll(() => read).toBe(100_000)
+  })
+
   it('is not, where the handler does not want the body', async () => {
     await serve(() => new Response('no', { status: 403 }))
     const client = connect().send(request('/', 'POST', `${EXPECT}Content-Length: 50000000\r\n`))
@@ -734,6 +751,81 @@ describe('A handler', () => {
     await handler.next()
   })
 
+  it.each([
+    ['closes', (handler: RawHandler) => handler.reply(1, '')],
+    ['cancels', (handler: RawHandler) => handler.control(1, { cancel: true })],
+  ])('that %s when it has answered reads no more of a body: the client sends the rest and goes on', async (_, end) => {
+    const handler = await handleRaw()
+    const client = connect()
+      .send(request('/', 'POST', 'Content-Length: 3000000\r\n'))
+      .send(Buffer.alloc(1_000_000))
+    await handler.next()
+    await handler.reply(1, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    expect((await client.response()).body.toString()).toBe('ok')
+    await handler.control(1, { credits: 1000 })
+    expect(await handler.next()).toMatchObject({ connection: 1, own: { UPLOAD_STREAM: '0' } })
+    await end(handler)
+    client.send(Buffer.alloc(2_000_000)).send(request('/next'))
+    expect(await handler.next()).toMatchObject({ connection: 2, path: '/next' })
+  })
+
+  it('that reads a body when it has answered is told that its client sends nothing for bodyTimeout', async () => {
+    const handler = await handleRaw({ bodyTimeout: 300 })
+    const client = connect()
+      .send(request('/', 'POST', 'Content-Length: 300000\r\n'))
+      .send(Buffer.alloc(1000))
+    await handler.next()
+    await handler.reply(1, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    expect((await client.response()).body.toString()).toBe('ok')
+    await handler.control(1, { credits: 300_000 })
+    expect(await handler.next()).toMatchObject({ connection: 1, own: { UPLOAD_STREAM: '0' } })
+    expect(await handler.next()).toMatchObject({ connection: 1, path: '@*' })
+    await client.closed
+  })
+
+  it('that has answered and does not read all of a body that came is told in bodyTimeout that its client has left', async () => {
+    const handler = await handleRaw({ bodyTimeout: 300 })
+    const client = connect()
+      .send(request('/', 'POST', 'Content-Length: 30000\r\n'))
+      .send(Buffer.alloc(30_000))
+    await handler.next()
+    await handler.reply(1, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    await client.response()
+    await handler.control(1, { credits: 1000 })
+    expect(await handler.next()).toMatchObject({ connection: 1, own: { UPLOAD_STREAM: '0' } })
+    client.destroy()
+    expect(await handler.next()).toMatchObject({ connection: 1, path: '@*' })
+  })
+
+  it('that reads a body when it has answered is told that it is broken', async () => {
+    const handler = await handleRaw()
+    const client = connect().send(`${request('/', 'POST', 'Transfer-Encoding: chunked\r\n')}5\r\nhello\r\n`)
+    await handler.next()
+    await handler.reply(1, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    expect((await client.response()).body.toString()).toBe('ok')
+    await handler.control(1, { credits: 1000 })
+    expect(await handler.next()).toMatchObject({ connection: 1, body: 'hello' })
+    client.send('zz\r\n')
+    expect(await handler.next()).toMatchObject({ connection: 1, path: '@*' })
+    await client.closed
+  })
+
+  it('is waited for that reads a body slowly when it has answered, whatever the times for clients', async () => {
+    const times = { headersTimeout: 200, bodyTimeout: 200, keepAliveTimeout: 200, sendTimeout: 200 }
+    const handler = await handleRaw(times)
+    const client = connect()
+      .send(request('/', 'POST', 'Content-Length: 30000\r\n'))
+      .send(Buffer.alloc(30_000))
+    await handler.next()
+    await handler.reply(1, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    await client.response()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await handler.control(1, { credits: 30_000 })
+    expect((await handler.next()).body.length + (await handler.next()).body.length).toBe(30_000)
+    await handler.reply(1, '')
+    await client.closed // after keepAliveTimeout
+  })
+
   it('sends a head before there is a body', async () => {
     const handler = await handleRaw()
     const asked = httpRequest({ port: front.address.port, path: '/' }).end()
@@ -742,5 +834,54 @@ describe('A handler', () => {
     const [response] = await once(asked, 'response')
     await handler.reply(1, '5\r\nhel', 'lo\r\n0\r', '\n\r\n', '')
     expect((await buffer(response)).toString()).toBe('hello')
+  })
+})
+
+describe('Requests that nobody pulls', () => {
+  const connectHandler = async () => {
+    const handler = await RawHandler.connect(`${endpoint().sendSpec},${endpoint().recvSpec}`)
+    clients.push(handler)
+    return handler
+  }
+
+  /** The front has seen what clients did before this is answered, by itself. */
+  const fence = async () => expect((await connect().send('GET ?x HTTP/1.1\r\n\r\n').response()).status).toBe(400)
+
+  it('are dropped when their clients leave, and so are the notices of that', async () => {
+    await start()
+    const leaving = Array.from({ length: 20 }, (_, number) => connect().send(request(`/${number}`)))
+    await fence()
+    for (const client of leaving) client.reset()
+    await fence()
+    connect().send(request('/stays'))
+    await fence()
+    const handler = await connectHandler()
+    const paths = [(await handler.next()).path, (await handler.next()).path, (await handler.next()).path]
+    // The first was on its way already.
+    expect([paths[0]?.match(/^\/\d+$/) !== null, ...paths.slice(1)]).toEqual([true, '@*', '/stays'])
+    await fence()
+    expect(handler.waiting).toBe(0)
+  })
+
+  it('wait up to 32 MiB; those beyond are answered with 503', async () => {
+    const SIZE = 8 * 1024 * KIB
+    await start({ contentLength: SIZE })
+    const post = async () => {
+      const client = connect().send(request('/', 'POST', `Content-Length: ${SIZE}\r\n`))
+      await client.written(Buffer.alloc(SIZE))
+      await fence()
+      return client
+    }
+    const waiting = [await post(), await post(), await post(), await post()]
+    const refused = await post()
+    expect((await refused.response()).status).toBe(503)
+    expect(logger.lines.map(({ line }) => line)).toContainEqual(expect.stringContaining('bytes wait to be pulled'))
+    waiting[3]?.reset()
+    await fence()
+    refused.send(request('/again'))
+    const handler = await connectHandler()
+    for (const path of ['/', '/', '/', '/again']) expect((await handler.next()).path).toBe(path)
+    await handler.reply(4, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', '')
+    expect((await refused.response()).body.toString()).toBe('ok')
   })
 })

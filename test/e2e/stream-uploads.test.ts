@@ -319,6 +319,93 @@ describe('A streamed body that nobody reads', () => {
   })
 })
 
+describe.each([
+  ['without flow control', false],
+  ['with flow control', true],
+])('A streamed body that a task of waitUntil reads, %s,', (_mode, flowControl) => {
+  it.each(['at once', 'later'])('%s, goes on when the answer is complete', async (when) => {
+    const gate = new Gate()
+    let seen: unknown
+    await serve(
+      (request, _env, ctx) => {
+        if (request.method === 'GET') return new Response('next')
+        const read = async () => {
+          if (when === 'later') await gate.pass('answered')
+          seen = sha256(Buffer.from(await request.arrayBuffer()))
+        }
+        ctx.waitUntil(read())
+        return new Response('taken')
+      },
+      {},
+      flowControl,
+    )
+    const bytes = bytesOf(3 * MIB)
+    const client = connect().send(head('/', bytes.length)).send(bytes.subarray(0, MIB))
+    const response = await client.response()
+    expect(response.body.toString()).toBe('taken')
+    expect(headerOf(response, 'connection') === 'close').toBe(when === 'later')
+    if (when === 'later') gate.open('answered')
+    client.send(bytes.subarray(MIB))
+    await expect.poll(() => seen).toBe(sha256(bytes))
+    if (when === 'later') await client.closed
+    else expect((await client.send(GET).response()).body.toString()).toBe('next')
+    await expect.poll(() => server.stats().connections).toBe(0)
+  })
+
+  it('arrives though its client has left, once it had sent all of it', async () => {
+    const gate = new Gate()
+    let seen: unknown
+    await serve(
+      (request, _env, ctx) => {
+        const read = async () => {
+          const reader = request.body?.getReader()
+          let part = await reader?.read()
+          await gate.pass('left')
+          let size = 0
+          for (; part?.done === false; part = await reader?.read()) size += part.value.length
+          seen = size
+        }
+        ctx.waitUntil(
+          read().catch((error: unknown) => {
+            seen = error
+          }),
+        )
+        return new Response('taken')
+      },
+      { uploadWindow: 32 * KIB },
+      flowControl,
+    )
+    const client = connect().send(head('/', 200_000)).send(bytesOf(200_000))
+    await client.response()
+    await gate.arrival('left')
+    client.destroy()
+    await client.closed
+    gate.open('left')
+    await expect.poll(() => seen).toBe(200_000)
+  })
+
+  it('fails when its client leaves before it has sent all of it', async () => {
+    let failure: unknown
+    await serve(
+      (request, _env, ctx) => {
+        ctx.waitUntil(
+          request.arrayBuffer().catch((error: unknown) => {
+            failure = error
+          }),
+        )
+        return new Response('taken')
+      },
+      {},
+      flowControl,
+    )
+    const client = connect().send(head('/', 200_000)).send(bytesOf(100_000))
+    await client.response()
+    client.destroy()
+    await expect.poll(() => failure).toMatchObject({ name: 'AbortError' })
+    await expect.poll(() => server.stats().connections).toBe(0)
+  })
+})
+
 describe('A client that leaves amid a streamed body', () => {
   it('nobody reads, while its connection waits to be closed, is found', async () => {
     await serve((request) => new Response(request.method === 'GET' ? bytesOf(2 * MIB) : 'enough'), {

@@ -50,6 +50,23 @@ function bytesOf(size: number): Buffer<ArrayBuffer> {
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
+it('A body is read by a task of waitUntil when the answer is complete', async () => {
+  let read: unknown
+  await serve((request, _env, ctx) => {
+    const reading = request.arrayBuffer()
+    ctx.waitUntil(
+      reading.then((bytes) => {
+        read = sha256(Buffer.from(bytes))
+      }),
+    )
+    return new Response('taken')
+  })
+  const body = bytesOf(3 * MIB)
+  const response = await fetch(URL, { method: 'POST', body, dispatcher })
+  expect(await response.text()).toBe('taken')
+  await expect.poll(() => read).toBe(sha256(body))
+})
+
 describe.each(['json', 'tnetstring'] as const)('fetch with a Mongrel2Dispatcher, headers as %s,', (protocol) => {
   it('calls a handler: method, URL, fields and body one way, status, fields and body the other', async () => {
     await serve(

@@ -11,7 +11,7 @@ export const LACKS = {
     'It parses HTTP as Node does: what Mongrel2 lets through and leaves to the handler may be a 400, and what it refuses may arrive.',
   'idle kill': 'It does not end a connection that waits for its handler; `ctl keep-alive` is taken and means nothing.',
   'message sockets': 'It knows no JSON or XML sockets, and no `@` routes.',
-  'own answers': 'Its own answers (400, 404, 405, 408, 413, 417, 431, 502) are others, and name another server.',
+  'own answers': 'Its own answers (400, 404, 405, 408, 413, 417, 431, 502, 503) are others, and name another server.',
   'small packets': 'It reads a request in however many packets it comes.',
   'other settings':
     'It has the settings `upload.stream`, `download.flow_control`, `no_clobber_xff`, `limits.buffer_size` and `limits.content_length` only.',

@@ -13,6 +13,8 @@ export interface StreamUploadOwner {
   failed(status: number, reason: string): void
   /** How far the answer has come. */
   readonly answer: WriteProgress
+  /** Whether a gateway is at the other end: it throws away what is left of a body by itself when the connection is closed. */
+  readonly gateway: boolean
   /** More is missing than is thrown away for the sake of the next request: the connection ends behind the body. */
   lingers(): void
   /** The client has had its time to stop sending: the connection ends now. */
@@ -161,6 +163,10 @@ export class StreamUpload implements StreamedBody {
 
   drain(reason: Error = unread('before the response was complete')): void {
     if (this.over || this.#lingering !== undefined) return
+    if (this.#owner.gateway) {
+      this.#break(reason)
+      return this.#owner.expired()
+    }
     if (!this.drainable) this.#owner.lingers()
     this.#heardAt = performance.now()
     this.#deliveredAt = this.#heardAt

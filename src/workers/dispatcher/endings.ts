@@ -70,6 +70,7 @@ export class Endings {
       },
       failed: () => {},
       answer: 'delivered',
+      gateway: false,
       lingers: () => {},
       expired: () => {
         this.left(id)
