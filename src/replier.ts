@@ -18,8 +18,6 @@ import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
 import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
 import { OPCODE, renderFrame } from './wire/websocket/frames.ts'
 
-/** How long what was sent may still be delivered after `close`, in milliseconds. */
-const LINGER = 5000
 /** How much the clocks of two machines may differ, in milliseconds. */
 const CLOCK_TOLERANCE = 1000
 
@@ -184,7 +182,7 @@ class Outlet {
     this.#closed.reject(
       new Mongrel2Error('closed', 'the replier was closed before Mongrel2 was found at every endpoint'),
     )
-    await this.#connection.close(LINGER)
+    await this.#connection.close()
   }
 }
 

@@ -3,6 +3,7 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
+import { closePublisher } from './close-publisher.ts'
 import { PathWatch } from './path-watch.ts'
 import { socketIdOf } from './socket-id.ts'
 import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
@@ -48,8 +49,6 @@ const ATTEMPT_TIMEOUT = 10_000
 const SUBSCRIPTION_PATIENCE = 1000
 /** When the log says that nobody is there, in milliseconds. */
 const PATIENCE = 2000
-/** How long replies may still be delivered after `close`, in milliseconds. */
-const LINGER = 5000
 
 /**
  * A link: the pulling and the publishing socket to one Mongrel2 Handler, made anew for each of its lives.
@@ -64,6 +63,8 @@ export class Link {
   readonly #begin: BeginEpoch
   #publisher: LinkPublisher | undefined
   #source: LinkSource | undefined
+  /** The way to the publisher's recv_spec. */
+  #path: PathWatch | undefined
   #stopping = false
   readonly #pause = new Pause()
   #found = false
@@ -125,11 +126,8 @@ export class Link {
 
   /** Delivers what was published and closes; resolves when the publishing connection is gone. */
   async close(): Promise<void> {
-    const publisher = this.#publisher
-    await publisher?.drained()
-    publisher?.close(LINGER)
+    if (this.#publisher !== undefined && this.#path !== undefined) await closePublisher(this.#publisher, this.#path)
     this.#source?.close()
-    await publisher?.closed
   }
 
   /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
@@ -141,7 +139,8 @@ export class Link {
     let epoch: LinkEpoch | undefined
     /** What comes before it can be dealt with. */
     let early: Buffer[] | undefined = []
-    let path = new PathWatch(recvSpec)
+    let path = new PathWatch(recvSpec, publisher)
+    this.#path = path
     const receive = (message: Buffer) => {
       path.used()
       if (early === undefined) epoch?.receive(message)
@@ -166,8 +165,10 @@ export class Link {
       while (await this.#pull(publisher, path, receive, ready)) {
         await Promise.race([publisher.closed, path.found()])
         path.close()
-        if (gone || this.#stopping) break
-        path = new PathWatch(recvSpec)
+        if (gone) break
+        path = new PathWatch(recvSpec, publisher)
+        this.#path = path
+        if (this.#stopping) break
         this.#source = undefined
       }
       if (this.#stopping) await publisher.closed

@@ -1,11 +1,14 @@
-import { connect } from 'node:net'
-import { Pause } from '../runtime/promises.ts'
+import { connect, type Socket } from 'node:net'
+import { type Deferred, deferred, Pause } from '../runtime/promises.ts'
+import type { LinkPublisher } from './transport.ts'
 import { addressOf } from './zmtp/connection.ts'
 
 /** The time between two looks at the path while messages come, and between two while it is lost, in milliseconds. */
 const INTERVAL = 2000
-/** How long the other side's system may take to accept a connection, in milliseconds: it does so even while Mongrel2 stands still. */
-const ACCEPT_TIMEOUT = 3000
+/** How long Mongrel2 may take to answer on the connection that there is until another is tried, in milliseconds. */
+const ANSWER_TIME = 500
+/** How long either may take from then on, in milliseconds. The other side's system accepts a connection even while Mongrel2 stands still. */
+const LOOK_TIME = 3000
 
 /** Errors of the path. Others, such as too many open files, say nothing about it. */
 const PATH_ERRORS: ReadonlySet<string> = new Set([
@@ -19,35 +22,48 @@ const PATH_ERRORS: ReadonlySet<string> = new Set([
 /**
  * Watches whether a Handler's recv_spec can be reached while messages come from its send_spec. A firewall that loses the packets of one
  * port is noticed by the publishing connection only after its silence, and until then answers would go nowhere.
+ *
+ * The path is good while Mongrel2 answers on a connection that there is, or a new one is accepted. It is lost when neither happens.
  */
 export class PathWatch {
-  /** Resolves when the path is lost. */
-  readonly lost: Promise<void>
   readonly #spec: string
+  readonly #publisher: LinkPublisher
   readonly #pause = new Pause()
-  #lose: () => void = () => {}
+  readonly #lost: Deferred<void> = deferred()
   #timer: NodeJS.Timeout | undefined
+  #endLook: (() => void) | undefined
+  #always = false
   #closed = false
 
-  /** @param spec Over ipc there is no path that could be lost. */
-  constructor(spec: string) {
+  /** @param spec The publisher's. Over ipc there is no path that could be lost. */
+  constructor(spec: string, publisher: LinkPublisher) {
     this.#spec = spec
+    this.#publisher = publisher
     this.#closed = !spec.startsWith('tcp://')
-    this.lost = new Promise((resolve) => {
-      this.#lose = resolve
-    })
+    // Some publishers need a connection of its own for this, which is best made while all is well.
+    if (!this.#closed) publisher.answer().catch(() => {})
+  }
+
+  /** Resolves when the path is lost. */
+  get lost(): Promise<void> {
+    return this.#lost.promise
   }
 
   /** A message came. */
   used(): void {
-    if (this.#timer !== undefined || this.#closed) return
-    this.#timer = setTimeout(() => void this.#look(), INTERVAL).unref()
+    this.#lookIn(INTERVAL)
+  }
+
+  /** Looks at once, and again until it is closed, whether messages come or not. */
+  always(): void {
+    this.#always = true
+    this.#lookIn(0)
   }
 
   /** Resolves when the path is there again, or the watch is closed. */
   async found(): Promise<void> {
     while (!this.#closed) {
-      const reachable = await isReachable(this.#spec)
+      const reachable = await this.#isReachable()
       // It may have been closed meanwhile, which ends no pause that begins now.
       if (reachable || this.#closed) return
       await this.#pause.wait(INTERVAL)
@@ -57,28 +73,48 @@ export class PathWatch {
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
+    this.#endLook?.()
     this.#pause.end()
   }
 
-  async #look(): Promise<void> {
-    const reachable = await isReachable(this.#spec)
-    this.#timer = undefined
-    if (!reachable && !this.#closed) this.#lose()
+  #lookIn(milliseconds: number): void {
+    if (this.#timer !== undefined || this.#closed) return
+    this.#timer = setTimeout(() => void this.#lookOnce(), milliseconds).unref()
   }
-}
 
-/** Whether a connection is accepted, as far as it can be told. */
-function isReachable(spec: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(addressOf(spec))
-    const end = (reachable: boolean) => {
-      clearTimeout(timer)
-      socket.destroy()
-      resolve(reachable)
-    }
-    // What came while this process stood still is read before the time is up.
-    const timer = setTimeout(() => setImmediate(end, false), ACCEPT_TIMEOUT)
-    socket.once('connect', () => end(true))
-    socket.once('error', ({ code = '' }: NodeJS.ErrnoException) => end(!PATH_ERRORS.has(code)))
-  })
+  async #lookOnce(): Promise<void> {
+    const reachable = await this.#isReachable()
+    this.#timer = undefined
+    if (this.#closed) return
+    if (!reachable) this.#lost.resolve()
+    else if (this.#always) this.used()
+  }
+
+  /** Asks the connection that there is, and tries a new one when it does not answer soon. */
+  #isReachable(): Promise<boolean> {
+    return new Promise((resolve) => {
+      let socket: Socket | undefined
+      const end = (reachable: boolean) => {
+        clearTimeout(timer)
+        socket?.destroy()
+        this.#endLook = undefined
+        resolve(reachable)
+      }
+      let timer = setTimeout(() => {
+        // What came while this process stood still is read before the time is up.
+        timer = setTimeout(() => setImmediate(end, false), LOOK_TIME)
+        socket = connect(addressOf(this.#spec))
+        socket.once('connect', () => end(true))
+        // Where a new connection is refused, the one that there is may still answer.
+        socket.once('error', ({ code = '' }: NodeJS.ErrnoException) => {
+          if (!PATH_ERRORS.has(code)) end(true)
+        })
+      }, ANSWER_TIME)
+      this.#endLook = () => end(false)
+      this.#publisher.answer().then(
+        () => end(true),
+        () => {}, // it never will
+      )
+    })
+  }
 }

@@ -1,5 +1,7 @@
 import { describeError, type Logger } from '../runtime/log.ts'
 import { Pause } from '../runtime/promises.ts'
+import { closePublisher } from './close-publisher.ts'
+import { PathWatch } from './path-watch.ts'
 import type { LinkPublisher, Transport } from './transport.ts'
 
 /** Waits between attempts to reach a Mongrel2, in milliseconds. */
@@ -8,6 +10,7 @@ const RETRY_LONGEST = 1000
 
 /** The publishing half alone, opened again until it is ended: for who answers what somebody else has pulled. */
 export class ReconnectingPublisher {
+  readonly #recvSpec: string
   readonly #open: () => LinkPublisher
   readonly #logger: Logger
   readonly #changed: (attached: boolean) => void
@@ -25,6 +28,7 @@ export class ReconnectingPublisher {
   ) {
     const report = (error: unknown) =>
       logger.error?.(`mongrel2-fetch: a socket to ${recvSpec} failed: ${describeError(error)}`)
+    this.#recvSpec = recvSpec
     this.#open = () => transport.createPublisher(recvSpec, identity, report)
     this.#logger = logger
     this.#changed = changed
@@ -43,13 +47,11 @@ export class ReconnectingPublisher {
   }
 
   /** Delivers what was published, and closes. */
-  async close(linger: number): Promise<void> {
+  async close(): Promise<void> {
     this.#ended = true
     this.#pause.end()
     const publisher = this.#publisher
-    await publisher?.drained()
-    publisher?.close(linger)
-    await publisher?.closed
+    if (publisher !== undefined) await closePublisher(publisher, new PathWatch(this.#recvSpec, publisher))
   }
 
   async #run(): Promise<void> {

@@ -16,8 +16,12 @@ export interface LinkPublisher extends Publisher {
   readonly connected: Promise<void>
   /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when they never will. */
   readonly opened: Promise<string>
+  /** Whether the system has all that was published, and goes on sending it after `close`. */
+  readonly handedOver: boolean
   /** Resolves when the connection is gone; what was not delivered by then is lost. */
   readonly closed: Promise<void>
+  /** Asks Mongrel2 for a sign of life. Resolves when one comes; rejects, or never settles, when none does. */
+  answer(): Promise<void>
   /** @param linger Milliseconds that what was published may still be delivered in. Default: 0, it is lost. */
   close(linger?: number): void
 }

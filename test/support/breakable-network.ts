@@ -57,6 +57,14 @@ export class BreakableNetwork implements AsyncDisposable {
     }
   }
 
+  /** Lets what was silenced go on, with all that came meanwhile. */
+  resume(): void {
+    for (const [client, server] of this.#pairs) {
+      client.pipe(server)
+      server.pipe(client)
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.break()
     this.#server.close()

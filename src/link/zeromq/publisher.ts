@@ -1,7 +1,9 @@
 import { XPublisher } from 'zeromq'
+import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
+import { ZmtpConnection } from '../zmtp/connection.ts'
 import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
@@ -10,6 +12,8 @@ const SEND_HIGH_WATER_MARK = 256
 const RETRY_TIME = 1
 /** Bytes that may wait in the publisher until `full` asks those who can to wait. */
 const FULL_AT = 4 * 1024 * 1024
+/** What is said on the connection that is only asked for signs of life: nothing is published on it, and subscriptions are ignored. */
+const WITNESS = { socketType: 'PUB', peers: ['SUB', 'XSUB'], receive: () => {}, bounds: { maxFrame: 4096 } }
 /** First byte of the message that XPUB receives for a new subscription; 0 stands for its end. */
 const SUBSCRIBE = 1
 
@@ -20,6 +24,8 @@ const SUBSCRIBE = 1
  * queue is full; XPUB shows the subscription as a message and with `noDrop` waits for room.
  */
 export class ZeromqPublisher implements LinkPublisher {
+  /** libzmq does not tell. */
+  readonly handedOver = false
   readonly opened: Promise<string>
   readonly closed: Promise<void>
   readonly #socket: XPubSocket
@@ -29,9 +35,12 @@ export class ZeromqPublisher implements LinkPublisher {
   #sending = false
   #room: Deferred<void> | undefined
   #open = true
+  readonly #spec: string
   readonly #report: Report
+  #witness: ZmtpConnection | undefined
 
   constructor(spec: string, identity: string, report: Report) {
+    this.#spec = spec
     this.#report = report
     this.#socket = new XPubSocket(spec, identity)
     this.#connection = watchConnection(socketEvents(this.#socket))
@@ -68,14 +77,34 @@ export class ZeromqPublisher implements LinkPublisher {
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }
 
+  /**
+   * libzmq does not tell what it hears of its peer. A second connection to the same address is asked in its place; it is kept, since a new
+   * one may be refused where those that there are go on.
+   */
+  async answer(): Promise<void> {
+    await this.connected
+    if (this.#open) await (this.#witness ?? this.#connectWitness()).answer()
+    else throw new Mongrel2Error('closed', 'the connection ended')
+  }
+
   close(linger = 0): void {
     if (!this.#open) return
     this.#open = false
+    this.#witness?.destroy()
     this.#socket.linger = linger
     this.#socket.close()
     this.#waiting = []
     this.#waitingBytes = 0
     this.#room?.resolve()
+  }
+
+  #connectWitness(): ZmtpConnection {
+    const witness = new ZmtpConnection(this.#spec, '', WITNESS, () => {})
+    this.#witness = witness
+    void witness.closed.then(() => {
+      if (this.#witness === witness) this.#witness = undefined
+    })
+    return witness
   }
 
   #fail(error: unknown): void {

@@ -33,7 +33,11 @@ const SILENT_INTERVALS = 3
  * until the system gives that up after a quarter of an hour. Longer than our own patience, since this process may be stopped for a while.
  */
 export const TIME_TO_LIVE = 60_000
-const PING = renderPing(TIME_TO_LIVE / 100)
+/** The same as a PING says it, in tenths of a second. */
+const PING_TTL = TIME_TO_LIVE / 100
+const PING = renderPing(PING_TTL)
+/** The bytes of a question's number. */
+const CONTEXT = 4
 
 /** What one socket type does on a connection. */
 export interface Role {
@@ -67,6 +71,9 @@ export class ZmtpConnection {
   /** Whether we have ended our side. */
   #ending = false
   #silent = 0
+  /** How often `answer` was called: the number of its last PING. */
+  #questions = 0
+  #answer: Deferred<void> | undefined
   #peerIdentity = ''
   #timer: NodeJS.Timeout | undefined
 
@@ -121,6 +128,14 @@ export class ZmtpConnection {
     if (pieces.length > 1) this.#socket.cork()
     for (const piece of pieces) this.#socket.write(piece, written)
     if (pieces.length > 1) this.#socket.uncork()
+  }
+
+  /** Asks the peer for a sign of life. Resolves when it has answered the last question; never, if it does not or knows no PING. */
+  async answer(): Promise<void> {
+    await this.opened.promise
+    this.#answer ??= deferred()
+    if (this.#knowsPing) this.write([renderPing(PING_TTL, context(++this.#questions))])
+    await this.#answer.promise
   }
 
   /**
@@ -180,7 +195,15 @@ export class ZmtpConnection {
     }
     if (!this.#ready) this.#shakeHands(command)
     else if (command.name === 'PING') this.write([renderPong(command.data)])
+    else if (command.name === 'PONG') this.#answered(command.data)
     else this.#role.command?.(command)
+  }
+
+  /** What came before the question may still have waited to be read. */
+  #answered(pong: Buffer): void {
+    if (!pong.equals(context(this.#questions))) return
+    this.#answer?.resolve()
+    this.#answer = undefined
   }
 
   #shakeHands({ name, data }: Command): void {
@@ -202,10 +225,15 @@ export class ZmtpConnection {
     this.opened.resolve()
   }
 
-  /** Peers of ZMTP 3.0 know no PING; the system's keep-alive has to do. */
-  #beat(): void {
+  /** Peers of ZMTP 3.0 do not. */
+  get #knowsPing(): boolean {
     const { major, minor } = this.#version ?? { major: 3, minor: 0 }
-    if (major === 3 && minor === 0) return
+    return major > 3 || minor > 0
+  }
+
+  /** Where the peer knows no PING, the system's keep-alive has to do. */
+  #beat(): void {
+    if (!this.#knowsPing) return
     if (this.#silent++ < SILENT_INTERVALS) return this.write([PING])
     this.#fail(
       new Mongrel2Error('timeout', `no sign of life within ${(SILENT_INTERVALS * HEARTBEAT_INTERVAL) / 1000} s`),
@@ -239,4 +267,10 @@ export function addressOf(spec: string): IpcNetConnectOpts | TcpNetConnectOpts {
   const host = spec.slice('tcp://'.length, colon).replace(/^\[|\]$/g, '')
   const port = Number(spec.slice(colon + 1))
   return { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY }
+}
+
+function context(question: number): Buffer {
+  const bytes = Buffer.alloc(CONTEXT)
+  bytes.writeUInt32BE(question)
+  return bytes
 }

@@ -54,6 +54,10 @@ export class ZmtpPublisher implements LinkPublisher {
     return this.#connection.opened.promise
   }
 
+  get handedOver(): boolean {
+    return this.#connection.waitingBytes === 0
+  }
+
   get full(): boolean {
     return this.#connection.waitingBytes > FULL_AT
   }
@@ -66,6 +70,10 @@ export class ZmtpPublisher implements LinkPublisher {
 
   publish(replies: Reply[]): void {
     if (this.#open) this.#connection.write(renderMessages(this.#subscriptions.filter(replies)), this.#written)
+  }
+
+  async answer(): Promise<void> {
+    await this.#connection.answer()
   }
 
   close(linger = 0): void {

@@ -51,11 +51,14 @@ export function parseReady(data: Buffer): Map<string, string> {
   return properties
 }
 
-/** Renders a PING. After `ttl` tenths of a second of silence the other side gives its sender up; 0 is never. */
-export function renderPing(ttl: number): Buffer {
+/**
+ * Renders a PING. After `ttl` tenths of a second of silence the other side gives its sender up; 0 is never. The PONG repeats the `context`,
+ * up to 16 bytes.
+ */
+export function renderPing(ttl: number, context: Buffer = Buffer.alloc(0)): Buffer {
   const bytes = Buffer.alloc(TTL_LENGTH)
   bytes.writeUInt16BE(ttl)
-  return renderCommand('PING', bytes)
+  return renderCommand('PING', bytes, context)
 }
 
 /** Renders the PONG to a PING's data; throws MalformedError when that is none. */

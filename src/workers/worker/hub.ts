@@ -344,7 +344,7 @@ export class Hub {
       await this.#released.promise
     }
     await this.#taken
-    await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close(LINGER)))
+    await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close()))
     this.#write()
     this.#reports.end(LINGER)
     await this.#reports.closed
