@@ -14,6 +14,7 @@ import { NodeSession, type NodeSessionOwner } from './node-session.ts'
 export class MainNode implements NodeSessionOwner {
   readonly version = version
   readonly start: NodeStart
+  readonly maxMessageSize: number
   readonly #cluster: ClusterSettings
   readonly #logger: Logger
   readonly #workers: number | undefined
@@ -23,6 +24,7 @@ export class MainNode implements NodeSessionOwner {
 
   constructor(cluster: ClusterSettings, settings: WorkersSettings, dispatcher: Dispatcher, logger: Logger) {
     this.start = { ...sharedStartOf(cluster.options, settings.workers, settings.threads, logger), app: cluster.app }
+    this.maxMessageSize = Math.max(...settings.settings.endpoints.map((endpoint) => endpoint.maxMessageSize))
     this.#cluster = cluster
     this.#logger = logger
     this.#workers = settings.workersGiven

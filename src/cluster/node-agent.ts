@@ -1,12 +1,18 @@
 import type { Dealer } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import type { Logger } from '../runtime/log.ts'
+import { type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { ChildWorker } from '../workers/dispatcher/child-worker.ts'
 import type { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
 import { renderJson } from '../workers/protocol/frames.ts'
 import { appSourceOf } from './node-app.ts'
-import { type Control, NodeConnection, type NodeConnectionObserver, type NodeStart } from './node-connection.ts'
+import {
+  type Control,
+  NodeConnection,
+  type NodeConnectionObserver,
+  type NodeStart,
+  skippedTopicMessage,
+} from './node-connection.ts'
 
 /** How much longer than its own time a worker that was cut off may take to end, in milliseconds. */
 const CUT_TIME = 3000
@@ -35,6 +41,7 @@ export class NodeAgent implements NodeConnectionObserver {
   readonly #joined: Deferred<void> = deferred()
   readonly #workers = new Map<number, ChildWorker>()
   #said = new Map<number, Buffer[]>()
+  readonly #warning: ThrottledWarning
   #leaving = false
   #empty: Deferred<void> | undefined
 
@@ -42,6 +49,7 @@ export class NodeAgent implements NodeConnectionObserver {
   constructor(socket: Dealer, settings: NodeAgentSettings, point: ExchangePoint) {
     this.#settings = settings
     this.#point = point
+    this.#warning = new ThrottledWarning(settings.logger)
     this.#connection = new NodeConnection(socket, this)
     this.joined = this.#joined.promise
     const { version, processors, chroot } = settings
@@ -72,6 +80,7 @@ export class NodeAgent implements NodeConnectionObserver {
   hear(control: Control): void {
     switch (control.say) {
       case 'welcome':
+        this.#connection.allowMessages(control.maxMessageSize)
         return this.#joined.resolve()
       case 'refuse':
         return this.#connection.close(control.reason)
@@ -87,6 +96,10 @@ export class NodeAgent implements NodeConnectionObserver {
 
   receive(number: number, frames: readonly Buffer[]): void {
     this.#workers.get(number)?.send(frames)
+  }
+
+  skip(size: number, most: number): void {
+    this.#warning.say(() => skippedTopicMessage('the main node', size, most))
   }
 
   #start(number: number, { app, options, ...rest }: NodeStart): void {

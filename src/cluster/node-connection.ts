@@ -4,7 +4,8 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { LOG_LEVELS } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { type Frame, FrameParser, renderMultipart } from '../wire/zmtp/frame.ts'
+import { CUT_MESSAGE } from '../wire/message.ts'
+import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMultipart } from '../wire/zmtp/frame.ts'
 import type { WorkerStart } from '../workers/dispatcher/child-worker.ts'
 import {
   bool,
@@ -18,6 +19,7 @@ import {
   text,
   uint32,
 } from '../workers/protocol/frame-fields.ts'
+import { isTopicFrame } from '../workers/protocol/topic-frames.ts'
 import type { NodeApp } from './node-app.ts'
 import { SecureStream } from './secure-stream.ts'
 
@@ -27,6 +29,10 @@ const BEAT = 250
 const SILENT_BEATS = 8
 /** Frames of one message that are collected before they are handed over, however many the other side sends. */
 const MOST_COLLECTED = 256
+/** Bytes that frames may have until they are handed over. */
+const MOST_COLLECTED_BYTES = 1024 * 1024
+/** Bytes of what the node and the main node say to each other, and of what workers report at least. */
+const MOST_SAID = 1024 * 1024
 /** Workers that one node may be asked to start. */
 export const MOST_PROCESSORS = 1024
 /** The bytes of a worker's number. */
@@ -49,7 +55,8 @@ export type Control =
   /** Its workers are to finish what is open and to end. */
   | { readonly say: 'leave' }
   // The main node:
-  | { readonly say: 'welcome' }
+  /** @see NodeConnection.allowMessages */
+  | { readonly say: 'welcome'; readonly maxMessageSize: number }
   | { readonly say: 'refuse'; readonly reason: string }
   | { readonly say: 'start'; readonly worker: number; readonly start: NodeStart }
   | { readonly say: 'expectEnd'; readonly worker: number }
@@ -77,7 +84,7 @@ const CONTROLS: FrameFields<Control, 'say'> = {
   started: { worker: uint32, pid: count },
   ended: { worker: uint32, how: text, clean: bool },
   leave: {},
-  welcome: {},
+  welcome: { maxMessageSize: integer(0, MAX_FRAME) },
   refuse: { reason: text },
   start: { worker: uint32, start: nodeStart },
   expectEnd: { worker: uint32 },
@@ -87,15 +94,17 @@ const CONTROLS: FrameFields<Control, 'say'> = {
 /** Told what the other side says. May throw at what it should not have said: that ends the connection. */
 export interface NodeConnectionObserver {
   hear(control: Control): void
-  /** Frames from or for a worker. */
-  receive(worker: number, frames: readonly Buffer[]): void
+  /** Frames from or for a worker. `skipped` more came, which were too long. */
+  receive(worker: number, frames: readonly Buffer[], skipped: number): void
+  /** A message of a topic was too long. */
+  skip(size: number, most: number): void
 }
 
 /**
  * A node and the main node, connected. Each message begins with a worker's number, and its frames follow; the node itself has a number too,
  * and a message to it without more is a sign of life.
  */
-export class NodeConnection {
+export class NodeConnection implements FrameBounds {
   /** Resolves when the other side is authenticated; rejects with the reason when it never will be. */
   readonly opened: Promise<void>
   /** Resolves when it is over, with the reason. */
@@ -105,11 +114,15 @@ export class NodeConnection {
   readonly #stream: SecureStream
   readonly #closed: Deferred<string> = deferred()
   readonly #observer: NodeConnectionObserver
-  readonly #frames = new FrameParser((frame) => this.#take(frame))
+  readonly #frames = new FrameParser((frame) => this.#take(frame), this)
   readonly #beat: NodeJS.Timeout
   /** Whose frames come; undefined between two messages. */
   #address: number | undefined
   #collected: Buffer[] = []
+  #collectedBytes = 0
+  #skipped = 0
+  /** Bytes that a frame of a worker may have. */
+  #mostOfWorker = MOST_SAID
   #silent = 0
 
   constructor(socket: Dealer, observer: NodeConnectionObserver) {
@@ -119,6 +132,26 @@ export class NodeConnection {
     this.closed = this.#closed.promise
     this.#beat = setInterval(() => this.#expectLife(), BEAT)
     void this.#stream.closed.then(() => this.close('the connection ended'))
+  }
+
+  /**
+   * Workers on the node are dealt messages from now on.
+   *
+   * @param maxMessageSize The largest of the endpoints. Messages of topics may have no more, the rest is small.
+   */
+  allowMessages(maxMessageSize: number): void {
+    this.#mostOfWorker = Math.max(MOST_SAID, maxMessageSize + CUT_MESSAGE)
+  }
+
+  /** Bytes that the frame that comes next may have. */
+  get maxFrame(): number {
+    if (this.#address === undefined) return ADDRESS
+    return this.#address === NODE ? MOST_SAID : this.#mostOfWorker
+  }
+
+  /** Of a worker's frame that is too long the first byte is kept: it tells what it is. */
+  get cutTo(): number | undefined {
+    return this.#address === undefined || this.#address === NODE ? undefined : 1
   }
 
   /** Sends frames to or of a worker, together. */
@@ -155,22 +188,50 @@ export class NodeConnection {
     }
   }
 
-  #take({ body, more }: Frame): void {
+  #take(frame: Frame): void {
+    const { body, more } = frame
     if (this.#address === undefined) this.#address = addressIn(body)
     else if (this.#address === NODE) this.#observer.hear(parseFields(body, 'say', CONTROLS))
-    else this.#collected.push(body)
-    if (!more || this.#collected.length >= MOST_COLLECTED) this.#handOver(this.#address)
+    else this.#collect(frame)
+    const full = this.#collected.length >= MOST_COLLECTED || this.#collectedBytes >= MOST_COLLECTED_BYTES
+    if (!more || full) this.#handOver(this.#address)
     if (!more) this.#address = undefined
+  }
+
+  /** Messages of topics have no bound of their own, so that one that is too long is no fault of the other side. */
+  #collect({ body, size }: Frame): void {
+    if (body.length === size) {
+      this.#collected.push(body)
+      this.#collectedBytes += size
+    } else if (isTopicFrame(body)) {
+      this.#skipped++
+      this.#observer.skip(size, this.#mostOfWorker)
+    } else {
+      throw new MalformedError(
+        `a worker's frame of ${size} bytes is larger than the ${this.#mostOfWorker} that one may have`,
+      )
+    }
   }
 
   #handOver(worker: number): void {
     const frames = this.#collected
+    const skipped = this.#skipped
     this.#collected = []
-    if (frames.length > 0) this.#observer.receive(worker, frames)
+    this.#collectedBytes = 0
+    this.#skipped = 0
+    if (frames.length + skipped > 0) this.#observer.receive(worker, frames, skipped)
   }
 }
 
 function addressIn(frame: Buffer): number {
   if (frame.length !== ADDRESS) throw new MalformedError(`expected a worker's number of 4 bytes, got ${frame.length}`)
   return frame.readUInt32LE()
+}
+
+/** @param from Who sent it. */
+export function skippedTopicMessage(from: string, size: number, most: number): string {
+  return (
+    `mongrel2-fetch skipped a topic's message of ${size} bytes from ${from}: ` +
+    `between machines it may have ${most}, which maxMessageSize raises`
+  )
 }

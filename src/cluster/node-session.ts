@@ -1,8 +1,14 @@
 import type { Dealer } from 'zeromq'
-import type { Logger } from '../runtime/log.ts'
+import { type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
-import { type Control, NodeConnection, type NodeConnectionObserver, type NodeStart } from './node-connection.ts'
+import {
+  type Control,
+  NodeConnection,
+  type NodeConnectionObserver,
+  type NodeStart,
+  skippedTopicMessage,
+} from './node-connection.ts'
 
 /** How long a node may take to say that it joins, in milliseconds. */
 const JOIN_TIME = 3000
@@ -13,6 +19,8 @@ const REFUSAL_TIME = 1000
 export interface NodeSessionOwner {
   readonly version: string
   readonly start: NodeStart
+  /** Bytes that a message of Mongrel2 may have, the largest of the endpoints. */
+  readonly maxMessageSize: number
   /** @param processors How many the node has. */
   joined(node: NodeSession, processors: number): void
   left(node: NodeSession): void
@@ -25,6 +33,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly connection: NodeConnection
   readonly #owner: NodeSessionOwner
   readonly #logger: Logger
+  readonly #warning: ThrottledWarning
   readonly #workers = new Map<number, NodeWorker>()
   #count = 0
   #seesUploads = false
@@ -34,6 +43,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.name = name
     this.#owner = owner
     this.#logger = logger
+    this.#warning = new ThrottledWarning(logger)
     this.connection = new NodeConnection(socket, this)
     this.connection.opened.then(
       () => this.#opened(),
@@ -76,8 +86,12 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     }
   }
 
-  receive(number: number, frames: readonly Buffer[]): void {
-    this.#workers.get(number)?.receive(frames)
+  receive(number: number, frames: readonly Buffer[], skipped: number): void {
+    this.#workers.get(number)?.receive(frames, skipped)
+  }
+
+  skip(size: number, most: number): void {
+    this.#warning.say(() => skippedTopicMessage(`node ${this.name}`, size, most))
   }
 
   #join({ version, processors, seesUploads }: Control & { say: 'join' }): void {
@@ -93,7 +107,9 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.#state = 'joined'
     this.#seesUploads = seesUploads
     this.#logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
-    this.connection.say({ say: 'welcome' })
+    const { maxMessageSize } = this.#owner
+    this.connection.allowMessages(maxMessageSize)
+    this.connection.say({ say: 'welcome', maxMessageSize })
     this.#owner.joined(this, processors)
   }
 
@@ -156,9 +172,9 @@ class NodeWorker implements WorkerHandle {
   }
 
   /** It waits to be told that its reports have been heard, since the way here may end between. */
-  receive(frames: readonly Buffer[]): void {
+  receive(frames: readonly Buffer[], skipped: number): void {
     for (const frame of frames) this.observer.receive(frame)
-    this.#reports += frames.length
+    this.#reports += frames.length + skipped
     const order: Order = { order: 'told', frames: this.#reports }
     this.#connection.send(this.#number, [renderJson(order)])
   }

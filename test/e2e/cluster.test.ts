@@ -399,7 +399,11 @@ describe('a node that has proved who it is', () => {
     await start({ cluster: { listen: 'tcp://127.0.0.1:0' } })
     const heard: Control[] = []
     const socket = new Dealer(STREAM_OPTIONS)
-    const connection = new NodeConnection(socket, { hear: (control) => heard.push(control), receive: () => {} })
+    const connection = new NodeConnection(socket, {
+      hear: (control) => heard.push(control),
+      receive: () => {},
+      skip: () => {},
+    })
     socket.connect(`tcp://127.0.0.1:${server.clusterPort}`)
     await connection.opened
     act(connection)
@@ -427,6 +431,17 @@ describe('a node that has proved who it is', () => {
     expect(reason).toBe('the connection ended')
     expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it said something wrong: expected a frame of JSON/)
     expect(await get(connect(), '/')).toBe('/')
+  })
+
+  it('is given up when it begins a frame that is larger than what is said', async () => {
+    const { reason } = await meet((connection) => {
+      connection.say({ say: 'join', version, processors: 1, seesUploads: false })
+      connection.send(0, [Buffer.alloc(2 * 1024 * 1024)])
+    })
+    expect(reason).toBe('the connection ended')
+    expect(logger.errors[0]).toMatch(
+      /^mongrel2-fetch lost node \S+: it said something wrong: a frame of 2097152 bytes is larger than the 1048576 /,
+    )
   })
 
   it.each([

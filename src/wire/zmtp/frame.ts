@@ -24,18 +24,20 @@ const NOTHING = Buffer.alloc(0)
 export interface Frame {
   /** Its own memory, no part of a larger read. */
   readonly body: Buffer
+  /** Bytes of the body as it was sent: more than `body` has where it was cut. */
+  readonly size: number
   /** Whether it is for the protocol itself. */
   readonly command: boolean
   /** Whether more of the same message follows. */
   readonly more: boolean
 }
 
-/** Which frames of messages are too long, and what becomes of them. */
+/** Which frames of messages are too long, and what becomes of them. Asked for at the head of each frame. */
 export interface FrameBounds {
   /** Bytes that a frame's body may have. */
   readonly maxFrame: number
   /** Bytes that are kept of a longer one, the rest is skipped. Without it a longer one is an error. */
-  readonly cutTo?: number
+  readonly cutTo?: number | undefined
 }
 
 /** Takes a stream of bytes apart into frames, wherever reads may have cut it. */
@@ -79,7 +81,7 @@ export class FrameParser {
       const kept = this.#keptOf(size, command)
       const body = Buffer.allocUnsafe(kept)
       bytes.copy(body, 0, start, start + kept)
-      const frame = { body, command, more: (flags & MORE) !== 0 }
+      const frame = { body, size, command, more: (flags & MORE) !== 0 }
       at = start + kept
       this.#skip = size - kept
       if (at > bytes.length) {

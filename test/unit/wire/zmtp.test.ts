@@ -109,7 +109,7 @@ describe('a frame', () => {
     ['a command', hex('04 05 04 50494e47'), latin1('\x04PING'), 'command'],
     ['a long command', hex('06 0000000000000005 04 50494e47'), latin1('\x04PING'), 'command'],
   ])('%s is parsed however it is cut', (_what, bytes, body, flags) => {
-    const frame = { body, command: flags === 'command', more: flags === 'more' }
+    const frame = { body, size: body.length, command: flags === 'command', more: flags === 'more' }
     expect(parseFrames([bytes])).toEqual([frame])
     expect(parseFrames([...bytes].map((byte) => Buffer.from([byte])))).toEqual([frame])
     for (let at = 0; at < bytes.length; at++) {
@@ -185,7 +185,7 @@ describe('rendered messages', () => {
           const messages = bodies.map((bytes) => Buffer.from(bytes))
           const stream = Buffer.concat(renderMessages(messages))
           expect(parseFrames(cut(stream, cuts))).toEqual(
-            messages.map((message) => ({ body: message, command: false, more: false })),
+            messages.map((message) => ({ body: message, size: message.length, command: false, more: false })),
           )
         },
       ),
