@@ -22,6 +22,8 @@ interface IncomingBody {
   refuse(status: number, reason: string): void
   /** The rest will not come. */
   lost(reason: DOMException): void
+  /** Throws away what comes until the client has sent all of it, leaves, or has had its time. The stream of a streamed one fails with `reason`. */
+  drain(reason?: Error): void
 }
 
 /** A body that Mongrel2 stores in a file. */
@@ -46,8 +48,6 @@ export interface StreamedBody extends IncomingBody {
   whenSettled: (() => void) | undefined
   /** The head of the answer goes out before anything reads the body: if nothing does soon, it is thrown away. */
   expectReader(): void
-  /** Throws away what comes until the client has sent all of it, leaves, or has had its time. Its stream fails with `reason`. */
-  drain(reason?: Error): void
 }
 
 /** What takes the frames of a WebSocket or the messages of a message socket. */

@@ -65,7 +65,7 @@ export class EpochClosing {
       const { upload } = connection
       upload?.refuse(503, 'The server is stopping')
       // A streamed upload decides how its connection is closed.
-      if (upload?.streamed === false) connection.upload = undefined
+      if (upload?.streamed === false) connection.forgetUpload()
       connection.frames?.end()
     }
   }

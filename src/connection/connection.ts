@@ -19,7 +19,7 @@ const PHASE = {
   last: 1,
   /** The same, and its answer is left to others: nothing is written, but it is kept alive. */
   deferred: 2,
-  /** It is closed when its streamed upload is complete, or its client has had its time: not before. */
+  /** It is closed when its upload is complete, or its client has had its time: not before. */
   lingering: 3,
   /** Its end waits in the outbox. */
   closing: 4,
@@ -176,7 +176,7 @@ export class Connection implements OutboxConnection {
       await work
     } finally {
       this.#checking = false
-      this.#releaseHeld()
+      this.#afterUpload()
     }
   }
 
@@ -213,8 +213,11 @@ export class Connection implements OutboxConnection {
       this.advance()
       this.#releaseHeld()
       this.touch()
-    } else if (this.#exchanges.length === 0 && this.upload?.streamed === true) this.closeAfterUpload()
-    else this.close()
+    } else if (this.#exchanges.length === 0 && this.upload !== undefined) {
+      this.closeAfterUpload()
+      // What `waitUntil` waits for may still read a streamed one.
+      if (!this.upload.streamed) this.upload.drain()
+    } else this.close()
   }
 
   /** Leaves the answer of the first exchange to others. The requests behind it will not be answered. */
@@ -256,8 +259,14 @@ export class Connection implements OutboxConnection {
     this.#credits = 0
     this.#hasLateCredit = true
     this.touch()
+    this.#afterUpload()
+  }
+
+  /** The end of a stored upload will not come here. */
+  forgetUpload(): void {
+    this.upload?.lost(new DOMException('the server is stopping', 'AbortError'))
+    this.upload = undefined
     if (this.#phase === PHASE.lingering) this.close()
-    else this.#releaseHeld()
   }
 
   /** Answers no more requests than there are, and closes then. */
@@ -265,7 +274,7 @@ export class Connection implements OutboxConnection {
     this.#enter(PHASE.last)
   }
 
-  /** Closes the connection when its streamed upload is complete, or its client has had its time. */
+  /** Closes the connection when its upload is complete, or its client has had its time. */
   closeAfterUpload(): void {
     this.#enter(PHASE.lingering)
   }
@@ -287,7 +296,7 @@ export class Connection implements OutboxConnection {
     // Most connections have nothing open when they are closed, and an exception with its stack takes longer than an answer.
     if (this.upload !== undefined || this.#exchanges.length > 0 || this.#held.length > 0) {
       const reason = this.#abortAll('the connection was closed before this request was answered')
-      if (this.upload?.streamed === true) {
+      if (this.upload !== undefined) {
         this.closeAfterUpload()
         return this.upload.drain(reason)
       }
@@ -382,6 +391,11 @@ export class Connection implements OutboxConnection {
     for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
     for (const message of this.#held.splice(0)) this.#owner.drop(message)
     return reason
+  }
+
+  #afterUpload(): void {
+    if (this.#phase === PHASE.lingering) this.close()
+    else this.#releaseHeld()
   }
 
   #admits(): boolean {

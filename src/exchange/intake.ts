@@ -19,7 +19,7 @@ import { LazyMessageInfo } from './request/message-info.ts'
 import { type Origin, originOf, type TrustProxy, trustsProxy } from './request/origin.ts'
 import { createRequest, MessageSource } from './request/request.ts'
 import { originForm, urlOf } from './request/url.ts'
-import { PendingUpload, type UploadOutcome } from './upload/pending-upload.ts'
+import { PendingUpload, type PendingUploadOwner } from './upload/pending-upload.ts'
 import { StreamUpload } from './upload/stream-upload.ts'
 import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload/upload.ts'
 import { watchUploadSize } from './upload/upload-size.ts'
@@ -96,17 +96,21 @@ export class Intake implements MessageIntake {
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
     // Its end, which may go to another process, says all of it again.
-    if (this.#settings.shared && uploadHeadersOf(message, isStored(message)).stage === 'start') {
-      return this.#refuseSharedStart(message, connection)
+    if (this.#settings.shared) {
+      const headers = uploadHeadersOf(message, isStored(message))
+      if (headers.stage === 'start') return this.#refuseSharedStart(message, headers.path, connection)
     }
     const exchange = this.open(message, connection)
     if (message.cut) return this.#refuseLarge(exchange, this.#settings.maxMessageSize)
     const target = this.#targetOf(message, exchange.facts.http10)
     if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
-    if ('status' in target) return this.refuse(exchange, target.status, target.reason)
-
-    const { framing } = target
     const headers = uploadHeadersOf(message, isStored(message))
+    if ('status' in target) {
+      if (headers.stage === 'start')
+        this.#expectEnd(headers.path, exchange, connection, (_, stored) => stored.release())
+      return this.refuse(exchange, target.status, target.reason)
+    }
+    const { framing } = target
     switch (headers.stage) {
       case 'start':
         return this.#begin(message, headers.path, exchange, target, connection)
@@ -136,13 +140,17 @@ export class Intake implements MessageIntake {
   }
 
   /** Refuses a body that is too large at its start. Any other is dealt with at its end, which may go to another process. */
-  #refuseSharedStart(message: Message, connection: Connection): void {
+  #refuseSharedStart(message: Message, path: string, connection: Connection): void {
     const { maxBodySize } = this.#settings
     const framing = framingOf(message)
     if (typeof framing === 'string' || maxBodySize === Number.MAX_SAFE_INTEGER) return
-    if ((framing.length ?? 0) > maxBodySize) return this.#refuseLarge(this.open(message, connection))
+    const tooLarge = (framing.length ?? 0) > maxBodySize
+    if (!tooLarge && !framing.chunked) return
+    const exchange = this.open(message, connection)
+    this.#expectEnd(path, exchange, connection, (_, stored) => stored.release())
+    if (tooLarge) this.#refuseLarge(exchange)
     // Its size is known only at its end, which may go to another process.
-    if (framing.chunked) this.refuse(this.open(message, connection), 411, 'A body needs a Content-Length here')
+    else this.refuse(exchange, 411, 'A body needs a Content-Length here')
   }
 
   /** Takes the handshake of a WebSocket. */
@@ -267,6 +275,9 @@ export class Intake implements MessageIntake {
       )
       return this.refuse(exchange, 500, 'The upload cannot be read')
     }
+    const upload = this.#expectEnd(path, exchange, connection, (done, stored) =>
+      this.#complete(done, exchange, target, stored),
+    )
     if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
     if (target.framing.chunked && maxBodySize < Number.MAX_SAFE_INTEGER) {
       const stop = watchUploadSize(join(uploads.chroot, path), maxBodySize, () => {
@@ -274,19 +285,31 @@ export class Intake implements MessageIntake {
       })
       void exchange.ended.then(stop)
     }
-    let accepted = Promise.resolve(true)
-    if (onUploadStart !== undefined) {
-      const request = this.#requestOf(message, exchange, target, null, false)
-      if (request === undefined) return
-      accepted = this.#ask(onUploadStart, request, exchange)
-    }
-    const outcome: UploadOutcome = {
+    if (onUploadStart === undefined) return
+    const request = this.#requestOf(message, exchange, target, null, false)
+    if (request !== undefined) upload.accepted = this.#ask(onUploadStart, request, exchange)
+  }
+
+  /** It is there before anything is answered: the connection then stays until the client has sent all of it. */
+  #expectEnd(
+    path: string,
+    exchange: Exchange,
+    connection: Connection,
+    complete: PendingUploadOwner['complete'],
+  ): PendingUpload {
+    const owner: PendingUploadOwner = {
       ended: (work) => this.#application.inBackground(connection.check(work)),
-      complete: (done, upload) => this.#complete(done, exchange, target, upload),
+      complete,
       refuse: (status, reason) => this.refuse(exchange, status, reason),
       refuseForged: (done, reason) => this.#refuseForged(done, exchange, reason),
+      get answer() {
+        return connection.outbox.progress
+      },
+      expired: () => connection.closeNow(),
     }
-    connection.upload = new PendingUpload(path, exchange, accepted, uploads, outcome, this.#warning)
+    const upload = new PendingUpload(path, exchange, this.#settings.uploads, owner, this.#warning)
+    connection.upload = upload
+    return upload
   }
 
   #stream(message: Message, exchange: Exchange, target: Target | Refusal, connection: Connection): void {

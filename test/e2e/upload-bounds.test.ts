@@ -1,6 +1,7 @@
-import { linkSync, readdirSync, writeFileSync } from 'node:fs'
+import { linkSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Mongrel2Options, Mongrel2Server } from '../../src/index.ts'
 import { lacks } from '../support/embedded.ts'
@@ -8,6 +9,8 @@ import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient, request } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
+import { serveWithWorkers } from '../support/serve-with-workers.ts'
+import { type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 // To let opening fail, and to lead it elsewhere.
 vi.mock('node:fs/promises', { spy: true })
@@ -44,6 +47,12 @@ describe.skipIf(lacks('stored uploads'))('a stored body', () => {
 
   const files = () => readdirSync(join(mongrel2.directory, 'tmp'))
 
+  async function upload40MB(): Promise<UploadFile> {
+    const path = join(mongrel2.directory, 'body')
+    writeFileSync(path, Buffer.alloc(40e6))
+    return { path, size: 40e6 }
+  }
+
   /** Sends a large body and resolves with the status of the answer. */
   async function upload(): Promise<number> {
     using client = new RawClient(mongrel2.port)
@@ -61,8 +70,52 @@ describe.skipIf(lacks('stored uploads'))('a stored body', () => {
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
     expect((await response).status).toBe(413)
+    client.send('0\r\n\r\n') // before its end, it would be waited for
     await client.closed
     await expect.poll(files).toEqual([])
+    expect(called).toBe(0)
+  })
+
+  it.each<[what: string, status: number, options: Partial<Mongrel2Options>]>([
+    ['maxBodySize', 413, { maxBodySize: 100_000 }],
+    ['maxBodySize, where others pull, too', 413, { maxBodySize: 100_000, shared: true }],
+    ['onUploadStart', 403, { onUploadStart: () => new Response('no', { status: 403 }) }],
+  ])('that is answered by %s reaches a client that writes all of it first', async (_what, status, options) => {
+    await serve(options)
+    expect(await WRITES_FIRST(`http://127.0.0.1:${mongrel2.port}/`, await upload40MB())).toMatchObject({ status })
+    await expect.poll(files).toEqual([])
+    expect(called).toBe(0)
+  })
+
+  it('that is answered by a worker reaches such a client, too', async () => {
+    await using workers = serveWithWorkers({
+      workers: 1,
+      options: { zeromq: mongrel2.endpoint, chroot: mongrel2.directory, logger, maxBodySize: 100_000 },
+    })
+    await workers.ready
+    expect(await WRITES_FIRST(`http://127.0.0.1:${mongrel2.port}/`, await upload40MB())).toMatchObject({ status: 413 })
+    await expect.poll(files).toEqual([])
+  })
+
+  it('that was answered takes little room while its client sends on', async () => {
+    await serve({ maxBodySize: 100_000 })
+    using client = new RawClient(mongrel2.port)
+    client.send(request('/', 'POST', lengthOf(100e6)))
+    expect((await client.response()).status).toBe(413)
+    const piece = Buffer.alloc(1e6)
+    let most = 0
+    let largest = 0
+    for (let sent = 0; sent < 60e6; sent += piece.length) {
+      await client.written(piece)
+      await sleep(20)
+      for (const name of files()) {
+        const { blocks, size } = statSync(join(mongrel2.directory, 'tmp', name))
+        most = Math.max(most, blocks * 512)
+        largest = Math.max(largest, size)
+      }
+    }
+    expect(largest).toBeGreaterThan(40e6)
+    expect(most).toBeLessThan(30e6)
     expect(called).toBe(0)
   })
 
@@ -73,7 +126,7 @@ describe.skipIf(lacks('stored uploads'))('a stored body', () => {
       [CHUNKED, 411],
     ] as const) {
       using client = new RawClient(mongrel2.port)
-      const body = fields === CHUNKED ? `7530\r\n${LARGE}\r\n` : LARGE
+      const body = fields === CHUNKED ? `7530\r\n${LARGE}\r\n0\r\n\r\n` : 'x'.repeat(1_000_000)
       expect((await client.send(request('/', 'POST', fields) + body).response()).status).toBe(status)
       await client.closed
     }

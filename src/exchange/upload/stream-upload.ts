@@ -2,6 +2,7 @@ import type { StreamedBody } from '../../connection/carried.ts'
 import type { WriteProgress } from '../../connection/outbox.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Message } from '../../wire/message.ts'
+import { LingerClock } from './linger-clock.ts'
 
 /** What a streamed upload needs of its surroundings. */
 export interface StreamUploadOwner {
@@ -25,13 +26,7 @@ export interface StreamUploadOwner {
 const DRAIN_LIMIT = 1024 * 1024
 /** How long after the head of a streamed answer its handler may begin to read, in milliseconds: then the body is thrown away. */
 const LATE_READER = 500
-/**
- * Behind the answer, what the client still sends is read and thrown away as long as something comes: the client may not look for the
- * answer before it has written everything, and a close would take it away. nginx's `lingering_timeout` and `lingering_time`, in
- * milliseconds: between two parts, and in all from when the answer was delivered.
- */
-const LINGER_QUIET = 5000
-const LINGER_TIME = 30_000
+/** How often it is looked whether a client that has its answer still sends, in milliseconds. */
 const LINGER_CHECK = 1000
 /** Bytes that Mongrel2 may send of what is thrown away until more are granted; `uploadWindow` may be too small to be quick. */
 const DISCARD_WINDOW = 256 * 1024
@@ -63,9 +58,8 @@ export class StreamUpload implements StreamedBody {
   #wanted: (() => void) | undefined
   #lateReader: NodeJS.Timeout | undefined
   #lingering: NodeJS.Timeout | undefined
-  /** When the last part came, and when the answer was delivered. */
-  #heardAt = 0
-  #deliveredAt = 0
+  /** Runs from the end of the answer on. */
+  #clock: LingerClock | undefined
   whenSettled: (() => void) | undefined
   readonly #timeout: number
   /** Runs while the reader waits for the client. */
@@ -134,7 +128,7 @@ export class StreamUpload implements StreamedBody {
     const at = this.#offset | 0 // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
     this.#offset += body.length
     const last = headers.own('UPLOAD_STREAM_DONE') !== undefined
-    if (this.#phase === 'discarded') this.#heardAt = performance.now()
+    if (this.#phase === 'discarded') this.#clock?.heard()
     else if (headers.own('UPLOAD_STREAM') !== String(at)) {
       this.#fail(400, `expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`)
     } else if (cut) this.#fail(413, 'A part of the body is longer than maxMessageSize')
@@ -168,8 +162,7 @@ export class StreamUpload implements StreamedBody {
       return this.#owner.expired()
     }
     if (!this.drainable) this.#owner.lingers()
-    this.#heardAt = performance.now()
-    this.#deliveredAt = this.#heardAt
+    this.#clock = new LingerClock()
     this.#lingering = setInterval(() => this.#linger(), LINGER_CHECK).unref()
     this.#forfeit(reason)
   }
@@ -239,12 +232,9 @@ export class StreamUpload implements StreamedBody {
 
   /** Ends the connection of a client that has stopped sending without a close, or does not stop. */
   #linger(): void {
-    const now = performance.now()
-    const { answer } = this.#owner
-    if (answer === 'waiting') this.#heardAt = now
-    if (answer !== 'delivered') this.#deliveredAt = now
-    if (this.#dry || now - this.#heardAt >= LINGER_QUIET) this.#owner.expired()
-    else if (now - this.#deliveredAt >= LINGER_TIME) this.#dry = true
+    const state = this.#clock?.check(this.#owner.answer)
+    if (this.#dry || state === 'quiet') this.#owner.expired()
+    else if (state === 'late') this.#dry = true
   }
 
   /** Gives credit in halves of the window, so that a part of 20 KiB does not bring a reply each. */

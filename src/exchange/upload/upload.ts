@@ -200,6 +200,26 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
   if (await isInside(dirname(whole), place.chroot).catch(() => false)) await deleteFile(whole)
 }
 
+/**
+ * Empties the file of an upload that nobody will read while Mongrel2 still writes it, unless it is to be kept: Mongrel2 goes on where it
+ * was, and what is before that takes no room.
+ *
+ * @returns The bytes that it had by its size.
+ */
+export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
+  const whole = join(place.chroot, path)
+  if (!fitsTempStore(path, place.tempStore) || !(await isInside(dirname(whole), place.chroot))) return 0
+  const file = await open(whole, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const size = await checkOpenFile(file, place.chroot)
+    if (typeof size === 'string') return 0
+    if (size > 0 && !place.keep) await file.truncate()
+    return size
+  } finally {
+    await file.close()
+  }
+}
+
 /** Whether a directory, links followed, is another or within it. */
 async function isInside(directory: string, other: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -420,14 +420,119 @@ describe('onUploadStart', () => {
   })
 })
 
+describe('an upload that is answered at its start', () => {
+  const size = () => statSync(join(chroot, FILE)).size
+
+  it.each<[what: string, status: string, options: StageOptions, parts: RequestParts]>([
+    ['by its length', '413', { maxBodySize: CONTENT.length - 1 }, {}],
+    ['by its length, where others pull, too', '413', { maxBodySize: CONTENT.length - 1, shared: true }, {}],
+    ['by onUploadStart', '403', { onUploadStart: () => new Response('no', { status: 403 }) }, {}],
+    ['by its host', '400', {}, { headers: { host: 'user@h' } }],
+  ])('%s stays open until Mongrel2 has stored all of it', async (_what, status, options, parts) => {
+    const stage = stageAt(unreached, options)
+    stage.receive(startOf(FILE, parts))
+    await until(() => stage.publisher.received(1) !== '')
+    expect(statusOf(stage)).toBe(status)
+    expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
+    await turns(20)
+    expect(stage.publisher.closed(1)).toBe(false)
+    stage.receive(doneOf(FILE, parts))
+    await until(() => stage.publisher.closed(1))
+    await until(() => !exists())
+    expect(stage.log.errors).toEqual([])
+  })
+
+  it('behind a request that was the last of its connection, too', async () => {
+    const gate = new Gate()
+    const stage = stageAt(async (request) => {
+      await gate.pass('first')
+      return new Response(request.url, { headers: { connection: 'close' } })
+    })
+    stage.receive(renderRequest({ target: '/first' }), startOf())
+    await gate.arrival('first')
+    gate.open('first')
+    await until(() => stage.publisher.received(1).includes('/first'))
+    await turns(20)
+    expect(stage.publisher.closed(1)).toBe(false)
+    stage.receive(doneOf())
+    await until(() => stage.publisher.closed(1))
+  })
+
+  describe('while the client sends on', () => {
+    let stage: Stage
+
+    beforeEach(async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+      stage = stageAt(unreached, { maxBodySize: CONTENT.length - 1 })
+      stage.receive(startOf())
+      await until(() => stage.publisher.received(1) !== '')
+    })
+
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    /** Lets time pass in steps until the connection is closed; resolves with its milliseconds. */
+    async function timeUntilClosed(step: () => Promise<void>): Promise<number> {
+      const start = performance.now()
+      while (!stage.publisher.closed(1)) {
+        await step()
+        await vi.advanceTimersByTimeAsync(100)
+        await turns(2)
+      }
+      return performance.now() - start
+    }
+
+    it('has its file emptied', async () => {
+      await until(() => size() === 0)
+      await writeFile(join(chroot, FILE), CONTENT)
+      await vi.advanceTimersByTimeAsync(200)
+      await until(() => size() === 0)
+      expect(stage.publisher.closed(1)).toBe(false)
+    })
+
+    it('is closed when nothing comes for five seconds', async () => {
+      await until(() => size() === 0)
+      expect(await timeUntilClosed(() => turns(5))).toBeGreaterThanOrEqual(4900)
+    })
+
+    it('is closed after half a minute', async () => {
+      await until(() => size() === 0)
+      const send = async () => {
+        await writeFile(join(chroot, FILE), CONTENT)
+        // Looking takes its time, in which that of the client does not pass.
+        while (size() > 0 && !stage.publisher.closed(1)) {
+          await vi.advanceTimersByTimeAsync(1)
+          await turns(5)
+        }
+      }
+      expect(await timeUntilClosed(send)).toBeGreaterThanOrEqual(29_000)
+    })
+
+    it('is not looked after any more when the client is gone', async () => {
+      await until(() => size() === 0)
+      stage.receive(renderDisconnect(1))
+      await vi.advanceTimersByTimeAsync(200)
+      await writeFile(join(chroot, FILE), CONTENT)
+      await vi.advanceTimersByTimeAsync(1000)
+      await turns(20)
+      expect(size()).toBe(CONTENT.length)
+      expect(stage.epoch.connections).toBe(0)
+    })
+  })
+})
+
 describe('an upload that is refused', () => {
   it('because it is announced too large is a 413 at its start, and leaves no file', async () => {
     const stage = stageAt(unreached, { maxBodySize: CONTENT.length - 1 })
     stage.receive(startOf())
     await turns(5)
     expect(statusOf(stage)).toBe('413')
-    expect(stage.publisher.closed(1)).toBe(true)
     expect(stage.application.counters.rejected).toBe(1)
+    stage.receive(doneOf())
+    await until(() => stage.publisher.closed(1))
+    expect(exists()).toBe(false)
+    expect(stage.epoch.connections).toBe(0)
   })
 
   it('because it became too large, in chunks, is a 413 and its file is deleted', async () => {
