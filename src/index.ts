@@ -1,20 +1,13 @@
-export type { CommandConfig } from './cli/options/config-file.ts'
-export type { ClusterOptions, JoinOptions } from './cluster/cluster-options.ts'
+export type { CommandConfig } from './cli/options/command-options.ts'
 export { type ClusterNode, joinCluster } from './cluster/join-cluster.ts'
 export { createKeyPair, type KeyPair, readKeyPair, writeKeyPair } from './cluster/key-pair.ts'
+export type { ClusterOptions, JoinOptions, WorkersOptions } from './cluster/options.ts'
 export type { TopicData } from './connection/shared-message.ts'
 export type { DeferOptions, Deferral } from './exchange/deferred/deferral.ts'
+export type { Mongrel2Handler, Mongrel2Options } from './exchange/options.ts'
 export type { Mongrel2Statistics } from './exchange/statistics.ts'
 export type { JsonMessage, MessageConnection, MessageHandlers, XmlMessage } from './message-socket/types.ts'
-export type {
-  EndpointInput,
-  EndpointOptions,
-  LinkOption,
-  Mongrel2Handler,
-  Mongrel2Options,
-  ReplierOptions,
-  UploadOptions,
-} from './options/options.ts'
+export type { EndpointInput, EndpointOptions, LinkOption, UploadOptions } from './options/endpoint.ts'
 export type {
   FetchHandler,
   IncomingConnection,
@@ -24,7 +17,7 @@ export type {
   ServedRequest,
   UploadInfo,
 } from './platform/handler.ts'
-export { createReplier, type Replier } from './replier.ts'
+export { createReplier, type Replier, type ReplierOptions } from './replier.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './runtime/errors.ts'
 export type { Logger } from './runtime/log.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
@@ -45,4 +38,3 @@ export type { EventFields } from './wire/http.ts'
 export type { DispatcherStatistics } from './workers/dispatcher/dispatcher.ts'
 export { serveWithWorkers, type WorkersServer } from './workers/serve-with-workers.ts'
 export type { AppSource, LoadApp, LoadedApp } from './workers/worker/config.ts'
-export type { WorkersOptions } from './workers/workers-options.ts'

@@ -1,17 +1,15 @@
 import { parseToken, type Token } from './connection/token.ts'
 import { AnsweredTokens } from './exchange/deferred/answered-tokens.ts'
 import { ForeignBudget } from './exchange/deferred/foreign-budget.ts'
+import { checkOptions, SERVER_OPTIONS, type Settings } from './exchange/options.ts'
 import { collectResponse } from './exchange/response/collected-response.ts'
 import { ReconnectingPublisher } from './link/reconnecting-publisher.ts'
 import { socketIdOf } from './link/socket-id.ts'
 import { TRANSPORTS } from './link/transports.ts'
-import {
-  checkReplierOptions,
-  type EndpointSettings,
-  type ReplierOptions,
-  type ReplierSettings,
-} from './options/options.ts'
+import type { EndpointInput, EndpointSettings, LinkOption } from './options/endpoint.ts'
+import * as is from './options/option.ts'
 import { Mongrel2Error } from './runtime/errors.ts'
+import type { Logger } from './runtime/log.ts'
 import { deferred } from './runtime/promises.ts'
 import { bytesOf } from './wire/bytes.ts'
 import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
@@ -20,6 +18,32 @@ import { OPCODE, renderFrame } from './wire/websocket/frames.ts'
 
 /** How much the clocks of two machines may differ, in milliseconds. */
 const CLOCK_TOLERANCE = 1000
+
+/** Options of `createReplier`. */
+export interface ReplierOptions {
+  /** The Handlers to publish to, as for `serveMongrel2`; nothing is pulled from them. */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /** As for `serveMongrel2`. */
+  link?: LinkOption
+  /** The sockets' identity, a UUID. Default: a new one each time. */
+  identity?: string
+  /** Bytes of one response, or of messages on their way to one socket. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that the client of a socket reads at least. Default: 16 KiB. */
+  minClientRate?: number
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
+}
+
+const { zeromq, link, identity, maxBufferedBytes, minClientRate, logger } = SERVER_OPTIONS
+const REPLIER_OPTIONS = { zeromq, link, identity, maxBufferedBytes, minClientRate, logger }
+const checkReplierOptions = is.checkerOf(
+  'option of createReplier',
+  'an object with at least zeromq',
+  REPLIER_OPTIONS satisfies is.Described<ReplierOptions>,
+)
+
+type ReplierSettings = Pick<Settings, 'endpoints' | 'identity' | 'maxBufferedBytes' | 'minClientRate' | 'logger'>
 
 /** Answers requests and writes to sockets whose tokens it is given. */
 export interface Replier extends AsyncDisposable {
@@ -60,7 +84,8 @@ export interface Replier extends AsyncDisposable {
  * ```
  */
 export function createReplier(options: ReplierOptions): Replier {
-  return new PublishingReplier(checkReplierOptions(options))
+  checkReplierOptions(options)
+  return new PublishingReplier(checkOptions(() => new Response(), options))
 }
 
 class PublishingReplier implements Replier {

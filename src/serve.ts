@@ -4,18 +4,13 @@ import type { TopicData } from './connection/shared-message.ts'
 import { Application } from './exchange/application.ts'
 import { answerAll, takeLeave } from './exchange/closing.ts'
 import { Intake } from './exchange/intake.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from './exchange/options.ts'
 import type { Mongrel2Statistics } from './exchange/statistics.ts'
 import { ControlPort, controlPortOf } from './link/control-port.ts'
 import { Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
-import { checkCloseOptions } from './options/option-check.ts'
-import {
-  checkOptions,
-  type EndpointSettings,
-  type Mongrel2Handler,
-  type Mongrel2Options,
-  type Settings,
-} from './options/options.ts'
+import type { EndpointSettings } from './options/endpoint.ts'
+import { checkCloseOptions } from './options/option.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
 import { Mongrel2Error } from './runtime/errors.ts'
 import { describeError } from './runtime/log.ts'

@@ -1,1 +1,106 @@
-export { type CrosswsApp, type CrosswsOptions, crossws } from './crossws.ts'
+import { type AdapterInstance, getWebSocketHooks, type Hooks } from 'crossws'
+import bunnyAdapter, { type BunnyOptions } from 'crossws/adapters/bunny'
+import {
+  type FetchHandler,
+  type Mongrel2Context,
+  type Mongrel2Env,
+  type ServedRequest,
+  type UpgradeWebSocketOptions,
+  upgradeWebSocket,
+} from '../../src/index.ts'
+
+/** Options of crossws. `idleTimeout` is in seconds there, by default 30. */
+export type CrosswsOptions = Pick<
+  BunnyOptions,
+  'getNamespace' | 'handleProtocols' | 'hooks' | 'idleTimeout' | 'onError' | 'protocol' | 'resolve' | 'sync'
+>
+
+/** An app for `serveMongrel2`, with what crossws offers for its WebSockets: `peers`, `publish` and `close`. */
+export interface CrosswsApp extends AdapterInstance {
+  readonly fetch: FetchHandler
+}
+
+/** A handshake under way. */
+interface Handshake {
+  readonly env: Mongrel2Env
+  readonly context: Mongrel2Context
+  /** What the hooks `upgrade` want to be said in the answer. */
+  readonly headers: Headers
+}
+
+/**
+ * Serves the WebSockets of an app by crossws, as h3 and Nitro expect it. Without `hooks` or `resolve` among the options the app is asked
+ * for each handshake: by `defineWebSocketHandler` of h3 it answers with the hooks; any other answer is sent as it is.
+ *
+ * crossws offers adapters nothing to build upon, so its adapter for a runtime with the interface of Deno's is used: it asks the request for the
+ * socket, and the header `x-real-ip` for the address, which is set to the client's.
+ *
+ * @example
+ * ```ts
+ * const app = new H3().get('/chat', defineWebSocketHandler({ message: (peer, message) => peer.send(message.text()) }))
+ * serveMongrel2(crossws(app), options)
+ * ```
+ * @see https://crossws.h3.dev
+ */
+export function crossws(
+  app: FetchHandler | { readonly fetch: FetchHandler },
+  { hooks, resolve, ...options }: CrosswsOptions = {},
+): CrosswsApp {
+  const ask: FetchHandler =
+    typeof app === 'function' ? app : (request, env, context) => app.fetch(request, env, context)
+  const handshakes = new WeakMap<Request, Handshake>()
+  const find = resolve ?? (hooks === undefined ? hooksOfAnswer : undefined)
+  const { handleUpgrade, ...instance } = bunnyAdapter({
+    ...options,
+    ...(hooks === undefined ? {} : { hooks: keepingHeaders(hooks) }),
+    ...(find === undefined ? {} : { resolve: async (info) => keepingHeaders(await find(info)) }),
+  })
+
+  return {
+    ...instance,
+    fetch(request, env, context) {
+      if (env.mongrel2.headers.METHOD !== 'WEBSOCKET_HANDSHAKE') return ask(request, env, context)
+      const headers = new Headers()
+      handshakes.set(request, { env, context, headers })
+      request.headers.set('x-real-ip', env.mongrel2.remoteAddress)
+      const upgrade = ({ idleTimeout = 0, ...more }: UpgradeWebSocketOptions) => {
+        const upgraded = upgradeWebSocket(request, { ...more, headers, idleTimeout: idleTimeout * 1000 }, env)
+        upgraded.socket.binaryType = 'arraybuffer'
+        return upgraded
+      }
+      return handleUpgrade(Object.assign(request, { upgradeWebSocket: upgrade }))
+    },
+  }
+
+  /** The hooks that the app answers a handshake with; without any its answer is what the client gets. */
+  async function hooksOfAnswer(request: Request): Promise<Partial<Hooks>> {
+    const handshake = handshakes.get(request)
+    if (handshake === undefined) return {}
+    const answer: Response & { readonly crossws?: Partial<Hooks> } = await ask(
+      request as ServedRequest,
+      handshake.env,
+      handshake.context,
+    )
+    const found = answer.crossws ?? (answer.status === 426 ? getWebSocketHooks(request) : undefined)
+    return found ?? { upgrade: () => answer }
+  }
+
+  /** The adapter forgets the fields that `upgrade` gives, but for the subprotocol, which it passes on by itself. */
+  function keepingHeaders(given: Partial<Hooks>): Partial<Hooks> {
+    const { upgrade } = given
+    if (upgrade === undefined) return given
+    return {
+      ...given,
+      async upgrade(request) {
+        const result = await upgrade(request)
+        if (!(result instanceof Response) && result?.headers !== undefined) {
+          const kept = handshakes.get(request)?.headers
+          for (const [name, value] of new Headers(result.headers)) {
+            if (name !== 'sec-websocket-protocol') kept?.append(name, value)
+          }
+        }
+        return result
+      },
+    }
+  }
+}

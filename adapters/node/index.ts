@@ -1,8 +1,119 @@
-export {
-  type NodeEnv,
-  type NodeFetchHandler,
-  type NodeHandler,
-  type NodeServeOptions,
-  type NodeServer,
-  serveNode,
-} from './serve-node.ts'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { setLifetime } from '../../src/exchange/request/request.ts'
+import * as is from '../../src/options/option.ts'
+import type { Mongrel2Context } from '../../src/platform/handler.ts'
+import { invalid, isObject } from '../../src/runtime/errors.ts'
+import { describeError, type Logger } from '../../src/runtime/log.ts'
+import { delay } from '../../src/runtime/promises.ts'
+
+/** What a handler gets as its second argument on a socket of its own: Node's request and response. There is no `mongrel2`. */
+export type NodeEnv = HttpBindings & { readonly mongrel2?: undefined }
+
+/** A fetch handler that also runs where there is no Mongrel2. */
+export type NodeFetchHandler = (request: Request, env: NodeEnv, ctx: Mongrel2Context) => Response | Promise<Response>
+
+/** A fetch handler, or an object with one. */
+export type NodeHandler = NodeFetchHandler | { fetch: NodeFetchHandler }
+
+/** Options of `serveNode`. */
+export interface NodeServeOptions {
+  /** Where browsers connect; 0 for any that is free. */
+  port: number
+  /** The address to listen at. Default: every one of this machine. */
+  host?: string
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
+}
+
+const OPTIONS = {
+  port: is.PORT,
+  host: is.text('a host name or an address', () => true),
+  logger: is.LOGGER,
+} satisfies is.Described<NodeServeOptions>
+const checkOptions = is.checkerOf('option', 'an object with at least port', OPTIONS)
+
+/** A handler at work on an HTTP socket. */
+export interface NodeServer extends AsyncDisposable {
+  /** Where it listens. */
+  readonly address: AddressInfo
+  /**
+   * Takes no more connections, answers what is under way, waits for what handlers gave `waitUntil`. A second call returns the first
+   * one's promise.
+   *
+   * @param options.timeout Milliseconds after which what is still open is cut. Default: 10,000.
+   */
+  close(options?: { timeout?: number }): Promise<void>
+}
+
+/**
+ * Serves a handler on an ordinary HTTP socket by `@hono/node-server`, without Mongrel2: beside `serveMongrel2` with the same
+ * handler, or in its place. The handler is called as `fetch(request, env, ctx)`; `env` is `{ incoming, outgoing }`.
+ *
+ * @throws Mongrel2Error `invalid_option` when an option is wrong; the error of Node when it cannot listen there, such as `EADDRINUSE`.
+ *
+ * @example
+ * ```ts
+ * import { serveNode } from 'mongrel2-fetch/node'
+ *
+ * const server = await serveNode(() => new Response('Hello'), { port: 8080 })
+ * ```
+ */
+export async function serveNode(handler: NodeHandler, options: NodeServeOptions): Promise<NodeServer> {
+  const fetch = fetchOf(handler)
+  const { port, host, logger } = checkOptions(options)
+  const background = new Set<Promise<void>>()
+  const context: Mongrel2Context = {
+    waitUntil(promise) {
+      const settled = promise
+        .catch((error: unknown) => logger.error?.(`mongrel2-fetch: waitUntil failed: ${describeError(error)}`))
+        .then(() => void background.delete(settled))
+      background.add(settled)
+    },
+    passThroughOnException() {},
+    props: {},
+  }
+  // Its callback may get the objects of HTTP/2 too, but not from this server.
+  const listener = getRequestListener(
+    (request, env) => {
+      const { outgoing } = env as NodeEnv
+      setLifetime(request, { whenEnding: (action) => whenClosed(outgoing, action) })
+      return fetch(request, env as NodeEnv, context)
+    },
+    { overrideGlobalObjects: false },
+  )
+  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing))
+  await once(server.listen(port, host), 'listening')
+
+  let closed: Promise<void> | undefined
+  const close = (options?: { timeout?: number }) => {
+    const timeout = is.checkCloseOptions(options)
+    closed ??= end(server, background, timeout)
+    return closed
+  }
+  return { address: server.address() as AddressInfo, close, [Symbol.asyncDispose]: () => close() }
+}
+
+function whenClosed(outgoing: NodeEnv['outgoing'], action: () => void): () => void {
+  if (outgoing.closed) action()
+  else outgoing.once('close', action)
+  return () => outgoing.off('close', action)
+}
+
+async function end(server: Server, background: Set<Promise<void>>, timeout: number): Promise<void> {
+  const late = delay(timeout)
+  const ended = once(server.close(), 'close')
+  await Promise.race([ended.then(() => Promise.all(background)), late])
+  server.closeAllConnections()
+  await ended
+}
+
+function fetchOf(handler: NodeHandler): NodeFetchHandler {
+  if (typeof handler === 'function') return handler
+  if (isObject(handler) && typeof handler.fetch === 'function') {
+    return (request, env, ctx) => handler.fetch(request, env, ctx)
+  }
+  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
+}

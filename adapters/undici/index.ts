@@ -1,1 +1,120 @@
-export { Mongrel2Dispatcher, type Mongrel2DispatcherOptions } from './dispatcher.ts'
+import { EventEmitter } from 'node:events'
+import { Agent, Dispatcher } from 'undici'
+import { v4 } from 'uuid'
+import { HttpGateway } from '../../src/gateway/http.ts'
+import { checkSettings, FRONT_SETTINGS, type FrontSettings, ROUTE } from '../../src/gateway/options.ts'
+import { Router } from '../../src/gateway/router.ts'
+import type { Endpoint } from '../../src/options/endpoint.ts'
+import * as is from '../../src/options/option.ts'
+import { invalid, isObject } from '../../src/runtime/errors.ts'
+import type { HeaderProtocol } from '../../src/wire/message.ts'
+import { memoryConnector } from './memory-connector.ts'
+
+/** Options of `Mongrel2Dispatcher`. */
+export interface Mongrel2DispatcherOptions
+  extends Pick<FrontSettings, 'flowControl' | 'bufferSize' | 'contentLength' | 'logger'> {
+  /** What the handler connects to, bound here: `'SEND_SPEC,RECV_SPEC'`, or an object with both. */
+  zeromq: string | Endpoint
+  /** How headers are written. Default: `json`. */
+  protocol?: HeaderProtocol
+}
+
+const { flowControl, bufferSize, contentLength, logger } = FRONT_SETTINGS
+const OPTIONS = {
+  zeromq: is.checkedBy(checkEndpoint),
+  protocol: ROUTE.protocol,
+  flowControl,
+  bufferSize,
+  contentLength,
+  logger,
+} satisfies is.Described<Mongrel2DispatcherOptions>
+const checkOptions = is.checkerOf('option', 'an object with at least zeromq', OPTIONS)
+const checkSpecs = is.checkerOf('property of zeromq', '{ sendSpec, recvSpec }', {
+  sendSpec: is.SPEC,
+  recvSpec: is.SPEC,
+})
+
+function checkEndpoint(name: string, zeromq: unknown): Endpoint {
+  const [sendSpec, recvSpec, ...more] = typeof zeromq === 'string' ? zeromq.split(',').map((spec) => spec.trim()) : []
+  if (recvSpec !== undefined && more.length === 0) return checkSpecs({ sendSpec, recvSpec })
+  if (isObject(zeromq)) return checkSpecs(zeromq)
+  throw invalid(name, "'SEND_SPEC,RECV_SPEC' or { sendSpec, recvSpec }", zeromq)
+}
+
+/**
+ * A dispatcher that has requests answered by a Mongrel2 handler over ZeroMQ, with no server and no network for HTTP between: it
+ * binds the endpoint as Mongrel2 would. Whatever the URL's host, the handler gets the request. Bodies stream both ways; an aborted
+ * request is a client that has left. It emits undici's events `connect`, `disconnect`, `connectionError` and `drain`.
+ *
+ * Close it when done: its sockets keep the process alive.
+ *
+ * @example
+ * ```ts
+ * import { fetch } from 'undici'
+ * import { Mongrel2Dispatcher } from 'mongrel2-fetch/undici'
+ *
+ * const dispatcher = new Mongrel2Dispatcher({ zeromq: 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
+ * const response = await fetch('http://handler/', { dispatcher })
+ * ```
+ */
+export class Mongrel2Dispatcher extends Dispatcher {
+  readonly #gateway: Promise<HttpGateway>
+  readonly #agent: Agent
+  #closed: Promise<void> | undefined
+
+  /** @throws Mongrel2Error `invalid_option` when an option is wrong. An address that cannot be bound fails the requests. */
+  constructor(options: Mongrel2DispatcherOptions) {
+    super()
+    const { zeromq, protocol, ...given } = checkOptions(options)
+    const route = { path: '', ...zeromq, protocol, sendIdent: v4(), recvIdent: '' }
+    const settings = { ...checkSettings(given), routes: [route] }
+    this.#gateway = Router.bind(settings).then((router) => new HttpGateway(router, settings))
+    this.#gateway.catch(() => {}) // each request says so
+    this.#agent = new Agent({ connect: memoryConnector(this.#gateway) })
+    this.#passOnEvents()
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    return this.#agent.dispatch(options, handler)
+  }
+
+  /** Waits for the requests under way, then closes the sockets. */
+  override close(): Promise<void>
+  override close(callback: () => void): void
+  override close(callback?: () => void): Promise<void> | undefined {
+    this.#closed ??= this.#end(this.#agent.close())
+    return called(this.#closed, callback)
+  }
+
+  /** Ends the requests under way and closes the sockets. */
+  override destroy(): Promise<void>
+  override destroy(error: Error | null): Promise<void>
+  override destroy(callback: () => void): void
+  override destroy(error: Error | null, callback: () => void): void
+  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | undefined {
+    const reason = error instanceof Error ? error : null
+    return called(this.#end(this.#agent.destroy(reason)), typeof error === 'function' ? error : callback)
+  }
+
+  /** Emits what the agent does, as undici's dispatchers do for those within them: each puts itself before the targets. */
+  #passOnEvents(): void {
+    const agent: EventEmitter = this.#agent // undici's types leave out the targets of drain
+    for (const event of ['connect', 'disconnect', 'connectionError', 'drain']) {
+      agent.on(event, (origin: URL, targets: readonly Dispatcher[], ...error: unknown[]) => {
+        EventEmitter.prototype.emit.call(this, event, origin, [this, ...targets], ...error)
+      })
+    }
+  }
+
+  async #end(agentEnded: Promise<void>): Promise<void> {
+    await agentEnded
+    const gateway = await this.#gateway.catch(() => undefined)
+    await gateway?.close()
+  }
+}
+
+function called(promise: Promise<void>, callback: (() => void) | undefined): Promise<void> | undefined {
+  if (callback === undefined) return promise
+  void promise.finally(callback)
+  return undefined
+}

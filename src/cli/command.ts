@@ -1,10 +1,17 @@
-import { Command, Option as Flag, InvalidArgumentError } from 'commander'
+import { Command, Option as Flag } from 'commander'
 import { version } from '../runtime/versions.ts'
 import { KEY_FILE, keygen } from './join/keygen.ts'
+import {
+  type CommandOption,
+  flagsOf,
+  OPTIONS,
+  type OptionKey,
+  type OptionSource,
+  type OptionSources,
+  type Subcommand,
+} from './options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
-import type { Given, GivenOptions } from './options/given.ts'
-import { flagsOf, OPTIONS, type Option, type OptionKey, type Subcommand } from './options/option-table.ts'
-import { parseOption } from './options/option-value.ts'
+import { sourceOf } from './options/sources.ts'
 import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
 
 /** Told how a command ended. */
@@ -52,14 +59,14 @@ export function commandLine(ended: Ended): Command {
 }
 
 /** A subcommand that takes an app and options, and what runs it. */
-function subcommand(name: Subcommand, run: (flags: GivenOptions) => Promise<void>): Command {
+function subcommand(name: Subcommand, run: (flags: OptionSources) => Promise<void>): Command {
   const command = new Command(name)
     .description(SUBCOMMANDS[name])
     .argument('[app]', 'the module with the handler, such as app.ts')
     .exitOverride()
     .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
-  return command.action((app: string | undefined, values: Record<string, unknown>) => run(givenByFlags(app, values)))
+  return command.action((app: string | undefined, values: Record<string, unknown>) => run(sourcesInFlags(app, values)))
 }
 
 const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in
@@ -71,45 +78,32 @@ function exitCodesText(): string {
   return ['Exit codes:', ...lines, `  ${codes.padEnd(9)}ended at once by a second SIGINT or SIGTERM`].join('\n')
 }
 
-function flagsFor(option: Option): Flag[] {
-  const { flag, letter, value, otherwise, kind } = option
-  const summary = otherwise === '' ? option.summary : `${option.summary} (default: ${otherwise})`
-  if (kind === 'boolean') {
+function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {
+  const summary = fallback === '' ? help : `${help} (default: ${fallback})`
+  if (placeholder === '') {
     // Both, since the flag comes before what a variable or the file says; the help shows the one that changes the default.
-    const off = otherwise === 'true'
+    const off = fallback === 'true'
     const opposite = `Do not ${summary.charAt(0).toLowerCase()}${summary.slice(1)}`
     return [new Flag(`--${flag}`, summary).hideHelp(off), new Flag(`--no-${flag}`, opposite).hideHelp(!off)]
   }
   const short = letter === undefined ? '' : `-${letter}, `
-  const taken = new Flag(`${short}--${flag} <${value}>`, summary)
-  if (kind !== 'endpoints' && kind !== 'keys') return [taken.argParser((text) => parse(option, text))]
+  const taken = new Flag(`${short}--${flag} <${placeholder}>`, summary)
   return [
-    taken.argParser((text, before: unknown) => [
-      ...(Array.isArray(before) ? before : []),
-      ...[parse(option, text)].flat(),
-    ]),
+    repeated ? taken.argParser((text, before?: string) => (before === undefined ? text : `${before} ${text}`)) : taken,
   ]
 }
 
-function parse(option: Option, text: string): unknown {
-  try {
-    return parseOption(option, text)
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? `${error.message}.` : '')
-  }
-}
-
-function givenByFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): GivenOptions {
-  const given = new Map<OptionKey, Given>()
-  if (app !== undefined) given.set('app', { value: app, from: 'the argument' })
+function sourcesInFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): OptionSources {
+  const sources = new Map<OptionKey, OptionSource>()
+  if (app !== undefined) sources.set('app', { value: app, from: 'the argument' })
   for (const option of OPTIONS) {
     const value = values[attributeOf(option)]
-    if (value !== undefined) given.set(option.key, { value, from: `--${option.flag}` })
+    if (value !== undefined) sources.set(option.key, sourceOf(option, String(value), `--${option.flag}`))
   }
-  return given
+  return sources
 }
 
 /** The name that commander gives to a flag's value. */
-function attributeOf({ flag }: Option): string {
+function attributeOf({ flag }: CommandOption): string {
   return flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
 }

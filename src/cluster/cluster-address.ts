@@ -1,4 +1,5 @@
-import { invalid, specOf } from '../options/option-check.ts'
+import { SPEC } from '../options/option.ts'
+import { invalid } from '../runtime/errors.ts'
 import { checkKey } from './key-pair.ts'
 
 /** Where a main node listens, or is found. */
@@ -49,6 +50,6 @@ export function isAny(host: string): boolean {
 /** Whether another machine cannot reach what is meant by a ZeroMQ address, or would reach something else. */
 export function isLocal(spec: string): boolean {
   if (spec.startsWith('ipc://')) return true
-  const { host } = parseClusterAddress('', specOf('', spec), 1)
+  const { host } = parseClusterAddress('', SPEC.check('', spec), 1)
   return isLoopback(host) || isAny(host)
 }

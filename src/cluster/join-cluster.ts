@@ -1,15 +1,15 @@
 import { availableParallelism } from 'node:os'
 import { Dealer } from 'zeromq'
-import { checkCloseOptions } from '../options/option-check.ts'
+import { checkCloseOptions } from '../options/option.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError } from '../runtime/log.ts'
 import { type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
 import { version } from '../runtime/versions.ts'
 import { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
 import { curveKey } from './authenticator.ts'
-import { checkJoinOptions, type JoinOptions, type JoinSettings } from './cluster-options.ts'
 import { NodeAgent, type NodeAgentSettings } from './node-agent.ts'
 import { MOST_PROCESSORS } from './node-connection.ts'
+import { checkJoinOptions, type JoinOptions, type JoinSettings } from './options.ts'
 import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
 
 /** Waits between attempts to join, in milliseconds. */

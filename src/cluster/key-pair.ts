@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
-import { invalid, isObject } from '../options/option-check.ts'
+import { invalid, isObject } from '../runtime/errors.ts'
 
 /** A key pair of CURVE, each key as 64 hexadecimal digits. */
 export interface KeyPair {

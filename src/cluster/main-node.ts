@@ -3,12 +3,12 @@ import type { Logger } from '../runtime/log.ts'
 import { version } from '../runtime/versions.ts'
 import { sharedStartOf } from '../workers/dispatcher/child-worker.ts'
 import type { Dispatcher } from '../workers/dispatcher/dispatcher.ts'
-import type { WorkersSettings } from '../workers/workers-options.ts'
+import type { WorkersSettings } from '../workers/options.ts'
 import { isAny } from './cluster-address.ts'
-import type { ClusterSettings } from './cluster-options.ts'
 import { Door } from './door.ts'
 import type { NodeStart } from './node-connection.ts'
 import { NodeSession, type NodeSessionOwner } from './node-session.ts'
+import type { ClusterSettings } from './options.ts'
 
 /** The main node's side of a cluster: lets nodes in, and gives the dispatcher their workers. */
 export class MainNode implements NodeSessionOwner {

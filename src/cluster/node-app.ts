@@ -1,6 +1,6 @@
 import { isAbsolute, join, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { invalid } from '../options/option-check.ts'
+import { invalid } from '../runtime/errors.ts'
 import type { AppSource } from '../workers/worker/config.ts'
 
 /** Where this package's own modules are, and the one that a node may be told to load: that of the command. */

@@ -1,6 +1,5 @@
 import type { Dealer } from 'zeromq'
-import { isObject } from '../options/option-check.ts'
-import { Mongrel2Error } from '../runtime/errors.ts'
+import { isObject, Mongrel2Error } from '../runtime/errors.ts'
 import { LOG_LEVELS } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'

@@ -1,20 +1,8 @@
 import { v4 } from 'uuid'
-import {
-  boolean,
-  integer,
-  invalid,
-  isObject,
-  known,
-  loggerOf,
-  MAX_BYTES,
-  MAX_DELAY,
-  oneOf,
-  specOf,
-} from '../options/option-check.ts'
+import * as is from '../options/option.ts'
+import { invalid, isObject } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { HeaderProtocol } from '../wire/message.ts'
-import type { HttpSettings } from './http.ts'
-import type { RouterSettings, RouteSettings } from './router.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
 export interface FrontRoute {
@@ -76,85 +64,60 @@ export interface FrontOptions extends FrontSettings {
   routes: readonly FrontRoute[]
 }
 
-const SETTINGS: readonly (keyof FrontSettings)[] = [
-  'uploads',
-  'flowControl',
-  'noClobberXff',
-  'bufferSize',
-  'contentLength',
-  'maxMessageSize',
-  'headersTimeout',
-  'bodyTimeout',
-  'sendTimeout',
-  'keepAliveTimeout',
-  'maxConnections',
-  'logger',
-]
-const ROUTE_OPTIONS: readonly (keyof FrontRoute)[] = [
-  'path',
-  'sendSpec',
-  'recvSpec',
-  'protocol',
-  'sendIdent',
-  'recvIdent',
-]
+const IDENT = /^[A-Za-z0-9-]+$/
 
-/**
- * Checks what a user gave to `createFront`.
- *
- * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
- */
-export function checkFrontOptions(
-  options: FrontOptions,
-): RouterSettings & HttpSettings & { port: number; host: string } {
-  if (!isObject(options)) throw invalid('options', 'an object with at least port and routes', options)
-  known('option', options, ['port', 'host', 'routes', ...SETTINGS])
-  if (options.port === undefined) throw invalid('port', 'an integer from 0 to 65535', options.port)
-  if (!Array.isArray(options.routes) || options.routes.length === 0) {
-    throw invalid('routes', 'a list of { path, sendSpec, recvSpec }', options.routes)
-  }
-  return {
-    port: integer('port', options.port, 0, 65_535, 0),
-    host: text('host', options.host, '127.0.0.1', /./),
-    routes: options.routes.map(checkRoute),
-    ...checkSettings(options),
-  }
-}
+export const ROUTE = {
+  path: is.text('a path that begins with /', (path) => path.startsWith('/'), { required: true }),
+  sendSpec: is.SPEC,
+  recvSpec: is.SPEC,
+  protocol: is.oneOf<HeaderProtocol>(['json', 'tnetstring'], 'json'),
+  sendIdent: is.text(`a text like ${IDENT}`, (text) => IDENT.test(text), { initial: () => v4() }),
+  recvIdent: is.text(`a text like ${IDENT}`, (text) => text === '' || IDENT.test(text), { initial: '' }),
+} satisfies is.Described<FrontRoute>
+const checkRoute = is.checkerOf('option of a route', '{ path, sendSpec, recvSpec }', ROUTE)
 
-/** Checks what does not depend on where clients come from. */
-export function checkSettings(options: FrontSettings): Omit<RouterSettings, 'routes'> & HttpSettings {
-  return {
-    uploads: oneOf('uploads', options.uploads, ['stream', 'none'], 'stream'),
-    flowControl: boolean('flowControl', options.flowControl, false),
-    noClobberXff: boolean('noClobberXff', options.noClobberXff, false),
-    bufferSize: integer('bufferSize', options.bufferSize, 1024, MAX_BYTES, 16 * 1024),
-    contentLength: integer('contentLength', options.contentLength, 0, MAX_BYTES, 20 * 1024),
-    maxMessageSize: integer('maxMessageSize', options.maxMessageSize, 0, MAX_BYTES, 16 * 1024 * 1024),
-    headersTimeout: integer('headersTimeout', options.headersTimeout, 1, MAX_DELAY, 60_000),
-    bodyTimeout: integer('bodyTimeout', options.bodyTimeout, 1, MAX_DELAY, 60_000),
-    sendTimeout: integer('sendTimeout', options.sendTimeout, 1, MAX_DELAY, 120_000),
-    keepAliveTimeout: integer('keepAliveTimeout', options.keepAliveTimeout, 1, MAX_DELAY, 75_000),
-    maxConnections: integer('maxConnections', options.maxConnections, 1, MAX_DELAY, 10_000),
-    logger: loggerOf(options.logger),
-  }
-}
+/** What of Mongrel2's settings a gateway has, and its own bounds. */
+export const FRONT_SETTINGS = {
+  uploads: is.oneOf(['stream', 'none'], 'stream'),
+  flowControl: is.boolean(false),
+  noClobberXff: is.boolean(false),
+  bufferSize: is.bytes(16 * is.KIB, [is.KIB, is.MAX_BYTES]),
+  contentLength: is.bytes(20 * is.KIB, [0, is.MAX_BYTES]),
+  maxMessageSize: is.bytes(16 * is.MIB, [0, is.MAX_BYTES]),
+  headersTimeout: is.milliseconds(60_000, 1),
+  bodyTimeout: is.milliseconds(60_000, 1),
+  sendTimeout: is.milliseconds(120_000, 1),
+  keepAliveTimeout: is.milliseconds(75_000, 1),
+  maxConnections: is.count(10_000, [1, is.MAX_DELAY]),
+  logger: is.LOGGER,
+} satisfies is.Described<FrontSettings>
 
-function checkRoute(route: unknown): RouteSettings {
-  if (!isObject(route)) throw invalid('routes', 'a list of { path, sendSpec, recvSpec }', route)
-  known('option of a route', route, ROUTE_OPTIONS)
-  if (route.path === undefined) throw invalid('path', 'a path that begins with /', route.path)
-  return {
-    path: text('path', route.path, '/', /^\//),
-    sendSpec: specOf('sendSpec', route.sendSpec),
-    recvSpec: specOf('recvSpec', route.recvSpec),
-    protocol: oneOf('protocol', route.protocol, ['json', 'tnetstring'], 'json'),
-    sendIdent: text('sendIdent', route.sendIdent, v4(), /^[A-Za-z0-9-]+$/),
-    recvIdent: text('recvIdent', route.recvIdent, '', /^[A-Za-z0-9-]*$/),
-  }
-}
+export const FRONT_OPTIONS = {
+  port: is.PORT,
+  host: is.text('a host name or an address', undefined, { initial: '127.0.0.1' }),
+  routes: is.checkedBy(checkRoutes),
+  ...FRONT_SETTINGS,
+} satisfies is.Described<FrontOptions>
 
-function text(name: string, value: unknown, otherwise: string, form: RegExp): string {
-  if (value === undefined) return otherwise
-  if (typeof value !== 'string' || !form.test(value)) throw invalid(name, `a text like ${form}`, value)
-  return value
+/** Check what does not depend on where clients come from. */
+export const checkSettings: (settings: FrontSettings) => is.Checked<typeof FRONT_SETTINGS> = is.checkerOf(
+  'option',
+  'an object',
+  FRONT_SETTINGS,
+)
+
+/** Checks what a user gave to `createFront`; throws a Mongrel2Error `invalid_option`. */
+export const checkFrontOptions: (options: FrontOptions) => is.Checked<typeof FRONT_OPTIONS> = is.checkerOf(
+  'option',
+  'an object with at least port and routes',
+  FRONT_OPTIONS,
+)
+
+function checkRoutes(name: string, routes: unknown): is.Checked<typeof ROUTE>[] {
+  const expected = 'a list of { path, sendSpec, recvSpec }'
+  if (!Array.isArray(routes) || routes.length === 0) throw invalid(name, expected, routes)
+  return routes.map((route: unknown) => {
+    if (!isObject(route)) throw invalid(name, expected, route)
+    return checkRoute(route)
+  })
 }

@@ -1,9 +1,9 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Request } from 'zeromq'
-import { IPC_LONGEST } from '../options/option-check.ts'
-import type { EndpointSettings } from '../options/options.ts'
+import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 
@@ -98,18 +98,10 @@ export function controlPortOf({
   findControlPort,
   uploads,
 }: Pick<EndpointSettings, 'controlPort' | 'findControlPort' | 'uploads'>): ControlPortAddress | undefined {
-  return controlPortAddress(controlPort, findControlPort ? uploads.chroot : undefined)
-}
-
-/** The control port that the user has named, or else the one of a Mongrel2 with that chroot; undefined where none is to be used. */
-export function controlPortAddress(
-  named: string | undefined,
-  chroot: string | undefined,
-): ControlPortAddress | undefined {
-  if (named !== undefined) return { spec: named, named: true }
-  if (chroot === undefined) return undefined
-  const path = join(chroot, DEFAULT_PATH)
-  return Buffer.byteLength(path) > IPC_LONGEST ? undefined : { spec: `ipc://${path}`, named: false }
+  if (controlPort !== undefined) return { spec: controlPort, named: true }
+  const path = join(uploads.chroot, DEFAULT_PATH)
+  if (!findControlPort || Buffer.byteLength(path) > IPC_LONGEST) return undefined
+  return { spec: `ipc://${path}`, named: false }
 }
 
 /** Says why a control port that the user has not named cannot be asked; undefined where nothing is wrong as far as can be seen. */

@@ -1,4 +1,4 @@
-import type { EndpointSettings } from '../options/options.ts'
+import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { delay, Pause } from '../runtime/promises.ts'

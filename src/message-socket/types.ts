@@ -1,4 +1,4 @@
-import { boolean, invalid, isObject, known, optionalFunction } from '../options/option-check.ts'
+import * as is from '../options/option.ts'
 
 /** A client that sends JSON or XML messages to Mongrel2. */
 export interface MessageConnection {
@@ -62,15 +62,18 @@ export interface MessageHandlers {
   rawPayload?: boolean
 }
 
-const HANDLERS = ['json', 'xml', 'open', 'close', 'error'] as const
+const HANDLERS = {
+  json: is.callback(),
+  xml: is.callback(),
+  open: is.callback(),
+  close: is.callback(),
+  error: is.callback(),
+  rawPayload: is.boolean(false),
+} satisfies is.Described<MessageHandlers>
+const checkHandlers = is.checkerOf('option of messages', '{ json, xml, open, close, error, rawPayload }', HANDLERS)
 
-/** @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came. */
-export function checkMessages(messages: MessageHandlers | undefined): MessageHandlers | undefined {
-  const given: unknown = messages
-  if (given === undefined) return undefined
-  if (!isObject(given)) throw invalid('messages', '{ json, xml, open, close, error, rawPayload }', given)
-  known('option of messages', given, [...HANDLERS, 'rawPayload'])
-  for (const name of HANDLERS) optionalFunction(`messages.${name}`, given[name])
-  boolean('messages.rawPayload', given.rawPayload, false)
-  return messages
-}
+/** The option `messages`. */
+export const MESSAGES: is.Option<MessageHandlers | undefined> = is.checkedBy((name, given) => {
+  if (given !== undefined) checkHandlers(given, name)
+  return given as MessageHandlers | undefined
+})

@@ -33,3 +33,19 @@ export class Mongrel2Error extends Error {
     this.code = code
   }
 }
+
+/** The error for an option, with its name as the user gave it. */
+export function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
+  return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${describe(got)}`)
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  return isObject(value) ? `an object (${Object.keys(value).join(', ')})` : String(value)
+}
+
+/** Whether a value has properties to look at. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

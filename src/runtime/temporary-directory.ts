@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { IPC_LONGEST, invalid } from '../options/option-check.ts'
+import { invalid } from './errors.ts'
 import { guardDirectory } from './orphan-guard.ts'
 
+/** The longest path of an ipc address in bytes: `sun_path` of Linux holds 108, the last of them zero. */
+export const IPC_LONGEST = 107
 /** The longest name of a socket in such a directory. */
 const LONGEST_NAME = 'run/control'.length
 

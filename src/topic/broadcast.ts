@@ -1,6 +1,6 @@
 import { createSharedMessage, type Subscriber, type TopicData } from '../connection/shared-message.ts'
-import { invalid } from '../options/option-check.ts'
 import type { MessageInfo } from '../platform/handler.ts'
+import { invalid } from '../runtime/errors.ts'
 import { sessionOpenedFor } from '../websocket/upgrade.ts'
 import { subscriberOf, type TopicMember } from './member.ts'
 import { type BudgetOptions, checkBudgetOptions, checkData } from './options.ts'

@@ -1,7 +1,7 @@
 import type { Subscriber } from '../connection/shared-message.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
 import type { MessageConnection } from '../message-socket/types.ts'
-import { invalid } from '../options/option-check.ts'
+import { invalid } from '../runtime/errors.ts'
 import { ServerWebSocket, sessionOf } from '../websocket/socket.ts'
 
 /** Whom a topic sends messages to as they are: a WebSocket or a message socket. */

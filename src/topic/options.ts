@@ -1,5 +1,6 @@
 import type { Budget, TopicData } from '../connection/shared-message.ts'
-import { integer, invalid, isObject, known, MAX_BYTES, MAX_DELAY, oneOf } from '../options/option-check.ts'
+import * as is from '../options/option.ts'
+import { invalid } from '../runtime/errors.ts'
 import { isBytes } from '../wire/bytes.ts'
 import type { EventFields } from '../wire/http.ts'
 
@@ -32,37 +33,39 @@ export interface StreamOptions {
   headers?: ConstructorParameters<typeof Headers>[0]
 }
 
-const BUDGET_OPTIONS: readonly (keyof BudgetOptions)[] = ['maxBufferedBytes', 'whenSlow']
-const EVENT_FIELDS: readonly (keyof EventFields)[] = ['event', 'id']
-const NEXT_TIMEOUT = 25_000
-const MAX_BUFFERED_BYTES = 1024 * 1024
+const BUDGET = {
+  maxBufferedBytes: is.bytes(is.MIB, [1, is.MAX_BYTES]),
+  whenSlow: is.oneOf(['close', 'drop'], 'close'),
+} satisfies is.Described<BudgetOptions>
+export const TOPIC_OPTIONS = { name: is.text('a text'), ...BUDGET } satisfies is.Described<TopicOptions>
+const STREAM = { headers: is.unchecked<StreamOptions['headers']>() } satisfies is.Described<StreamOptions>
+/** A line break in a field would begin another. */
+const EVENT = {
+  event: is.text('a text in one line', (text) => !/[\r\n]/.test(text)),
+  id: is.text('a text in one line', (text) => !/[\r\n\0]/.test(text)),
+}
+const checkTopic = is.checkerOf('option of a topic', 'a name, or an object', TOPIC_OPTIONS)
+const checkStream = is.checkerOf('option of stream', 'an object', STREAM)
+const checkEvent = is.checkerOf('field of an event', '{ event, id }', EVENT satisfies is.Described<EventFields>)
 
-// Each returns a checked value or throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
+// Each throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
+
+export const checkBudgetOptions: (options: unknown) => Budget = is.checkerOf('option of broadcast', 'an object', BUDGET)
+export const checkNextOptions: (options: unknown) => Required<NextOptions> = is.checkerOf(
+  'option of next',
+  'an object',
+  {
+    timeout: is.milliseconds(25_000, 0),
+  } satisfies is.Described<NextOptions>,
+)
 
 export function checkTopicOptions(given: unknown): { name: string | undefined; budget: Budget } {
-  if (typeof given === 'string') return { name: nameOf(given), budget: budgetOf({}) }
-  if (!isObject(given)) throw invalid('options', 'a name, or an object', given)
-  known('option of a topic', given, ['name', ...BUDGET_OPTIONS])
-  return { name: given.name === undefined ? undefined : nameOf(given.name), budget: budgetOf(given) }
+  const { name, ...budget } = checkTopic(typeof given === 'string' ? { name: given } : given)
+  return { name, budget }
 }
 
-export function checkBudgetOptions(given: unknown): Budget {
-  if (!isObject(given)) throw invalid('options', 'an object', given)
-  known('option of broadcast', given, BUDGET_OPTIONS)
-  return budgetOf(given)
-}
-
-export function checkNextOptions(given: unknown): Required<NextOptions> {
-  if (!isObject(given)) throw invalid('options', 'an object', given)
-  known('option of next', given, ['timeout'])
-  return { timeout: integer('timeout', given.timeout, 0, MAX_DELAY, NEXT_TIMEOUT) }
-}
-
-export function checkStreamOptions(given: StreamOptions): Headers {
-  const options: unknown = given
-  if (!isObject(options)) throw invalid('options', 'an object', given)
-  known('option of stream', options, ['headers'])
-  const headers = new Headers(given.headers)
+export function checkStreamOptions(options: StreamOptions): Headers {
+  const headers = new Headers(checkStream(options).headers)
   if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
   headers.set('content-type', 'text/event-stream')
   return headers
@@ -74,27 +77,7 @@ export function checkData(data: TopicData): TopicData {
   return data
 }
 
-/** A line break in a field would begin another. */
 export function checkEventFields(given: unknown): EventFields {
-  if (!isObject(given)) throw invalid('fields', '{ event, id }', given)
-  known('field of an event', given, EVENT_FIELDS)
-  return { ...fieldOf('event', given.event, /[\r\n]/), ...fieldOf('id', given.id, /[\r\n\0]/) }
-}
-
-function fieldOf(name: keyof EventFields, value: unknown, forbidden: RegExp): EventFields {
-  if (value === undefined) return {}
-  if (typeof value === 'string' && !forbidden.test(value)) return { [name]: value }
-  throw invalid(name, 'a text in one line', value)
-}
-
-function nameOf(name: unknown): string {
-  if (typeof name === 'string' && name !== '') return name
-  throw invalid('name', 'a text', name)
-}
-
-function budgetOf({ maxBufferedBytes, whenSlow }: Record<string, unknown>): Budget {
-  return {
-    maxBufferedBytes: integer('maxBufferedBytes', maxBufferedBytes, 1, MAX_BYTES, MAX_BUFFERED_BYTES),
-    whenSlow: oneOf('whenSlow', whenSlow, ['close', 'drop'], 'close'),
-  }
+  const { event, id } = checkEvent(given, 'fields')
+  return { ...(event !== undefined && { event }), ...(id !== undefined && { id }) }
 }

@@ -1,4 +1,5 @@
-import { boolean, integer, invalid, isObject, known, MAX_DELAY } from '../options/option-check.ts'
+import * as is from '../options/option.ts'
+import { invalid, isObject } from '../runtime/errors.ts'
 
 /** Whose pages may open a WebSocket: a list of origins such as `https://example.org`, a pattern, or a function. */
 export type OriginCheck = readonly string[] | RegExp | ((origin: string | undefined) => boolean)
@@ -42,74 +43,64 @@ export interface SocketSettings {
   readonly maxMessageSize: number
 }
 
-/** The options, checked and with their defaults. */
-export interface UpgradeSettings {
-  readonly protocol: string | undefined
-  readonly headers: Headers
-  readonly idleTimeout: number
-  readonly maxPayload: number
-  readonly maxBufferedBytes: number
-  readonly deflate: Required<PerMessageDeflateOptions> | undefined
-  readonly allows: (origin: string | undefined) => boolean
-}
+const DEFLATE = {
+  contextTakeover: is.boolean(false),
+  threshold: is.bytes(is.KIB, [0]),
+} satisfies is.Described<PerMessageDeflateOptions>
+const checkDeflate = is.checkerOf('option of perMessageDeflate', 'true, false or an object', DEFLATE)
 
-const OPTIONS: readonly (keyof UpgradeWebSocketOptions)[] = [
-  'protocol',
-  'headers',
-  'idleTimeout',
-  'maxPayload',
-  'maxBufferedBytes',
-  'perMessageDeflate',
-  'origin',
-]
-const DEFLATE_OPTIONS: readonly (keyof PerMessageDeflateOptions)[] = ['contextTakeover', 'threshold']
-
-const MAX_PAYLOAD = 1024 * 1024
+/** What depends on neither the client nor the server. */
+export const UPGRADE_OPTIONS = {
+  protocol: is.unchecked<string | undefined>(),
+  headers: is.checkedBy(checkHeaders),
+  idleTimeout: is.milliseconds(0, 0),
+  maxPayload: is.unchecked<number | undefined>(),
+  maxBufferedBytes: is.unchecked<number | undefined>(),
+  perMessageDeflate: is.checkedBy((name, given) => {
+    if (!isObject(given) && !is.boolean(false).check(name, given)) return undefined
+    return checkDeflate(isObject(given) ? given : {}, name)
+  }),
+  origin: is.checkedBy(checkOrigin),
+} satisfies is.Described<UpgradeWebSocketOptions>
+const checkOptions = is.checkerOf('option of upgradeWebSocket', 'an object', UPGRADE_OPTIONS)
 
 /** Fields of the answer that are not the user's to say. */
 const OURS = /^(?:connection|upgrade|sec-websocket-.*|transfer-encoding|content-length)$/
 
 /**
- * Checks what a user gave to `upgradeWebSocket`.
+ * Checks what a user gave to `upgradeWebSocket`; throws a Mongrel2Error `invalid_option`.
  *
  * @param offered The subprotocols that the client offers.
- * @param server The server's own settings.
- * @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came.
  */
 export function checkUpgradeOptions(
   options: UpgradeWebSocketOptions,
   offered: readonly string[],
-  { maxBufferedBytes, maxMessageSize }: SocketSettings,
-): UpgradeSettings {
-  const given: unknown = options
-  if (!isObject(given)) throw invalid('options', 'an object', given)
-  known('option of upgradeWebSocket', options, OPTIONS)
+  server: SocketSettings,
+) {
+  const { perMessageDeflate, origin, protocol, maxPayload, maxBufferedBytes, ...settings } = checkOptions(options)
   return {
-    protocol: protocolOf(options.protocol, offered),
-    headers: headersOf(options.headers),
-    idleTimeout: integer('idleTimeout', options.idleTimeout, 0, MAX_DELAY, 0),
-    maxPayload: maxPayloadOf(options.maxPayload, maxMessageSize),
-    maxBufferedBytes: integer(
-      'maxBufferedBytes',
-      options.maxBufferedBytes,
-      1,
-      Number.MAX_SAFE_INTEGER,
-      maxBufferedBytes,
-    ),
-    deflate: deflateOf(options.perMessageDeflate),
-    allows: originCheckOf(options.origin),
+    ...settings,
+    protocol: checkProtocol(protocol, offered),
+    maxPayload: checkMaxPayload(maxPayload, server.maxMessageSize),
+    maxBufferedBytes: is.bytes(server.maxBufferedBytes, [1]).check('maxBufferedBytes', maxBufferedBytes),
+    deflate: perMessageDeflate,
+    allows: origin,
   }
 }
 
+/** The options, checked and with their defaults. */
+export type UpgradeSettings = ReturnType<typeof checkUpgradeOptions>
+
 /** A longer message never comes: the link does not keep it. */
-function maxPayloadOf(maxPayload: unknown, maxMessageSize: number): number {
-  const most = `at most the option maxMessageSize of the server, which is ${maxMessageSize}`
-  if (typeof maxPayload === 'number' && maxPayload > maxMessageSize) throw invalid('maxPayload', most, maxPayload)
-  return integer('maxPayload', maxPayload, 0, maxMessageSize, Math.min(MAX_PAYLOAD, maxMessageSize))
+function checkMaxPayload(maxPayload: unknown, most: number): number {
+  if (typeof maxPayload === 'number' && maxPayload > most) {
+    throw invalid('maxPayload', `at most the option maxMessageSize of the server, which is ${most}`, maxPayload)
+  }
+  return is.bytes(Math.min(is.MIB, most), [0, most]).check('maxPayload', maxPayload)
 }
 
 /** What the client offered are tokens, so nothing else gets into a header. */
-function protocolOf(protocol: unknown, offered: readonly string[]): string | undefined {
+function checkProtocol(protocol: unknown, offered: readonly string[]): string | undefined {
   if (protocol === undefined) return undefined
   if (typeof protocol === 'string' && offered.includes(protocol)) return protocol
   const expected =
@@ -117,36 +108,25 @@ function protocolOf(protocol: unknown, offered: readonly string[]): string | und
   throw invalid('protocol', expected, protocol)
 }
 
-function headersOf(init: UpgradeWebSocketOptions['headers']): Headers {
+function checkHeaders(option: string, init: unknown): Headers {
   let headers: Headers
   try {
-    headers = new Headers(init)
+    headers = new Headers(init as UpgradeWebSocketOptions['headers'])
   } catch (error) {
-    throw invalid('headers', 'header fields', error instanceof Error ? error.message : error)
+    throw invalid(option, 'header fields', error instanceof Error ? error.message : error)
   }
   for (const name of headers.keys()) {
-    if (OURS.test(name)) throw invalid('headers', 'fields that the handshake does not say itself', name)
+    if (OURS.test(name)) throw invalid(option, 'fields that the handshake does not say itself', name)
   }
   return headers
 }
 
-function deflateOf(given: unknown): Required<PerMessageDeflateOptions> | undefined {
-  if (!isObject(given)) {
-    return boolean('perMessageDeflate', given, false) ? { contextTakeover: false, threshold: 1024 } : undefined
-  }
-  known('option of perMessageDeflate', given, DEFLATE_OPTIONS)
-  return {
-    contextTakeover: boolean('perMessageDeflate.contextTakeover', given.contextTakeover, false),
-    threshold: integer('perMessageDeflate.threshold', given.threshold, 0, Number.MAX_SAFE_INTEGER, 1024),
-  }
-}
-
-function originCheckOf(check: OriginCheck | undefined): UpgradeSettings['allows'] {
+function checkOrigin(name: string, check: unknown): (origin: string | undefined) => boolean {
   if (check === undefined) return () => true
   if (typeof check === 'function') return (origin) => check(origin) === true
   if (check instanceof RegExp) return (origin) => origin !== undefined && origin.search(check) !== -1
   if (Array.isArray(check) && check.every((origin) => typeof origin === 'string')) {
     return (origin) => origin !== undefined && check.includes(origin)
   }
-  throw invalid('origin', 'a list of origins, a RegExp or a function', check)
+  throw invalid(name, 'a list of origins, a RegExp or a function', check)
 }

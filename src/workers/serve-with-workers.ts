@@ -1,10 +1,10 @@
 import { MainNode } from '../cluster/main-node.ts'
-import { checkCloseOptions } from '../options/option-check.ts'
+import { checkWorkersOptions, type WorkersOptions } from '../cluster/options.ts'
+import { checkCloseOptions } from '../options/option.ts'
 import { describeError } from '../runtime/log.ts'
 import { whenAborted } from '../runtime/promises.ts'
 import { Dispatcher, type DispatcherStatistics } from './dispatcher/dispatcher.ts'
 import { ExchangePoint } from './dispatcher/exchange-point.ts'
-import { checkWorkersOptions, type WorkersOptions } from './workers-options.ts'
 
 /** Worker processes at work behind Mongrel2. */
 export interface WorkersServer extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { WebSocket } from 'undici'
@@ -123,6 +123,21 @@ describe('mongrel2-fetch serve --http', () => {
     const { url } = await serve('--trust-proxy', '1')
     const response = await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })
     expect(await response.json()).toMatchObject({ address: '192.0.2.7' })
+  })
+
+  it('has the bounds that its flags give', async () => {
+    const { url } = await serve('--http-max-connections', '1', '--http-buffer-size', '1024')
+    const port = Number(new URL(url).port)
+    const first = connect(port, '127.0.0.1')
+    first.write(`GET / HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    expect(String((await once(first, 'data'))[0])).toMatch(/^HTTP\/1.1 200 /)
+    const second = connect(port, '127.0.0.1')
+    await once(
+      second.on('error', () => {}),
+      'close',
+    )
+    first.write(`GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ${'x'.repeat(1024)}\r\n\r\n`)
+    expect(String((await once(first, 'data'))[0])).toMatch(/^HTTP\/1.1 431 /)
   })
 
   it('listens at a socket in the file system, where one that was killed has left its own', async () => {

@@ -1,6 +1,6 @@
+import type { WorkersOptions } from '../../src/cluster/options.ts'
 import type { LinkOption } from '../../src/index.ts'
 import { serveWithWorkers as serve, type WorkersServer } from '../../src/workers/serve-with-workers.ts'
-import type { WorkersOptions } from '../../src/workers/workers-options.ts'
 
 const { LINK } = process.env
 

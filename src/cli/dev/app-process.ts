@@ -3,12 +3,11 @@ import { fileURLToPath } from 'node:url'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
-import type { Given, GivenOptions } from '../options/given.ts'
-import type { OptionKey } from '../options/option-table.ts'
+import type { OptionKey, OptionSource, OptionSources } from '../options/command-options.ts'
 
 /** What an app's process is told, first the flags that it makes its settings of, then when to stop. */
 export type AppCommand =
-  | { readonly flags: readonly (readonly [OptionKey, Given])[] }
+  | { readonly flags: readonly (readonly [OptionKey, OptionSource])[] }
   /** To answer so many messages, all that it was sent, and to end. */
   | { readonly stopAfter: number }
 
@@ -34,7 +33,7 @@ export class AppProcess {
    * @param flags What its settings are made of, beside the environment and the configuration file.
    * @param imported Called with the path of each file it loads.
    */
-  constructor(flags: GivenOptions, imported: (path: string) => void) {
+  constructor(flags: OptionSources, imported: (path: string) => void) {
     const ready: Deferred<void> = deferred()
     this.ready = ready.promise
     const child = fork(CHILD, { env: { ...process.env, WATCH_REPORT_DEPENDENCIES: '1' } })

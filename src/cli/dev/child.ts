@@ -7,7 +7,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { serveMongrel2 } from '../../serve.ts'
 import type { LoadedApp } from '../../workers/worker/config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
-import type { GivenOptions } from '../options/given.ts'
+import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import { tellParent } from '../shared/tell-parent.ts'
 import type { AppCommand, AppReport } from './app-process.ts'
@@ -30,7 +30,7 @@ surviveLostOutput()
 // Ctrl-C reaches everybody at the terminal; the one who has forked us says when to stop.
 process.on('SIGINT', () => {})
 
-function run(flags: GivenOptions): void {
+function run(flags: OptionSources): void {
   serve(flags).then(
     () => process.exit(0),
     (error: unknown) => {
@@ -40,7 +40,7 @@ function run(flags: GivenOptions): void {
   )
 }
 
-async function serve(flags: GivenOptions): Promise<void> {
+async function serve(flags: OptionSources): Promise<void> {
   const settings = await settingsOf('dev', flags)
   const { logger, options, closeTimeout } = settings
   // What nobody caught is shown, and the app goes on: the next change makes a new process.

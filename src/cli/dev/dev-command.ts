@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join, relative } from 'node:path'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
-import type { GivenOptions } from '../options/given.ts'
+import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import type { Ending } from '../shared/exit-code.ts'
 import { stopSignal } from '../shared/stop-signals.ts'
@@ -13,7 +13,7 @@ import { type Lane, Relay } from './relay.ts'
 import { WatchedFiles } from './watched-files.ts'
 
 /** `mongrel2-fetch dev`: a front, and an app behind it that is replaced after each change; how it ended. */
-export async function devCommand(flags: GivenOptions): Promise<Ending> {
+export async function devCommand(flags: OptionSources): Promise<Ending> {
   const stopped = stopSignal()
   // A Handler of the configuration file is for `serve`; one of the command line is wanted.
   const front = flags.has('zeromq') ? undefined : findFront()
@@ -38,18 +38,18 @@ function findFront(): DevFront {
   return ['mongrel2', 'm2sh'].every(isProgram) ? new DevMongrel2() : new EmbeddedFront()
 }
 
-function attach(flags: GivenOptions, { name, endpoint, chroot }: DevFront): GivenOptions {
+function attach(flags: OptionSources, { name, endpoint, chroot }: DevFront): OptionSources {
   return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
 }
 
 /** From flags they are strings. */
-function endpointsOf(flags: GivenOptions): string[] {
+function endpointsOf(flags: OptionSources): string[] {
   return [flags.get('zeromq')?.value].flat().map(String)
 }
 
 /** Runs the app until it is to stop. After a change the next life is ready before messages go there, and the last answers what it has. */
 async function serveAndReload(
-  flags: GivenOptions,
+  flags: OptionSources,
   { app, logger }: CommandSettings,
   relay: Relay,
   where: string,

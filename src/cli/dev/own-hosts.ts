@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import type { Mongrel2Handler } from '../../options/options.ts'
+import type { Mongrel2Handler } from '../../exchange/options.ts'
 import type { FetchHandler } from '../../platform/handler.ts'
 
 /**

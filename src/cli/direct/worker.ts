@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Mongrel2Options } from '../../options/options.ts'
+import type { Mongrel2Options } from '../../exchange/options.ts'
 import type { Level } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'

@@ -1,6 +1,6 @@
 import { joinCluster } from '../../cluster/join-cluster.ts'
 import { runtimeName, version } from '../../runtime/versions.ts'
-import type { NodeSettings } from '../options/cluster-settings.ts'
+import type { NodeSettings } from '../options/settings.ts'
 import { type Ending, failure } from '../shared/exit-code.ts'
 import { notifyServiceManager } from '../shared/service-manager.ts'
 import { stopSignal } from '../shared/stop-signals.ts'

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
+import type { Mongrel2Handler } from '../../exchange/options.ts'
 import { didYouMean } from '../../options/did-you-mean.ts'
-import type { Mongrel2Handler } from '../../options/options.ts'
 import type { LoadedApp } from '../../workers/worker/config.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { importModule } from './import-module.ts'

@@ -1,8 +1,9 @@
 import { didYouMean } from '../../options/did-you-mean.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { flagsOf, OPTIONS, type Option } from './option-table.ts'
+import { type CommandOption, flagsOf, OPTIONS } from './command-options.ts'
 
-export const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const
+const SCRIPTS: Readonly<Record<string, (subcommands: Subcommands) => string>> = { bash, zsh, fish }
+export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 
 /** Subcommands that take options, with what they do. */
 type Subcommands = Readonly<Record<'serve' | 'dev', string>>
@@ -13,19 +14,10 @@ type Subcommands = Readonly<Record<'serve' | 'dev', string>>
  * @throws CommandError `usage` for another shell.
  */
 export function completionScript(shell: string, subcommands: Subcommands): string {
-  switch (shell) {
-    case 'bash':
-      return bash(subcommands)
-    case 'zsh':
-      return zsh(subcommands)
-    case 'fish':
-      return fish(subcommands)
-    default:
-      throw new CommandError(
-        'usage',
-        `expected one of ${COMPLETION_SHELLS.join(', ')}, got ${shell}${didYouMean(shell, COMPLETION_SHELLS)}`,
-      )
-  }
+  const script = SCRIPTS[shell]
+  if (script !== undefined) return script(subcommands)
+  const meant = didYouMean(shell, COMPLETION_SHELLS)
+  throw new CommandError('usage', `expected one of ${COMPLETION_SHELLS.join(', ')}, got ${shell}${meant}`)
 }
 
 const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completion script.' }
@@ -34,7 +26,7 @@ const NAMES = ['serve', 'dev'] as const
 
 /** File names are what bash falls back to (`-o default`), after a flag that takes a value too. */
 function bash(subcommands: Subcommands): string {
-  const flags = OPTIONS.filter(({ key, kind }) => key !== 'app' && kind !== 'boolean')
+  const flags = OPTIONS.filter(({ key, placeholder }) => key !== 'app' && placeholder)
   const choices = flags.filter(({ choices }) => choices !== undefined)
   const valued = flags.filter(({ choices }) => choices === undefined)
   return `# mongrel2-fetch in bash: eval "$(mongrel2-fetch complete bash)"
@@ -83,11 +75,11 @@ compdef _mongrel2_fetch mongrel2-fetch
 `
 }
 
-function zshFlag(option: Option): string[] {
-  const text = option.summary.replace(/[[\]:\\]/g, '\\$&')
-  const repeated = option.kind === 'endpoints' || option.kind === 'keys' ? '*' : ''
+function zshFlag(option: CommandOption): string[] {
+  const text = (option.help ?? '').replace(/[[\]:\\]/g, '\\$&')
+  const repeated = option.repeated ? '*' : ''
   const value = option.choices === undefined ? '_files' : `(${option.choices.join(' ')})`
-  const argument = option.kind === 'boolean' ? '' : `:${option.flag}:${value}`
+  const argument = option.placeholder === '' ? '' : `:${option.flag}:${value}`
   return spellings(option).map((flag) => quote(`${repeated}${flag}[${text}]${argument}`))
 }
 
@@ -101,21 +93,21 @@ ${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, opti
 `
 }
 
-function fishFlags(command: string, option: Option): string[][] {
+function fishFlags(command: string, option: CommandOption): string[][] {
   const values = option.choices === undefined ? ['-r'] : ['-x', '-a', quote(option.choices.join(' '))]
   return spellings(option).map((flag) => [
     '-n',
     quote(`__fish_seen_subcommand_from ${command}`),
     ...(flag.startsWith('--') ? ['-l', flag.slice(2)] : ['-s', flag.slice(1)]),
-    ...(option.kind === 'boolean' ? [] : values),
+    ...(option.placeholder === '' ? [] : values),
     '-d',
-    quote(option.summary),
+    quote(option.help ?? ''),
   ])
 }
 
 /** A boolean has a flag for each of its values. */
-function spellings({ flag, letter, kind }: Option): string[] {
-  if (kind === 'boolean') return [`--${flag}`, `--no-${flag}`]
+function spellings({ flag, letter, placeholder }: CommandOption): string[] {
+  if (placeholder === '') return [`--${flag}`, `--no-${flag}`]
   return letter === undefined ? [`--${flag}`] : [`--${flag}`, `-${letter}`]
 }
 

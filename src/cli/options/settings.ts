@@ -1,15 +1,31 @@
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { checkOptions, type Mongrel2Options } from '../../options/options.ts'
+import { type KeyPair, readKeyPair } from '../../cluster/key-pair.ts'
+import {
+  type ClusterOptions,
+  checkJoinOptions,
+  checkWorkersOptions,
+  type JoinOptions,
+  type WorkersOptions,
+} from '../../cluster/options.ts'
+import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import { MAX_DELAY } from '../../options/option.ts'
+import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
-import { checkWorkersOptions, type WorkersOptions } from '../../workers/workers-options.ts'
-import { type HttpSettings, httpEndpoint, parseHttpAddress } from '../serve/http-front.ts'
+import { KEY_FILE } from '../join/keygen.ts'
+import { type HttpSettings, httpEndpoint } from '../serve/http-front.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { type LogLevel, levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
-import { closeTimeoutOf, named, textOf } from './checked.ts'
-import { clusterOf } from './cluster-settings.ts'
-import { type ConfigFile, readConfigFile } from './config-file.ts'
-import { CODE_KEYS, type Given, type GivenOptions, givenByEnvironment, givenByFile } from './given.ts'
-import { flagsOf, OPTIONS, type OptionKey, type Subcommand } from './option-table.ts'
+import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
+import {
+  checkedValue,
+  LOGGER_FORM,
+  OPTIONS,
+  type OptionKey,
+  type OptionSources,
+  optionsOf,
+  type Subcommand,
+} from './command-options.ts'
+import { type ConfigFile, named, readConfigFile, sourcesInEnvironment, sourcesInFile, textOf } from './sources.ts'
 
 /** What a command works with: flags, environment, configuration file and defaults made into one. */
 export interface CommandSettings {
@@ -35,15 +51,15 @@ export interface CommandSettings {
 }
 
 /** What was given, from all places. */
-export interface Gathered {
-  readonly given: GivenOptions
+interface Gathered {
+  readonly sources: OptionSources
   readonly file: ConfigFile | undefined
   readonly logger: Logger
   /**
    * What was given for a node, when there is a main node to join and no app to serve: a place that comes after the one of `cluster`, such
    * as a configuration file that this machine shares with the main node, has nothing to say to that.
    */
-  readonly joins: GivenOptions | undefined
+  readonly joins: OptionSources | undefined
 }
 
 /**
@@ -51,15 +67,14 @@ export interface Gathered {
  *
  * @param command What the environment and the file say of options that it does not take is for the other.
  * @param flags What the command line says.
- * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
+ * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export async function gather(command: Subcommand, flags: GivenOptions): Promise<Gathered> {
-  const strangers: string[] = []
-  const environment = givenByEnvironment(process.env, (line) => strangers.push(line))
-  const path = (flags.get('config') ?? environment.get('config'))?.value
-  const file = await readConfigFile(typeof path === 'string' ? path : undefined)
-  const taken = new Set(['app', ...flagsOf(command).map(({ key }) => key)])
-  const places = [flags, environment, file === undefined ? new Map() : givenByFile(file.values, file.name)]
+export async function gather(command: Subcommand, flags: OptionSources): Promise<Gathered> {
+  const warnings: string[] = []
+  const environment = sourcesInEnvironment(process.env, (line) => warnings.push(line))
+  const file = await readConfigFile(textOf(flags, 'config') ?? textOf(environment, 'config'))
+  const places: OptionSources[] = [flags, environment, file === undefined ? new Map() : sourcesInFile(file)]
+  const taken = new Set(optionsOf(command).map(({ key }) => key))
   const merged = (first: number) =>
     new Map(
       places
@@ -68,15 +83,15 @@ export async function gather(command: Subcommand, flags: GivenOptions): Promise<
         .flatMap((place) => [...place])
         .filter(([key]) => taken.has(key)),
     )
-  const given = merged(places.length)
-  const logger = loggerOf(given)
-  for (const line of strangers) logger.warn?.(`mongrel2-fetch: ${line}`)
+  const sources = merged(places.length)
+  const logger = loggerOf(sources)
+  for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
   const before = merged(places.findIndex((place) => place.has('cluster')) + 1)
-  return { given, file, logger, joins: before.has('cluster') && !before.has('app') ? before : undefined }
+  return { sources, file, logger, joins: before.has('cluster') && !before.has('app') ? before : undefined }
 }
 
 /** Gathers and makes the settings of a command that has an app. */
-export async function settingsOf(command: Subcommand, flags: GivenOptions): Promise<CommandSettings> {
+export async function settingsOf(command: Subcommand, flags: OptionSources): Promise<CommandSettings> {
   return settingsFrom(await gather(command, flags))
 }
 
@@ -85,70 +100,70 @@ export async function settingsOf(command: Subcommand, flags: GivenOptions): Prom
  *
  * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
  */
-export function settingsFrom({ given, file, logger }: Gathered): CommandSettings {
-  const app = textOf(given, 'app') ?? missing('an app, such as app.ts, as the argument')
-  const http = httpOf(given)
-  const options = checkedOptions(given, http, file?.values ?? {}, logger)
+export function settingsFrom({ sources, file, logger }: Gathered): CommandSettings {
+  const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
+  const http = httpOf(sources)
+  const options = serverOptions(sources, http, logger)
   return {
     app: resolve(app),
-    exportName: textOf(given, 'export') ?? 'default',
+    exportName: checkedValue(sources, 'export'),
     options,
-    workers: workersOf(given, options),
+    workers: workersOf(sources, options),
     http,
-    direct: isDirect(given),
+    direct: isDirect(sources),
     config: file?.path,
     logger,
-    closeTimeout: closeTimeoutOf(given),
-    port: portOf(given),
+    closeTimeout: checkedValue(sources, 'closeTimeout'),
+    port: checkedValue(sources, 'port'),
   }
 }
 
-/** The library checks its options; here a message gets the name that the user has given. */
-function checkedOptions(
-  given: GivenOptions,
-  http: HttpSettings | undefined,
-  file: Readonly<Record<string, unknown>>,
-  logger: Logger,
-): Mongrel2Options {
-  if (!given.has('zeromq') && http === undefined)
+/** The options for `serveMongrel2`, checked. */
+function serverOptions(sources: OptionSources, http: HttpSettings | undefined, logger: Logger): Mongrel2Options {
+  const zeromq = sources.get('zeromq')?.value
+  if (zeromq === undefined && http === undefined)
     missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
-  const options: Record<string, unknown> = { overrideGlobalObjects: true, logger }
+  const options: Record<string, unknown> = {
+    overrideGlobalObjects: true,
+    logger,
+    zeromq: http === undefined ? zeromq : [zeromq ?? [], http.endpoint].flat(),
+  }
   for (const { key, group } of OPTIONS) {
-    const value = given.get(key)?.value
+    const value = sources.get(key)?.value
     if (group !== 'server' || value === undefined) continue
     const [outer = key, inner] = key.split('.')
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
-  if (http !== undefined) options.zeromq = [options.zeromq ?? [], http.endpoint].flat()
-  for (const key of CODE_KEYS) if (file[key] !== undefined) options[key] = file[key]
   const unchecked = options as object as Mongrel2Options
-  const ownLogger = given.get('logger')?.value
-  const checked = typeof ownLogger === 'object' ? { ...unchecked, logger: ownLogger as Logger } : unchecked
-  named(given, () => checkOptions(() => new Response(), checked))
+  named(sources, () => checkOptions(() => new Response(), unchecked))
   return unchecked
 }
 
-function httpOf(given: GivenOptions): HttpSettings | undefined {
-  const http = given.get('http')
-  if (http === undefined) return undefined
-  try {
-    const trust = given.get('trustProxy')?.value ?? false
-    return {
-      at: parseHttpAddress(String(http.value)),
-      endpoint: httpEndpoint(),
-      trustsProxy: trust !== false && trust !== 0,
-    }
-  } catch (error) {
-    throw new CommandError('usage', `${http.from}: ${messageOf(error)}`)
+/** Bodies and messages have the bounds that the server has. */
+function httpOf(sources: OptionSources): HttpSettings | undefined {
+  const at = checkedValue(sources, 'http')
+  if (at === undefined) return undefined
+  const ofServer = (key: 'bodyTimeout' | 'maxMessageSize') => SERVER_OPTIONS[key].check(key, sources.get(key)?.value)
+  const trust = sources.get('trustProxy')?.value ?? false
+  const settings = {
+    noClobberXff: trust !== false && trust !== 0,
+    bodyTimeout: ofServer('bodyTimeout') || MAX_DELAY,
+    maxMessageSize: ofServer('maxMessageSize'),
+    bufferSize: checkedValue(sources, 'httpBufferSize'),
+    headersTimeout: checkedValue(sources, 'httpHeadersTimeout'),
+    sendTimeout: checkedValue(sources, 'httpSendTimeout'),
+    keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
+    maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
+  return { at, endpoint: httpEndpoint(), settings }
 }
 
 const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
 
-function isDirect(given: GivenOptions): boolean {
-  if (given.get('direct')?.value !== true) return false
+function isDirect(sources: OptionSources): boolean {
+  if (!checkedValue(sources, 'direct')) return false
   for (const key of NEEDS_DISPATCHER) {
-    const from = given.get(key)?.from
+    const from = sources.get(key)?.from
     if (from !== undefined)
       throw new CommandError('usage', `${from}: expected none with --direct: a dispatcher does that`)
   }
@@ -156,47 +171,108 @@ function isDirect(given: GivenOptions): boolean {
 }
 
 /** Any option of theirs asks for workers. */
-function workersOf(given: GivenOptions, options: Mongrel2Options): CommandSettings['workers'] {
-  const rows = OPTIONS.filter(({ key, group }) => group === 'workers' && given.has(key))
-  const cluster = clusterOf(given)
-  if (rows.length === 0 && !isDirect(given) && cluster === undefined) return undefined
-  const asked = given.get('workers')?.value ?? 1
+function workersOf(sources: OptionSources, options: Mongrel2Options): CommandSettings['workers'] {
+  const given = OPTIONS.filter(({ key, group }) => group === 'workers' && sources.has(key))
+  const cluster = clusterOf(sources)
+  if (given.length === 0 && !isDirect(sources) && cluster === undefined) return undefined
+  const { workers: _workers, ...values } = Object.fromEntries(given.map(({ key }) => [key, sources.get(key)?.value]))
+  const processes = checkedValue(sources, 'workers')
   const workers: Omit<WorkersOptions, 'app' | 'options'> = {
-    ...Object.fromEntries(rows.filter(({ key }) => key !== 'workers').map(({ key }) => [key, given.get(key)?.value])),
+    ...values,
     // Left out, it is as many as a machine has processors, and a node may have more or less.
-    ...(asked === 'auto' ? {} : { workers: Number(asked) }),
-    ...(cluster === undefined ? {} : { cluster }),
+    ...(processes !== 'auto' && { workers: processes }),
+    ...(cluster && { cluster }),
   }
-  named(given, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
+  named(sources, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
   return workers
 }
 
-function portOf(given: GivenOptions): number {
-  const port = given.get('port')
-  if (port === undefined) return 6767
-  if (typeof port.value === 'number' && port.value >= 0 && port.value <= 65_535) return port.value
-  throw new CommandError('usage', `${port.from}: expected 0 to 65535, got ${port.value}`)
+/** The cluster's options of a main node. */
+function clusterOf(sources: OptionSources): ClusterOptions | undefined {
+  const listen = checkedValue(sources, 'cluster')
+  if (listen === undefined) return undefined
+  for (const key of ['direct', 'http'] as const) {
+    const other = sources.get(key)
+    if (other !== undefined && other.value !== false)
+      throw new CommandError('usage', `${other.from}: expected none with --cluster: nodes have no part in that`)
+  }
+  const keys = keysOf(sources)
+  const nodes = sources.get('clusterNodes')?.value as ClusterOptions['nodes']
+  const zeromq = sources.get('clusterZeromq')?.value as ClusterOptions['zeromq']
+  const insecure = checkedValue(sources, 'insecure')
+  return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
 }
 
-function loggerOf(given: GivenOptions): Logger {
-  const level = textOf(given, 'logLevel') as LogLevel | undefined
-  return levelledLogger(safeLogger(loggerNamed(given.get('logger'))), level ?? 'info')
-}
-
-function loggerNamed(given: Given | undefined): Logger {
-  const value = given?.value ?? 'console'
-  if (typeof value === 'object') return value as Logger
-  if (value === 'console') return terminalLogger()
-  const address = /^zeromq:(.+)$/.exec(String(value))?.[1]
+/** This machine's keys; those of the usual file only where it is there. */
+function keysOf(sources: OptionSources): KeyPair | undefined {
+  const path = checkedValue(sources, 'clusterKey')
+  if (path === undefined && !existsSync(KEY_FILE)) return undefined
   try {
-    if (address !== undefined) return zeromqLogger(address)
+    return readKeyPair(path ?? KEY_FILE)
+  } catch (error) {
+    throw new CommandError('usage', `${sources.get('clusterKey')?.from ?? KEY_FILE}: ${messageOf(error)}`)
+  }
+}
+
+/** What a node of a cluster works with. */
+export interface NodeSettings {
+  readonly options: JoinOptions
+  readonly logger: Logger
+  readonly closeTimeout: number
+}
+
+const NODE_OPTIONS = [
+  'cluster',
+  'clusterKey',
+  'insecure',
+  'chroot',
+  'config',
+  'logger',
+  'logLevel',
+  'closeTimeout',
+  'execArgv',
+]
+
+/**
+ * Makes the settings of a node, which has all else from its main node.
+ *
+ * @param joins What was given for it.
+ * @throws CommandError `usage`
+ */
+export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
+  for (const [key, { from }] of joins) {
+    if (!NODE_OPTIONS.includes(key) && from.startsWith('--'))
+      throw new CommandError('usage', `${from}: expected none without an app, since the main node says it`)
+  }
+  const keys = keysOf(joins)
+  const chroot = textOf(joins, 'chroot')
+  const execArgv = joins.get('execArgv')?.value as JoinOptions['execArgv']
+  const options: JoinOptions = {
+    main: checkedValue(joins, 'cluster') ?? '',
+    insecure: checkedValue(joins, 'insecure'),
+    logger,
+    ...(keys && { keys }),
+    ...(chroot !== undefined && { chroot: resolve(chroot) }),
+    ...(execArgv && { execArgv }),
+  }
+  named(joins, () => checkJoinOptions(options))
+  return { options, logger, closeTimeout: checkedValue(joins, 'closeTimeout') }
+}
+
+function loggerOf(sources: OptionSources): Logger {
+  return levelledLogger(safeLogger(loggerNamed(sources)), checkedValue(sources, 'logLevel'))
+}
+
+function loggerNamed(sources: OptionSources): Logger {
+  const logger = checkedValue(sources, 'logger')
+  if (typeof logger === 'object') return logger
+  if (logger === 'console') return terminalLogger()
+  try {
+    return zeromqLogger(logger.slice('zeromq:'.length))
   } catch {
     // ZeroMQ says no more than that it is wrong.
+    throw invalid(sources.get('logger')?.from ?? 'logger', LOGGER_FORM, logger)
   }
-  throw new CommandError(
-    'usage',
-    `${given?.from}: expected console, zeromq:tcp://HOST:PORT or zeromq:ipc://PATH, got ${JSON.stringify(value)}`,
-  )
 }
 
 function missing(what: string): never {

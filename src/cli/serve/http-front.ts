@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { v4 } from 'uuid'
 import { HttpGateway, type ListenAt } from '../../gateway/http.ts'
-import { checkSettings } from '../../gateway/options.ts'
-import type { EndpointOptions } from '../../options/options.ts'
+import { checkSettings, type FrontSettings } from '../../gateway/options.ts'
+import type { EndpointOptions } from '../../options/endpoint.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
 import { guardDirectory } from '../../runtime/orphan-guard.ts'
 import { temporaryPath } from '../../runtime/temporary-directory.ts'
@@ -14,24 +14,8 @@ export interface HttpSettings {
   readonly at: ListenAt
   /** What the app serves for it: an endpoint like those of Mongrel2. */
   readonly endpoint: EndpointOptions
-  /** Whether who stands in front says where clients come from, so that its header is left alone. */
-  readonly trustsProxy: boolean
-}
-
-/**
- * Reads the address of `--http`: `HOST:PORT`, `:PORT` for every address of this machine, or the path of a socket.
- *
- * @throws {Error} With what was expected.
- */
-export function parseHttpAddress(text: string): ListenAt {
-  if (text.includes('/')) return { path: text }
-  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? []
-  if (port === undefined || Number(port) > 65_535) {
-    throw new Error(
-      `expected HOST:PORT, :PORT or the path of a socket, such as ./http.sock, got ${JSON.stringify(text)}`,
-    )
-  }
-  return { port: Number(port), host: bracketed ?? (plain || undefined) }
+  /** The bounds, and whether the header of a proxy in front is left alone. */
+  readonly settings: FrontSettings
 }
 
 /** An address in a directory that only this user can enter, once the front is there. */
@@ -60,7 +44,7 @@ export class HttpFront {
 
   /** @throws CommandError `front` when it cannot listen there. */
   static async start(
-    { at, endpoint, trustsProxy }: HttpSettings,
+    { at, endpoint, settings: given }: HttpSettings,
     flowControl: boolean,
     logger: Logger,
   ): Promise<HttpFront> {
@@ -69,7 +53,7 @@ export class HttpFront {
     const removeDirectory = guardDirectory(directory)
     mkdirSync(directory, { mode: 0o700 })
     const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
-    const settings = checkSettings({ flowControl, noClobberXff: trustsProxy, logger })
+    const settings = checkSettings({ ...given, flowControl, logger })
     try {
       return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
     } catch (error) {

@@ -1,12 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
-import type { EndpointInput } from '../../options/options.ts'
+import type { EndpointInput } from '../../options/endpoint.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { runtimeName, version } from '../../runtime/versions.ts'
 import { joinCommand } from '../join/join-command.ts'
-import { nodeSettingsOf } from '../options/cluster-settings.ts'
-import type { GivenOptions } from '../options/given.ts'
-import { type CommandSettings, gather, settingsFrom } from '../options/settings.ts'
+import type { OptionSources } from '../options/command-options.ts'
+import { type CommandSettings, gather, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, failure } from '../shared/exit-code.ts'
 import { notifyServiceManager } from '../shared/service-manager.ts'
 import { stopSignal } from '../shared/stop-signals.ts'
@@ -25,7 +24,7 @@ interface Server {
 }
 
 /** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
-export async function serveCommand(flags: GivenOptions): Promise<Ending> {
+export async function serveCommand(flags: OptionSources): Promise<Ending> {
   const gathered = await gather('serve', flags)
   if (gathered.joins !== undefined) return await joinCommand(nodeSettingsOf(gathered.joins, gathered.logger))
   const settings = settingsFrom(gathered)

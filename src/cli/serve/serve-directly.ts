@@ -1,6 +1,6 @@
-import { optionsForOneOf } from '../../options/options.ts'
+import { checkWorkersOptions, type WorkersOptions } from '../../cluster/options.ts'
+import { optionsForOneOf } from '../../exchange/options.ts'
 import { LOG_LEVELS } from '../../runtime/log.ts'
-import { checkWorkersOptions, type WorkersOptions } from '../../workers/workers-options.ts'
 import { Supervisor } from '../direct/supervisor.ts'
 import type { CommandSettings } from '../options/settings.ts'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { integer, invalid, isObject, known, MAX_DELAY } from '../../options/option-check.ts'
+import * as is from '../../options/option.ts'
 import { PlatformResponse } from '../../platform/constructors.ts'
 import { isDerived } from '../../platform/derived-response.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
@@ -19,8 +19,8 @@ export interface Deferral {
   readonly response: Response
 }
 
-/** Somebody else's answer may take so long, in milliseconds. */
-const TIMEOUT = 60_000
+const OPTIONS = { timeout: is.milliseconds(60_000, 1) } satisfies is.Described<DeferOptions>
+const checkOptions = is.checkerOf('option of defer', '{ timeout }', OPTIONS)
 
 /** A request's answer that is left to others, once its handler says so. */
 export class PendingDeferral implements Deferral {
@@ -44,9 +44,7 @@ export class PendingDeferral implements Deferral {
 
 /** @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came. */
 export function timeoutOf(options: unknown): number {
-  if (!isObject(options)) throw invalid('options', '{ timeout }', options)
-  known('option of defer', options, ['timeout'])
-  return integer('timeout', options.timeout, 1, MAX_DELAY, TIMEOUT)
+  return checkOptions(options).timeout
 }
 
 export function notDeferrable(why: string): Mongrel2Error {

@@ -1,5 +1,5 @@
+import type { WorkersSettings } from '../options.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../protocol/worker-handle.ts'
-import type { WorkersSettings } from '../workers-options.ts'
 import { ChildWorker, sharedStartOf, type WorkerStart } from './child-worker.ts'
 import type { ExchangePoint } from './exchange-point.ts'
 

@@ -1,9 +1,9 @@
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { MalformedError } from '../../wire/malformed.ts'
+import type { WorkersSettings } from '../options.ts'
 import { isReport, type News, type Order, parseNews, parseReport, type Report, renderJson } from '../protocol/frames.ts'
 import { isTopicFrame, topicSlotOf } from '../protocol/topic-frames.ts'
 import type { WorkerHandle, WorkerHost } from '../protocol/worker-handle.ts'
-import type { WorkersSettings } from '../workers-options.ts'
 import { Slot } from './slot.ts'
 
 /** How often a worker is asked for a sign of life within the time that it may be silent for. */

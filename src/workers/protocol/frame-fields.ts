@@ -1,4 +1,4 @@
-import { isObject } from '../../options/option-check.ts'
+import { isObject } from '../../runtime/errors.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 
 /** What a field of a frame may hold. */

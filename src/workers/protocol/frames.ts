@@ -1,5 +1,5 @@
 import { PACING_MODES, type PacingCounts } from '../../connection/pacing/pacing.ts'
-import { isObject } from '../../options/option-check.ts'
+import { isObject } from '../../runtime/errors.ts'
 import { type Level, LOG_LEVELS } from '../../runtime/log.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import type { ConnectionReport } from '../dispatcher/dealing.ts'

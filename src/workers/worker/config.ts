@@ -1,5 +1,5 @@
-import { invalid, isObject, known } from '../../options/option-check.ts'
-import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../options/options.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from '../../exchange/options.ts'
+import * as is from '../../options/option.ts'
 import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeLoadError, type Level, type Logger } from '../../runtime/log.ts'
@@ -49,18 +49,15 @@ export interface WorkerConfig {
 export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const module: { readonly default: LoadApp } = await import(app.module)
-  const loaded = checkLoaded(await module.default(app.data))
+  const loaded = checkLoaded(await module.default(app.data), "the app's default export")
   return checkOptions(loaded.handler, { ...options, logger, ...loaded.options })
 }
 
-const LOADED: readonly (keyof LoadedApp)[] = ['handler', 'options']
-
-function checkLoaded(loaded: LoadedApp): LoadedApp {
-  const given: unknown = loaded
-  if (!isObject(given)) throw invalid("the app's default export", 'a function that returns { handler, options }', given)
-  known('property of the loaded app', given, LOADED)
-  return loaded
-}
+const LOADED = {
+  handler: is.unchecked<Mongrel2Handler>(),
+  options: is.unchecked<LoadedApp['options']>(),
+} satisfies is.Described<LoadedApp>
+const checkLoaded = is.checkerOf('property of the loaded app', 'a function that returns { handler, options }', LOADED)
 
 /** Says why an app could not be loaded; an error of ours is for people as it is. */
 export function reasonOf(error: unknown): string {

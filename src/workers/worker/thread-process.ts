@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Settings } from '../../options/options.ts'
+import type { Settings } from '../../exchange/options.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { lengthOf } from '../../wire/reply.ts'

@@ -40,9 +40,15 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts'], 'expected --zeromq SEND_SPEC,RECV_SPEC'],
     [['serve', 'a.ts', ...ENDPOINT, '--max-in-fligth', '1'], '(Did you mean --max-in-flight?)'],
     [['serve', 'a.ts', ...ENDPOINT, '--port', '1'], "unknown option '--port'"],
-    [['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', 'many'], 'expected an integer, got "many"'],
-    [['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', ''], 'expected an integer, got ""'],
-    [['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', '1e3'], 'expected an integer, got "1e3"'],
+    [
+      ['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', 'many'],
+      '--max-in-flight: expected an integer from 1, got "many"',
+    ],
+    [['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', ''], '--max-in-flight: expected an integer from 1, got ""'],
+    [
+      ['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', '1e3'],
+      '--max-in-flight: expected an integer from 1, got "1e3"',
+    ],
     [['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', '0'], '--max-in-flight: expected an integer from 1, got 0'],
     [
       ['serve', 'a.ts', ...ENDPOINT, '--close-timeout', '-1'],
@@ -73,7 +79,7 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', '--http', 'localhost:65536'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
     [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],
     [['dev', 'a.ts', '--workers', '2'], "unknown option '--workers'"],
-    [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected 0 to 65535, got 65536'],
+    [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected an integer from 0 to 65535, got 65536'],
     [['complete', 'basch'], 'expected one of bash, zsh, fish, got basch; did you mean bash?'],
   ])('%j is refused with %s', async (args, message) => {
     expect(await refusal(...args)).toContain(message)
@@ -85,7 +91,7 @@ describe('A wrong configuration file', () => {
     ['c.json', '{ "maxInFligth": 1 }', 'c.json: there is no option maxInFligth; did you mean maxInFlight?'],
     ['c.json', '{ "uploads": { "kep": true } }', 'c.json: there is no option uploads.kep; did you mean uploads.keep?'],
     ['c.json', '{ "config": "other.json" }', 'c.json: there is no option config'],
-    ['c.json', '{ "maxQueued": "1" }', 'c.json: maxQueued: expected an integer, got "1"'],
+    ['c.json', '{ "maxQueued": "1" }', 'c.json: maxQueued: expected an integer from 0, got "1"'],
     ['c.json', '{ "maxQueued": -1 }', 'c.json: maxQueued: expected an integer from 0, got -1'],
     ['c.json', '{ "flowControl": "yes" }', 'c.json: flowControl: expected true or false, got "yes"'],
     ['c.json', '{ "workers": "all" }', 'c.json: workers: expected a number of processes or auto, got "all"'],
@@ -109,7 +115,9 @@ describe('A wrong configuration file', () => {
 describe('A wrong environment', () => {
   it('is refused with the name of the variable', async () => {
     vi.stubEnv('MONGREL2_FETCH_MAX_QUEUED', 'x')
-    expect(await refusal('serve', 'a.ts', ...ENDPOINT)).toBe('MONGREL2_FETCH_MAX_QUEUED: expected an integer, got "x"')
+    expect(await refusal('serve', 'a.ts', ...ENDPOINT)).toBe(
+      'MONGREL2_FETCH_MAX_QUEUED: expected an integer from 0, got "x"',
+    )
     vi.stubEnv('MONGREL2_FETCH_MAX_QUEUED', '-1')
     expect(await refusal('serve', 'a.ts', ...ENDPOINT)).toBe(
       'MONGREL2_FETCH_MAX_QUEUED: expected an integer from 0, got -1',

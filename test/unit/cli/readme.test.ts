@@ -1,38 +1,26 @@
 import { readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
-import { OPTIONS, type Option } from '../../../src/cli/options/option-table.ts'
-import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../../../src/cli/shared/exit-code.ts'
+import { describe, expect, it } from 'vitest'
+import { docstrings, LIBRARY, withTables } from '../../../docs/option-tables.ts'
 
-const [, SECTION = ''] = /^## The command$(.*?)^## /ms.exec(readFileSync('README.md', 'utf8')) ?? []
-
-/** The cells of the table whose header begins with a word. */
-function table(first: string): string[][] {
-  const lines = SECTION.split('\n')
-  const header = lines.findIndex((line) => line.startsWith(`| ${first} `))
-  const rows = lines.slice(header + 2)
-  const end = rows.findIndex((line) => !line.startsWith('|'))
-  return rows.slice(0, end).map((row) =>
-    row
-      .split(/(?<!\\)\|/)
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  )
-}
-
-function rowOf({ key, flag, letter, kind, value, environment, otherwise, summary }: Option): string[] {
-  const short = letter === undefined ? '' : `-${letter}, `
-  const name = kind === 'boolean' ? `--[no-]${flag}` : `${short}--${flag} ${value}`
-  const written = key === 'app' ? 'the argument' : `\`${name.replaceAll('|', '\\|')}\``
-  return [written, `\`${environment}\``, key === 'config' ? '' : `\`${key}\``, otherwise, summary]
-}
-
-it("The README's table of options is the table that the command works with", () => {
-  expect(table('flag')).toEqual(OPTIONS.map(rowOf))
+it('The tables of options in the README follow from their descriptions; `npm run docs` writes them anew', () => {
+  const readme = readFileSync('README.md', 'utf8')
+  expect(readme).toBe(withTables(readme))
+  const tables = [...readme.matchAll(/^<!-- table: (.*) -->$/gm)].map(([, name]) => name)
+  expect(tables.toSorted()).toEqual([...Object.keys(LIBRARY), 'command', 'exit codes'].toSorted())
 })
 
-it('The README has every exit code', () => {
-  expect(table('exit code')).toEqual([
-    ...Object.values(EXIT_CODES).map(([code, meaning]) => [String(code), meaning]),
-    [Object.values(SIGNAL_EXIT_CODES).join(', '), 'ended at once by a second SIGINT or SIGTERM'],
-  ])
+describe('The docstrings', () => {
+  it.each(Object.entries(LIBRARY))(
+    'of %s name each option and the default that it has',
+    (_name, [options, file, type]) => {
+      const texts = docstrings(file, type)
+      expect([...texts.keys()].toSorted()).toEqual(Object.keys(options).toSorted())
+      for (const [key, { fallback }] of Object.entries(options)) {
+        const said =
+          /Default: `?(.*?)`?[.,;]?$/s.exec(texts.get(key) ?? '')?.[1]?.replace(/(?<=\d),(?=\d{3})/g, '') ?? ''
+        if (/^(?:\d[^,]*|true|false)$/.test(fallback))
+          expect(`${key}: ${said.slice(0, fallback.length)}`).toBe(`${key}: ${fallback}`)
+      }
+    },
+  )
 })

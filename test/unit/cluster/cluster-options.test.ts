@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { checkClusterOptions, checkJoinOptions } from '../../../src/cluster/cluster-options.ts'
 import { createKeyPair } from '../../../src/cluster/key-pair.ts'
+import { checkClusterOptions, checkJoinOptions } from '../../../src/cluster/options.ts'
 
 const keys = createKeyPair()
 const { publicKey } = createKeyPair()

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { serveNode } from '../../../adapters/node/index.ts'
 import { Mongrel2Dispatcher } from '../../../adapters/undici/index.ts'
-import { checkClusterOptions } from '../../../src/cluster/cluster-options.ts'
+import { checkClusterOptions, checkWorkersOptions } from '../../../src/cluster/options.ts'
 import { timeoutOf } from '../../../src/exchange/deferred/deferral.ts'
 import { createFront } from '../../../src/gateway/index.ts'
 import {
@@ -14,7 +14,6 @@ import {
 } from '../../../src/index.ts'
 import { checkUpgradeOptions } from '../../../src/websocket/options.ts'
 import { loadSettings } from '../../../src/workers/worker/config.ts'
-import { checkWorkersOptions } from '../../../src/workers/workers-options.ts'
 
 const zeromq = 'ipc:///nowhere/send,ipc:///nowhere/recv'
 const handler = () => new Response()

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { validate, version } from 'uuid'
 import { describe, expect, it } from 'vitest'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../../src/exchange/options.ts'
 import { serveMongrel2 } from '../../../src/index.ts'
 import { controlPortOf } from '../../../src/link/control-port.ts'
-import { checkTimeout } from '../../../src/options/option-check.ts'
-import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../../src/options/options.ts'
+import { CLOSE } from '../../../src/options/option.ts'
 import { Mongrel2Error } from '../../../src/runtime/errors.ts'
 
 const handler = () => new Response()
@@ -467,6 +467,8 @@ describe('an endpoint', () => {
 })
 
 describe('the timeout of close', () => {
+  const checkTimeout = (timeout: unknown) => CLOSE.timeout.check('timeout', timeout)
+
   it('is 10 seconds unless given', () => {
     expect([checkTimeout(undefined), checkTimeout(0), checkTimeout(500)]).toEqual([10_000, 0, 500])
   })

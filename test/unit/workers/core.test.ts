@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { checkOptions } from '../../../src/options/options.ts'
+import { checkOptions } from '../../../src/exchange/options.ts'
 import { parseReport, type Report } from '../../../src/workers/protocol/frames.ts'
 import { Core } from '../../../src/workers/worker/core.ts'
 import { renderRequest } from '../support/message.ts'

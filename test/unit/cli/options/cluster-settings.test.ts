@@ -3,10 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { keygen } from '../../../../src/cli/join/keygen.ts'
-import { nodeSettingsOf } from '../../../../src/cli/options/cluster-settings.ts'
-import type { Given } from '../../../../src/cli/options/given.ts'
-import type { OptionKey } from '../../../../src/cli/options/option-table.ts'
-import { gather, settingsFrom } from '../../../../src/cli/options/settings.ts'
+import type { OptionKey, OptionSource } from '../../../../src/cli/options/command-options.ts'
+import { gather, nodeSettingsOf, settingsFrom } from '../../../../src/cli/options/settings.ts'
 
 let directory: string
 let keyFile: string
@@ -23,7 +21,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-function flags(given: Partial<Record<OptionKey, unknown>>): Map<OptionKey, Given> {
+function flags(given: Partial<Record<OptionKey, unknown>>): Map<OptionKey, OptionSource> {
   return new Map(
     (Object.entries(given) as [OptionKey, unknown][]).map(([key, value]) => [key, { value, from: `--${key}` }]),
   )

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
-import { OPTIONS } from '../../../../src/cli/options/option-table.ts'
 
 const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes." }
 
@@ -46,9 +46,9 @@ describe('Completion in bash', () => {
 describe('Completion', () => {
   it.each(COMPLETION_SHELLS)('in %s knows every flag', (shell) => {
     const script = completionScript(shell, SUBCOMMANDS)
-    for (const { key, flag, kind } of OPTIONS) {
-      if (key === 'app') continue
-      for (const name of kind === 'boolean' ? [flag, `no-${flag}`] : [flag]) expect(script).toContain(name)
+    for (const { key, flag, help, placeholder } of OPTIONS) {
+      if (key === 'app' || help === undefined) continue
+      for (const name of placeholder === '' ? [flag, `no-${flag}`] : [flag]) expect(script).toContain(name)
     }
   })
 

@@ -2,10 +2,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Given } from '../../../../src/cli/options/given.ts'
-import { flagsOf, OPTIONS, type OptionKey } from '../../../../src/cli/options/option-table.ts'
-import { parseOption } from '../../../../src/cli/options/option-value.ts'
+import {
+  type CommandOption,
+  flagsOf,
+  OPTIONS,
+  type OptionKey,
+  type OptionSource,
+} from '../../../../src/cli/options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../../../../src/cli/options/settings.ts'
+import { sourceOf } from '../../../../src/cli/options/sources.ts'
 // On Node 20 the loader's hooks run in another thread, which has to read our TypeScript.
 import '../../../support/register-tsx.mjs'
 
@@ -17,10 +22,14 @@ const UUID = [
 
 /** These mean something together only. */
 type ClusterKey = 'clusterKey' | 'clusterNodes' | 'clusterZeromq' | 'insecure'
+/** Only the file can give these. */
+type CodeKey = 'onError' | 'onUploadStart' | 'messages'
+
+const parseOption = (option: CommandOption, text: string) => sourceOf(option, text, '').value
 
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey>,
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey>,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
@@ -29,6 +38,11 @@ const CASES: Record<
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
   http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
+  httpBufferSize: ['1025', '1026', '1027', ({ http }) => http?.settings.bufferSize],
+  httpHeadersTimeout: ['1', '2', '3', ({ http }) => http?.settings.headersTimeout],
+  httpSendTimeout: ['1', '2', '3', ({ http }) => http?.settings.sendTimeout],
+  httpKeepAliveTimeout: ['1', '2', '3', ({ http }) => http?.settings.keepAliveTimeout],
+  httpMaxConnections: ['1', '2', '3', ({ http }) => http?.settings.maxConnections],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
   cluster: ['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2', 'tcp://127.0.0.1:3', ({ workers }) => workers?.cluster?.listen],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
@@ -84,13 +98,14 @@ describe('The settings of a command', () => {
       const [outer = '', inner] = option.key.split('.')
       const value = parseOption(option, ofFile)
       const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
+      const http = option.key.startsWith('http') ? { http: ':0' } : {}
       const config = join(directory, 'config.json')
-      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...values }))
+      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...values }))
       const settled = async (flag?: string) =>
         settingIn(
           await settingsOf(
             flagsOf('serve').includes(option) || option.key === 'app' ? 'serve' : 'dev',
-            new Map<OptionKey, Given>([
+            new Map<OptionKey, OptionSource>([
               ['config', { value: config, from: '--config' }],
               ...(flag === undefined ? [] : [[option.key, { value: parseOption(option, flag), from: '' }] as const]),
             ]),
@@ -109,7 +124,7 @@ describe('The settings of a command', () => {
   it('have their defaults', async () => {
     const settings = await settingsOf(
       'serve',
-      new Map<OptionKey, Given>([
+      new Map<OptionKey, OptionSource>([
         ['app', { value: 'app.ts', from: '' }],
         ['zeromq', { value: ['ipc://a,ipc://b'], from: '' }],
       ]),
@@ -155,6 +170,16 @@ describe('The settings of a command', () => {
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     const beside = await settingsOf('serve', new Map())
     expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.http?.endpoint])
+  })
+
+  it('listen for HTTP with the bounds of the server for bodies and messages', async () => {
+    vi.stubEnv('MONGREL2_FETCH_HTTP', ':0')
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    const bounds = async () => (await settingsOf('serve', new Map())).http?.settings
+    expect(await bounds()).toMatchObject({ bodyTimeout: 60_000, maxMessageSize: 16 * 1024 * 1024 })
+    vi.stubEnv('MONGREL2_FETCH_BODY_TIMEOUT', '0')
+    vi.stubEnv('MONGREL2_FETCH_MAX_MESSAGE_SIZE', '1000')
+    expect(await bounds()).toMatchObject({ bodyTimeout: 2_147_483_647, maxMessageSize: 1000 })
   })
 
   it('separate the endpoints of the environment by blanks', async () => {

@@ -1,0 +1,261 @@
+import type { WorkersOptions } from '../../cluster/options.ts'
+import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import type { ListenAt } from '../../gateway/http.ts'
+import { FRONT_SETTINGS } from '../../gateway/options.ts'
+import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
+import * as is from '../../options/option.ts'
+import { invalid, isObject } from '../../runtime/errors.ts'
+import { LOG_LEVELS, type Logger } from '../../runtime/log.ts'
+import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
+import type { LogLevel } from '../shared/loggers.ts'
+
+/** Options that only the command has, by their keys in the configuration file. */
+interface OwnConfig {
+  /** The module with the handler. */
+  app?: string
+  /** The module's export that is the handler. Default: `default`. */
+  export?: string
+  /** One or several Handlers to serve. */
+  zeromq?: EndpointInput | readonly EndpointInput[]
+  /** `console`, `zeromq:ADDRESS` or an object as `serveMongrel2` takes it. Default: `console`. */
+  logger?: string | Logger
+  /** The least that is logged. Default: `info`. */
+  logLevel?: LogLevel
+  /** Worker processes; `auto` is one for each processor. Default: 1. */
+  workers?: number | 'auto'
+  /** Where ordinary HTTP is answered, too: `HOST:PORT`, `:PORT` or the path of a socket. */
+  http?: string
+  /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */
+  httpBufferSize?: number
+  /** Milliseconds in which a request's head must have come at `http`. Default: 60,000. */
+  httpHeadersTimeout?: number
+  /** Milliseconds in which a client must take something of what waits for it at `http`. Default: 120,000. */
+  httpSendTimeout?: number
+  /** Milliseconds for which a connection without a request is kept at `http`. Default: 75,000. */
+  httpKeepAliveTimeout?: number
+  /** Connections of clients at `http`; those beyond are closed at once. Default: 10,000. */
+  httpMaxConnections?: number
+  /** Whether every worker process pulls from Mongrel2 for itself, without a dispatcher. Default: false. */
+  direct?: boolean
+  /** Where nodes may join. */
+  cluster?: string
+  /** The file with this machine's keys. Default: `mongrel2-fetch.key`, if there is one. */
+  clusterKey?: string
+  /** The public keys of the nodes that may join. */
+  clusterNodes?: readonly string[]
+  /** The Handlers as nodes reach them, in the order of `zeromq`. Default: as they are. */
+  clusterZeromq?: EndpointInput | readonly EndpointInput[]
+  /** Whether to do without keys though other machines can connect. Default: false. */
+  insecure?: boolean
+  /** Milliseconds that open requests may take after the first signal. Default: 10,000. */
+  closeTimeout?: number
+  /** Where `dev` listens for browsers. Default: 6767. */
+  port?: number
+}
+
+/**
+ * What `mongrel2-fetch.config.ts` may export as its default: the options of `serveMongrel2`, those of `serveWithWorkers` and those of
+ * the command. Flags and environment variables come first. Relative paths are relative to the working directory.
+ */
+export interface CommandConfig
+  extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'>,
+    Omit<WorkersOptions, 'app' | 'options' | 'workers' | 'cluster'>,
+    OwnConfig {}
+
+const LEVELS: readonly LogLevel[] = [...LOG_LEVELS, 'silent']
+export const LOGGER_FORM = 'console, zeromq:tcp://HOST:PORT or zeromq:ipc://PATH'
+
+const COMMAND = {
+  app: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    help: 'The module with the handler; on the command line it is the argument.',
+  }),
+  export: is.text('a text', undefined, {
+    initial: 'default',
+    placeholder: 'NAME',
+    help: "The module's export that is the handler: a fetch function or an object with one.",
+  }),
+  zeromq: {
+    ...SERVER_OPTIONS.zeromq,
+    help: 'A Handler to serve. The flag can be given again; in the variable they are separated by blanks.',
+  },
+  config: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    fallback: 'mongrel2-fetch.config.{ts,mts,cts,js,mjs,cjs,json}',
+    help: 'The configuration file.',
+  }),
+  logger: is.checkedBy(checkLogger, {
+    fallback: 'console',
+    placeholder: 'console|zeromq:ADDRESS',
+    help: 'Where log lines go: to stderr, or to a PULL socket that listens at the address.',
+  }),
+  logLevel: is.option<LogLevel>(`one of ${LEVELS.join(', ')}`, (value) => LEVELS.some((level) => level === value), {
+    initial: 'info',
+    placeholder: 'LEVEL',
+    choices: LEVELS,
+    help: 'The least that is logged: debug, info, warn, error or silent.',
+  }),
+  closeTimeout: { ...is.CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
+}
+
+const SERVE = {
+  http: is.checkedBy(checkHttp, {
+    placeholder: 'HOST:PORT|PATH',
+    help: 'Answer ordinary HTTP, too, or only: at an address, or at a socket in the file system.',
+  }),
+  httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'What the head of a request may have at --http.' },
+  httpHeadersTimeout: { ...FRONT_SETTINGS.headersTimeout, help: "How long a request's head may take at --http." },
+  httpSendTimeout: {
+    ...FRONT_SETTINGS.sendTimeout,
+    help: 'How long a client of --http may take nothing of what waits for it.',
+  },
+  httpKeepAliveTimeout: {
+    ...FRONT_SETTINGS.keepAliveTimeout,
+    help: 'How long a connection without a request is kept at --http.',
+  },
+  httpMaxConnections: {
+    ...FRONT_SETTINGS.maxConnections,
+    help: 'Connections of clients at --http; those beyond are closed at once.',
+  },
+  direct: is.boolean(false, {
+    help: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  }),
+  cluster: is.text('a text', undefined, {
+    placeholder: 'ADDRESS',
+    help: 'With an app, where nodes may join: tcp://HOST:PORT; without, the main node to join: tcp://KEY@HOST:PORT.',
+  }),
+  clusterKey: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    fallback: 'mongrel2-fetch.key, if there is one',
+    help: "This machine's keys, as `mongrel2-fetch keygen` makes them.",
+  }),
+  clusterNodes: is.texts({
+    initial: [],
+    repeated: true,
+    placeholder: 'KEY',
+    help: 'The public key of a node that may join. The flag can be given again; in the variable they are separated by blanks.',
+  }),
+  clusterZeromq: {
+    ...SERVER_OPTIONS.zeromq,
+    fallback: 'as --zeromq',
+    help: 'A Handler as nodes reach it, in the order of --zeromq.',
+  },
+  insecure: is.boolean(false, { help: 'Do without keys in the cluster, though other machines can connect.' }),
+}
+
+const DEV = { port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }) }
+
+const { app: _app, options: _options, ...pool } = WORKER_POOL_OPTIONS
+const WORKERS = {
+  ...pool,
+  workers: {
+    ...pool.workers,
+    placeholder: 'N|auto',
+    fallback: '1',
+    check(name, value = 1) {
+      if (value === 'auto') return value
+      if (typeof value !== 'number') throw invalid(name, 'a number of processes or auto', value)
+      return pool.workers.check(name, value)
+    },
+  } as is.Option<number | 'auto'>,
+  execArgv: { ...pool.execArgv, fallback: "the command's own" },
+}
+
+const { zeromq: _zeromq, logger: _logger, signal: _signal, ...SERVER } = SERVER_OPTIONS
+
+const OWN = { ...COMMAND, ...SERVE, ...DEV, workers: WORKERS.workers } satisfies is.Described<
+  Omit<OwnConfig, 'http'> & { http: ListenAt; config: string }
+>
+
+const GROUPS = {
+  command: COMMAND,
+  serve: SERVE,
+  dev: DEV,
+  workers: WORKERS,
+  server: { ...SERVER, overrideGlobalObjects: { ...SERVER.overrideGlobalObjects, fallback: 'true' } },
+} satisfies Record<string, is.Options>
+type Group = keyof typeof GROUPS
+
+/** A key of the configuration file; a dot stands for an object in an object. */
+export type OptionKey =
+  | keyof typeof OWN
+  | keyof typeof WORKERS
+  | Exclude<keyof typeof SERVER, 'uploads'>
+  | `uploads.${keyof UploadOptions}`
+
+/** One option of the command with its names. What has no `help` only the file can give, as code. */
+export interface CommandOption extends is.Option {
+  readonly key: OptionKey
+  readonly flag: string
+  readonly environment: string
+  readonly group: Group
+}
+
+/** Every option of the command. */
+export const OPTIONS: readonly CommandOption[] = (Object.keys(GROUPS) as Group[]).flatMap((group) =>
+  Object.entries<is.Option>(GROUPS[group]).flatMap(([key, option]) =>
+    option.options === undefined
+      ? commandOption(group, key, option)
+      : Object.entries(option.options).map(([inner, option]) => commandOption(group, `${key}.${inner}`, option)),
+  ),
+)
+
+/** Options that only code can give, in the configuration file. */
+export const CODE_KEYS: readonly OptionKey[] = OPTIONS.filter(({ help }) => help === undefined).map(({ key }) => key)
+
+function commandOption(group: Group, key: string, option: is.Option): CommandOption {
+  const flag = option.flag ?? key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  const environment = `MONGREL2_FETCH_${flag.toUpperCase().replaceAll('-', '_')}`
+  return { ...option, key: key as OptionKey, group, flag, environment }
+}
+
+/** What takes an app and options. */
+export type Subcommand = 'serve' | 'dev'
+
+const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
+  serve: ['command', 'serve', 'workers', 'server'],
+  dev: ['command', 'dev', 'server'],
+}
+
+/** The options that a subcommand takes. */
+export function optionsOf(command: Subcommand): CommandOption[] {
+  return OPTIONS.filter(({ group }) => GROUPS_OF[command].includes(group))
+}
+
+/** Those that it takes as flags. */
+export function flagsOf(command: Subcommand): CommandOption[] {
+  return optionsOf(command).filter(({ key, help }) => key !== 'app' && help !== undefined)
+}
+
+/** A value and where it was given, such as `--max-in-flight` or `MONGREL2_FETCH_MAX_IN_FLIGHT`. */
+export interface OptionSource {
+  readonly value: unknown
+  readonly from: string
+}
+
+export type OptionSources = ReadonlyMap<OptionKey, OptionSource>
+
+/** The checked value of an option of the command, or its default. */
+export function checkedValue<K extends keyof typeof OWN>(sources: OptionSources, key: K): is.Checked<typeof OWN>[K] {
+  const { value, from = key } = sources.get(key) ?? {}
+  return OWN[key].check(from, value) as is.Checked<typeof OWN>[K]
+}
+
+function checkHttp(name: string, address: unknown): ListenAt | undefined {
+  if (address === undefined) return undefined
+  if (typeof address === 'string' && address.includes('/')) return { path: address }
+  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(String(address)) ?? []
+  if (port === undefined || Number(port) > 65_535) {
+    throw invalid(name, 'HOST:PORT, :PORT or the path of a socket, such as ./http.sock', address)
+  }
+  return { port: Number(port), host: bracketed ?? (plain || undefined) }
+}
+
+function checkLogger(name: string, logger: unknown = 'console'): string | Logger {
+  if (isObject(logger)) {
+    is.LOGGER.check(name, logger)
+    return logger
+  }
+  if (typeof logger === 'string' && /^(?:console$|zeromq:.)/.test(logger)) return logger
+  throw invalid(name, LOGGER_FORM, logger)
+}

@@ -1,0 +1,172 @@
+import { checkOptions, type Mongrel2Options } from '../exchange/options.ts'
+import type { EndpointInput, EndpointSettings } from '../options/endpoint.ts'
+import * as is from '../options/option.ts'
+import { invalid, Mongrel2Error } from '../runtime/errors.ts'
+import {
+  WORKER_POOL_OPTIONS,
+  type WorkerPoolOptions,
+  type WorkersSettings,
+  workersSettingsOf,
+} from '../workers/options.ts'
+import type { AppSource } from '../workers/worker/config.ts'
+import { type ClusterAddress, isLocal, isLoopback, parseClusterAddress } from './cluster-address.ts'
+import type { DoorSecurity } from './door.ts'
+import { checkKey, checkKeyPair, type KeyPair } from './key-pair.ts'
+import { type NodeApp, nodeAppOf } from './node-app.ts'
+
+/** What `serveWithWorkers` needs. Times are in milliseconds, sizes in bytes. */
+export interface WorkersOptions extends WorkerPoolOptions {
+  /** Lets workers on other machines join. Each node that does runs as many as `workers` says, by default one for each processor of its own. */
+  cluster?: ClusterOptions
+}
+
+/** How workers on other machines join the dispatcher of this one. */
+export interface ClusterOptions {
+  /** Where to listen for nodes: `tcp://0.0.0.0:1717`. */
+  listen: string
+  /** This machine's keys, as `createKeyPair` makes them. Without them nothing is encrypted, and everybody can join. */
+  keys?: KeyPair
+  /** The public keys of the nodes that may join. */
+  nodes?: readonly string[]
+  /** Whether to do without keys where other machines can connect. Default: false. */
+  insecure?: boolean
+  /**
+   * Mongrel2's Handlers as the nodes reach them, in the order of the option `zeromq`: where that has addresses of this machine only.
+   * Default: as they are.
+   */
+  zeromq?: EndpointInput | readonly EndpointInput[]
+}
+
+/** How this machine joins a main node's dispatcher. Times are in milliseconds. */
+export interface JoinOptions {
+  /** The main node: `tcp://KEY@HOST:PORT` with its public key, or `tcp://HOST:PORT` where it does without. */
+  main: string
+  /** This node's keys, as `createKeyPair` makes them; the main node has to know the public one. */
+  keys?: KeyPair
+  /** Whether to do without keys though other machines could answer in the main node's place. Default: false. */
+  insecure?: boolean
+  /**
+   * Mongrel2's chroot as seen from this node, where that is on a file system that they share: then workers here get uploads that Mongrel2
+   * has stored in files, too. Default: not seen.
+   */
+  chroot?: string
+  /** Arguments for Node before the program, in the workers. Default: this process' own. */
+  execArgv?: readonly string[]
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Mongrel2Options['logger']
+  /** Aborted, it leaves as `close()` does. */
+  signal?: AbortSignal
+}
+
+export const CLUSTER_OPTIONS = {
+  listen: is.unchecked<string>(),
+  keys: is.unchecked<KeyPair | undefined>(),
+  nodes: is.option<readonly string[]>('a list of public keys', Array.isArray, { initial: [] }),
+  insecure: is.boolean(false),
+  zeromq: is.unchecked<ClusterOptions['zeromq']>(),
+} satisfies is.Described<ClusterOptions>
+const checkCluster = is.checkerOf('option of cluster', '{ listen, keys, nodes }', CLUSTER_OPTIONS)
+
+export const WORKERS_OPTIONS = { ...WORKER_POOL_OPTIONS, cluster: is.unchecked<ClusterOptions | undefined>() }
+const checkWorkers = is.checkerOf(
+  'option of serveWithWorkers',
+  'an object with at least app and options',
+  WORKERS_OPTIONS satisfies is.Described<WorkersOptions>,
+)
+
+export const JOIN_OPTIONS = {
+  main: is.checkedBy((name, main) => parseClusterAddress(name, main, 1)),
+  keys: is.unchecked<KeyPair | undefined>(),
+  insecure: is.boolean(false),
+  chroot: is.text('a path'),
+  execArgv: WORKER_POOL_OPTIONS.execArgv,
+  logger: is.LOGGER,
+  signal: is.SIGNAL,
+} satisfies is.Described<Omit<JoinOptions, 'main'> & { main: ClusterAddress }>
+const checkJoin = is.checkerOf('option', 'an object with at least main', JOIN_OPTIONS)
+
+const REMEDY = 'make keys by `mongrel2-fetch keygen`, or say insecure where nobody else can connect'
+
+/** The options, checked. */
+export interface ClusterSettings {
+  readonly address: ClusterAddress
+  readonly security: DoorSecurity | undefined
+  readonly app: NodeApp
+  /** The options for workers on nodes. */
+  readonly options: Mongrel2Options
+}
+
+/** Checks what a user gave to `serveWithWorkers`; throws a Mongrel2Error `invalid_option`. */
+export function checkWorkersOptions(
+  options: WorkersOptions,
+): WorkersSettings & { cluster: ClusterSettings | undefined } {
+  const { cluster, ...checked } = checkWorkers(options)
+  const settings = workersSettingsOf(checked, options)
+  return { ...settings, cluster: cluster && checkClusterOptions(cluster, checked.app, checked.options) }
+}
+
+/** Checks a main node's options, those of its workers among them; throws a Mongrel2Error `invalid_option`. */
+export function checkClusterOptions(
+  cluster: ClusterOptions,
+  app: AppSource,
+  options: Mongrel2Options,
+): ClusterSettings {
+  const { listen, keys, nodes, insecure, zeromq } = checkCluster(cluster, 'cluster')
+  const address = parseClusterAddress('cluster.listen', listen, 0)
+  if (keys === undefined && !insecure && !isLoopback(address.host)) {
+    throw new Mongrel2Error(
+      'invalid_option',
+      `cluster: expected keys, since others can connect to ${address.spec}: ${REMEDY}`,
+    )
+  }
+  const allowed = new Set(nodes.map((key) => checkKey('cluster.nodes', key)))
+  const own = zeromq === undefined ? options : { ...options, zeromq }
+  checkEndpoints(checkOptions(() => new Response(), own).endpoints, options, address)
+  return {
+    address,
+    security: keys && { keys: checkKeyPair('cluster.keys', keys), nodes: allowed },
+    app: nodeAppOf(app),
+    options: own,
+  }
+}
+
+/** Workers on nodes publish to Mongrel2 themselves; they do not pull. */
+function checkEndpoints(seen: readonly EndpointSettings[], options: Mongrel2Options, address: ClusterAddress): void {
+  const count = [options.zeromq].flat().length
+  if (seen.length !== count) throw invalid('cluster.zeromq', `as many Handlers as zeromq has, ${count}`, seen)
+  if (isLoopback(address.host)) return
+  for (const { recvSpec, controlPort } of seen) {
+    for (const spec of [recvSpec, controlPort]) {
+      if (spec === undefined || !isLocal(spec)) continue
+      throw new Mongrel2Error(
+        'invalid_option',
+        `cluster: other machines cannot reach Mongrel2 at ${spec}: let its Handler have an address that they can reach, or say in ` +
+          'cluster.zeromq how they reach it',
+      )
+    }
+  }
+}
+
+/** A node's options, checked. */
+export interface JoinSettings
+  extends Pick<is.Checked<typeof JOIN_OPTIONS>, 'chroot' | 'execArgv' | 'logger' | 'signal'> {
+  readonly address: ClusterAddress
+  readonly security: { readonly keys: KeyPair; readonly main: string } | undefined
+}
+
+/** Checks a node's options; throws a Mongrel2Error `invalid_option`. */
+export function checkJoinOptions(options: JoinOptions): JoinSettings {
+  const { main: address, keys, insecure, ...rest } = checkJoin(options)
+  const { key, host, spec } = address
+  if (key !== undefined) {
+    if (keys === undefined) throw invalid('keys', "this node's keys, since the main node has some", undefined)
+    return { address, security: { keys: checkKeyPair('keys', keys), main: key }, ...rest }
+  }
+  if (!insecure && !isLoopback(host)) {
+    throw new Mongrel2Error(
+      'invalid_option',
+      `main: expected tcp://KEY@HOST:PORT with the main node's public key, got ${spec}: ${REMEDY}`,
+    )
+  }
+  return { address, security: undefined, ...rest }
+}

@@ -1,0 +1,225 @@
+import { v4, validate } from 'uuid'
+import { MESSAGES, type MessageHandlers } from '../message-socket/types.ts'
+import {
+  type EndpointInput,
+  type EndpointOptions,
+  type EndpointSettings,
+  endpointSettings,
+  type LinkOption,
+  OF_ENDPOINTS,
+  type UploadOptions,
+  ZEROMQ,
+} from '../options/endpoint.ts'
+import * as is from '../options/option.ts'
+import type { FetchHandler } from '../platform/handler.ts'
+import { invalid, isObject } from '../runtime/errors.ts'
+import type { Logger } from '../runtime/log.ts'
+import { HANDLER_TARGETS } from '../wire/limits.ts'
+import { isAuthority, type TrustProxy } from './request/origin.ts'
+
+/** A fetch handler, or an object with one, as `export default app` gives. */
+export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
+
+/** Options of `serveMongrel2`. Times are in milliseconds, sizes in bytes. */
+export interface Mongrel2Options {
+  /**
+   * One or several Handlers to serve, each as `'SEND_SPEC,RECV_SPEC[,CONTROL_PORT]'` such as `'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'`, or as
+   * `{ sendSpec, recvSpec, controlPort }`, which may have its own `link`, `chroot`, `uploads`, `flowControl` and `maxMessageSize`.
+   */
+  zeromq: EndpointInput | readonly EndpointInput[]
+  /**
+   * What the sockets are made of: `zmtp`, Node's own with ZeroMQ's protocol on them, which cost less; or `zeromq`, libzmq.
+   * Default: `auto`, which is `zmtp` but for the abstract names of Linux (`ipc://@NAME`).
+   */
+  link?: LinkOption
+  /** The sockets' identity, a UUID. Default: a new one each start. */
+  identity?: string
+  /** Mongrel2's chroot as seen from this process. Default: the working directory. */
+  chroot?: string
+  /** Where Mongrel2 stores large bodies. */
+  uploads?: UploadOptions
+  /**
+   * Whether Mongrel2 runs with `download.flow_control`. It says so in each connection's first request; set this where that
+   * request may have gone to another process. Default: false, found out.
+   */
+  flowControl?: boolean
+  /**
+   * Whether to look for Mongrel2's control port, `run/control` in its chroot, at endpoints that name none. It is used once it has proven to be
+   * that of the Mongrel2 that is served. Default: true.
+   */
+  controlPort?: boolean
+  /**
+   * Whether other processes pull from the same Handlers, so that the beginning and the end of a stored body may go to different ones. Then
+   * `onUploadStart` is asked when the body is there. Default: false.
+   */
+  shared?: boolean
+  /** Handlers that run at once; open streams do not count. Default: 1024. */
+  maxInFlight?: number
+  /** Requests that wait for a place when so many run; those beyond get a 503. Default: 1024. */
+  maxQueued?: number
+  /** Requests of one connection that are worked on at once; more wait. Default: 16. */
+  maxPipelined?: number
+  /** Bytes that may be held of one streaming response until its client takes them. Default: 8 MiB. */
+  maxBufferedBytes?: number
+  /** Bytes a second that a client has to read at least where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
+  minClientRate?: number
+  /**
+   * Bytes that may wait in Mongrel2 for all clients together, where neither flow control nor a control port tells what they have read.
+   * Default: 256 MiB.
+   */
+  maxWaitingBytes?: number
+  /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
+  keepAliveInterval?: number
+  /**
+   * Connections that one reply may name: Mongrel2's `limits.handler_targets`. It drops a reply that names more. Default: 128, its own
+   * default.
+   */
+  handlerTargets?: number
+  /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
+  uploadWindow?: number
+  /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
+  host?: string
+  /**
+   * Whether X-Forwarded-For, -Proto and -Host are believed: false, the number of proxies in front of Mongrel2, or true for
+   * whatever they say. Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
+   */
+  trustProxy?: TrustProxy
+  /**
+   * Milliseconds that a client may take between two parts of a streamed body that its handler waits for, as nginx's `client_body_timeout`; then
+   * it gets a 408, and `request.signal` is aborted. 0 is no limit. Default: 60,000.
+   */
+  bodyTimeout?: number
+  /** Milliseconds that a handler may take to return its Response; then the client gets a 504. Default: 0, no limit. */
+  requestTimeout?: number
+  /** Bytes that a request's body may have; more is a 413. Default: no limit but Mongrel2's. */
+  maxBodySize?: number
+  /**
+   * Bytes that the body of one message from Mongrel2 may have: a WebSocket frame, or a request's body that Mongrel2 sends whole, by its
+   * `limits.content_length`. A longer one is not kept: its connection is closed, a WebSocket with 1009, a request with a 413. Default: 16 MiB.
+   */
+  maxMessageSize?: number
+  /** Makes the response when the handler throws or rejects; undefined, or a failure of its own, gives a bare 500. */
+  onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
+  /**
+   * Looks at a request whose body Mongrel2 has begun to store. A Response is sent at once and the connection closed; undefined
+   * lets it go on. The request has no body yet.
+   */
+  onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** What takes JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without it, who sends one is closed. */
+  messages?: MessageHandlers
+  /** Where lines go. Default: the console, for warnings and errors. */
+  logger?: Logger
+  /**
+   * Whether the global Request, Response and fetch are replaced while a server runs, by ones that make quick objects of the same
+   * behaviour; they are put back when the last one is closed. A string or bytes as a response's body then cost next to nothing.
+   * Where the process is not all yours, leave it. Default: false.
+   */
+  overrideGlobalObjects?: boolean
+  /** Aborted, it closes the server as `close()` does. */
+  signal?: AbortSignal
+}
+
+/** More than Mongrel2 has sockets for. */
+const MOST_HANDLER_TARGETS = 65_535
+
+/** The options of `serveMongrel2`. */
+export const SERVER_OPTIONS = {
+  zeromq: ZEROMQ,
+  ...OF_ENDPOINTS,
+  identity: is.text('a UUID', validate, {
+    initial: () => v4(),
+    placeholder: 'UUID',
+    fallback: 'a new UUID',
+    help: 'The identity of the sockets.',
+  }),
+  shared: is.boolean(false, {
+    help: 'Take stored bodies whose beginning went to another process that pulls from the same Handler.',
+  }),
+  maxInFlight: is.count(1024, [1], { help: 'Handlers that run at once.' }),
+  maxQueued: is.count(1024, [0], { help: 'Requests that wait for one of those places; those beyond get a 503.' }),
+  maxPipelined: is.count(16, [1], { help: 'Requests of one connection that are worked on at once.' }),
+  maxBufferedBytes: is.bytes(8 * is.MIB, [64 * is.KIB, is.MAX_BYTES], {
+    help: 'What is held of one streaming response until its client takes it.',
+  }),
+  minClientRate: is.bytes(16 * is.KIB, [1], {
+    help: 'Bytes a second that a client has to read where nobody tells what it has read.',
+  }),
+  maxWaitingBytes: is.bytes(256 * is.MIB, [1], {
+    help: 'What may wait in Mongrel2 for all clients together where nobody tells what they have read.',
+  }),
+  keepAliveInterval: is.milliseconds(45_000, 1, {
+    help: 'How often Mongrel2 is told to keep connections with an open request.',
+  }),
+  handlerTargets: is.count(HANDLER_TARGETS, [1, MOST_HANDLER_TARGETS], {
+    help: "Connections that one reply may name: Mongrel2's limits.handler_targets.",
+  }),
+  uploadWindow: is.bytes(256 * is.KIB, [is.KIB, is.MAX_BYTES], {
+    help: 'What of a streamed upload may be on its way to its handler.',
+  }),
+  bodyTimeout: is.milliseconds(60_000, 0, {
+    help: 'How long a client may take between two parts of a streamed body; then 408. 0 is no limit.',
+  }),
+  requestTimeout: is.milliseconds(0, 0, {
+    fallback: '0, none',
+    help: 'How long a handler may take to return its Response; then 504.',
+  }),
+  maxBodySize: is.bytes(Number.MAX_SAFE_INTEGER, [0], {
+    fallback: 'none',
+    help: 'Larger request bodies get a 413.',
+  }),
+  host: is.text('a host, with a port perhaps, such as example.org:8080', isAuthority, {
+    initial: 'localhost',
+    placeholder: 'HOST',
+    help: 'The authority in the URL of HTTP/1.0 requests that name no host.',
+  }),
+  trustProxy: is.option<TrustProxy>(
+    'true, false or a number of proxies',
+    (value) => typeof value === 'boolean' || (Number.isSafeInteger(value) && Number(value) >= 0),
+    {
+      initial: false,
+      read: (given) => (typeof is.booleanIn(given) === 'boolean' ? is.booleanIn(given) : is.numberIn(given)),
+      placeholder: 'N|true',
+      help: 'Proxies in front of Mongrel2 whose X-Forwarded headers are believed.',
+    },
+  ),
+  overrideGlobalObjects: is.boolean(false, { help: 'Replace the global Request, Response and fetch by quick ones.' }),
+  onError: is.callback<Mongrel2Options['onError']>(),
+  onUploadStart: is.callback<Mongrel2Options['onUploadStart']>(),
+  messages: MESSAGES,
+  logger: is.LOGGER,
+  signal: is.SIGNAL,
+} satisfies is.Described<Mongrel2Options>
+const checkServerOptions = is.checkerOf('option', 'an object with at least zeromq', SERVER_OPTIONS)
+
+/** The options, checked and with their defaults. */
+export interface Settings extends Omit<is.Checked<typeof SERVER_OPTIONS>, keyof EndpointOptions | 'zeromq'> {
+  readonly fetch: FetchHandler
+  readonly endpoints: readonly EndpointSettings[]
+}
+
+/** Checks what a user gave to `serveMongrel2`; throws a Mongrel2Error `invalid_option`. */
+export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options): Settings {
+  const checked = checkServerOptions(options)
+  const { zeromq, link, chroot, uploads, flowControl, controlPort, maxMessageSize, ...settings } = checked
+  const ofAll = { link, chroot, uploads, flowControl, controlPort, maxMessageSize }
+  return {
+    fetch: fetchOf(handler),
+    endpoints: zeromq.map((endpoint) => endpointSettings(endpoint, ofAll)),
+    ...settings,
+  }
+}
+
+/** The options of one of several that serve the same Mongrel2: what may wait there for all clients together is divided. */
+export function optionsForOneOf(count: number, options: Mongrel2Options): Mongrel2Options {
+  const maxWaitingBytes = SERVER_OPTIONS.maxWaitingBytes.check('maxWaitingBytes', options.maxWaitingBytes)
+  return { ...options, maxWaitingBytes: Math.max(1, Math.floor(maxWaitingBytes / count)) }
+}
+
+function fetchOf(handler: unknown): FetchHandler {
+  if (typeof handler === 'function') return handler as FetchHandler
+  if (isObject(handler) && typeof handler.fetch === 'function') {
+    const app = handler as { fetch: FetchHandler }
+    return (request, env, ctx) => app.fetch(request, env, ctx)
+  }
+  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
+}

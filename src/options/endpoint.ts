@@ -1,0 +1,173 @@
+import { resolve } from 'node:path'
+import { invalid, isObject, Mongrel2Error } from '../runtime/errors.ts'
+import * as is from './option.ts'
+
+/** Where Mongrel2 stores large bodies, and what becomes of them. */
+export interface UploadOptions {
+  /** The value of Mongrel2's setting `upload.temp_store`. Default: `tmp/mongrel2.upload.XXXXXX`. */
+  tempStore?: string
+  /** Whether files stay when the response is finished. Default: false, they are deleted. */
+  keep?: boolean
+}
+
+/** What sockets to Mongrel2 are made of. */
+export type LinkOption = 'auto' | 'zmtp' | 'zeromq'
+
+/** One Handler of a Mongrel2, by the names of its configuration, with what may differ from the other endpoints. */
+export interface EndpointOptions {
+  /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`. */
+  sendSpec: string
+  /** The Handler's `recv_spec`. */
+  recvSpec: string
+  /** As `chroot` of all endpoints. */
+  chroot?: string
+  /** As `uploads` of all endpoints. */
+  uploads?: UploadOptions
+  /** As `flowControl` of all endpoints. */
+  flowControl?: boolean
+  /** As `link` of all endpoints. */
+  link?: LinkOption
+  /** As `maxMessageSize` of all endpoints. */
+  maxMessageSize?: number
+  /**
+   * Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`; or, as `controlPort`
+   * of all endpoints, whether to look for it.
+   */
+  controlPort?: string | boolean
+}
+
+/** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC` or `SEND_SPEC,RECV_SPEC,CONTROL_PORT`. */
+export type EndpointInput = string | EndpointOptions
+
+/** One Mongrel2 Handler, by its own names: what it sends on, we pull from; what it receives on, we publish to. */
+export interface Endpoint {
+  /** The Handler's `send_spec`, such as `tcp://127.0.0.1:9999` or `ipc:///srv/m2/run/send`. */
+  readonly sendSpec: string
+  /** The Handler's `recv_spec`. */
+  readonly recvSpec: string
+}
+
+/** A link's part of the options, checked. */
+export interface EndpointSettings extends Endpoint {
+  /** Bytes that the body of a message may have; a longer message is cut. */
+  readonly maxMessageSize: number
+  readonly link: 'zmtp' | 'zeromq'
+  /** The one that was named. */
+  readonly controlPort: string | undefined
+  /** Whether to look for one otherwise. */
+  readonly findControlPort: boolean
+  readonly uploads: is.Checked<typeof UPLOADS> & { readonly chroot: string }
+  readonly flowControl: boolean
+}
+
+/** The longest string that is read of a message: a netstring's length has 9 digits there. */
+const MAX_MESSAGE_SIZE = 999_999_999
+
+const UPLOADS = {
+  tempStore: is.text(
+    "Mongrel2's upload.temp_store, a path that ends in XXXXXX and has no '..'",
+    (path) => path.endsWith('XXXXXX') && !path.split('/').includes('..'),
+    {
+      initial: 'tmp/mongrel2.upload.XXXXXX',
+      flag: 'temp-store',
+      placeholder: 'TEMPLATE',
+      help: "The value of Mongrel2's setting upload.temp_store.",
+    },
+  ),
+  keep: is.boolean(false, { flag: 'keep-uploads', help: 'Keep the files of uploads when the response is finished.' }),
+} satisfies is.Described<UploadOptions>
+
+/** What may also stand on an endpoint, and then holds for it. */
+export const OF_ENDPOINTS = {
+  link: is.oneOf(['auto', 'zmtp', 'zeromq'], 'auto', {
+    placeholder: 'KIND',
+    help: "What the sockets are made of: zmtp (Node's own), zeromq (libzmq) or auto.",
+  }),
+  chroot: is.text('a path', undefined, {
+    initial: () => process.cwd(),
+    fallback: 'working directory',
+    placeholder: 'DIR',
+    help: "Mongrel2's chroot as seen from this process.",
+  }),
+  uploads: is.group('option of uploads', '{ tempStore, keep }', UPLOADS),
+  flowControl: is.boolean(false, {
+    fallback: 'found out',
+    help: 'Mongrel2 runs with download.flow_control and several processes pull from its Handler.',
+  }),
+  controlPort: is.boolean(true, {
+    help: "Look for Mongrel2's control port, run/control in its chroot, where --zeromq names none.",
+  }),
+  maxMessageSize: is.bytes(16 * is.MIB, [1, MAX_MESSAGE_SIZE], {
+    help: 'What one message from Mongrel2 may have as its body: a WebSocket frame, or a body that is sent whole.',
+  }),
+}
+
+const ENDPOINT = {
+  sendSpec: is.SPEC,
+  recvSpec: is.SPEC,
+  ...OF_ENDPOINTS,
+  controlPort: is.checkedBy<string | boolean>((name, value) =>
+    (typeof value === 'string' ? is.SPEC : OF_ENDPOINTS.controlPort).check(name, value),
+  ),
+} satisfies is.Described<EndpointOptions>
+const checkEndpoint = is.checkerOf('option of an endpoint', 'an object', ENDPOINT)
+
+/** The option `zeromq`. */
+export const ZEROMQ: is.Option<readonly EndpointOptions[]> = is.checkedBy(checkEndpoints, {
+  read: is.wordsIn,
+  repeated: true,
+  placeholder: 'SEND,RECV[,CONTROL]',
+})
+
+function checkEndpoints(name: string, given: unknown): EndpointOptions[] {
+  const inputs: readonly unknown[] = Array.isArray(given) ? given : [given]
+  if (inputs.length === 0) throw invalid(name, 'at least one endpoint', given)
+  const endpoints = inputs.map((input) => endpointOf(name, input))
+  const pulled = endpoints.map(({ sendSpec }) => sendSpec)
+  const twice = pulled.find((spec, at) => pulled.indexOf(spec) !== at)
+  if (twice !== undefined) {
+    throw new Mongrel2Error('invalid_option', `${name}: expected each Handler once, got ${twice} twice`)
+  }
+  return endpoints
+}
+
+/** An endpoint as an object, its options checked. */
+function endpointOf(name: string, input: unknown): EndpointOptions {
+  const form = "'SEND_SPEC,RECV_SPEC[,CONTROL_PORT]' or { sendSpec, recvSpec }"
+  if (typeof input === 'string') {
+    const [sendSpec, recvSpec, controlPort, ...more] = input.split(',').map((spec) => spec.trim())
+    if (recvSpec === undefined || more.length > 0) throw invalid(name, form, input)
+    return endpointOf(name, { sendSpec, recvSpec, controlPort })
+  }
+  if (!isObject(input)) throw invalid(name, form, input)
+  checkEndpoint(input)
+  const given = Object.entries(input).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(given) as object as EndpointOptions
+}
+
+/** @param ofAll What holds where the endpoint says nothing else. */
+export function endpointSettings(own: EndpointOptions, ofAll: is.Checked<typeof OF_ENDPOINTS>): EndpointSettings {
+  const { sendSpec, recvSpec, flowControl, maxMessageSize, controlPort, link, chroot, uploads } = checkEndpoint({
+    ...ofAll,
+    ...own,
+    uploads: { ...ofAll.uploads, ...own.uploads },
+  })
+  return {
+    sendSpec,
+    recvSpec,
+    link: linkOf(link, [sendSpec, recvSpec]),
+    controlPort: typeof controlPort === 'string' ? controlPort : undefined,
+    findControlPort: typeof controlPort === 'string' ? ofAll.controlPort : controlPort,
+    uploads: { chroot: resolve(chroot), ...uploads },
+    flowControl,
+    maxMessageSize,
+  }
+}
+
+/** Abstract names are left to libzmq: Node 20 pads them with zeros, and then they are others. */
+function linkOf(link: LinkOption, specs: readonly string[]): 'zmtp' | 'zeromq' {
+  const abstract = specs.find((spec) => spec.startsWith('ipc://@'))
+  if (abstract === undefined) return link === 'zeromq' ? link : 'zmtp'
+  if (link === 'zmtp') throw invalid('link', `'auto' or 'zeromq' for ${abstract}`, link)
+  return 'zeromq'
+}

@@ -1,0 +1,88 @@
+import { availableParallelism } from 'node:os'
+import { checkOptions, type Mongrel2Options, type Settings } from '../exchange/options.ts'
+import * as is from '../options/option.ts'
+import { invalid, isObject } from '../runtime/errors.ts'
+import type { AppSource } from './worker/config.ts'
+
+/** How an app is served by workers. Times are in milliseconds, sizes in bytes. */
+export interface WorkerPoolOptions {
+  /** What each worker loads: a handler is a function, which no process can hand to another. */
+  app: AppSource
+  /**
+   * The options of `serveMongrel2`, for each worker; `maxInFlight` holds for each of them, `maxQueued` for all. Functions in it but the
+   * logger's stay here: let `app` give those.
+   */
+  options: Mongrel2Options
+  /** Worker processes. Default: one for each processor. */
+  workers?: number
+  /** Handler threads in each. Default: 1, the process' own. */
+  threads?: number
+  /** How long a worker may give no sign of life, because of a loop that does not end for example, until it is killed. Default: 30,000. */
+  workerTimeout?: number
+  /** How long a worker may take from its start until its app is loaded. Default: 60,000. */
+  startTimeout?: number
+  /** How long a worker that is replaced may take to finish what is open. Default: 30,000. */
+  replaceTimeout?: number
+  /** Requests after which a worker process is replaced. Default: 0, never. */
+  maxRequests?: number
+  /** Resident memory beyond which a worker process is replaced. Default: 0, never. */
+  maxRss?: number
+  /** Arguments for Node before the program, as `child_process.fork` has them. Default: this process' own. */
+  execArgv?: readonly string[]
+}
+
+/** One byte says which slot a message is for. */
+const MOST_THREADS = 255
+const MOST_WORKERS = 1024
+
+const APP = { module: is.unchecked<string>(), data: is.unchecked<unknown>() } satisfies is.Described<AppSource>
+const checkApp = is.checkerOf('property of app', '{ module, data }', APP)
+
+export const WORKER_POOL_OPTIONS = {
+  app: is.checkedBy((name, app) => {
+    if (isObject(app) && typeof app.module === 'string') return checkApp(app, name)
+    throw invalid(name, '{ module, data } with the URL of a module', app)
+  }),
+  options: is.unchecked<Mongrel2Options>(),
+  workers: is.count(undefined, [1, MOST_WORKERS], {
+    initial: availableParallelism,
+    letter: 'p',
+    fallback: 'one for each processor',
+    help: 'Worker processes; auto is one for each processor.',
+  }),
+  threads: is.count(1, [1, MOST_THREADS], { help: 'Handler threads in each worker process.' }),
+  workerTimeout: is.milliseconds(30_000, 100, {
+    help: 'How long a worker may give no sign of life until it is killed.',
+  }),
+  startTimeout: is.milliseconds(60_000, 100, { help: 'How long a worker may take to load the app.' }),
+  replaceTimeout: is.milliseconds(30_000, 0, {
+    help: 'How long a worker that is replaced may take to finish what is open.',
+  }),
+  maxRequests: is.count(0, [0], { fallback: '0, never', help: 'Requests after which a worker process is replaced.' }),
+  maxRss: is.bytes(0, [0], {
+    fallback: '0, never',
+    help: 'Resident memory beyond which a worker process is replaced.',
+  }),
+  execArgv: is.texts({
+    initial: () => process.execArgv,
+    placeholder: 'ARGS',
+    fallback: "this process' own",
+    help: 'Arguments for Node in worker processes, separated by blanks.',
+  }),
+} satisfies is.Described<WorkerPoolOptions>
+
+/** The options, checked and with their defaults. */
+export interface WorkersSettings extends is.Checked<typeof WORKER_POOL_OPTIONS> {
+  readonly settings: Settings
+  /** `workers` as it was given. */
+  readonly workersGiven: number | undefined
+}
+
+/** Adds what follows from checked options. */
+export function workersSettingsOf(
+  checked: is.Checked<typeof WORKER_POOL_OPTIONS>,
+  given: WorkerPoolOptions,
+): WorkersSettings {
+  const settings = checkOptions(() => new Response(), checked.options)
+  return { ...checked, settings, workersGiven: given.workers }
+}
