@@ -31,7 +31,7 @@ export interface ReplierOptions {
   maxBufferedBytes?: number
   /** Bytes a second that the client of a socket reads at least. Default: 16 KiB. */
   minClientRate?: number
-  /** Where lines go. Default: the console, for warnings and errors. */
+  /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
 }
 

@@ -24,7 +24,7 @@ export interface NodeServeOptions {
   port: number
   /** The address to listen at. Default: every one of this machine. */
   host?: string
-  /** Where lines go. Default: the console, for warnings and errors. */
+  /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
 }
 

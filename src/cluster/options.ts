@@ -52,7 +52,7 @@ export interface JoinOptions {
   chroot?: string
   /** Arguments for Node before the program, in the workers. Default: this process' own. */
   execArgv?: readonly string[]
-  /** Where lines go. Default: the console, for warnings and errors. */
+  /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Mongrel2Options['logger']
   /** Aborted, it leaves as `close()` does. */
   signal?: AbortSignal

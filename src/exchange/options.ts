@@ -61,7 +61,7 @@ export interface Mongrel2Options {
   maxPipelined?: number
   /** Bytes that may be held of one streaming response until its client takes them. Default: 8 MiB. */
   maxBufferedBytes?: number
-  /** Bytes a second that a client has to read at least where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
+  /** Bytes a second that a client must read where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
   minClientRate?: number
   /**
    * Bytes that may wait in Mongrel2 for all clients together, where neither flow control nor a control port tells what they have read.
@@ -80,8 +80,8 @@ export interface Mongrel2Options {
   /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
   host?: string
   /**
-   * Whether X-Forwarded-For, -Proto and -Host are believed: false, the number of proxies in front of Mongrel2, or true for
-   * whatever they say. Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
+   * Which X-Forwarded-For, -Proto and -Host are trusted: none (false), those of so many proxies in front of Mongrel2, or all
+   * (true). Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
    */
   trustProxy?: TrustProxy
   /**
@@ -101,13 +101,13 @@ export interface Mongrel2Options {
   /** Makes the response when the handler throws or rejects; undefined, or a failure of its own, gives a bare 500. */
   onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
   /**
-   * Looks at a request whose body Mongrel2 has begun to store. A Response is sent at once and the connection closed; undefined
+   * Called with a request whose body Mongrel2 begins to store. A Response is sent at once and the connection closed; undefined
    * lets it go on. The request has no body yet.
    */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
-  /** What takes JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without it, who sends one is closed. */
+  /** Handlers of JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without them, connections that send one are closed. */
   messages?: MessageHandlers
-  /** Where lines go. Default: the console, for warnings and errors. */
+  /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
   /**
    * Whether the global Request, Response and fetch are replaced while a server runs, by ones that make quick objects of the same
@@ -133,19 +133,19 @@ export const SERVER_OPTIONS = {
     help: 'The identity of the sockets.',
   }),
   shared: is.boolean(false, {
-    help: 'Take stored bodies whose beginning went to another process that pulls from the same Handler.',
+    help: 'Accept stored bodies whose start message went to another process that pulls from the same Handler.',
   }),
   maxInFlight: is.count(1024, [1], { help: 'Handlers that run at once.' }),
   maxQueued: is.count(1024, [0], { help: 'Requests that wait for one of those places; those beyond get a 503.' }),
   maxPipelined: is.count(16, [1], { help: 'Requests of one connection that are worked on at once.' }),
   maxBufferedBytes: is.bytes(8 * is.MIB, [64 * is.KIB, is.MAX_BYTES], {
-    help: 'What is held of one streaming response until its client takes it.',
+    help: 'Bytes held of one streaming response until its client reads them.',
   }),
   minClientRate: is.bytes(16 * is.KIB, [1], {
-    help: 'Bytes a second that a client has to read where nobody tells what it has read.',
+    help: 'Bytes a second that a client must read where Mongrel2 does not tell what it has read.',
   }),
   maxWaitingBytes: is.bytes(256 * is.MIB, [1], {
-    help: 'What may wait in Mongrel2 for all clients together where nobody tells what they have read.',
+    help: 'Bytes that may wait in Mongrel2 for all clients together where it does not tell what they have read.',
   }),
   keepAliveInterval: is.milliseconds(45_000, 1, {
     help: 'How often Mongrel2 is told to keep connections with an open request.',
@@ -154,7 +154,7 @@ export const SERVER_OPTIONS = {
     help: "Connections that one reply may name: Mongrel2's limits.handler_targets.",
   }),
   uploadWindow: is.bytes(256 * is.KIB, [is.KIB, is.MAX_BYTES], {
-    help: 'What of a streamed upload may be on its way to its handler.',
+    help: 'Bytes of a streamed upload that may be on their way to its handler.',
   }),
   bodyTimeout: is.milliseconds(60_000, 0, {
     help: 'How long a client may take between two parts of a streamed body; then 408. 0 is no limit.',

@@ -16,7 +16,7 @@ export interface FrontRoute {
   protocol?: HeaderProtocol
   /** The messages' SENDER: letters, digits and hyphens. Default: a new UUID. */
   sendIdent?: string
-  /** How a reply's SENDER has to begin. Default: empty, anyhow. */
+  /** How a reply's SENDER has to begin. Default: empty, any SENDER. */
   recvIdent?: string
 }
 
@@ -44,13 +44,13 @@ export interface FrontSettings {
    * its message. Default: 60,000.
    */
   bodyTimeout?: number
-  /** Milliseconds in which a client must take something of what waits for it. Default: 120,000. */
+  /** Milliseconds after which a client that reads nothing of what waits for it is closed. Default: 120,000. */
   sendTimeout?: number
-  /** Milliseconds for which a connection is kept on which nothing is asked. Default: 75,000. */
+  /** Milliseconds for which a connection without a request is kept. Default: 75,000. */
   keepAliveTimeout?: number
   /** Connections of clients; those beyond are closed at once. Default: 10,000. */
   maxConnections?: number
-  /** Where lines go. Default: the console, for warnings and errors. */
+  /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
 }
 

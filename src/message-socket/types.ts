@@ -48,15 +48,15 @@ export interface XmlMessage {
 
 /** What becomes of clients that send JSON or XML messages rather than HTTP (Mongrel2's manual, "JSSockets"). What these throw is logged. */
 export interface MessageHandlers {
-  /** Called for each JSON message, in their order. Without it, who sends one is closed. */
+  /** Called for each JSON message, in their order. Without it, connections that send one are closed. */
   json?(message: JsonMessage, connection: MessageConnection): void | Promise<void>
-  /** Called for each XML message, in their order. Without it, who sends one is closed. */
+  /** Called for each XML message, in their order. Without it, connections that send one are closed. */
   xml?(message: XmlMessage, connection: MessageConnection): void | Promise<void>
   /** Called before the first message of a client. */
   open?(connection: MessageConnection): void | Promise<void>
-  /** Called once when a connection is no more, by either side's will. */
+  /** Called once when a connection is no more, by either side. */
   close?(connection: MessageConnection): void | Promise<void>
-  /** Told what the others throw, and why a connection was closed where that was neither side's will. */
+  /** Called with what the others throw, and why a connection was closed when neither side asked for it. */
   error?(error: unknown, connection: MessageConnection): void | Promise<void>
   /** Whether the Handler has `raw_payload=1`: Mongrel2 does not encode what it sends then. Default: false. */
   rawPayload?: boolean

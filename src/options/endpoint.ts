@@ -6,7 +6,7 @@ import * as is from './option.ts'
 export interface UploadOptions {
   /** The value of Mongrel2's setting `upload.temp_store`. Default: `tmp/mongrel2.upload.XXXXXX`. */
   tempStore?: string
-  /** Whether files stay when the response is finished. Default: false, they are deleted. */
+  /** Whether to keep the files when the response is finished. Default: false, they are deleted. */
   keep?: boolean
 }
 
@@ -52,9 +52,9 @@ export interface EndpointSettings extends Endpoint {
   /** Bytes that the body of a message may have; a longer message is cut. */
   readonly maxMessageSize: number
   readonly link: 'zmtp' | 'zeromq'
-  /** The one that was named. */
+  /** The address that the user has given. */
   readonly controlPort: string | undefined
-  /** Whether to look for one otherwise. */
+  /** Whether to look for it in the chroot otherwise. */
   readonly findControlPort: boolean
   readonly uploads: is.Checked<typeof UPLOADS> & { readonly chroot: string }
   readonly flowControl: boolean
@@ -77,7 +77,7 @@ const UPLOADS = {
   keep: is.boolean(false, { flag: 'keep-uploads', help: 'Keep the files of uploads when the response is finished.' }),
 } satisfies is.Described<UploadOptions>
 
-/** What may also stand on an endpoint, and then holds for it. */
+/** Options of the server that an endpoint may have, too. */
 export const OF_ENDPOINTS = {
   link: is.oneOf(['auto', 'zmtp', 'zeromq'], 'auto', {
     placeholder: 'KIND',
@@ -145,7 +145,7 @@ function endpointOf(name: string, input: unknown): EndpointOptions {
   return Object.fromEntries(given) as object as EndpointOptions
 }
 
-/** @param ofAll What holds where the endpoint says nothing else. */
+/** @param ofAll The options of the server, which hold where the endpoint has none. */
 export function endpointSettings(own: EndpointOptions, ofAll: is.Checked<typeof OF_ENDPOINTS>): EndpointSettings {
   const { sendSpec, recvSpec, flowControl, maxMessageSize, controlPort, link, chroot, uploads } = checkEndpoint({
     ...ofAll,

@@ -21,7 +21,7 @@ export interface UpgradeWebSocketOptions {
   protocol?: string
   /** More header fields of the answer. */
   headers?: ConstructorParameters<typeof Headers>[0]
-  /** A client that says nothing for so long is given up; at half of it, it is asked for a sign of life. Default: 0, never. */
+  /** Time without a message after which a client is closed; at half of it, the client gets a ping. Default: 0, never. */
   idleTimeout?: number
   /** Bytes that a message of the client may have, at most the server's `maxMessageSize`; more ends the socket with 1009. Default: 1 MiB, or less by that. */
   maxPayload?: number
@@ -30,14 +30,14 @@ export interface UpgradeWebSocketOptions {
   /** Whether messages are compressed where the client can do it (RFC 7692). Default: false. */
   perMessageDeflate?: boolean | PerMessageDeflateOptions
   /**
-   * Whose pages may open it. Others are answered with 403, and so are clients that name none, but by a function, which decides. Default: anybody's.
+   * Whose pages may open it. Others get a 403, and so do clients that send no Origin, unless a function decides. Default: anybody's.
    */
   origin?: OriginCheck
 }
 
-/** What a server says of all its sockets. */
+/** What holds for all sockets of a server. */
 export interface SocketSettings {
-  /** Where the user says nothing else, how many bytes may wait for the client. */
+  /** Bytes that may wait for a client by default. */
   readonly maxBufferedBytes: number
   /** Bytes of a frame that the link lets through. */
   readonly maxMessageSize: number
@@ -64,7 +64,7 @@ export const UPGRADE_OPTIONS = {
 } satisfies is.Described<UpgradeWebSocketOptions>
 const checkOptions = is.checkerOf('option of upgradeWebSocket', 'an object', UPGRADE_OPTIONS)
 
-/** Fields of the answer that are not the user's to say. */
+/** Fields of the answer that the user cannot set. */
 const OURS = /^(?:connection|upgrade|sec-websocket-.*|transfer-encoding|content-length)$/
 
 /**
@@ -116,7 +116,7 @@ function checkHeaders(option: string, init: unknown): Headers {
     throw invalid(option, 'header fields', error instanceof Error ? error.message : error)
   }
   for (const name of headers.keys()) {
-    if (OURS.test(name)) throw invalid(option, 'fields that the handshake does not say itself', name)
+    if (OURS.test(name)) throw invalid(option, 'fields that the handshake does not set itself', name)
   }
   return headers
 }

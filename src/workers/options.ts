@@ -17,7 +17,7 @@ export interface WorkerPoolOptions {
   workers?: number
   /** Handler threads in each. Default: 1, the process' own. */
   threads?: number
-  /** How long a worker may give no sign of life, because of a loop that does not end for example, until it is killed. Default: 30,000. */
+  /** Time without a sign of life, for example in an endless loop, after which a worker is killed. Default: 30,000. */
   workerTimeout?: number
   /** How long a worker may take from its start until its app is loaded. Default: 60,000. */
   startTimeout?: number
@@ -31,7 +31,7 @@ export interface WorkerPoolOptions {
   execArgv?: readonly string[]
 }
 
-/** One byte says which slot a message is for. */
+/** A frame has one byte for the number of the thread. */
 const MOST_THREADS = 255
 const MOST_WORKERS = 1024
 
@@ -52,7 +52,7 @@ export const WORKER_POOL_OPTIONS = {
   }),
   threads: is.count(1, [1, MOST_THREADS], { help: 'Handler threads in each worker process.' }),
   workerTimeout: is.milliseconds(30_000, 100, {
-    help: 'How long a worker may give no sign of life until it is killed.',
+    help: 'Time without a sign of life after which a worker is killed.',
   }),
   startTimeout: is.milliseconds(60_000, 100, { help: 'How long a worker may take to load the app.' }),
   replaceTimeout: is.milliseconds(30_000, 0, {
@@ -67,7 +67,7 @@ export const WORKER_POOL_OPTIONS = {
     initial: () => process.execArgv,
     placeholder: 'ARGS',
     fallback: "this process' own",
-    help: 'Arguments for Node in worker processes, separated by blanks.',
+    help: 'Arguments for Node in worker processes, separated by spaces.',
   }),
 } satisfies is.Described<WorkerPoolOptions>
 

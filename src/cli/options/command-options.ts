@@ -19,11 +19,11 @@ interface OwnConfig {
   zeromq?: EndpointInput | readonly EndpointInput[]
   /** `console`, `zeromq:ADDRESS` or an object as `serveMongrel2` takes it. Default: `console`. */
   logger?: string | Logger
-  /** The least that is logged. Default: `info`. */
+  /** The lowest level that is logged. Default: `info`. */
   logLevel?: LogLevel
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
-  /** Where ordinary HTTP is answered, too: `HOST:PORT`, `:PORT` or the path of a socket. */
+  /** Where ordinary HTTP is answered as well: `HOST:PORT`, `:PORT` or the path of a socket. */
   http?: string
   /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */
   httpBufferSize?: number
@@ -77,7 +77,7 @@ const COMMAND = {
   }),
   zeromq: {
     ...SERVER_OPTIONS.zeromq,
-    help: 'A Handler to serve. The flag can be given again; in the variable they are separated by blanks.',
+    help: 'A Handler to serve. The flag can be given again; in the variable they are separated by spaces.',
   },
   config: is.text('a text', undefined, {
     placeholder: 'FILE',
@@ -93,7 +93,7 @@ const COMMAND = {
     initial: 'info',
     placeholder: 'LEVEL',
     choices: LEVELS,
-    help: 'The least that is logged: debug, info, warn, error or silent.',
+    help: 'The lowest level that is logged: debug, info, warn, error or silent.',
   }),
   closeTimeout: { ...is.CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
 }
@@ -101,13 +101,13 @@ const COMMAND = {
 const SERVE = {
   http: is.checkedBy(checkHttp, {
     placeholder: 'HOST:PORT|PATH',
-    help: 'Answer ordinary HTTP, too, or only: at an address, or at a socket in the file system.',
+    help: 'Also answer ordinary HTTP, at an address or at a socket in the file system.',
   }),
-  httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'What the head of a request may have at --http.' },
+  httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'Bytes that the head of a request may have at --http.' },
   httpHeadersTimeout: { ...FRONT_SETTINGS.headersTimeout, help: "How long a request's head may take at --http." },
   httpSendTimeout: {
     ...FRONT_SETTINGS.sendTimeout,
-    help: 'How long a client of --http may take nothing of what waits for it.',
+    help: 'Time after which a client of --http that reads nothing of its answer is closed.',
   },
   httpKeepAliveTimeout: {
     ...FRONT_SETTINGS.keepAliveTimeout,
@@ -133,7 +133,7 @@ const SERVE = {
     initial: [],
     repeated: true,
     placeholder: 'KEY',
-    help: 'The public key of a node that may join. The flag can be given again; in the variable they are separated by blanks.',
+    help: 'The public key of a node that may join. The flag can be given again; in the variable they are separated by spaces.',
   }),
   clusterZeromq: {
     ...SERVER_OPTIONS.zeromq,

@@ -37,7 +37,7 @@ export interface CommandSettings {
   readonly options: Mongrel2Options
   /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
-  /** Where ordinary HTTP is answered, too. */
+  /** The socket for ordinary HTTP. */
   readonly http: HttpSettings | undefined
   /** Whether worker processes pull for themselves. */
   readonly direct: boolean
@@ -65,7 +65,7 @@ interface Gathered {
 /**
  * Gathers the options of a command: what a flag says comes before the environment, that before the configuration file.
  *
- * @param command What the environment and the file say of options that it does not take is for the other.
+ * @param command Options of other commands in the environment and the file are ignored.
  * @param flags What the command line says.
  * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the flag, the variable or the key of the file.
  */
@@ -165,7 +165,7 @@ function isDirect(sources: OptionSources): boolean {
   for (const key of NEEDS_DISPATCHER) {
     const from = sources.get(key)?.from
     if (from !== undefined)
-      throw new CommandError('usage', `${from}: expected none with --direct: a dispatcher does that`)
+      throw new CommandError('usage', `${from} cannot be used with --direct: it needs the dispatcher`)
   }
   return true
 }
@@ -194,7 +194,7 @@ function clusterOf(sources: OptionSources): ClusterOptions | undefined {
   for (const key of ['direct', 'http'] as const) {
     const other = sources.get(key)
     if (other !== undefined && other.value !== false)
-      throw new CommandError('usage', `${other.from}: expected none with --cluster: nodes have no part in that`)
+      throw new CommandError('usage', `${other.from} cannot be used with --cluster: nodes have no part in it`)
   }
   const keys = keysOf(sources)
   const nodes = sources.get('clusterNodes')?.value as ClusterOptions['nodes']
@@ -242,7 +242,7 @@ const NODE_OPTIONS = [
 export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
   for (const [key, { from }] of joins) {
     if (!NODE_OPTIONS.includes(key) && from.startsWith('--'))
-      throw new CommandError('usage', `${from}: expected none without an app, since the main node says it`)
+      throw new CommandError('usage', `${from} cannot be used without an app: the main node sets it`)
   }
   const keys = keysOf(joins)
   const chroot = textOf(joins, 'chroot')
@@ -270,7 +270,7 @@ function loggerNamed(sources: OptionSources): Logger {
   try {
     return zeromqLogger(logger.slice('zeromq:'.length))
   } catch {
-    // ZeroMQ says no more than that it is wrong.
+    // The error of ZeroMQ does not say what is wrong.
     throw invalid(sources.get('logger')?.from ?? 'logger', LOGGER_FORM, logger)
   }
 }

@@ -74,7 +74,10 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', ...ENDPOINT, '-p', 'all'], 'expected a number of processes or auto, got "all"'],
     [['serve', 'a.ts', ...ENDPOINT, '-p', '0'], '--workers: expected an integer from 1 to 1024, got 0'],
     [['serve', 'a.ts', ...ENDPOINT, '--threads', '256'], '--threads: expected an integer from 1 to 255, got 256'],
-    [['serve', 'a.ts', ...ENDPOINT, '--direct', '--threads', '2'], '--threads: expected none with --direct'],
+    [
+      ['serve', 'a.ts', ...ENDPOINT, '--direct', '--threads', '2'],
+      '--threads cannot be used with --direct: it needs the dispatcher',
+    ],
     [['serve', 'a.ts', '--http', '8080'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
     [['serve', 'a.ts', '--http', 'localhost:65536'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
     [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],

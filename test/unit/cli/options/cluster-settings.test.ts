@@ -56,8 +56,8 @@ describe('With an app', () => {
     [{}, /^--cluster: expected keys, since others can connect/],
     [{ clusterKey: 'nowhere.key' }, /^--clusterKey: ENOENT/],
     [{ insecure: true, clusterNodes: ['abc'] }, /^--clusterNodes: expected a public key/],
-    [{ insecure: true, direct: true }, /^--direct: expected none with --cluster/],
-    [{ insecure: true, http: ':1' }, /^--http: expected none with --cluster/],
+    [{ insecure: true, direct: true }, /^--direct cannot be used with --cluster/],
+    [{ insecure: true, http: ':1' }, /^--http cannot be used with --cluster/],
     [{ insecure: true, zeromq: ['ipc://a,ipc://b'] }, /^--cluster: other machines cannot reach Mongrel2 at ipc:/],
     [{ cluster: '0.0.0.0:1717' }, /^--cluster: expected tcp:\/\/HOST:PORT/],
   ])('it is refused, naming the flag: %o', async (given, message) => {
@@ -93,7 +93,7 @@ describe('Without an app', () => {
 
   it.each([
     [{ cluster: 'tcp://main:1717' }, /^--cluster: expected tcp:\/\/KEY@HOST:PORT with the main node's public key/],
-    [{ cluster: 'tcp://127.0.0.1:1717', workers: 2 }, /^--workers: expected none without an app/],
+    [{ cluster: 'tcp://127.0.0.1:1717', workers: 2 }, /^--workers cannot be used without an app/],
   ])('it is refused, naming the flag: %o', async (given, message) => {
     await expect(node(given)).rejects.toThrow(message)
   })
