@@ -3,12 +3,13 @@ export { type ClusterNode, joinCluster } from './cluster/join-cluster.ts'
 export { createKeyPair, type KeyPair, readKeyPair, writeKeyPair } from './cluster/key-pair.ts'
 export type { ClusterOptions, JoinOptions, WorkersOptions } from './cluster/options.ts'
 export type { TopicData } from './connection/shared-message.ts'
-export type { DeferOptions, Deferral } from './exchange/deferred/deferral.ts'
+export type { Mongrel2Statistics } from './exchange/application.ts'
 export type { Mongrel2Handler, Mongrel2Options } from './exchange/options.ts'
-export type { Mongrel2Statistics } from './exchange/statistics.ts'
 export type { JsonMessage, MessageConnection, MessageHandlers, XmlMessage } from './message-socket/types.ts'
 export type { EndpointInput, EndpointOptions, LinkOption, UploadOptions } from './options/endpoint.ts'
 export type {
+  DeferOptions,
+  Deferral,
   FetchHandler,
   IncomingConnection,
   MessageInfo,

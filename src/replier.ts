@@ -1,6 +1,10 @@
+import {
+  type EstimateBounds,
+  EstimatePacing,
+  FOREIGN_MESSAGES,
+  WaitingBudget,
+} from './connection/pacing/estimate-pacing.ts'
 import { parseToken, type Token } from './connection/token.ts'
-import { AnsweredTokens } from './exchange/deferred/answered-tokens.ts'
-import { ForeignBudget } from './exchange/deferred/foreign-budget.ts'
 import { checkOptions, SERVER_OPTIONS, type Settings } from './exchange/options.ts'
 import { collectResponse } from './exchange/response/collected-response.ts'
 import { ReconnectingPublisher } from './link/reconnecting-publisher.ts'
@@ -16,8 +20,10 @@ import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
 import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
 import { OPCODE, renderFrame } from './wire/websocket/frames.ts'
 
-/** How much the clocks of two machines may differ, in milliseconds. */
+/** Tolerated difference between the clocks of two machines, in milliseconds. */
 const CLOCK_TOLERANCE = 1000
+/** Number of tokens from which on a map drops those that need no memory. */
+const SWEEP_FROM = 1024
 
 /** Options of `createReplier`. */
 export interface ReplierOptions {
@@ -92,13 +98,14 @@ class PublishingReplier implements Replier {
   readonly ready: Promise<void>
   readonly #settings: ReplierSettings
   readonly #outlets: Outlet[]
-  readonly #answered = new AnsweredTokens()
-  readonly #budget: ForeignBudget
+  /** Answered tokens with their deadlines. */
+  readonly #answered = new SweptMap<number>((deadline) => deadline < Date.now())
+  readonly #budget: ReplierBudget
   #closed: Promise<void> | undefined
 
   constructor(settings: ReplierSettings) {
     this.#settings = settings
-    this.#budget = new ForeignBudget(settings)
+    this.#budget = new ReplierBudget(settings)
     this.#outlets = settings.endpoints.map((endpoint) => new Outlet(endpoint, settings))
     this.ready = Promise.all(this.#outlets.map(({ ready }) => ready)).then(() => {})
     this.ready.catch(() => {}) // not everybody waits for it
@@ -107,15 +114,16 @@ class PublishingReplier implements Replier {
   async reply(text: string, response: Response): Promise<void> {
     const token = tokenFor(text, ['request'])
     const { id, sender, method, http10, deadline, flowControl } = token
-    if (!this.#answered.add(text, deadline)) throw stale('one that this replier has not answered yet')
+    if (this.#answered.has(text)) throw stale('one that this replier has not answered yet')
+    this.#answered.set(text, deadline)
     try {
       await this.#connected()
       this.#outletFor(token)
       const most = flowControl ? FLOW_CONTROL_WINDOW : this.#settings.maxBufferedBytes
       const payload = await collectResponse(response, { method, http10, persistent: false, single: true }, most)
-      // Meanwhile that Mongrel2 may have gone.
+      // Again, since that Mongrel2 may have gone meanwhile.
       const outlet = this.#outletFor(token)
-      // In one send: no other's answer gets between.
+      // In one send, so that no other reply comes between.
       await outlet.publish([renderReply(sender, [id], payload), renderReply(sender, [id], [CLOSE])])
     } catch (error) {
       this.#answered.delete(text)
@@ -168,27 +176,76 @@ class PublishingReplier implements Replier {
   }
 }
 
+/** A map that drops the entries that are over whenever it has doubled in size. */
+class SweptMap<Value> extends Map<string, Value> {
+  readonly #isOver: (value: Value) => boolean
+  #sweepAt = SWEEP_FROM
+
+  constructor(isOver: (value: Value) => boolean) {
+    super()
+    this.#isOver = isOver
+  }
+
+  override set(key: string, value: Value): this {
+    super.set(key, value)
+    if (this.size < this.#sweepAt) return this
+    for (const [candidate, other] of this) if (this.#isOver(other)) this.delete(candidate)
+    this.#sweepAt = Math.max(SWEEP_FROM, 2 * this.size)
+    return this
+  }
+}
+
+/** Bounds what is sent to each socket from outside, where nothing tells what its client has read: a share of Mongrel2's queue. */
+class ReplierBudget {
+  readonly #settings: ReplierSettings
+  readonly #bounds: EstimateBounds
+  readonly #unlimited = new WaitingBudget(Number.POSITIVE_INFINITY)
+  readonly #pacings = new SweptMap<EstimatePacing>((pacing) => pacing.settled(performance.now()))
+
+  constructor(settings: ReplierSettings) {
+    this.#settings = settings
+    const { maxBufferedBytes: bytes } = settings
+    this.#bounds = { messages: FOREIGN_MESSAGES, bytes, messageBytes: bytes }
+  }
+
+  /** @throws Mongrel2Error `over_budget` when a message of so many bytes is too much for a socket now. */
+  take(token: string, bytes: number): void {
+    const now = performance.now()
+    const { maxBufferedBytes, minClientRate } = this.#settings
+    const pacing = this.#pacings.get(token) ?? new EstimatePacing(this.#settings, this.#unlimited, this.#bounds)
+    if (bytes + pacing.undelivered(now) > maxBufferedBytes || pacing.allowance(bytes, true, now) < bytes) {
+      throw new Mongrel2Error(
+        'over_budget',
+        `expected at most ${FOREIGN_MESSAGES} messages and ${maxBufferedBytes} bytes to be on their way to one socket, whose client is taken to read ` +
+          `${minClientRate} bytes a second: try again later, or let the process that has the socket send it`,
+      )
+    }
+    pacing.published(bytes, now)
+    this.#pacings.set(token, pacing)
+  }
+}
+
 /** One Handler's publishing half. */
 class Outlet {
-  /** Resolves when it can be written to for the first time. */
-  readonly ready: Promise<void>
+  readonly #ready = deferred()
   readonly #connection: ReconnectingPublisher
   readonly #recvSpec: string
-  readonly #closed = deferred()
   /** When it was connected, in milliseconds of `Date.now()`; undefined when it is not. */
   #since: number | undefined
   #socketId: string | undefined
 
   constructor({ link, recvSpec }: EndpointSettings, { identity, logger }: ReplierSettings) {
     this.#recvSpec = recvSpec
-    const connected = deferred()
-    this.#closed.promise.catch(() => {}) // it is for those who wait
-    this.ready = Promise.race([connected.promise, this.#closed.promise])
     this.#connection = new ReconnectingPublisher(TRANSPORTS[link], recvSpec, identity, logger, (attached) => {
       this.#since = attached ? Date.now() : undefined
       this.#socketId = attached ? socketIdOf(recvSpec) : undefined
-      if (attached) connected.resolve()
+      if (attached) this.#ready.resolve()
     })
+  }
+
+  /** Resolves when it can be written to for the first time. */
+  get ready(): Promise<void> {
+    return this.#ready.promise
   }
 
   /** Whether a token is certainly of the epoch that this is connected to. */
@@ -204,7 +261,7 @@ class Outlet {
   }
 
   async close(): Promise<void> {
-    this.#closed.reject(
+    this.#ready.reject(
       new Mongrel2Error('closed', 'the replier was closed before Mongrel2 was found at every endpoint'),
     )
     await this.#connection.close()

@@ -1,13 +1,9 @@
-import { Epoch } from './connection/epoch.ts'
-import { addPacings, noPacings } from './connection/pacing/pacing.ts'
 import type { TopicData } from './connection/shared-message.ts'
-import { Application } from './exchange/application.ts'
-import { answerAll, takeLeave } from './exchange/closing.ts'
-import { Intake } from './exchange/intake.ts'
+import { AppServer } from './exchange/app-server.ts'
+import type { Mongrel2Statistics } from './exchange/application.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from './exchange/options.ts'
-import type { Mongrel2Statistics } from './exchange/statistics.ts'
-import { ControlPort, controlPortOf } from './link/control-port.ts'
-import { Link } from './link/link.ts'
+import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
+import { type BeginEpoch, Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
 import type { EndpointSettings } from './options/endpoint.ts'
 import { checkCloseOptions } from './options/option.ts'
@@ -70,28 +66,34 @@ export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options
 
 class Server implements Mongrel2Server {
   readonly ready: Promise<void>
-  readonly #application: Application
-  readonly #links: Link[] = []
-  readonly #epochs = new Map<Link, Epoch>()
-  readonly #ready: Deferred<void> = deferred()
   readonly #overridden: boolean
+  readonly #app: AppServer<EndpointSettings>
+  readonly #links: readonly Link[]
+  readonly #ready: Deferred<void> = deferred()
   #closed: Promise<void> | undefined
 
   constructor(settings: Settings) {
+    const { endpoints, overrideGlobalObjects, signal, logger } = settings
     this.ready = this.#ready.promise
-    this.#overridden = settings.overrideGlobalObjects
-    if (this.#overridden) replaceGlobals()
-    this.#application = new Application(settings)
-    let missing = settings.endpoints.length
-    for (const endpoint of settings.endpoints) {
-      let counted = false
-      this.#serve(endpoint, settings, () => {
-        if (counted) return
-        counted = true
-        if (--missing === 0) this.#ready.resolve()
+    this.#overridden = overrideGlobalObjects
+    if (overrideGlobalObjects) replaceGlobals()
+    this.#app = new AppServer(settings)
+    const missing = new Set(endpoints)
+    this.#links = endpoints.map((endpoint) => {
+      const link = this.#createLink(endpoint, settings)
+      const found = () => {
+        if (missing.delete(endpoint) && missing.size === 0) this.#ready.resolve()
+      }
+      link.run(found).catch((error: unknown) => {
+        const { sendSpec, recvSpec } = endpoint
+        logger.error?.(`mongrel2-fetch stopped serving ${sendSpec},${recvSpec}: ${describeError(error)}`)
+        this.#ready.reject(error)
       })
-    }
-    this.#followSignal(settings)
+      return link
+    })
+    whenAborted(signal, () => {
+      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
+    })
   }
 
   close(options?: { timeout?: number }): Promise<void> {
@@ -105,62 +107,30 @@ class Server implements Mongrel2Server {
   }
 
   stats(): Mongrel2Statistics {
-    const pacing = noPacings()
-    let connections = 0
-    for (const epoch of this.#epochs.values()) {
-      connections += epoch.connections
-      addPacings(pacing, epoch.pacing)
-    }
-    return { ...this.#application.counters, inFlight: this.#application.inFlight, connections, pacing }
+    return this.#app.stats()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  #serve(endpoint: EndpointSettings, settings: Settings, found: () => void): void {
-    const { logger, identity } = settings
-    const intake = new Intake({ ...settings, ...endpoint }, this.#application)
-    const link: Link = new Link(
-      endpoint,
-      TRANSPORTS[endpoint.link],
-      identity,
-      logger,
-      (publisher, prefix, socketId, succession) => {
-        const { flowControl, recvSpec } = endpoint
-        const address = controlPortOf(endpoint)
-        const controlPort = address && new ControlPort(address)
-        const place = { recvSpec, socketId }
-        const left = succession === 'other' ? new Map() : this.#epochs.get(link)?.left
-        const { counters, waitingBudget } = this.#application
-        const its = { ...settings, prefix, flowControl, place, left }
-        const epoch = new Epoch(publisher, its, { intake, counters, waitingBudget, controlPort })
-        this.#epochs.set(link, epoch)
-        if (succession === 'same') epoch.closeLeft()
-        return epoch
-      },
-    )
-    this.#links.push(link)
-    link.run(found).catch((error: unknown) => {
-      logger.error?.(
-        `mongrel2-fetch stopped serving ${endpoint.sendSpec},${endpoint.recvSpec}: ${describeError(error)}`,
-      )
-      this.#ready.reject(error)
-    })
-  }
-
-  #followSignal({ signal, logger }: Settings): void {
-    whenAborted(signal, () => {
-      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-    })
+  #createLink(endpoint: EndpointSettings, { identity, logger }: Settings): Link {
+    const begin: BeginEpoch = (publisher, prefix, socketId, succession) => {
+      const left = succession === 'other' ? undefined : this.#app.epochs.get(endpoint)?.left
+      const feedback = (address: ControlPortAddress) => new ControlPort(address)
+      const epoch = this.#app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback })
+      if (succession === 'same') epoch.closeLeft()
+      return epoch
+    }
+    return new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
   }
 
   async #close(timeout: number): Promise<void> {
     const late = delay(timeout)
     this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
-    await takeLeave(this.#epochs, Math.min(timeout, FAREWELL), late)
+    await this.#app.goAway(Math.min(timeout, FAREWELL), late)
     await Promise.all(this.#links.map((link) => link.stop()))
-    await answerAll(this.#application, this.#epochs, late)
+    await this.#app.answerAll(late)
     await Promise.all(this.#links.map((link) => link.close()))
     if (this.#overridden) restoreGlobals()
   }

@@ -3,7 +3,7 @@ import { Dealer } from 'zeromq'
 import { checkCloseOptions } from '../options/option.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError } from '../runtime/log.ts'
-import { type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
+import { Backoff, type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
 import { version } from '../runtime/versions.ts'
 import { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
 import { curveKey } from './authenticator.ts'
@@ -13,8 +13,7 @@ import { checkJoinOptions, type JoinOptions, type JoinSettings } from './options
 import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
 
 /** Waits between attempts to join, in milliseconds. */
-const RETRY_FIRST = 100
-const RETRY_LONGEST = 3000
+const RETRY = [100, 3000] as const
 
 /** This machine as a node of a cluster. */
 export interface ClusterNode extends AsyncDisposable {
@@ -90,7 +89,7 @@ class Node implements ClusterNode {
 
   async #run(): Promise<void> {
     const { logger } = this.#agentSettings
-    let wait = RETRY_FIRST
+    const backoff = new Backoff(...RETRY)
     while (this.#closed === undefined) {
       const agent = this.#connect()
       this.#agent = agent
@@ -98,7 +97,7 @@ class Node implements ClusterNode {
       try {
         await agent.joined
         joined = true
-        wait = RETRY_FIRST
+        backoff.reset()
         this.#reported = ''
         logger.info?.(`mongrel2-fetch joined the main node at ${this.#address.spec}`)
         this.#ready.resolve()
@@ -109,8 +108,7 @@ class Node implements ClusterNode {
       this.#agent = undefined
       if (this.#closed !== undefined) return
       this.#report(joined ? 'lost' : 'cannot join', reason)
-      await this.#pause.wait(wait)
-      wait = Math.min(wait * 2, RETRY_LONGEST)
+      await this.#pause.wait(backoff.next())
     }
   }
 

@@ -18,8 +18,8 @@ export interface OpenExchange {
 interface IncomingBody {
   /** The connection's next message came. */
   receive(message: Message): void
-  /** Answers without waiting for the rest. */
-  refuse(status: number, reason: string): void
+  /** The server is stopping: answers without waiting for the rest. */
+  stop(): void
   /** The rest will not come. */
   lost(reason: DOMException): void
   /** Throws away what comes until the client has sent all of it, leaves, or has had its time. The stream of a streamed one fails with `reason`. */

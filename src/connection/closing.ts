@@ -63,7 +63,7 @@ export class EpochClosing {
     this.#pulling = false
     for (const connection of this.#connections.values()) {
       const { upload } = connection
-      upload?.refuse(503, 'The server is stopping')
+      upload?.stop()
       // A streamed upload decides how its connection is closed.
       if (upload?.streamed === false) connection.forgetUpload()
       connection.frames?.end()

@@ -14,7 +14,6 @@ import { CreditPacing } from './pacing/credit-pacing.ts'
 import { EstimatePacing, type EstimateSettings, type WaitingBudget } from './pacing/estimate-pacing.ts'
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
 import { noPacings, type Pacing, type PacingCounts } from './pacing/pacing.ts'
-import { kindOf } from './request-semantics.ts'
 import type { TokenPlace } from './token.ts'
 import { Turn, type TurnOwner } from './turn.ts'
 
@@ -250,12 +249,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#observer?.deferred(connection.id)
   }
 
-  deal(message: Message, connection: Connection, kind = kindOf(message)): void {
+  deal(message: Message, connection: Connection): void {
     if (connection.upload !== undefined) return connection.upload.receive(message)
-    switch (kind) {
+    switch (message.kind) {
       case 'request':
-        if (isUploadPart(message)) return this.#intake.refusePart(message, connection)
+      case 'streamed':
         return this.#intake.accept(message, connection)
+      case 'part':
+        return this.#intake.refusePart(message, connection)
       case 'handshake':
         return this.#intake.acceptHandshake(message, connection)
       case 'socket':
@@ -297,7 +298,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   }
 
   #deal(message: Message, unwrittenBytes: number | undefined): void {
-    const kind = kindOf(message)
+    const { kind } = message
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, unwrittenBytes)
     if (connection !== undefined && this.left.delete(connection.id)) {
@@ -308,7 +309,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     if (connection?.frames?.takes === kind) return connection.frames.receive(message)
     // A body under way belongs to a request that was accepted before.
     if (connection === undefined || (connection.ignoresInput && connection.upload === undefined)) this.drop(message)
-    else if (!connection.crowded) this.deal(message, connection, kind)
+    else if (!connection.crowded) this.deal(message, connection)
     else if (!connection.hold(message)) this.drop(message)
   }
 
@@ -405,9 +406,4 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#sweeper = undefined
     this.#keepAlive.stop()
   }
-}
-
-/** Whether a message is a later part of a streamed upload. */
-function isUploadPart({ headers }: Message): boolean {
-  return headers.own('UPLOAD_STREAM') !== undefined && headers.own('METHOD') === undefined
 }

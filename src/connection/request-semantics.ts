@@ -1,29 +1,5 @@
-import type { Message } from '../wire/message.ts'
-import { SINGLE_REQUEST } from '../wire/message.ts'
-
-/** What a message is about. */
-export type MessageKind = 'request' | 'notice' | 'handshake' | 'frame' | 'socket'
-
-/**
- * Tells a message's kind. A client can write more than one would think: METHOD may be the literal `JSON` or `WEBSOCKET` of
- * a request line (`JSON /x HTTP/1.1`), and a route named `@` lets it send a message with the notices' PATH. What only
- * Mongrel2 can bring about decides: a notice has no REMOTE_ADDR, a frame has FLAGS, a message socket's has no VERSION.
- */
-export function kindOf(message: Message): MessageKind {
-  const { headers, path } = message
-  if (path === '@*' && headers.own('REMOTE_ADDR') === undefined) return 'notice'
-  switch (headers.own('METHOD')) {
-    case 'WEBSOCKET_HANDSHAKE':
-      return 'handshake'
-    case 'WEBSOCKET':
-      return headers.own('FLAGS') !== undefined ? 'frame' : 'request'
-    case 'JSON':
-    case 'XML':
-      return headers.own('VERSION') !== undefined ? 'request' : 'socket'
-    default:
-      return 'request'
-  }
-}
+import { listItems } from '../wire/http.ts'
+import { type Message, SINGLE_REQUEST } from '../wire/message.ts'
 
 /** What a request says about the answer it wants. */
 export interface RequestFacts {
@@ -46,16 +22,7 @@ export function factsOf(message: Message): RequestFacts {
   const kept = !options.includes('close') && (!http10 || options.includes('keep-alive'))
   const chunked = message.headers.first('transfer-encoding') !== undefined
   // A WebSocket's handshake is a GET, which Mongrel2 does not say.
-  const method = kindOf(message) === 'handshake' ? 'GET' : (message.headers.own('METHOD') ?? '')
+  const method = message.kind === 'handshake' ? 'GET' : (message.headers.own('METHOD') ?? '')
   const single = message.headers.own(SINGLE_REQUEST) !== undefined
   return { method, http10, persistent: kept && (single || !chunked), single }
-}
-
-/** The items of a comma-separated list (RFC 9110, section 5.6.1), in lower case. */
-export function listItems(value: string): string[] {
-  return value
-    .toLowerCase()
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
 }

@@ -1,4 +1,5 @@
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { TOKEN } from '../wire/http.ts'
 
 /** What a token can be used for. */
 export type TokenKind = 'request' | 'websocket' | 'messages'
@@ -30,9 +31,8 @@ export interface Token extends TokenPlace {
 const VERSION = 'm1.'
 const FORM = /^m1\.[A-Za-z0-9_-]{1,2000}$/
 const KINDS: readonly TokenKind[] = ['request', 'websocket', 'messages']
-/** What Mongrel2 can read in a reply, and what a request line can hold. */
+/** What Mongrel2 can read in a reply. */
 const SENDER = /^[A-Za-z0-9-]+$/
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*$/
 /** Mongrel2 counts connections in a C `int`. */
 const MOST_ID = 2_147_483_647
 
@@ -61,7 +61,7 @@ function read(encoded: string): Token | undefined {
   if (kind === undefined || more.length > 0) return undefined
   if (typeof recvSpec !== 'string' || typeof socketId !== 'string') return undefined
   if (typeof sender !== 'string' || !SENDER.test(sender)) return undefined
-  if (typeof method !== 'string' || !METHOD.test(method)) return undefined
+  if (typeof method !== 'string' || !(method === '' || TOKEN.test(method))) return undefined
   if (!isInteger(id, MOST_ID) || !isInteger(madeAt) || !isInteger(deadline)) return undefined
   if (typeof http10 !== 'boolean' || typeof flowControl !== 'boolean') return undefined
   const place = { recvSpec, socketId: socketId === '' ? undefined : socketId }

@@ -1,55 +1,64 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
-import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'
-import { createResponse, plainResponseOf } from '../platform/light-response.ts'
+import type { PacingCounts } from '../connection/pacing/pacing.ts'
+import type { Mongrel2Env } from '../platform/handler.ts'
+import { plainResponseOf } from '../platform/light-response.ts'
+import { handlerFailed, overloaded, responseOf, timedOut, upgradeRequired } from '../platform/outcomes.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { asError, describeError, type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { asError, describeError, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
-import { VERSION_FIELD } from '../websocket/handshake-request.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
+import type { Settings } from './options.ts'
 import { checkResponse } from './response/check-response.ts'
-import { type Counters, createCounters } from './statistics.ts'
 
-/** What the user gave, checked. */
-export interface ApplicationSettings {
-  readonly fetch: FetchHandler
-  readonly maxInFlight: number
-  readonly maxQueued: number
-  /** Bytes that may wait in Mongrel2 for all connections that are paced by estimate. */
-  readonly maxWaitingBytes: number
-  /** Milliseconds a handler may take; 0 is no limit. */
-  readonly requestTimeout: number
-  readonly onError:
-    | ((error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>)
-    | undefined
-  readonly logger: Logger
+/** What a server has counted since it was made. */
+export interface Mongrel2Statistics {
+  /** Messages that Mongrel2 sent, notices and malformed ones included. */
+  messages: number
+  /** Requests that the handler was called for. */
+  requests: number
+  /** Replies published; one may carry several responses of a connection, and a response may take several. */
+  replies: number
+  /** Bytes for clients in those replies, heads and framing included. */
+  bytesOut: number
+  /** Messages dropped because they were malformed. */
+  malformed: number
+  /** Requests that were refused (400, 413, 426, 503) and messages dropped because their connection is being closed. */
+  rejected: number
+  /** Notices without effect: of unknown connections, or with credits that are no number. */
+  ignored: number
+  /** Handlers that have not returned yet. */
+  inFlight: number
+  /** Connections that state is kept for, at most the open ones. */
+  connections: number
+  /** How many of these are paced by Mongrel2's credits, by its control port, or by estimate. */
+  pacing: PacingCounts
 }
 
-/** The user's handler, and what it takes to call it safely: places, a timeout, an answer whatever happens. */
+/** The counters that only grow. */
+type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections' | 'pacing'>
+
+/** The user's handler, and what a safe call of it needs: a bound of calls at once, a time limit, an answer to every request. */
 export class Application {
-  readonly counters: Counters = createCounters()
+  // biome-ignore format: one line
+  readonly counters: Counters = { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0, ignored: 0 }
   /** The context of the server's start, in which each call of the user's code begins. */
   readonly context = new CallContext(true)
   readonly waitingBudget: WaitingBudget
-  readonly #settings: ApplicationSettings
+  readonly #settings: Settings
   readonly #admission: Admission
   /** Throttled, since a client may make the handler fail as often as it likes. */
   readonly #failure: ThrottledWarning
   readonly #background = new Set<Promise<unknown>>()
   #open = 0
   #allClosed: Deferred<void> | undefined
-  readonly #closed = (): void => {
-    if (--this.#open > 0) return
-    this.#allClosed?.resolve()
-    this.#allClosed = undefined
-  }
 
-  constructor(settings: ApplicationSettings) {
+  constructor(settings: Settings) {
+    const { maxWaitingBytes, maxInFlight, maxQueued, logger } = settings
     this.#settings = settings
-    this.#failure = new ThrottledWarning(settings.logger, 'error')
-    this.#admission = new Admission(settings.maxInFlight, settings.maxQueued)
-    const { maxWaitingBytes, logger } = settings
+    this.#failure = new ThrottledWarning(logger, 'error')
+    this.#admission = new Admission(maxInFlight, maxQueued)
     const warning = new ThrottledWarning(logger)
     this.waitingBudget = new WaitingBudget(maxWaitingBytes, () =>
       warning.say(
@@ -64,37 +73,31 @@ export class Application {
     return this.#admission.inFlight
   }
 
-  /** Handlers that run and requests that wait for a place, without `waitingBodies`. */
+  /** Running handlers and waiting requests, without `waitingBodies`. */
   get unreturned(): number {
     return this.#admission.load
   }
 
-  /** Requests that wait although places are free, since half of the places belong to requests whose body still comes. */
+  /** Requests that wait although places are free, since at most half of the places go to requests whose body still comes. */
   get waitingBodies(): number {
     return this.#admission.waitingBodies
   }
 
-  /**
-   * Calls the handler when there is a place, and answers the exchange with what it returns.
-   *
-   * @param release Called once, when the response and what the handler gave `waitUntil` are done, or the handler will not be called.
-   */
-  run(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
+  /** Calls the handler when there is a place, and answers the exchange with what it returns. */
+  run(exchange: Exchange, request: Request, env: Mongrel2Env): void {
     const awaitsBody = exchange.upload?.over === false
-    if (this.#admission.enter(awaitsBody)) return this.#begin(exchange, request, env, awaitsBody, release)
+    if (this.#admission.enter(awaitsBody)) return this.#call(exchange, request, env, awaitsBody)
     const waits = this.#admission.queue(() => {
       // Its client may have left, or its body failed, which was answered then.
-      if (exchange.unanswered) return this.#begin(exchange, request, env, awaitsBody, release)
-      this.#admission.leave(awaitsBody)
-      if (release !== undefined) this.inBackground(release())
+      if (exchange.unanswered) this.#call(exchange, request, env, awaitsBody)
+      else this.#admission.leave(awaitsBody)
     }, awaitsBody)
     if (waits) return
     this.counters.rejected++
-    exchange.answer(createResponse('Service Unavailable', { status: 503, headers: { 'retry-after': '1' } }))
-    if (release !== undefined) this.inBackground(release())
+    exchange.answer(responseOf(overloaded()))
   }
 
-  /** Calls a hook of the user's that may answer instead of the handler; what it throws is handled as the handler's errors are. */
+  /** Calls a hook of the user's that may answer instead of the handler; its errors are handled as the handler's are. */
   async ask(
     hook: (request: Request) => Response | undefined | Promise<Response | undefined>,
     request: Request,
@@ -108,7 +111,7 @@ export class Application {
     }
   }
 
-  /** Lets `settled` wait for something that nobody else waits for, and logs its failure. */
+  /** Lets `settled` wait for work that nothing else waits for, and logs its failure. */
   inBackground(promise: Promise<unknown>): void {
     const tracked = promise
       .catch((error: unknown) =>
@@ -118,10 +121,16 @@ export class Application {
     this.#background.add(tracked)
   }
 
-  /** An exchange was opened; the returned function says that it has ended. */
-  opened(): () => void {
+  /** An exchange began. */
+  opened(): void {
     this.#open++
-    return this.#closed
+  }
+
+  /** An exchange ended. */
+  closed(): void {
+    if (--this.#open > 0) return
+    this.#allClosed?.resolve()
+    this.#allClosed = undefined
   }
 
   /** Resolves when no exchange is open and nothing goes on in the background. */
@@ -135,38 +144,14 @@ export class Application {
     }
   }
 
-  /** Calls the handler of a request that has a place. */
-  #begin(
-    exchange: Exchange,
-    request: Request,
-    env: Mongrel2Env,
-    awaitsBody: boolean,
-    release?: () => Promise<void>,
-  ): void {
-    const { upload } = exchange
-    if (awaitsBody && upload?.over === false) {
-      exchange.awaitsBody = true
-      upload.whenSettled = () => {
-        if (!exchange.awaitsBody) return
-        exchange.awaitsBody = false
-        this.#admission.bodyCame()
-      }
-    } else if (awaitsBody) this.#admission.bodyCame()
-    this.#call(exchange, request, env, release)
-  }
-
-  #leave(exchange: Exchange): void {
-    const { awaitsBody } = exchange
-    exchange.awaitsBody = false
-    this.#admission.leave(awaitsBody)
-  }
-
-  /** A handler that answers at once is answered for at once: no promise is made. */
-  #call(exchange: Exchange, request: Request, env: Mongrel2Env, release?: () => Promise<void>): void {
+  /** Calls the handler of a request that has a place. A response that is returned at once is sent at once, without a promise. */
+  #call(exchange: Exchange, request: Request, env: Mongrel2Env, awaitsBody: boolean): void {
+    exchange.place = 'other'
+    if (awaitsBody) this.#followBody(exchange)
     this.counters.requests++
-    const context = exchange.handlerContext
+    const { handlerContext } = exchange
     try {
-      const result = this.context.run(callUser, exchange, this.#settings.fetch, request, env, context)
+      const result = this.context.run(callUser, exchange, this.#settings.fetch, request, env, handlerContext)
       if (result instanceof Promise) void this.#await(result, exchange, request)
       else {
         exchange.answer(checkResponse(result))
@@ -175,19 +160,36 @@ export class Application {
     } catch (error) {
       void this.#await(Promise.reject(error), exchange, request)
     }
-    if (release !== undefined) this.inBackground(exchange.ended.then(() => context.settled()).then(release))
+  }
+
+  /** Lets an exchange have one of the places for bodies until its body is complete or nobody waits for it. */
+  #followBody(exchange: Exchange): void {
+    const { upload } = exchange
+    if (upload?.over !== false) return this.#admission.bodyCame()
+    exchange.place = 'body'
+    upload.whenSettled = () => {
+      if (exchange.place !== 'body') return
+      exchange.place = 'other'
+      this.#admission.bodyCame()
+    }
+  }
+
+  #leave(exchange: Exchange): void {
+    const { place } = exchange
+    if (place === undefined) return
+    exchange.place = undefined
+    this.#admission.leave(place === 'body')
   }
 
   async #await(result: Promise<unknown>, exchange: Exchange, request: Request): Promise<void> {
-    const leave = once(() => this.#leave(exchange))
-    const timer = this.#limitTime(exchange, leave)
+    const timer = this.#limitTime(exchange)
     try {
       exchange.answer(exchange.context.run(checkResponse, await result))
     } catch (error) {
       if (exchange.unanswered) exchange.answer(await this.#responseTo(error, request, exchange))
     }
     clearTimeout(timer)
-    leave()
+    this.#leave(exchange)
   }
 
   async #responseTo(error: unknown, request: Request, exchange: Exchange): Promise<Response> {
@@ -203,31 +205,31 @@ export class Application {
     // Anybody can ask for a WebSocket's path without a handshake: that is the client's mistake.
     const cause = asError(error)
     if (cause instanceof Mongrel2Error && cause.code === 'not_a_handshake') {
-      return createResponse(`${cause.message}\n`, { status: 426, headers: VERSION_FIELD })
+      return responseOf(upgradeRequired(cause.message))
     }
     this.#failure.say(
       () => `mongrel2-fetch: the handler failed on ${request.method} ${request.url}: ${describeError(error)}`,
     )
-    return createResponse('Internal Server Error', { status: 500 })
+    return responseOf(handlerFailed())
   }
 
-  #limitTime(exchange: Exchange, leave: () => void): NodeJS.Timeout | undefined {
+  #limitTime(exchange: Exchange): NodeJS.Timeout | undefined {
     const { requestTimeout, logger } = this.#settings
     if (requestTimeout === 0) return undefined
     return setTimeout(() => {
       logger.warn?.(
         `mongrel2-fetch: the handler took longer than requestTimeout, ${requestTimeout} ms: answered with 504`,
       )
-      exchange.answer(createResponse('Gateway Timeout', { status: 504 }))
+      exchange.answer(responseOf(timedOut()))
       exchange.abortSignal(new DOMException(`the handler took longer than ${requestTimeout} ms`, 'TimeoutError'))
-      leave()
+      this.#leave(exchange)
     }, requestTimeout)
   }
 }
 
 /**
- * Calls code of the user's for an exchange. What it leaves for later goes on where it was: the exchange keeps its context, unless it gave a
- * response for which nothing has to be called.
+ * Calls the user's code for an exchange. What that code leaves for later runs in the context in which it ended: the exchange keeps it,
+ * unless the response is plain, for which nothing else is called.
  */
 function callUser<Parameters extends unknown[]>(
   exchange: Exchange,
@@ -242,14 +244,5 @@ function callUser<Parameters extends unknown[]>(
     return result
   } finally {
     if (!plain) exchange.context = new CallContext()
-  }
-}
-
-function once(action: () => void): () => void {
-  let done = false
-  return () => {
-    if (done) return
-    done = true
-    action()
   }
 }

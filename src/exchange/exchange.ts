@@ -1,14 +1,15 @@
 import type { StreamedBody } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { RequestFacts } from '../connection/request-semantics.ts'
-import { createResponse, plainResponseOf } from '../platform/light-response.ts'
+import type { DeferOptions, Deferral } from '../platform/handler.ts'
+import { HandlerContext, type RequestExchange } from '../platform/handler-arguments.ts'
+import { plainResponseOf } from '../platform/light-response.ts'
+import { handlerFailed, responseOf, timedOut } from '../platform/outcomes.ts'
 import { CallContext } from '../runtime/call-context.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import type { Handshake } from '../websocket/handshake.ts'
-import { type DeferOptions, type Deferral, notDeferrable, PendingDeferral, timeoutOf } from './deferred/deferral.ts'
-import { type Background, HandlerContext } from './request/handler-arguments.ts'
-import type { RequestOwner } from './request/request.ts'
+import { notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
 import { sendPlain } from './response/plain-response.ts'
 import {
   cancelBody,
@@ -20,27 +21,30 @@ import {
 } from './response/send-response.ts'
 
 /** What an exchange needs of the application. */
-interface ExchangeApplication extends Background {
+interface ExchangeApplication {
   /** Where the user's code runs until the exchange's handler was called. */
   readonly context: CallContext
-  /** An exchange was opened; the returned function is called once, when the response was handed over in full or given up. */
-  opened(): () => void
+  /** An exchange began. */
+  opened(): void
+  /** An exchange ended: its response was handed over in full or given up. */
+  closed(): void
+  /** Waits for work that nothing else waits for, and logs its failure. */
+  inBackground(promise: Promise<unknown>): void
 }
 
 /** One request and its response on a connection. */
-export class Exchange implements ResponseSink, RequestOwner {
+export class Exchange implements ResponseSink, RequestExchange {
   /** Where the streams of its response are read and cancelled. */
   context: CallContext
-  /** The context that its handler gets. */
-  readonly handlerContext: HandlerContext
+  facts: RequestFacts
   /** The request's body, where it comes in parts. */
   upload: StreamedBody | undefined
-  /** Whether its place is one of those for requests whose body still comes. */
-  awaitsBody = false
-  #facts: RequestFacts
+  /** The place that its handler has: one of those for requests whose body still comes, or another. */
+  place: 'body' | 'other' | undefined
   readonly #connection: Connection
   readonly #logger: Logger
-  readonly #finished: () => void
+  readonly #application: ExchangeApplication
+  #handlerContext: HandlerContext | undefined
   #whenEnded: Deferred<void> | undefined
   #response: Response | undefined
   #begun = false
@@ -64,16 +68,18 @@ export class Exchange implements ResponseSink, RequestOwner {
 
   constructor(connection: Connection, facts: RequestFacts, application: ExchangeApplication, logger: Logger) {
     this.#connection = connection
-    this.#facts = facts
+    this.facts = facts
     this.context = application.context
-    this.handlerContext = new HandlerContext(application, this)
+    this.#application = application
     this.#logger = logger
-    this.#finished = application.opened()
+    application.opened()
     connection.open(this)
   }
 
-  get facts(): RequestFacts {
-    return this.#facts
+  /** The context that its handler gets, made when it is called. */
+  get handlerContext(): HandlerContext {
+    this.#handlerContext ??= new HandlerContext(this)
+    return this.#handlerContext
   }
 
   /** The request's signal, made when it is first asked for; aborted when the client leaves before the response is complete. */
@@ -91,12 +97,10 @@ export class Exchange implements ResponseSink, RequestOwner {
     return this.#aborted
   }
 
-  /** Whether a response is still waited for. */
   get unanswered(): boolean {
     return this.#response === undefined && !this.#aborted
   }
 
-  /** Whether the response was handed over in full or given up. */
   get done(): boolean {
     return this.#ended
   }
@@ -106,6 +110,12 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#whenEnded ??= deferred()
     if (this.#ended) this.#whenEnded.resolve()
     return this.#whenEnded.promise
+  }
+
+  /** Resolves when the response was handed over in full or given up, and the tasks of `waitUntil` are done. */
+  async released(): Promise<void> {
+    await this.ended
+    await this.#handlerContext?.settled()
   }
 
   /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
@@ -118,13 +128,14 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#connection.advance()
   }
 
-  /** Counts a task of `waitUntil` until it is done. */
-  outlivedBy(task: Promise<unknown>): void {
+  /** Counts a task of `waitUntil` until it is done, and lets the server wait for it. */
+  addTask(task: Promise<unknown>): void {
     this.#tasks++
     const done = () => {
       this.#tasks--
     }
     task.then(done, done)
+    this.#application.inBackground(task)
   }
 
   /**
@@ -133,17 +144,17 @@ export class Exchange implements ResponseSink, RequestOwner {
    */
   persists(complete: boolean): boolean {
     const { upload } = this
-    if (upload === undefined || upload.over) return this.#facts.persistent
+    if (upload === undefined || upload.over) return this.facts.persistent
     const mayBeRead = !complete || this.#tasks > 0
-    if (mayBeRead && upload.read) return this.#facts.persistent
+    if (mayBeRead && upload.read) return this.facts.persistent
     if (!upload.drainable) this.makeLast()
     if (mayBeRead) upload.expectReader()
-    return this.#facts.persistent
+    return this.facts.persistent
   }
 
   /** Makes it the last of its connection, which is closed after the response, and not listened to from now on. */
   makeLast(): void {
-    this.#facts = { ...this.#facts, persistent: false }
+    this.facts = { ...this.facts, persistent: false }
     this.#connection.ignoreInput()
   }
 
@@ -166,13 +177,13 @@ export class Exchange implements ResponseSink, RequestOwner {
     await this.#turn.promise
     await this.#connection.outbox.settled()
     if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
-    const { method, http10 } = this.#facts
+    const { method, http10 } = this.facts
     const token = this.#connection.token({ kind: 'request', deadline: Date.now() + timeout, method, http10 })
     this.#deferral = new PendingDeferral(token, timeout)
     return this.#deferral
   }
 
-  /** Gives it its response, and makes it the last. */
+  /** Answers without the handler; what the client sent behind the request is not looked at. */
   refuse(response: Response): void {
     this.makeLast()
     this.answer(response)
@@ -184,11 +195,15 @@ export class Exchange implements ResponseSink, RequestOwner {
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
     if (this.#deferral?.accepts(this.#response)) return this.#leaveTo(this.#deferral)
-    if (this.#handshake?.accepts(this.#response)) return this.#switch(this.#handshake, this.#response)
+    if (this.#handshake?.accepts(this.#response)) {
+      this.#end()
+      this.#connection.finish(this, true)
+      return this.#handshake.open(this.#response)
+    }
     this.#handshake?.reject(`answered with ${this.#response.status}`)
     const plain = plainResponseOf(this.#response)
     if (this.upload !== undefined && plain !== undefined) this.persists(true)
-    const sent = plain === undefined ? undefined : sendPlain(plain, this.#facts, this)
+    const sent = plain === undefined ? undefined : sendPlain(plain, this.facts, this)
     if (sent === undefined) void this.#send(this.#response)
     else this.#finish(sent)
   }
@@ -223,7 +238,9 @@ export class Exchange implements ResponseSink, RequestOwner {
   }
 
   whenEnding(action: () => void): () => void {
-    if (this.#isOver() || this.#connection.leaving) {
+    // A deferred one goes on until it is answered or given up.
+    const over = this.#ended && this.#deferralTimer === undefined
+    if (over || this.#signalReason !== undefined || this.#connection.leaving) {
       action()
       return () => {}
     }
@@ -258,20 +275,13 @@ export class Exchange implements ResponseSink, RequestOwner {
     this.#deferralTimer = setTimeout(() => {
       this.cancelDeferralTimer()
       this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
-      const late = plainResponseOf(createResponse('Gateway Timeout', { status: 504 }))
-      if (late !== undefined) sendPlain(late, this.#facts, this)
+      const late = plainResponseOf(responseOf(timedOut()))
+      if (late !== undefined) sendPlain(late, this.facts, this)
       this.abortSignal(new DOMException(`no answer came within ${timeout} ms`, 'TimeoutError'))
       this.#connection.finish(this, false)
     }, timeout).unref()
     this.#end()
     this.#connection.defer(this)
-  }
-
-  /** The connection is a WebSocket's from now on. */
-  #switch(handshake: Handshake, response: Response): void {
-    this.#end()
-    this.#connection.finish(this, true)
-    handshake.open(response)
   }
 
   async #send(response: Response): Promise<void> {
@@ -283,7 +293,7 @@ export class Exchange implements ResponseSink, RequestOwner {
       this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
     }
     this.#end()
-    const { persistent, single } = this.#facts
+    const { persistent, single } = this.facts
     this.#connection.finish(this, reusable && persistent && !single && !this.#aborted)
     if (this.#tasks === 0) this.upload?.drain()
     if (slow) this.#connection.closeIfStalled()
@@ -294,14 +304,14 @@ export class Exchange implements ResponseSink, RequestOwner {
       this.#body = body
     }
     try {
-      return await this.context.run(sendResponse, response, this.#facts, this, reading)
+      return await this.context.run(sendResponse, response, this.facts, this, reading)
     } catch (error) {
       if (!this.#aborted)
         this.#logger.error?.(
           `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
         )
       this.context.run(discardBody, response, error)
-      return await sendResponse(createResponse('Internal Server Error', { status: 500 }), this.#facts, this, reading)
+      return await sendResponse(responseOf(handlerFailed()), this.facts, this, reading)
     }
   }
 
@@ -309,13 +319,8 @@ export class Exchange implements ResponseSink, RequestOwner {
     if (this.#ended) return
     this.#ended = true
     this.#whenEnded?.resolve()
-    this.#finished()
+    this.#application.closed()
     if (this.#deferralTimer === undefined) this.#runEndings()
-  }
-
-  /** Whether nothing depends on its client any more. A deferred one goes on until it is answered or given up. */
-  #isOver(): boolean {
-    return this.#signalReason !== undefined || (this.#ended && this.#deferralTimer === undefined)
   }
 
   #runEndings(): void {

@@ -3,87 +3,54 @@ import type { Connection } from '../connection/connection.ts'
 import type { MessageIntake } from '../connection/epoch.ts'
 import { factsOf } from '../connection/request-semantics.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
-import type { MessageHandlers } from '../message-socket/types.ts'
+import type { EndpointSettings } from '../options/endpoint.ts'
 import { lightRequestsAreKnown } from '../platform/globals.ts'
-import { createResponse } from '../platform/light-response.ts'
-import { describeError, type Logger, ThrottledWarning } from '../runtime/log.ts'
+import type { UploadInfo } from '../platform/handler.ts'
+import { HandlerEnv, LazyMessageInfo, type MessageHead, MessageSource } from '../platform/handler-arguments.ts'
+import * as outcomes from '../platform/outcomes.ts'
+import { createRequest } from '../platform/request.ts'
+import { describeError, messageOf, ThrottledWarning } from '../runtime/log.ts'
 import { Handshake } from '../websocket/handshake.ts'
 import { readHandshake } from '../websocket/handshake-request.ts'
 import { registerHandshake } from '../websocket/upgrade.ts'
+import { TOKEN } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
 import { Exchange } from './exchange.ts'
-import { agrees, type Framing, framingOf, isStored } from './request/framing.ts'
-import { HandlerEnv } from './request/handler-arguments.ts'
-import { LazyMessageInfo } from './request/message-info.ts'
-import { type Origin, originOf, type TrustProxy, trustsProxy } from './request/origin.ts'
-import { createRequest, MessageSource } from './request/request.ts'
-import { originForm, urlOf } from './request/url.ts'
-import { PendingUpload, type PendingUploadOwner } from './upload/pending-upload.ts'
+import type { Settings } from './options.ts'
+import { agrees, type Framing, framingOf, uploadHeadersOf } from './request/framing.ts'
+import { originOf, urlOf } from './request/target.ts'
+import { StoredUpload } from './upload/stored-upload.ts'
 import { StreamUpload } from './upload/stream-upload.ts'
-import { deleteUpload, fitsTempStore, type Upload, type UploadPlace, uploadHeadersOf } from './upload/upload.ts'
-import { watchUploadSize } from './upload/upload-size.ts'
+import { deleteUpload, fitsTempStore, openUpload, type Upload, watchUploadSize } from './upload/upload.ts'
 
-/** Looks at a request whose body is being stored; a Response ends it. */
-export type UploadStartHook = (request: Request) => Response | undefined | Promise<Response | undefined>
+type RequestBody = Uint8Array | ReadableStream<Uint8Array> | null
 
-/** What the user said about requests, checked. */
-export interface IntakeSettings {
-  /** The authority for HTTP/1.0 requests without Host. */
-  readonly host: string
-  readonly trustProxy: TrustProxy
-  /** Bytes a request's body may have. */
-  readonly maxBodySize: number
-  /** Bytes that the body of one message may have. */
-  readonly maxMessageSize: number
-  readonly uploads: UploadPlace
-  /** Whether other processes pull from the same Handlers. */
-  readonly shared: boolean
-  /** Bytes of a streamed body that may be on their way to its reader. */
-  readonly uploadWindow: number
-  /** Milliseconds between two parts of a streamed body; 0 is no limit. */
-  readonly bodyTimeout: number
-  /** Bytes of messages that may wait for the client of a socket. */
-  readonly maxBufferedBytes: number
-  readonly onUploadStart: UploadStartHook | undefined
-  /** What takes JSON and XML messages. */
-  readonly messages: MessageHandlers | undefined
-  readonly logger: Logger
-}
-
-/** What the headers of a request were found to say. */
-interface Target {
+/** A request whose head was read and found plain. */
+interface RequestHead extends MessageHead {
+  readonly connection: Connection
+  readonly exchange: Exchange
   readonly framing: Framing
-  readonly origin: Origin
-  readonly url: string
 }
 
-/** Why a request is not looked at any further. */
-interface Refusal {
-  readonly status: number
-  readonly reason: string
-}
-
-/** A token (RFC 9110, section 5.6.2). */
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
-const STOPPING = 'The server is stopping'
-
-/** Makes exchanges of request messages: what is not plain is refused, the rest is handed to the application. */
+/** Makes exchanges of request messages: refuses those that can be read in more than one way, hands the rest to the application. */
 export class Intake implements MessageIntake {
-  readonly #settings: IntakeSettings
+  readonly #settings: Settings & EndpointSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
   readonly #lightRequests = lightRequestsAreKnown()
+  /** Whether bodies have a bound of their own. */
+  readonly #bounded: boolean
   /** Throttled, since a client may make a listener fail as often as it likes. */
   readonly #listenerFailure: ThrottledWarning
   readonly #reportListener = (error: unknown): void =>
     this.#listenerFailure.say(() => `mongrel2-fetch: a listener of a WebSocket failed: ${describeError(error)}`)
   #stopping = false
 
-  constructor(settings: IntakeSettings, application: Application) {
+  constructor(settings: Settings & EndpointSettings, application: Application) {
     this.#settings = settings
     this.#application = application
+    this.#bounded = settings.maxBodySize < Number.MAX_SAFE_INTEGER
     this.#warning = new ThrottledWarning(settings.logger)
     this.#listenerFailure = new ThrottledWarning(settings.logger, 'error')
   }
@@ -95,80 +62,46 @@ export class Intake implements MessageIntake {
 
   /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
-    // Its end, which may go to another process, says all of it again.
-    if (this.#settings.shared) {
-      const headers = uploadHeadersOf(message, isStored(message))
-      if (headers.stage === 'start') return this.#refuseSharedStart(message, headers.path, connection)
+    const { shared, maxMessageSize, maxBodySize } = this.#settings
+    const upload = uploadHeadersOf(message)
+    if (shared && upload.stage === 'start') return this.#acceptSharedStart(message, upload.path, connection)
+    const exchange = this.#open(message, connection)
+    if (message.cut) return this.#refuse(exchange, outcomes.tooLarge(maxMessageSize))
+    const head = this.#read(message, connection, exchange)
+    if (message.kind === 'streamed') return this.#stream(message, exchange, head, connection)
+    if (upload.stage === 'start' || (shared && upload.stage === 'done')) {
+      const stored = this.#store(upload.path, exchange, head, connection)
+      return upload.stage === 'done' ? stored.receive(message) : undefined
     }
-    const exchange = this.open(message, connection)
-    if (message.cut) return this.#refuseLarge(exchange, this.#settings.maxMessageSize)
-    const target = this.#targetOf(message, exchange.facts.http10)
-    if (message.headers.own('UPLOAD_STREAM') !== undefined) return this.#stream(message, exchange, target, connection)
-    const headers = uploadHeadersOf(message, isStored(message))
-    if ('status' in target) {
-      if (headers.stage === 'start')
-        this.#expectEnd(headers.path, exchange, connection, (_, stored) => stored.release())
-      return this.refuse(exchange, target.status, target.reason)
+    if ('status' in head) return this.#refuse(exchange, head)
+    if (upload.stage === 'done') {
+      return this.#refuseForged(
+        message,
+        exchange,
+        'its start did not come here (does another process pull from this send_spec? then set the option shared)',
+      )
     }
-    const { framing } = target
-    switch (headers.stage) {
-      case 'start':
-        return this.#begin(message, headers.path, exchange, target, connection)
-      case 'forged':
-        return this.#refuseForged(message, exchange, headers.reason)
-      case 'done':
-        if (this.#settings.shared) {
-          this.#begin(message, headers.path, exchange, target, connection)
-          if (connection.upload === undefined) this.discard(message)
-          else connection.upload.receive(message)
-          return
-        }
-        return this.#refuseForged(
-          message,
-          exchange,
-          'its start did not come here (does another process pull from this send_spec? then set the option shared)',
-        )
-    }
-    if (!agrees(framing, message.body.length)) return this.refuse(exchange, 400, 'Body and length disagree')
-    if (message.body.length > this.#settings.maxBodySize) return this.#refuseLarge(exchange)
-    this.#run(
-      message,
-      exchange,
-      target,
-      message.body.length === 0 && framing.length === undefined ? null : message.body,
-    )
-  }
-
-  /** Refuses a body that is too large at its start. Any other is dealt with at its end, which may go to another process. */
-  #refuseSharedStart(message: Message, path: string, connection: Connection): void {
-    const { maxBodySize } = this.#settings
-    const framing = framingOf(message)
-    if (typeof framing === 'string' || maxBodySize === Number.MAX_SAFE_INTEGER) return
-    const tooLarge = (framing.length ?? 0) > maxBodySize
-    if (!tooLarge && !framing.chunked) return
-    const exchange = this.open(message, connection)
-    this.#expectEnd(path, exchange, connection, (_, stored) => stored.release())
-    if (tooLarge) this.#refuseLarge(exchange)
-    // Its size is known only at its end, which may go to another process.
-    else this.refuse(exchange, 411, 'A body needs a Content-Length here')
+    if (upload.stage === 'forged') return this.#refuseForged(message, exchange, upload.reason)
+    const { body } = message
+    if (!agrees(head.framing, body.length)) return this.#refuse(exchange, outcomes.lengthMismatch())
+    if (body.length > maxBodySize) return this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+    this.#run(head, body.length === 0 && head.framing.length === undefined ? null : body)
   }
 
   /** Takes the handshake of a WebSocket. */
   acceptHandshake(message: Message, connection: Connection): void {
-    const exchange = this.open(message, connection)
-    if (connection.leaving) return this.refuse(exchange, 503, STOPPING)
-    const target = this.#targetOf(message, exchange.facts.http10)
-    if ('status' in target) return this.refuse(exchange, target.status, target.reason)
+    const exchange = this.#open(message, connection)
+    if (connection.leaving) return this.#refuse(exchange, outcomes.stopping())
+    const head = this.#read(message, connection, exchange)
+    if ('status' in head) return this.#refuse(exchange, head)
     const handshakeRequest = readHandshake(message)
-    if ('status' in handshakeRequest) {
-      return this.refuse(exchange, handshakeRequest.status, handshakeRequest.reason, handshakeRequest.headers)
-    }
-    const request = this.#requestOf(message, exchange, target, null, false)
+    if ('status' in handshakeRequest) return this.#refuse(exchange, handshakeRequest)
+    const request = this.#createRequest(head, null)
     if (request === undefined) return
-    const handshake = new Handshake(handshakeRequest, target.url, connection, this.#settings, this.#reportListener)
+    const handshake = new Handshake(handshakeRequest, head.url, connection, this.#settings, this.#reportListener)
     exchange.offer(handshake)
     connection.frames = handshake
-    const mongrel2 = new LazyMessageInfo(message, target.origin, undefined, exchange)
+    const mongrel2 = new LazyMessageInfo(head)
     registerHandshake(handshake, request, mongrel2)
     this.#application.run(exchange, request, new HandlerEnv(mongrel2))
   }
@@ -176,7 +109,7 @@ export class Intake implements MessageIntake {
   /**
    * Takes the first message of a message socket.
    *
-   * @returns false when nobody is there for it.
+   * @returns false when there is no handler for it.
    */
   acceptSocket(message: Message, connection: Connection): boolean {
     const { messages } = this.#settings
@@ -188,194 +121,183 @@ export class Intake implements MessageIntake {
     return true
   }
 
-  /** Opens an exchange for a message. */
-  open(message: Message, connection: Connection): Exchange {
-    return new Exchange(connection, factsOf(message), this.#application, this.#settings.logger)
-  }
-
-  /** Answers with a plain text and closes; what the client sent behind it is not looked at. */
-  refuse(exchange: Exchange, status: number, reason: string, headers: Record<string, string> = {}): void {
-    this.#application.counters.rejected++
-    exchange.refuse(
-      createResponse(`${reason}\n`, {
-        status,
-        headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
-      }),
-    )
-  }
-
-  /** A part of a body whose beginning did not come here: there is no telling what it belongs to. */
+  /** Closes the connection of a part of a body whose beginning did not come here: nobody knows which request it belongs to. */
   refusePart(message: Message, connection: Connection): void {
     this.#application.counters.rejected++
-    const upload = this.#streamUpload(undefined, connection, () => {})
+    const upload = new StreamUpload(this.#settings, undefined, connection, () => {})
     connection.upload = upload
     connection.close()
     upload.receive(message)
   }
 
-  /** A message will not be dealt with: if it is the end of an upload, nobody else deletes the file. */
+  /** Deletes the file that a dropped message may leave behind: as the end of an upload, nothing else deletes it. */
   discard(message: Message): void {
-    const headers = uploadHeadersOf(message, isStored(message))
-    if (headers.stage !== 'done') return
-    this.#application.inBackground(deleteUpload(headers.path, this.#settings.uploads))
+    const upload = uploadHeadersOf(message)
+    if (upload.stage === 'done') this.#application.inBackground(deleteUpload(upload.path, this.#settings.uploads))
   }
 
-  #targetOf(message: Message, http10: boolean): Target | Refusal {
-    if (this.#stopping) return { status: 503, reason: STOPPING }
-    if (!METHOD.test(message.headers.own('METHOD') ?? '')) return bad('The method is none')
+  #open(message: Message, connection: Connection): Exchange {
+    return new Exchange(connection, factsOf(message), this.#application, this.#settings.logger)
+  }
+
+  /** Answers with a plain text and closes. */
+  #refuse(exchange: Exchange, refusal: outcomes.Refusal): void {
+    this.#application.counters.rejected++
+    exchange.refuse(outcomes.responseOf(refusal))
+  }
+
+  #read(message: Message, connection: Connection, exchange: Exchange): RequestHead | outcomes.Refusal {
+    if (this.#stopping) return outcomes.stopping()
+    if (!TOKEN.test(message.headers.own('METHOD') ?? '')) return outcomes.badRequest('The method is none')
     const framing = framingOf(message)
-    if (typeof framing === 'string') return bad(framing)
+    if (typeof framing === 'string') return outcomes.badRequest(framing)
     const { host, trustProxy } = this.#settings
-    const origin = originOf(message, http10, host, trustProxy)
-    if (typeof origin === 'string') return bad(origin)
+    const origin = originOf(message, exchange.facts.http10, host, trustProxy)
+    if (typeof origin === 'string') return outcomes.badRequest(origin)
     const uri = message.headers.own('URI')
-    if (uri?.startsWith('/') !== true) return bad('The target is no path')
-    const { scheme, authority } = origin
-    try {
-      // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path by its own reading of it.
-      const target = trustsProxy(trustProxy) ? uri : originForm(scheme, authority, uri)
-      return { framing, origin, url: urlOf(scheme, authority, target) }
-    } catch {
-      return bad('Host and target are no URL')
-    }
+    if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')
+    const url = urlOf(origin, uri, trustProxy)
+    if (url === undefined) return outcomes.badRequest('Host and target are no URL')
+    return { message, connection, exchange, framing, origin, url }
   }
 
-  #run(message: Message, exchange: Exchange, target: Target, body: Buffer | null, upload?: Upload): void {
-    const release = upload === undefined ? undefined : () => upload.release()
-    const request = this.#requestOf(message, exchange, target, upload?.stream() ?? body, upload !== undefined)
-    const env = new HandlerEnv(new LazyMessageInfo(message, target.origin, upload?.info, exchange))
-    if (request !== undefined) this.#application.run(exchange, request, env, release)
-    else if (release !== undefined) this.#application.inBackground(release())
-  }
-
-  /** The platform's constructors have the last word on what a request may hold: one that they refuse is refused. */
-  #requestOf(
-    message: Message,
-    exchange: Exchange,
-    target: Target,
-    body: Buffer | ReadableStream<Uint8Array> | null,
-    uploaded: boolean,
-  ): Request | undefined {
+  /** The platform's constructors decide what a request may hold: one that they refuse gets a 400. */
+  #createRequest(head: RequestHead, body: RequestBody, uploaded = false): Request | undefined {
     try {
-      const source = new MessageSource(message, target, body, uploaded, exchange)
-      return createRequest(source, this.#lightRequests)
+      return createRequest(new MessageSource(head, body, uploaded), this.#lightRequests)
     } catch (error) {
-      this.refuse(exchange, 400, error instanceof Error ? error.message : 'The request cannot be represented')
+      this.#refuse(head.exchange, outcomes.badRequest(messageOf(error)))
       return undefined
     }
   }
 
-  #begin(message: Message, path: string, exchange: Exchange, target: Target, connection: Connection): void {
-    const { uploads, maxBodySize, onUploadStart } = this.#settings
-    if (!fitsTempStore(path, uploads.tempStore)) {
-      this.#warning.say(
-        () =>
-          `mongrel2-fetch answered 500: Mongrel2 stores an upload as ${JSON.stringify(path)}, but the option uploads.tempStore ` +
-          `is ${JSON.stringify(uploads.tempStore)}; it has to be the value of Mongrel2's setting upload.temp_store`,
-      )
-      return this.refuse(exchange, 500, 'The upload cannot be read')
+  #run(head: RequestHead, body: RequestBody, upload?: UploadInfo): void {
+    const request = this.#createRequest(head, body, upload !== undefined)
+    if (request !== undefined) {
+      this.#application.run(head.exchange, request, new HandlerEnv(new LazyMessageInfo(head, upload)))
     }
-    const upload = this.#expectEnd(path, exchange, connection, (done, stored) =>
-      this.#complete(done, exchange, target, stored),
-    )
-    if ((target.framing.length ?? 0) > maxBodySize) return this.#refuseLarge(exchange)
-    if (target.framing.chunked && maxBodySize < Number.MAX_SAFE_INTEGER) {
-      const stop = watchUploadSize(join(uploads.chroot, path), maxBodySize, () => {
-        if (exchange.unanswered) this.#refuseLarge(exchange)
-      })
-      void exchange.ended.then(stop)
-    }
-    if (onUploadStart === undefined) return
-    const request = this.#requestOf(message, exchange, target, null, false)
-    if (request !== undefined) upload.accepted = this.#ask(onUploadStart, request, exchange)
   }
 
-  /** It is there before anything is answered: the connection then stays until the client has sent all of it. */
-  #expectEnd(
-    path: string,
-    exchange: Exchange,
-    connection: Connection,
-    complete: PendingUploadOwner['complete'],
-  ): PendingUpload {
-    const owner: PendingUploadOwner = {
-      ended: (work) => this.#application.inBackground(connection.check(work)),
-      complete,
-      refuse: (status, reason) => this.refuse(exchange, status, reason),
-      refuseForged: (done, reason) => this.#refuseForged(done, exchange, reason),
-      get answer() {
-        return connection.outbox.progress
-      },
-      expired: () => connection.closeNow(),
-    }
-    const upload = new PendingUpload(path, exchange, this.#settings.uploads, owner, this.#warning)
+  /** Refuses a body that is too large at its start. Any other is dealt with at its end, which may go to another process. */
+  #acceptSharedStart(message: Message, path: string, connection: Connection): void {
+    const { maxBodySize } = this.#settings
+    const framing = framingOf(message)
+    if (typeof framing === 'string' || !this.#bounded) return
+    const large = (framing.length ?? 0) > maxBodySize
+    if (!large && !framing.chunked) return
+    const refusal = large ? outcomes.tooLarge(maxBodySize) : outcomes.lengthRequired()
+    this.#store(path, this.#open(message, connection), refusal, connection)
+  }
+
+  /** Expects the end of a stored body before anything is answered: the connection then stays until the client has sent all of it. */
+  #store(path: string, exchange: Exchange, head: RequestHead | outcomes.Refusal, connection: Connection): StoredUpload {
+    const received = () => this.#application.inBackground(connection.check(finished))
+    const stop = () => this.#refuse(exchange, outcomes.stopping())
+    const upload = new StoredUpload(path, this.#settings.uploads, connection, received, stop)
     connection.upload = upload
+    const finished = 'status' in head ? this.#refuseStored(upload, exchange, head) : this.#receiveStored(upload, head)
+    finished.catch(() => {}) // logged by `inBackground` once the end has come
     return upload
   }
 
-  #stream(message: Message, exchange: Exchange, target: Target | Refusal, connection: Connection): void {
-    const length = 'status' in target ? undefined : target.framing.length
-    const upload = this.#streamUpload(length, connection, (status, reason) => {
-      exchange.abortSignal(new DOMException(reason, 'AbortError'))
-      this.refuse(exchange, status, reason)
-      if (exchange.done) connection.close()
-    })
-    connection.upload = upload
-    connection.secure = message.headers.own('URL_SCHEME') === 'https'
-    exchange.upload = upload
-    upload.receive(message)
-    if ('status' in target) this.refuse(exchange, target.status, target.reason)
-    else if ((length ?? 0) > this.#settings.maxBodySize) this.#refuseLarge(exchange)
-    else if (exchange.unanswered) {
-      const request = this.#requestOf(message, exchange, target, upload.stream(), false)
-      const env = new HandlerEnv(new LazyMessageInfo(message, target.origin, undefined, exchange))
-      const drain = () => exchange.ended.then(() => upload.drain())
-      if (request !== undefined) this.#application.run(exchange, request, env, drain)
+  /** The way of a body that Mongrel2 stores in a file, from its start to the handler or a refusal. */
+  async #receiveStored(stored: StoredUpload, head: RequestHead): Promise<void> {
+    const { uploads, maxBodySize } = this.#settings
+    const { path } = stored
+    const { exchange } = head
+
+    // It begins.
+    const refusal = this.#refusalAtStart(head, path)
+    if (refusal !== undefined) return await this.#refuseStored(stored, exchange, refusal)
+    this.#watchSize(head, path)
+    const asked = this.#askHook(head)
+
+    // It ends: Mongrel2 stores one body of a connection at a time, so the next message has to be its end.
+    const end = await stored.ended
+    const headers = uploadHeadersOf(end)
+    if (headers.stage !== 'done' || headers.path !== path) {
+      return this.#refuseForged(end, exchange, `expected the end of ${path}`)
     }
-  }
+    await asked
+    if (!exchange.unanswered) return await deleteUpload(path, uploads)
 
-  #streamUpload(
-    length: number | undefined,
-    connection: Connection,
-    failed: (status: number, reason: string) => void,
-  ): StreamUpload {
-    const { uploadWindow, maxBodySize, bodyTimeout } = this.#settings
-    return new StreamUpload(uploadWindow, length, maxBodySize, bodyTimeout, {
-      credit: (bytes) => connection.grant(bytes),
-      completed: () => connection.endUpload(),
-      failed,
-      get answer() {
-        return connection.outbox.progress
-      },
-      lingers: () => connection.closeAfterUpload(),
-      expired: () => connection.closeNow(),
-      get gateway() {
-        return connection.single
-      },
-    })
-  }
-
-  async #ask(hook: UploadStartHook, request: Request, exchange: Exchange): Promise<boolean> {
-    const response = await this.#application.ask(hook, request, exchange)
-    if (response !== undefined) exchange.refuse(response)
-    return response === undefined
-  }
-
-  async #complete(message: Message, exchange: Exchange, target: Target, upload: Upload): Promise<void> {
+    // Its file is checked, and the handler called.
+    const upload = await this.#openStored(path, exchange)
+    if (upload === undefined) return
     const { size } = upload.info
-    const length = target.framing.length ?? size
-    if (length > this.#settings.maxBodySize) this.#refuseLarge(exchange)
-    else if (size < length) this.refuse(exchange, 400, 'Body and length disagree')
-    else if (size === length || (await this.#cutOff(exchange, upload, length))) {
-      return this.#run(message, exchange, target, null, upload)
+    const length = head.framing.length ?? size
+    if (!exchange.aborted) {
+      if (length > maxBodySize) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+      else if (size < length) this.#refuse(exchange, outcomes.lengthMismatch())
+      else if (size === length || (await this.#truncate(upload, length, exchange))) {
+        this.#run({ ...head, message: end }, upload.stream(), upload.info)
+        return this.#application.inBackground(exchange.released().then(() => upload.release()))
+      }
     }
     await upload.release()
   }
 
+  /** Refuses a body at its start, and deletes its file at its end. */
+  async #refuseStored(stored: StoredUpload, exchange: Exchange, refusal: outcomes.Refusal): Promise<void> {
+    this.#refuse(exchange, refusal)
+    await stored.ended
+    await deleteUpload(stored.path, this.#settings.uploads)
+  }
+
+  /** Why a body is refused at its start. */
+  #refusalAtStart({ framing }: RequestHead, path: string): outcomes.Refusal | undefined {
+    const { uploads, maxBodySize } = this.#settings
+    if (fitsTempStore(path, uploads.tempStore)) {
+      return (framing.length ?? 0) > maxBodySize ? outcomes.tooLarge(maxBodySize) : undefined
+    }
+    this.#warning.say(
+      () =>
+        `mongrel2-fetch answered 500: Mongrel2 stores an upload as ${JSON.stringify(path)}, but the option uploads.tempStore ` +
+        `is ${JSON.stringify(uploads.tempStore)}; it has to be the value of Mongrel2's setting upload.temp_store`,
+    )
+    return outcomes.uploadUnreadable()
+  }
+
+  /** Refuses a body without a length as soon as it is too large. */
+  #watchSize({ framing, exchange }: RequestHead, path: string): void {
+    const { uploads, maxBodySize } = this.#settings
+    if (!framing.chunked || !this.#bounded) return
+    const stop = watchUploadSize(join(uploads.chroot, path), maxBodySize, () => {
+      if (exchange.unanswered) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+    })
+    void exchange.ended.then(stop)
+  }
+
+  async #askHook(head: RequestHead): Promise<void> {
+    const { onUploadStart } = this.#settings
+    const request = onUploadStart && this.#createRequest(head, null)
+    if (onUploadStart === undefined || request === undefined) return
+    const response = await this.#application.ask(onUploadStart, request, head.exchange)
+    if (response !== undefined) head.exchange.refuse(response)
+  }
+
+  /** Opens the file of a stored body, or answers for it. */
+  async #openStored(path: string, exchange: Exchange): Promise<Upload | undefined> {
+    const { uploads } = this.#settings
+    try {
+      const upload = await openUpload(path, uploads)
+      if (typeof upload !== 'string') return upload
+      this.#warning.say(() => `mongrel2-fetch refused an upload: ${upload}`)
+      this.#refuse(exchange, outcomes.uploadNoFile())
+    } catch (error) {
+      this.#warning.say(() => `mongrel2-fetch answered 500: ${messageOf(error)}`)
+      this.#refuse(exchange, outcomes.uploadUnreadable())
+      await deleteUpload(path, uploads)
+    }
+    return undefined
+  }
+
   /**
-   * What comes in one read with the end of a body, Mongrel2 writes into the file too: requests pipelined behind it are lost, or their
-   * beginnings, so the connection ends with this one's answer. Its client can send the others again (RFC 9112, section 9.3.2).
+   * Cuts off what follows a body in its file. What comes in one read with the end of a body, Mongrel2 writes into the file too: requests
+   * pipelined behind it are lost, or their beginnings, so the connection ends with this answer. The client can send them again (RFC 9112,
+   * section 9.3.2).
    */
-  async #cutOff(exchange: Exchange, upload: Upload, length: number): Promise<boolean> {
+  async #truncate(upload: Upload, length: number, exchange: Exchange): Promise<boolean> {
     exchange.makeLast()
     try {
       await upload.truncate(length)
@@ -384,7 +306,7 @@ export class Intake implements MessageIntake {
       this.#warning.say(
         () => `mongrel2-fetch answered 500: what follows a body in its file cannot be cut off: ${describeError(error)}`,
       )
-      this.refuse(exchange, 500, 'The upload cannot be read')
+      this.#refuse(exchange, outcomes.uploadUnreadable())
       return false
     }
   }
@@ -394,14 +316,26 @@ export class Intake implements MessageIntake {
       () =>
         `mongrel2-fetch refused forged upload headers from ${message.headers.own('REMOTE_ADDR')} for ${message.path}: ${reason}`,
     )
-    this.refuse(exchange, 400, 'Upload headers are not for clients to send')
+    this.#refuse(exchange, outcomes.forgedUpload())
   }
 
-  #refuseLarge(exchange: Exchange, most = this.#settings.maxBodySize): void {
-    this.refuse(exchange, 413, `Bodies may have ${most} bytes`)
+  /** The way of a body that Mongrel2 sends as it comes; a refused one is read to its end all the same. */
+  #stream(message: Message, exchange: Exchange, head: RequestHead | outcomes.Refusal, connection: Connection): void {
+    const length = 'status' in head ? undefined : head.framing.length
+    const upload = new StreamUpload(this.#settings, length, connection, (refusal) => {
+      exchange.abortSignal(new DOMException(refusal.reason, 'AbortError'))
+      this.#refuse(exchange, refusal)
+      if (exchange.done) connection.close()
+    })
+    connection.upload = upload
+    connection.secure = message.headers.own('URL_SCHEME') === 'https'
+    exchange.upload = upload
+    upload.receive(message)
+    const { maxBodySize } = this.#settings
+    if ('status' in head) return this.#refuse(exchange, head)
+    if ((length ?? 0) > maxBodySize) return this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+    if (!exchange.unanswered) return
+    this.#run(head, upload.stream())
+    this.#application.inBackground(exchange.released().then(() => upload.drain()))
   }
-}
-
-function bad(reason: string): Refusal {
-  return { status: 400, reason }
 }

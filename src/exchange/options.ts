@@ -15,7 +15,7 @@ import type { FetchHandler } from '../platform/handler.ts'
 import { invalid, isObject } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
-import { isAuthority, type TrustProxy } from './request/origin.ts'
+import { isAuthority, type TrustProxy } from './request/target.ts'
 
 /** A fetch handler, or an object with one, as `export default app` gives. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }

@@ -1,7 +1,7 @@
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
-import { delay, Pause } from '../runtime/promises.ts'
+import { Backoff, delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { closePublisher } from './close-publisher.ts'
 import { PathWatch } from './path-watch.ts'
@@ -38,8 +38,7 @@ export type BeginEpoch = (
 ) => LinkEpoch
 
 /** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
-const RETRY_FIRST = 50
-const RETRY_LONGEST = 1000
+const RETRY = [50, 1000] as const
 /** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve, and nobody of a silent network. */
 const ATTEMPT_TIMEOUT = 10_000
 /**
@@ -99,19 +98,18 @@ export class Link {
    */
   async run(ready: () => void): Promise<void> {
     this.#beImpatient()
-    let wait = RETRY_FIRST
+    const backoff = new Backoff(...RETRY)
     const found = () => {
       clearTimeout(this.#impatient)
       this.#found = true
-      wait = RETRY_FIRST
+      backoff.reset()
       this.#reported = ''
       ready()
     }
     while (!this.#stopping) {
       await this.#live(found)
       if (this.#stopping) break
-      await this.#pause.wait(wait)
-      wait = Math.min(wait * 2, RETRY_LONGEST)
+      await this.#pause.wait(backoff.next())
     }
     clearTimeout(this.#impatient)
   }

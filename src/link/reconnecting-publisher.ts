@@ -1,12 +1,11 @@
 import { describeError, type Logger } from '../runtime/log.ts'
-import { Pause } from '../runtime/promises.ts'
+import { Backoff, Pause } from '../runtime/promises.ts'
 import { closePublisher } from './close-publisher.ts'
 import { PathWatch } from './path-watch.ts'
 import type { LinkPublisher, Transport } from './transport.ts'
 
 /** Waits between attempts to reach a Mongrel2, in milliseconds. */
-const RETRY_FIRST = 20
-const RETRY_LONGEST = 1000
+const RETRY = [20, 1000] as const
 
 /** The publishing half alone, opened again until it is ended: for who answers what somebody else has pulled. */
 export class ReconnectingPublisher {
@@ -55,20 +54,21 @@ export class ReconnectingPublisher {
   }
 
   async #run(): Promise<void> {
-    for (let wait = RETRY_FIRST; !this.#ended; wait = Math.min(wait * 2, RETRY_LONGEST)) {
+    const backoff = new Backoff(...RETRY)
+    while (!this.#ended) {
       const publisher = this.#open()
       this.#publisher = publisher
       try {
         await publisher.opened
         this.#changed(true)
-        wait = RETRY_FIRST
+        backoff.reset()
         await publisher.closed
         if (!this.#ended) this.#changed(false)
       } catch (error) {
         this.#logger.debug?.(`mongrel2-fetch does not reach Mongrel2 at its recv_spec: ${error}`)
       }
       publisher.close()
-      if (!this.#ended) await this.#pause.wait(wait)
+      if (!this.#ended) await this.#pause.wait(backoff.next())
     }
   }
 }

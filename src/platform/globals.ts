@@ -1,8 +1,7 @@
-import { sourceOfRequest } from '../exchange/request/request.ts'
-import { PlatformRequest, PlatformResponse } from './constructors.ts'
 import { keepSource, lightRequestsPass, type RequestSource, sourceOfCopy, unwrapRequest } from './light-request.ts'
 import { LightResponse, unwrapResponse } from './light-response.ts'
-import { unwrapMembers } from './unwrap-members.ts'
+import { sourceOfRequest } from './request.ts'
+import { PlatformRequest, PlatformResponse, unwrapMembers } from './stand-in.ts'
 
 /** Takes light Requests where the platform's takes Requests, and makes the platform's. */
 class ReplacedRequest extends PlatformRequest {

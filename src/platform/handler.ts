@@ -1,5 +1,3 @@
-import type { DeferOptions, Deferral } from '../exchange/deferred/deferral.ts'
-
 /**
  * What users write: a fetch handler as the Fetch standard's Request and Response make it, called with what Mongrel2 says
  * about the request and a context, as Hono, itty-router and the WinterTC runtimes do.
@@ -68,6 +66,20 @@ export interface MessageInfo {
    * `invalid_option`. DOMException `AbortError` when the client leaves before.
    */
   defer(options?: DeferOptions): Promise<Deferral>
+}
+
+/** Options of `env.mongrel2.defer`. */
+export interface DeferOptions {
+  /** Milliseconds that the answer may take; then the client gets a 504 and `request.signal` is aborted. Default: 60,000. */
+  timeout?: number
+}
+
+/** What `env.mongrel2.defer` gives. */
+export interface Deferral {
+  /** What `reply` of `createReplier` takes, in any process. */
+  readonly token: string
+  /** What the handler has to return. */
+  readonly response: Response
 }
 
 /** A body that Mongrel2 has stored in a file (`upload.temp_store`). */

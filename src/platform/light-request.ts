@@ -1,7 +1,16 @@
-import { PlatformRequest } from './constructors.ts'
-import { completeStandIn, copyHeaders } from './stand-in.ts'
+import { completeStandIn, copyHeaders, PlatformRequest } from './stand-in.ts'
 
-/** What a Request is made of, when it has to be. */
+/** When the exchange of a request ends. */
+export interface RequestLifetime {
+  /**
+   * Calls an action once, when the exchange has ended in any way, its signal is aborted or the server closes; at once if that has happened.
+   *
+   * @returns Forgets the action.
+   */
+  whenEnding(action: () => void): () => void
+}
+
+/** The values that a Request is made from when needed. */
 export interface RequestSource {
   readonly method: string
   /** Whole and normalised, as the platform would write it. */
@@ -13,7 +22,16 @@ export interface RequestSource {
   readonly signal: AbortSignal
   /** The client's address. */
   readonly ip: string | undefined
+  /** Undefined for requests that come from no exchange. */
+  readonly lifetime?: RequestLifetime
   waitUntil(promise: Promise<unknown>): void
+}
+
+/** Properties that requests have besides the platform's members, with srvx's names, by which h3 and Nitro read them. */
+const SERVER_PROPERTIES: Readonly<Record<string, (source: RequestSource) => unknown>> = {
+  ip: (source) => source.ip,
+  // Frameworks take the function off one request and call it on another.
+  waitUntil: (source) => (promise: Promise<unknown>) => source.waitUntil(promise),
 }
 
 /** Methods that the platform's constructor refuses (Fetch standard, "forbidden method"); Mongrel2 lets them through. */
@@ -23,11 +41,8 @@ const decoder = new TextDecoder()
 const NOTHING = new Uint8Array()
 
 /**
- * A Request that knows its method, URL, headers and bytes, and becomes a real one when it is asked for more. A real one costs
- * as much as all the rest of an exchange.
- *
- * What is made from it by `new Request(request)` or `clone()` is the platform's own: it says GET or POST where the method is
- * TRACE or CONNECT, which the platform refuses.
+ * A Request that knows its method, URL, headers and bytes, and makes a real one when it is asked for more: that costs as much as all
+ * the rest of an exchange. Copies of it are the platform's own, which say GET or POST where the method is TRACE or CONNECT.
  */
 class LightRequest {
   readonly #source: RequestSource
@@ -108,7 +123,7 @@ class LightRequest {
     return headers
   }
 
-  /** The bytes of a body that nobody has asked for yet; undefined where a real Request has to decide. */
+  /** The bytes of an unread body; undefined where a real Request has to decide. */
   #takeBytes(): Uint8Array | undefined {
     const { body } = this.#source
     if (this.#real !== undefined || this.#used) return undefined
@@ -128,7 +143,7 @@ export function createLightRequest(source: RequestSource): Request {
   return new LightRequest(source) as unknown as Request
 }
 
-/** What the platform's constructor is given for a source, besides its URL, headers and signal. */
+/** The options of the platform's constructor for a source, without headers and signal. */
 export function initOf({ method, body }: RequestSource): RequestInit {
   return {
     method: FORBIDDEN_METHODS.has(method) ? (body === null ? 'GET' : 'POST') : method,
@@ -141,25 +156,25 @@ export function unwrapRequest<Value>(value: Value): Value | Request {
   return LightRequest.isLight(value) ? LightRequest.realOf(value) : value
 }
 
-/** What a light Request is made of; undefined for any other value. */
+/** The source of a light Request; undefined for any other value. */
 export function sourceOfLight(value: unknown): RequestSource | undefined {
   return LightRequest.isLight(value) ? LightRequest.sourceOf(value) : undefined
 }
 
-/** What requests were made of that were made from ours. */
+/** The sources of copies of our requests. */
 const copies = new WeakMap<object, RequestSource>()
 
-/** Lets `sourceOfCopy` know what a copy was made of. */
+/** Lets `sourceOfCopy` find the source of a copy. */
 export function keepSource(copy: Request, source: RequestSource): void {
   copies.set(copy, source)
 }
 
-/** What a Request was made of that was made from one of ours; undefined for any other. */
+/** The source of the request that a copy was made from; undefined for any other. */
 export function sourceOfCopy(request: object): RequestSource | undefined {
   return copies.get(request)
 }
 
-/** Whether the platform's own functions take a light Request for one of theirs: where it keeps its state in symbols. */
+/** Whether the platform's own functions accept a light Request: they do where the platform keeps its state in symbols. */
 export const lightRequestsPass: boolean = (() => {
   const { signal } = new AbortController()
   const light = createLightRequest({
@@ -179,26 +194,18 @@ export const lightRequestsPass: boolean = (() => {
   }
 })()
 
-/** What requests have of a server besides the platform's members: srvx's names, by which h3 and Nitro read them. */
-type ServerProperties = Pick<RequestSource, 'ip' | 'waitUntil'>
-
 /**
  * Gives a class of requests the properties `ip` and `waitUntil`. They can be assigned, as on the platform's requests, to which
  * frameworks copy them.
- *
- * @param sourceOf Gives what a request is made of.
  */
 export function addServerProperties<Instance extends object>(
   requestClass: { readonly prototype: Instance },
   sourceOf: (request: Instance) => RequestSource,
 ): void {
-  const add = <Name extends keyof ServerProperties>(
-    name: Name,
-    get: (source: RequestSource) => ServerProperties[Name],
-  ) => {
+  for (const [name, read] of Object.entries(SERVER_PROPERTIES)) {
     Object.defineProperty(requestClass.prototype, name, {
-      get(this: Instance): ServerProperties[Name] {
-        return get(sourceOf(this))
+      get(this: Instance): unknown {
+        return read(sourceOf(this))
       },
       set(this: Instance, value: unknown) {
         Object.defineProperty(this, name, { value, configurable: true, enumerable: true, writable: true })
@@ -207,7 +214,4 @@ export function addServerProperties<Instance extends object>(
       enumerable: true,
     })
   }
-  add('ip', (source) => source.ip)
-  // Frameworks take the function off one request and call it on another.
-  add('waitUntil', (source) => (promise) => source.waitUntil(promise))
 }

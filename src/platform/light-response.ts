@@ -1,6 +1,6 @@
 import type { HeaderField } from '../wire/headers.ts'
-import { PlatformResponse } from './constructors.ts'
-import { completeStandIn, copyHeaders } from './stand-in.ts'
+import { TOKEN } from '../wire/http.ts'
+import { completeStandIn, copyHeaders, PlatformResponse } from './stand-in.ts'
 
 /** A response that can be sent as it is: nothing of it has to be waited for. */
 export interface PlainResponse {
@@ -17,8 +17,7 @@ const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
 const JSON_TYPE: HeaderField = ['content-type', 'application/json']
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
 const NULL_BODY = new Set([204, 205, 304])
-/** Token characters (RFC 9110, section 5.6.2), and values that need no trimming and no look at their bytes. */
-const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** Values of fields that need neither trimming nor a check of their bytes. */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
 /**
@@ -199,11 +198,25 @@ function checkedFields(pairs: readonly unknown[]): HeaderField[] | undefined {
     if (!Array.isArray(pair) || pair.length !== 2) return undefined
     const [name, given]: readonly unknown[] = pair
     const value = typeof given === 'number' ? String(given) : given
-    if (typeof name !== 'string' || typeof value !== 'string' || !NAME.test(name) || !VALUE.test(value))
+    if (typeof name !== 'string' || typeof value !== 'string' || !TOKEN.test(name) || !VALUE.test(value))
       return undefined
     const lower = name.toLowerCase()
     if (lower !== 'set-cookie' && fields.some((field) => field[0] === lower)) return undefined
     fields.push([lower, value])
   }
   return fields
+}
+
+/**
+ * Whether a response was made of one of ours that has no body: it has our header field, no body, and the status of ours or the one that the
+ * platform's constructor gives by default. Anything else is an answer of its own, though it may have the field as well: Hono copies the
+ * header fields of the response before into the one that replaces it.
+ *
+ * @param status The status of ours.
+ * @param field The name of the field that ours has.
+ * @param value The value, which no other response has.
+ */
+export function isDerived(response: Response, status: number, field: string, value: string): boolean {
+  if (response.status !== 200 && response.status !== status) return false
+  return response.headers.get(field) === value && response.body === null
 }

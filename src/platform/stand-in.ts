@@ -1,6 +1,18 @@
 import { inspect } from 'node:util'
 
 /**
+ * The platform's own classes. Somebody else may have replaced the globals with classes that extend them, as @hono/node-server
+ * does: theirs look for their own instances, and what is behind them is what everything else passes for.
+ */
+export const PlatformRequest: typeof Request = rootOf(globalThis.Request)
+export const PlatformResponse: typeof Response = rootOf(globalThis.Response)
+
+function rootOf<Class extends object>(global: Class): Class {
+  const parent: unknown = Object.getPrototypeOf(global)
+  return typeof parent === 'function' && parent !== Function.prototype ? rootOf(parent as Class) : global
+}
+
+/**
  * Lets a class's instances stand in for the platform's: `instanceof` holds, and whatever the class does not do itself is asked of a
  * real one, made when it is needed.
  *
@@ -58,4 +70,40 @@ export function copyHeaders(from: Headers, to: Headers): void {
   if (from === to) return
   for (const name of [...to.keys()]) to.delete(name)
   for (const [name, value] of from) to.append(name, value)
+}
+
+/**
+ * Has a platform's methods and getters take light objects as `this`: `Request.prototype.clone.call(request)` calls one for an object that it
+ * did not make.
+ *
+ * @param prototype The platform's, whose members are replaced.
+ * @param unwrap Gives the real object behind a light one, any other value as it is.
+ * @returns A function that puts the members back, but for those that somebody else has replaced meanwhile.
+ */
+export function unwrapMembers(prototype: object, unwrap: (value: unknown) => unknown): () => void {
+  const undo: (() => void)[] = []
+  for (const [name, before] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+    const { get, value } = before
+    if (name === 'constructor' || typeof (get ?? value) !== 'function') continue
+    const replaced: PropertyDescriptor =
+      get === undefined ? { ...before, value: unwrapping(value) } : { ...before, get: unwrapping(get) }
+    Object.defineProperty(prototype, name, replaced)
+    undo.push(() => {
+      const now = Object.getOwnPropertyDescriptor(prototype, name)
+      if (now?.get === replaced.get && now?.value === replaced.value) Object.defineProperty(prototype, name, before)
+    })
+  }
+  return () => {
+    for (const putBack of undo) putBack()
+  }
+
+  function unwrapping<Parameters extends unknown[], Result>(
+    member: (...parameters: Parameters) => Result,
+  ): (...parameters: Parameters) => Result {
+    const { name, length } = member
+    const wrapper = function (this: unknown, ...parameters: Parameters): Result {
+      return Reflect.apply(member, unwrap(this), parameters)
+    }
+    return Object.defineProperties(wrapper, { name: { value: name }, length: { value: length } })
+  }
 }

@@ -59,6 +59,36 @@ export class Pause {
   }
 }
 
+/** The waits between attempts, in milliseconds: each is twice the one before, up to a bound. */
+export class Backoff {
+  readonly #first: number
+  readonly #longest: number
+  #next: number
+
+  constructor(first: number, longest: number) {
+    this.#first = first
+    this.#longest = longest
+    this.#next = first
+  }
+
+  /** Whether an attempt has failed since the last success. */
+  get failed(): boolean {
+    return this.#next > this.#first
+  }
+
+  /** The wait after a failed attempt. */
+  next(): number {
+    const wait = this.#next
+    this.#next = Math.min(2 * wait, this.#longest)
+    return wait
+  }
+
+  /** An attempt has succeeded. */
+  reset(): void {
+    this.#next = this.#first
+  }
+}
+
 /**
  * Calls an action when a signal is aborted, at once if it is already; never without a signal.
  *

@@ -1,6 +1,6 @@
-import { LazyMessageInfo } from '../exchange/request/message-info.ts'
-import { lifetimeOf, lifetimeOfCopy } from '../exchange/request/request.ts'
 import type { MessageInfo } from '../platform/handler.ts'
+import { LazyMessageInfo } from '../platform/handler-arguments.ts'
+import { lifetimeOf, lifetimeOfCopy } from '../platform/request.ts'
 import { whenAborted } from '../runtime/promises.ts'
 
 /** A handler's second argument, by which the exchange of a request is found that middleware has made anew. Other servers have no `mongrel2`. */

@@ -1,7 +1,7 @@
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
-import { isDerived } from '../platform/derived-response.ts'
-import { createResponse } from '../platform/light-response.ts'
+import { isDerived } from '../platform/light-response.ts'
+import { forbiddenOrigin, responseOf } from '../platform/outcomes.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { isReserved, renderHead } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
@@ -169,10 +169,7 @@ export class Handshake implements IncomingFrames {
   }
 
   #responseOf({ headers, allows }: UpgradeSettings, { protocol, extensions }: ServerWebSocket): Response {
-    if (!allows(this.#request.origin)) {
-      const type = { 'content-type': 'text/plain; charset=utf-8' }
-      return createResponse('Origin is not allowed\n', { status: 403, headers: type })
-    }
+    if (!allows(this.#request.origin)) return responseOf(forbiddenOrigin())
     headers.set('upgrade', 'websocket')
     headers.set('connection', 'Upgrade')
     headers.set('sec-websocket-accept', this.#request.accept)

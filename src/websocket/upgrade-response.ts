@@ -1,4 +1,4 @@
-import { PlatformResponse } from '../platform/constructors.ts'
+import { PlatformResponse } from '../platform/stand-in.ts'
 
 /** The platform's types call these properties fields, which a getter may not override. */
 const ResponseClass: new (body: null, init: ResponseInit) => Omit<Response, 'status' | 'statusText' | 'ok'> =

@@ -80,3 +80,19 @@ export function renderEvent(data: string, { event, id }: EventFields = {}): Buff
   for (const line of data.split(/\r\n|\r|\n/)) text += `data: ${line}\n`
   return Buffer.from(`${text}\n`)
 }
+
+/** A token (RFC 9110, section 5.6.2), such as a method or a field's name. */
+export const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+/** The items of a comma-separated list (RFC 9110, section 5.6.1), as they are written. */
+export function listItemsAsWritten(value: string): string[] {
+  return value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}
+
+/** The items of a comma-separated list whose items are case-insensitive, in lower case. */
+export function listItems(value: string): string[] {
+  return listItemsAsWritten(value.toLowerCase())
+}

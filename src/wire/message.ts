@@ -17,7 +17,14 @@ export interface Message {
   readonly body: Buffer
   /** Whether the link skipped the rest of a message that is too long; then the body is empty. */
   readonly cut: boolean
+  readonly kind: MessageKind
 }
+
+/**
+ * What a message is. `streamed` is a request whose body comes in messages behind it (`upload.stream`), `part` is one of those; `socket`
+ * is a message of a JSON or XML client.
+ */
+export type MessageKind = 'request' | 'streamed' | 'part' | 'notice' | 'handshake' | 'frame' | 'socket'
 
 /**
  * A header of our gateway, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes after the answer.
@@ -65,14 +72,54 @@ export function parseMessage(bytes: Buffer): Message {
 
   // One text for all: cutting it costs next to nothing, each call of the decoder does.
   const text = bytes.toString('latin1', 0, headers.end)
-  return {
-    sender: senderIn(text, senderEnd),
-    connectionId,
-    path: text.slice(idEnd + 1, pathEnd),
-    headers: headersIn(bytes, text, headers),
-    body: body ?? NO_BODY,
-    cut: body === undefined,
+  const path = text.slice(idEnd + 1, pathEnd)
+  return new ParsedMessage(senderIn(text, senderEnd), connectionId, path, headersIn(bytes, text, headers), body)
+}
+
+/** A message whose kind is found out when it is first asked for. */
+class ParsedMessage implements Message {
+  readonly sender: string
+  readonly connectionId: number
+  readonly path: string
+  readonly headers: MessageHeaders
+  readonly body: Buffer
+  readonly cut: boolean
+  #kind: MessageKind | undefined
+
+  constructor(sender: string, connectionId: number, path: string, headers: MessageHeaders, body: Buffer | undefined) {
+    this.sender = sender
+    this.connectionId = connectionId
+    this.path = path
+    this.headers = headers
+    this.body = body ?? NO_BODY
+    this.cut = body === undefined
   }
+
+  get kind(): MessageKind {
+    this.#kind ??= kindOf(this)
+    return this.#kind
+  }
+}
+
+/**
+ * Tells a message's kind by what only Mongrel2 can write: a notice has no REMOTE_ADDR, a frame has FLAGS, a message socket's has no
+ * VERSION. A client can write the literal METHOD `JSON` or `WEBSOCKET` (`JSON /x HTTP/1.1`), and the notices' PATH to a route named `@`.
+ */
+function kindOf({ headers, path }: Pick<Message, 'headers' | 'path'>): MessageKind {
+  if (path === '@*' && headers.own('REMOTE_ADDR') === undefined) return 'notice'
+  const method = headers.own('METHOD')
+  switch (method) {
+    case 'WEBSOCKET_HANDSHAKE':
+      return 'handshake'
+    case 'WEBSOCKET':
+      if (headers.own('FLAGS') !== undefined) return 'frame'
+      break
+    case 'JSON':
+    case 'XML':
+      if (headers.own('VERSION') === undefined) return 'socket'
+  }
+  if (headers.own('UPLOAD_STREAM') === undefined) return 'request'
+  return method === undefined ? 'part' : 'streamed'
 }
 
 /** The body at `offset`, which is the rest of the message; undefined where the link has cut it. */

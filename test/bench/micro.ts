@@ -5,11 +5,12 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Bench } from 'tinybench'
-import { createRequest, MessageSource } from '../../dist/src/exchange/request/request.js'
-import { urlOf } from '../../dist/src/exchange/request/url.js'
+import { urlOf } from '../../dist/src/exchange/request/target.js'
 import { sendPlain } from '../../dist/src/exchange/response/plain-response.js'
 import { type ResponseSink, sendResponse } from '../../dist/src/exchange/response/send-response.js'
+import { MessageSource } from '../../dist/src/platform/handler-arguments.js'
 import { createResponse, plainResponseOf } from '../../dist/src/platform/light-response.js'
+import { createRequest } from '../../dist/src/platform/request.js'
 import { CallContext } from '../../dist/src/runtime/call-context.js'
 import { renderHead } from '../../dist/src/wire/http.js'
 import { parseMessage } from '../../dist/src/wire/message.js'
@@ -93,6 +94,10 @@ const sink: ResponseSink = {
 const facts = { method: 'GET', http10: false, persistent: true, single: false }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
+
+const nothing = () => {}
+const whenEnding = () => nothing
+const defer = () => Promise.reject(new Error('It cannot be deferred'))
 
 const context = new CallContext(true)
 const snapshot = AsyncLocalStorage.snapshot()
@@ -212,8 +217,9 @@ function messageOf(headers: string): Buffer {
 function requestOf(bytes: Buffer, light: boolean): Request {
   const message = parseMessage(bytes)
   const { headers } = message
-  const url = urlOf('http', headers.first('host') ?? '', headers.own('URI') ?? '')
+  const origin = { scheme: 'http', authority: headers.first('host') ?? '', remoteAddress: '' }
+  const url = urlOf(origin, headers.own('URI') ?? '', true) ?? ''
   const facts = { method: headers.own('METHOD') ?? '' }
-  const owner = { facts, signal, handlerContext: { waitUntil: () => {} }, whenEnding: () => () => {} }
-  return createRequest(new MessageSource(message, { url, origin: { remoteAddress: '' } }, null, false, owner), light)
+  const exchange = { facts, signal, handlerContext: { waitUntil: nothing }, whenEnding, defer, addTask: nothing }
+  return createRequest(new MessageSource({ message, url, origin, exchange }, null, false), light)
 }

@@ -1,5 +1,4 @@
 import { v4 } from 'uuid'
-import { kindOf } from '../../connection/request-semantics.ts'
 import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
 import { zeromq } from '../../link/transports.ts'
 import type { Logger } from '../../runtime/log.ts'
@@ -30,7 +29,7 @@ export class RelayedClients implements Disposable {
     const message = parse(bytes)
     if (message === undefined) return
     const { connectionId: id, sender, headers } = message
-    const isNotice = kindOf(message) === 'notice'
+    const isNotice = message.kind === 'notice'
     if (isNotice && headers.own('DOWNLOAD_CREDITS') !== undefined) return
     this.#clients.delete(id)
     if (isNotice) return

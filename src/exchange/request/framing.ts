@@ -1,4 +1,3 @@
-import { kindOf } from '../../connection/request-semantics.ts'
 import type { MessageHeaders } from '../../wire/headers.ts'
 import { MAX_CONTENT_LENGTH, MOST_FIELD_VALUES } from '../../wire/limits.ts'
 import type { Message } from '../../wire/message.ts'
@@ -11,12 +10,23 @@ export interface Framing {
   readonly chunked: boolean
 }
 
-/** Mongrel2 leaves the blanks behind a value. No others are cut off: it reads a length behind a no-break space as none. */
+/** What a message's upload headers say. */
+export type UploadHeaders =
+  | { readonly stage: 'none' }
+  | { readonly stage: 'start' | 'done'; readonly path: string }
+  | { readonly stage: 'forged'; readonly reason: string }
+
+const START = 'x-mongrel2-upload-start'
+const DONE = 'x-mongrel2-upload-done'
+
+/** Mongrel2 keeps spaces and tabs behind a value. Other white space is not cut off: Mongrel2 reads a length behind a no-break space as none. */
 const LENGTH = /^[ \t]*(\d+)[ \t]*$/
+/** A length as Mongrel2 reads it, with `strtol`, which ignores white space and a plus sign before it and anything behind it. */
+const STRTOL = /^[ \t-\r]*\+?(\d+)/
 
 /**
- * Checks that a request's length is said once and clearly. Mongrel2 lets through what desynchronises it from a proxy in
- * front (request smuggling), so whatever is not plain is refused.
+ * Checks that a request gives its length once and plainly. Mongrel2 passes on requests that a proxy in front would read in another way
+ * (request smuggling), so all others are refused.
  *
  * @returns The framing, or a sentence that says what is wrong.
  */
@@ -40,26 +50,41 @@ export function framingOf(message: Message): Framing | string {
   return { length: length === undefined ? undefined : Number(length), chunked: coding !== undefined }
 }
 
-/** Whether a body of so many bytes is what the headers announce; chunked ones never come within a message. */
+/** Whether a body of so many bytes within a message is what the headers announce; chunked ones never come within one. */
 export function agrees(framing: Framing, bytes: number): boolean {
   return !framing.chunked && (framing.length ?? 0) === bytes
 }
 
-/** A length as Mongrel2 reads it, with `strtol`: blanks and a plus sign before it and anything behind it do not count. */
-const STRTOL = /^[ \t-\r]*\+?(\d+)/
-
 /**
- * Whether Mongrel2 must have stored the body in a file: one was announced in the way that Mongrel2 reads it, and the message has
- * none. It takes the first Content-Length, and only without one a Transfer-Encoding; so this holds for headers that `framingOf`
- * refuses, too. A WebSocket's frame has the headers of its handshake, whose length nobody looked at, and a streamed body is not stored.
+ * Reads the upload headers. They are lower-case, so a client can write them too; but where Mongrel2 stored a body it has overwritten
+ * `start`.
  */
-export function isStored(message: Message): boolean {
-  const { body, headers } = message
-  if (body.length > 0 || !isAnnounced(headers)) return false
-  return kindOf(message) === 'request' && headers.own('UPLOAD_STREAM') === undefined
+export function uploadHeadersOf(message: Message): UploadHeaders {
+  const starts = message.headers.all(START)
+  const dones = message.headers.all(DONE)
+  const [start] = starts
+  const [done] = dones
+  if (start === undefined && done === undefined) return { stage: 'none' }
+  if (!isStored(message)) {
+    return { stage: 'forged', reason: 'the request has no body that Mongrel2 would have stored' }
+  }
+  if (start === undefined || starts.length > 1 || dones.length > 1) {
+    return { stage: 'forged', reason: `expected one ${START} and at most one ${DONE}` }
+  }
+  if (done === undefined) return { stage: 'start', path: start }
+  if (done !== start) return { stage: 'forged', reason: `${DONE} names another file than ${START}` }
+  return { stage: 'done', path: start }
 }
 
-/** Whether Mongrel2 expects a body. */
+/**
+ * Whether Mongrel2 must have stored the body in a file: the headers announce one as Mongrel2 reads them, and the message has none. This
+ * holds for headers that `framingOf` refuses, too. Frames have the unchecked headers of their handshake; a streamed body is not stored.
+ */
+function isStored({ kind, headers, body }: Message): boolean {
+  return kind === 'request' && body.length === 0 && isAnnounced(headers)
+}
+
+/** Whether Mongrel2 expects a body: it reads the first Content-Length, and only without one a Transfer-Encoding. */
 function isAnnounced(headers: MessageHeaders): boolean {
   const length = headers.first('content-length')
   if (length === undefined) return headers.first('transfer-encoding') === 'chunked'

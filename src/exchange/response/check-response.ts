@@ -1,5 +1,5 @@
-import { PlatformResponse } from '../../platform/constructors.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
+import { PlatformResponse } from '../../platform/stand-in.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError } from '../../runtime/log.ts'
 import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { isAnyArrayBuffer } from 'node:util/types'
-import { listItems, type RequestFacts } from '../../connection/request-semantics.ts'
+import type { RequestFacts } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
 import type { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
@@ -9,7 +9,7 @@ import { tickEnd } from '../../runtime/promises.ts'
 import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
 import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'
 import type { HeaderField } from '../../wire/headers.ts'
-import { CHUNK_END, httpDate, isReserved, LAST_CHUNK, renderChunkSize, renderHead } from '../../wire/http.ts'
+import { CHUNK_END, httpDate, isReserved, LAST_CHUNK, listItems, renderChunkSize, renderHead } from '../../wire/http.ts'
 import { describeValue, invalidResponse } from './check-response.ts'
 
 /** Where a response's bytes go. */

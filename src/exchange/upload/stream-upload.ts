@@ -1,32 +1,26 @@
 import type { StreamedBody } from '../../connection/carried.ts'
-import type { WriteProgress } from '../../connection/outbox.ts'
+import type { Connection } from '../../connection/connection.ts'
+import type { Outbox } from '../../connection/outbox.ts'
+import { badRequest, bodyTimedOut, partTooLarge, type Refusal, stopping, tooLarge } from '../../platform/outcomes.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Message } from '../../wire/message.ts'
+import type { Settings } from '../options.ts'
 import { LingerClock } from './linger-clock.ts'
 
-/** What a streamed upload needs of its surroundings. */
-export interface StreamUploadOwner {
-  /** Lets Mongrel2 send so many bytes more. */
-  credit(bytes: number): void
-  /** The body is complete. */
-  completed(): void
-  /** The body cannot be completed: its parts do not fit together, or it is too large. */
-  failed(status: number, reason: string): void
-  /** How far the answer has come. */
-  readonly answer: WriteProgress
-  /** Whether a gateway is at the other end: it throws away what is left of a body by itself when the connection is closed. */
-  readonly gateway: boolean
-  /** More is missing than is thrown away for the sake of the next request: the connection ends behind the body. */
-  lingers(): void
-  /** The client has had its time to stop sending: the connection ends now. */
-  expired(): void
+/** What a streamed upload needs of its connection. */
+export interface UploadConnection
+  extends Pick<Connection, 'single' | 'grant' | 'endUpload' | 'closeAfterUpload' | 'closeNow'> {
+  readonly outbox: Pick<Outbox, 'progress'>
 }
+
+/** The options of a streamed upload. */
+export type StreamUploadSettings = Pick<Settings, 'uploadWindow' | 'maxBodySize' | 'bodyTimeout'>
 
 /** A body of known length of which no more than so many bytes are missing is read to its end, so that the connection can be used again. */
 const DRAIN_LIMIT = 1024 * 1024
 /** How long after the head of a streamed answer its handler may begin to read, in milliseconds: then the body is thrown away. */
 const LATE_READER = 500
-/** How often it is looked whether a client that has its answer still sends, in milliseconds. */
+/** How often a client that has its answer is checked for still sending, in milliseconds. */
 const LINGER_CHECK = 1000
 /** Bytes that Mongrel2 may send of what is thrown away until more are granted; `uploadWindow` may be too small to be quick. */
 const DISCARD_WINDOW = 256 * 1024
@@ -41,10 +35,10 @@ const BUFFER_LIMIT = 1024 * 1024
  */
 export class StreamUpload implements StreamedBody {
   readonly streamed = true
-  readonly #window: number
+  readonly #settings: StreamUploadSettings
   readonly #length: number | undefined
-  readonly #maxSize: number
-  readonly #owner: StreamUploadOwner
+  readonly #connection: UploadConnection
+  readonly #failed: (refusal: Refusal) => void
   readonly #parts: Buffer[] = []
   /** `over` when nothing more comes: it is complete, or the connection ends. */
   #phase: 'open' | 'discarded' | 'over' = 'open'
@@ -61,24 +55,25 @@ export class StreamUpload implements StreamedBody {
   /** Runs from the end of the answer on. */
   #clock: LingerClock | undefined
   whenSettled: (() => void) | undefined
-  readonly #timeout: number
   /** Runs while the reader waits for the client. */
   #partTimer: NodeJS.Timeout | undefined
   /** Whether no more credit is given, so that the connection can be reset. */
   #dry = false
 
   /**
-   * @param window Bytes that may be on their way to the reader, in Mongrel2's credit and here.
    * @param length The Content-Length; undefined for chunks.
-   * @param maxSize Bytes that the body may have.
-   * @param timeout Milliseconds that the client may take between two parts; 0 is no limit.
+   * @param failed Told when the body cannot be completed.
    */
-  constructor(window: number, length: number | undefined, maxSize: number, timeout: number, owner: StreamUploadOwner) {
-    this.#timeout = timeout
-    this.#window = window
+  constructor(
+    settings: StreamUploadSettings,
+    length: number | undefined,
+    connection: UploadConnection,
+    failed: (refusal: Refusal) => void,
+  ) {
+    this.#settings = settings
     this.#length = length
-    this.#maxSize = maxSize
-    this.#owner = owner
+    this.#connection = connection
+    this.#failed = failed
   }
 
   get over(): boolean {
@@ -124,25 +119,25 @@ export class StreamUpload implements StreamedBody {
 
   receive(message: Message): void {
     const { headers, body, cut } = message
-    if (headers.own('METHOD') === undefined) this.#credit -= body.length
+    if (message.kind === 'part') this.#credit -= body.length
     const at = this.#offset | 0 // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
     this.#offset += body.length
     const last = headers.own('UPLOAD_STREAM_DONE') !== undefined
     if (this.#phase === 'discarded') this.#clock?.heard()
     else if (headers.own('UPLOAD_STREAM') !== String(at)) {
-      this.#fail(400, `expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`)
-    } else if (cut) this.#fail(413, 'A part of the body is longer than maxMessageSize')
-    else if (this.#offset > this.#maxSize) this.#fail(413, `Bodies may have ${this.#maxSize} bytes`)
+      this.#fail(badRequest(`expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`))
+    } else if (cut) this.#fail(partTooLarge())
+    else if (this.#offset > this.#settings.maxBodySize) this.#fail(tooLarge(this.#settings.maxBodySize))
     else if (last && this.#length !== undefined && this.#length !== this.#offset) {
-      this.#fail(400, `expected ${this.#length} bytes of body, got ${this.#offset}`)
+      this.#fail(badRequest(`expected ${this.#length} bytes of body, got ${this.#offset}`))
     } else if (body.length > 0) {
       this.#parts.push(body)
       this.#waiting += body.length
     }
     if (last) {
       this.#end()
-      this.#owner.completed()
-    } else if (this.#dry && this.resettable) this.#owner.expired()
+      this.#connection.endUpload()
+    } else if (this.#dry && this.resettable) this.#connection.closeNow()
     else if (this.#phase === 'discarded') this.#replenish()
     this.#partTimer?.refresh()
     this.#expectPart()
@@ -157,11 +152,12 @@ export class StreamUpload implements StreamedBody {
 
   drain(reason: Error = unread('before the response was complete')): void {
     if (this.over || this.#lingering !== undefined) return
-    if (this.#owner.gateway) {
+    if (this.#connection.single) {
+      // The gateway throws away the rest by itself.
       this.#break(reason)
-      return this.#owner.expired()
+      return this.#connection.closeNow()
     }
-    if (!this.drainable) this.#owner.lingers()
+    if (!this.drainable) this.#connection.closeAfterUpload()
     this.#clock = new LingerClock()
     this.#lingering = setInterval(() => this.#linger(), LINGER_CHECK).unref()
     this.#forfeit(reason)
@@ -173,17 +169,17 @@ export class StreamUpload implements StreamedBody {
     this.#break(reason)
   }
 
-  refuse(status: number, reason: string): void {
-    this.#fail(status, reason)
+  stop(): void {
+    this.#fail(stopping())
   }
 
   get #missing(): number | undefined {
     return this.#length === undefined ? undefined : this.#length - this.#offset
   }
 
-  #fail(status: number, reason: string): void {
-    this.#forfeit(new Mongrel2Error('upload_unavailable', reason))
-    this.#owner.failed(status, reason)
+  #fail(refusal: Refusal): void {
+    this.#forfeit(new Mongrel2Error('upload_unavailable', refusal.reason))
+    this.#failed(refusal)
   }
 
   #end(): void {
@@ -223,17 +219,17 @@ export class StreamUpload implements StreamedBody {
 
   /** Gives the client its time for the next part, while its reader waits for that. */
   #expectPart(): void {
-    if (this.#timeout === 0) return
+    if (this.#settings.bodyTimeout === 0) return
     if (!this.awaited) {
       clearTimeout(this.#partTimer)
       this.#partTimer = undefined
-    } else this.#partTimer ??= setTimeout(() => this.#fail(408, 'The body did not come in time'), this.#timeout).unref()
+    } else this.#partTimer ??= setTimeout(() => this.#fail(bodyTimedOut()), this.#settings.bodyTimeout).unref()
   }
 
   /** Ends the connection of a client that has stopped sending without a close, or does not stop. */
   #linger(): void {
-    const state = this.#clock?.check(this.#owner.answer)
-    if (this.#dry || state === 'quiet') this.#owner.expired()
+    const state = this.#clock?.check(this.#connection.outbox.progress)
+    if (this.#dry || state === 'quiet') this.#connection.closeNow()
     else if (state === 'late') this.#dry = true
   }
 
@@ -241,11 +237,11 @@ export class StreamUpload implements StreamedBody {
   #replenish(): void {
     const discarded = this.#phase === 'discarded'
     if (this.over || this.#dry || (this.#error !== undefined && !discarded)) return
-    const window = discarded ? Math.max(this.#window, DISCARD_WINDOW) : this.#window
+    const window = discarded ? Math.max(this.#settings.uploadWindow, DISCARD_WINDOW) : this.#settings.uploadWindow
     const room = window - this.#waiting - this.#credit
     if (room < window / 2) return
     this.#credit += room
-    this.#owner.credit(room)
+    this.#connection.grant(room)
     this.#expectPart()
   }
 

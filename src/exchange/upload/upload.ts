@@ -1,10 +1,9 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, readlink, realpath, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readlink, realpath, stat, unlink } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
 import type { UploadInfo } from '../../platform/handler.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
-import type { Message } from '../../wire/message.ts'
 
 /** Where Mongrel2 stores bodies. */
 export interface UploadPlace {
@@ -16,53 +15,22 @@ export interface UploadPlace {
   readonly keep: boolean
 }
 
-/** What a message's upload headers say. */
-export type UploadHeaders =
-  | { readonly stage: 'none' }
-  | { readonly stage: 'start' | 'done'; readonly path: string }
-  | { readonly stage: 'forged'; readonly reason: string }
-
-const START = 'x-mongrel2-upload-start'
-const DONE = 'x-mongrel2-upload-done'
+/** Bytes that are read of a file at once. */
 const READ_SIZE = 256 * 1024
-
-/**
- * Reads the upload headers. They are lower-case, so a client can write them too; but where Mongrel2 stored a body it has
- * overwritten `start`, and it stored one exactly when a Content-Length above zero or chunks came and the message's body
- * is empty. The framing must have been checked before.
- *
- * @param stored Whether Mongrel2 must have stored the body, by framing and emptiness.
- */
-export function uploadHeadersOf(message: Message, stored: boolean): UploadHeaders {
-  const starts = message.headers.all(START)
-  const dones = message.headers.all(DONE)
-  const [start] = starts
-  const [done] = dones
-  if (start === undefined && done === undefined) return { stage: 'none' }
-  if (!stored) return { stage: 'forged', reason: 'the request has no body that Mongrel2 would have stored' }
-  if (start === undefined || starts.length > 1 || dones.length > 1) {
-    return { stage: 'forged', reason: `expected one ${START} and at most one ${DONE}` }
-  }
-  if (done === undefined) return { stage: 'start', path: start }
-  if (done !== start) return { stage: 'forged', reason: `${DONE} names another file than ${START}` }
-  return { stage: 'done', path: start }
-}
+/** How often a file that grows is looked at, in milliseconds. */
+const SIZE_INTERVAL = 100
 
 /** A stored body: its file, open. */
 export class Upload {
-  #info: UploadInfo
+  info: UploadInfo
   readonly #file: FileHandle
   readonly #keep: boolean
   #closed = false
 
   constructor(info: UploadInfo, file: FileHandle, keep: boolean) {
-    this.#info = info
+    this.info = info
     this.#file = file
     this.#keep = keep
-  }
-
-  get info(): UploadInfo {
-    return this.#info
   }
 
   /**
@@ -71,7 +39,7 @@ export class Upload {
    * @throws Mongrel2Error `upload_unavailable` when the file may not be written, or is another by now.
    */
   async truncate(size: number): Promise<void> {
-    const { path } = this.#info
+    const { path } = this.info
     const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
       const [mine, other] = await Promise.all([this.#file.stat(), file.stat()])
@@ -82,7 +50,7 @@ export class Upload {
         )
       }
       await file.truncate(size)
-      this.#info = { path, size }
+      this.info = { path, size }
     } finally {
       await file.close()
     }
@@ -90,7 +58,7 @@ export class Upload {
 
   /** The file's bytes, read as they are asked for, 256 KiB at a time. A file that ends early is an error, not an end. */
   stream(): ReadableStream<Uint8Array> {
-    let left = this.#info.size
+    let left = this.info.size
     return new ReadableStream(
       {
         type: 'bytes',
@@ -101,7 +69,7 @@ export class Upload {
             if (bytesRead === 0) {
               throw new Mongrel2Error(
                 'upload_unavailable',
-                `expected ${left} bytes more in ${this.#info.path}, but it ends here`,
+                `expected ${left} bytes more in ${this.info.path}, but it ends here`,
               )
             }
             left -= bytesRead
@@ -122,7 +90,7 @@ export class Upload {
   /** Closes the file and deletes it, unless it is to be kept. */
   async release(): Promise<void> {
     await this.#close()
-    if (!this.#keep) await deleteFile(this.#info.path)
+    if (!this.#keep) await deleteFile(this.info.path)
   }
 
   async #close(): Promise<void> {
@@ -178,19 +146,43 @@ async function checkOpenFile(file: FileHandle, chroot: string): Promise<number |
 }
 
 function adviceFor(code: string | undefined, chroot: string): string {
-  switch (code) {
-    case 'EMFILE':
-    case 'ENFILE':
-      return 'no file descriptors are left; raise the limit (ulimit -n) or lower maxInFlight'
-    case 'EACCES':
-    case 'EPERM':
-      return `its file has to be readable by this process, where the option chroot, ${chroot}, leads to`
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return `the option chroot, ${chroot}, has to be Mongrel2's chroot as seen from here`
-    default:
-      return 'reading its file failed'
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    return 'no file descriptors are left; raise the limit (ulimit -n) or lower maxInFlight'
   }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return `its file has to be readable by this process, where the option chroot, ${chroot}, leads to`
+  }
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return `the option chroot, ${chroot}, has to be Mongrel2's chroot as seen from here`
+  }
+  return 'reading its file failed'
+}
+
+/**
+ * Watches the file of a body that came without a length while Mongrel2 writes it.
+ *
+ * @param most Bytes that it may have.
+ * @param tooLarge Called once, when it has more.
+ * @returns Stops watching.
+ */
+export function watchUploadSize(path: string, most: number, tooLarge: () => void): () => void {
+  let watching = true
+  const stop = () => {
+    watching = false
+    clearInterval(timer)
+  }
+  const look = async () => {
+    // A file that cannot be seen cannot be opened in the end either, which is answered then.
+    const size = await stat(path).then(
+      (status) => status.size,
+      () => 0,
+    )
+    if (!watching || size <= most) return
+    stop()
+    tooLarge()
+  }
+  const timer = setInterval(() => void look(), SIZE_INTERVAL).unref()
+  return stop
 }
 
 /** Deletes the file of an upload that nobody will read, if it is where an upload can be; gone already is as good. */

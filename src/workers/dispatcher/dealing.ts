@@ -1,7 +1,5 @@
 import { leave } from '../../connection/closed-connections.ts'
-import { kindOf } from '../../connection/request-semantics.ts'
-import { isStored } from '../../exchange/request/framing.ts'
-import { uploadHeadersOf } from '../../exchange/upload/upload.ts'
+import { uploadHeadersOf } from '../../exchange/request/framing.ts'
 import { type Message, parseEnvelope, parseMessage } from '../../wire/message.ts'
 import { DealtConnection, type ReceivedMessage } from './dealt-connection.ts'
 import type { DealtEpoch } from './dealt-epoch.ts'
@@ -167,7 +165,7 @@ export class Dealing {
     const { connectionId, sender, path } = parseEnvelope(bytes)
     const plain = path !== NOTICE_PATH && !bytes.includes(STREAMED) && !bytes.includes(STORED)
     const message = plain ? undefined : parseMessage(bytes)
-    if (message !== undefined && kindOf(message) === 'notice') return this.#notice(epoch, bytes, message)
+    if (message !== undefined && message.kind === 'notice') return this.#notice(epoch, bytes, message)
     let connection = epoch.connections.get(connectionId)
     if (connection === undefined) {
       if (epoch.closed.has(connectionId)) {
@@ -453,7 +451,7 @@ export class Dealing {
 /** The file of a body that is complete: whoever gets its message deletes it. */
 function storedPathOf(message: Message): string | undefined {
   if (message.headers.first('x-mongrel2-upload-done') === undefined) return undefined
-  const upload = uploadHeadersOf(message, isStored(message))
+  const upload = uploadHeadersOf(message)
   return upload.stage === 'done' ? upload.path : undefined
 }
 

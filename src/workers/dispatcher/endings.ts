@@ -1,7 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import { StreamUpload } from '../../exchange/upload/stream-upload.ts'
 import type { Publisher } from '../../link/transport.ts'
-import { renderHead } from '../../wire/http.ts'
+import { overloaded, renderOutcome, workerLost } from '../../platform/outcomes.ts'
 import type { Message } from '../../wire/message.ts'
 import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'
 import type { EndStatus } from './dealing.ts'
@@ -9,6 +8,8 @@ import type { DealtConnection } from './dealt-connection.ts'
 
 /** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
+
+const RESPONSES = { 502: renderOutcome(workerLost()), 503: renderOutcome(overloaded()) } as const
 
 /** What is known of a connection that is to be ended. */
 export type EndingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
@@ -27,7 +28,7 @@ export class Endings {
 
   add(connection: EndingConnection, status: EndStatus): void {
     const { sender, id, streaming, state } = connection
-    if (status !== undefined) this.#now.push(renderReply(sender, [id], [responseOf(status)]))
+    if (status !== undefined) this.#now.push(renderReply(sender, [id], [RESPONSES[status]]))
     if (streaming) return this.#drain(connection)
     const close = renderReply(sender, [id], [CLOSE])
     this.#now.push(close)
@@ -61,22 +62,26 @@ export class Endings {
   /** The client may write all of its body before it reads, and a close would take the answer away. */
   #drain(connection: EndingConnection): void {
     const { sender, id } = connection
-    const body = new StreamUpload(0, undefined, 0, 0, {
-      credit: (credits) => this.#publish([renderControl(sender, [id], { credits })]),
-      completed: () => {
-        this.#bodies.delete(id)
-        this.add({ ...connection, streaming: false }, undefined)
-        this.flush()
+    const body = new StreamUpload(
+      { uploadWindow: 0, maxBodySize: 0, bodyTimeout: 0 },
+      undefined,
+      {
+        grant: (credits) => this.#publish([renderControl(sender, [id], { credits })]),
+        endUpload: () => {
+          this.#bodies.delete(id)
+          this.add({ ...connection, streaming: false }, undefined)
+          this.flush()
+        },
+        single: false,
+        outbox: { progress: 'delivered' },
+        closeAfterUpload: () => {},
+        closeNow: () => {
+          this.left(id)
+          this.#publish(renderCloseDuringBody(sender, id))
+        },
       },
-      failed: () => {},
-      answer: 'delivered',
-      gateway: false,
-      lingers: () => {},
-      expired: () => {
-        this.left(id)
-        this.#publish(renderCloseDuringBody(sender, id))
-      },
-    })
+      () => {},
+    )
     this.#bodies.set(id, body)
     body.drain()
   }
@@ -84,19 +89,4 @@ export class Endings {
   #publish(replies: Reply[]): void {
     if (replies.length > 0) this.#publisher.publish(replies)
   }
-}
-
-const RESPONSES = new Map<number, Buffer>()
-
-/** Without a body, so that it answers any method. */
-function responseOf(status: 502 | 503): Buffer {
-  const known = RESPONSES.get(status)
-  if (known !== undefined) return known
-  const head = renderHead(status, STATUS_CODES[status] ?? '', [
-    ...(status === 503 ? ([['retry-after', '1']] as const) : []),
-    ['content-length', '0'],
-    ['connection', 'close'],
-  ])
-  RESPONSES.set(status, head)
-  return head
 }

@@ -1,10 +1,9 @@
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/log.ts'
-import { type Deferred, deferred } from '../../runtime/promises.ts'
+import { Backoff, type Deferred, deferred } from '../../runtime/promises.ts'
 
 /** Waits between starts of workers that end before they have loaded the app, in milliseconds. */
-const BACKOFF_FIRST = 100
-const BACKOFF_LONGEST = 10_000
+const BACKOFF = [100, 10_000] as const
 
 /** A worker process, as far as it matters to who keeps it. */
 export interface SeatedWorker {
@@ -44,7 +43,7 @@ export class Seats<Worker extends SeatedWorker> {
   readonly #logger: Logger
   readonly #filled: Deferred<void> = deferred()
   readonly #leaving = new Map<Worker, Deferred<void>>()
-  #failures = 0
+  readonly #backoff = new Backoff(...BACKOFF)
   /** Whether the last worker that tried could not load the app. */
   #loadFailed = false
   #closed = false
@@ -63,7 +62,7 @@ export class Seats<Worker extends SeatedWorker> {
 
   /** Whether the last workers that were started have failed to load the app. */
   get failing(): boolean {
-    return this.#failures > 0
+    return this.#backoff.failed
   }
 
   fill(): void {
@@ -100,7 +99,7 @@ export class Seats<Worker extends SeatedWorker> {
   settle(worker: Worker): void {
     const seat = this.#seats.find(({ next }) => next === worker)
     if (seat === undefined || !worker.ready) return
-    this.#failures = 0
+    this.#backoff.reset()
     // Without this line nobody would know that the app serves after all.
     if (this.#loadFailed) {
       this.#logger.warn?.(`mongrel2-fetch loaded the app, which failed before: worker ${worker.pid} serves it`)
@@ -146,9 +145,7 @@ export class Seats<Worker extends SeatedWorker> {
 
   #startLater(seat: Seat<Worker>): void {
     if (this.#closed) return
-    const wait = Math.min(BACKOFF_FIRST * 2 ** this.#failures, BACKOFF_LONGEST)
-    this.#failures++
-    seat.timer = setTimeout(() => this.#start(seat), wait)
+    seat.timer = setTimeout(() => this.#start(seat), this.#backoff.next())
   }
 
   #complain({ current }: Seat<Worker>, reason: string): void {

@@ -1,12 +1,8 @@
 import type { ConnectionObserver } from '../../connection/epoch.ts'
-import { Epoch } from '../../connection/epoch.ts'
 import type { FeedbackSource } from '../../connection/pacing/feedback.ts'
-import { addPacings, noPacings } from '../../connection/pacing/pacing.ts'
-import { Application } from '../../exchange/application.ts'
-import { answerAll, takeLeave } from '../../exchange/closing.ts'
-import { Intake } from '../../exchange/intake.ts'
+import { AppServer } from '../../exchange/app-server.ts'
 import type { Settings } from '../../exchange/options.ts'
-import { type ControlPortAddress, controlPortOf } from '../../link/control-port.ts'
+import type { ControlPortAddress } from '../../link/control-port.ts'
 import type { Publisher } from '../../link/transport.ts'
 import { delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
@@ -44,9 +40,7 @@ export class Core {
   readonly #settings: Settings
   readonly #slot: number
   readonly #uplink: Uplink
-  readonly #application: Application
-  readonly #intakes: readonly Intake[]
-  readonly #epochs = new Map<number, Epoch>()
+  readonly #app: AppServer<number>
   #seen = 0
   #before: ReportRecord[] = []
   #after: ReportRecord[] = []
@@ -57,13 +51,12 @@ export class Core {
     this.#settings = settings
     this.#slot = slot
     this.#uplink = uplink
-    this.#application = new Application(settings)
+    this.#app = new AppServer(settings)
     connectTopics({
       subscribe: (topic) => uplink.tell({ news: 'subscribed', slot, topic }),
       unsubscribe: (topic) => uplink.tell({ news: 'unsubscribed', slot, topic }),
       publish: (name, message) => uplink.relay(renderTopicFrame(slot, { name, message })),
     })
-    this.#intakes = settings.endpoints.map((endpoint) => new Intake({ ...settings, ...endpoint }, this.#application))
   }
 
   /** Takes an order of the dispatcher's. */
@@ -74,7 +67,7 @@ export class Core {
       case 'end':
         return this.lose(order.epoch)
       case 'flowControl':
-        return this.#epochs.get(order.epoch)?.assumeFlowControl()
+        return this.#app.epochs.get(order.epoch)?.assumeFlowControl()
       case 'handOver':
         return this.#handOver(order)
       case 'ping':
@@ -87,7 +80,7 @@ export class Core {
         void this.#goAway(order.timeout)
         return
       case 'cut':
-        for (const epoch of this.#epochs.values()) epoch.closing.cutAll()
+        for (const epoch of this.#app.epochs.values()) epoch.closing.cutAll()
         return
       case 'told':
       case 'stop':
@@ -99,12 +92,13 @@ export class Core {
     // What waits to be reported holds without this message, which may be of a connection that has just been forgotten.
     if (this.#after.length > 0) this.#report()
     this.#seen++
-    const { malformed } = this.#application.counters
-    const { waitingBodies } = this.#application
-    this.#epochs.get(epoch)?.receive(bytes, balance)
+    const { application } = this.#app
+    const { waitingBodies } = application
+    const { malformed } = application.counters
+    this.#app.epochs.get(epoch)?.receive(bytes, balance)
     // It takes no place, which the dispatcher can give to another.
-    if (this.#application.waitingBodies > waitingBodies) this.#report()
-    if (this.#application.counters.malformed === malformed) return
+    if (application.waitingBodies > waitingBodies) this.#report()
+    if (application.counters.malformed === malformed) return
     // Nothing comes of it; the dispatcher has not looked that closely.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
     this.#report()
@@ -118,56 +112,42 @@ export class Core {
 
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */
   async stop(timeout: number): Promise<void> {
-    await answerAll(this.#application, this.#epochs, delay(timeout))
+    await this.#app.answerAll(delay(timeout))
     clearInterval(this.#sweeper)
     this.#report()
   }
 
   /** Connections to an epoch's Mongrel2 are lost. */
   lose(number: number): void {
-    this.#epochs.get(number)?.lost()
-    this.#epochs.delete(number)
+    this.#app.epochs.get(number)?.lost()
+    this.#app.epochs.delete(number)
   }
 
   #tellAlive(): void {
-    const pacing = noPacings()
-    for (const epoch of this.#epochs.values()) addPacings(pacing, epoch.pacing)
+    const { pacing } = this.#app
     this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss(), pacing })
   }
 
   async #goAway(timeout: number): Promise<void> {
-    await takeLeave(this.#epochs, Math.min(timeout, FAREWELL), delay(timeout))
+    await this.#app.goAway(Math.min(timeout, FAREWELL), delay(timeout))
     this.#uplink.tell({ news: 'heard', slot: this.#slot })
   }
 
   #handOver({ slot, link, epoch, id }: Order & { order: 'handOver' }): void {
-    const known = this.#epochs.get(epoch)
+    const known = this.#app.epochs.get(epoch)
     const balance = known === undefined ? 0 : known.handOver(id)
     // What was said of it before has to be heard before.
     this.#report()
     this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
   }
 
-  #begin({ link, epoch: number, prefix, life, flowControl }: Order & { order: 'begin' }): void {
+  #begin({ link, epoch, prefix, life, flowControl }: Order & { order: 'begin' }): void {
     const endpoint = this.#settings.endpoints[link]
-    const intake = this.#intakes[link]
-    if (endpoint === undefined || intake === undefined) return
-    const { recvSpec } = endpoint
-    const address = controlPortOf(endpoint)
-    const place = { recvSpec, socketId: life }
-    const { counters, waitingBudget } = this.#application
-    const epoch = new Epoch(
-      this.#publisher(number),
-      { ...this.#settings, prefix, flowControl: endpoint.flowControl || flowControl, place },
-      {
-        intake,
-        counters,
-        waitingBudget,
-        controlPort: address && this.#uplink.feedback(number, address),
-        observer: this.#observer(link, number),
-      },
-    )
-    this.#epochs.set(number, epoch)
+    if (endpoint === undefined) return
+    const publisher = this.#publisher(epoch)
+    const observer = this.#observer(link, epoch)
+    const feedback = (address: ControlPortAddress) => this.#uplink.feedback(epoch, address)
+    this.#app.begin(epoch, endpoint, { publisher, prefix, socketId: life, flowControl, observer, feedback })
   }
 
   #publisher(epoch: number): Publisher {
@@ -201,7 +181,7 @@ export class Core {
   }
 
   #sweep(): void {
-    for (const epoch of this.#epochs.values()) epoch.sweep()
+    for (const epoch of this.#app.epochs.values()) epoch.sweep()
     this.#report()
   }
 
@@ -225,6 +205,6 @@ export class Core {
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    return renderReport({ slot: this.#slot, seen: this.#seen, inFlight: this.#application.unreturned, records })
+    return renderReport({ slot: this.#slot, seen: this.#seen, inFlight: this.#app.application.unreturned, records })
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { factsOf, listItems } from '../../../src/connection/request-semantics.ts'
+import { factsOf } from '../../../src/connection/request-semantics.ts'
+import { listItems } from '../../../src/wire/http.ts'
 import { parseMessage } from '../../../src/wire/message.ts'
 import { renderRequest } from '../support/message.ts'
 

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { kindOf, type MessageKind } from '../../../src/connection/request-semantics.ts'
-import { parseMessage } from '../../../src/wire/message.ts'
-import { PROTOCOLS, renderCredits, renderDisconnect, renderMessage, renderRequest } from '../support/message.ts'
+import { type MessageKind, parseMessage } from '../../../src/wire/message.ts'
+import {
+  PROTOCOLS,
+  renderCredits,
+  renderDisconnect,
+  renderMessage,
+  renderPart,
+  renderRequest,
+} from '../support/message.ts'
 
 const REMOTE_ADDR = '192.0.2.7'
 
@@ -15,6 +21,9 @@ const KINDS: [what: string, message: Buffer, kind: MessageKind][] = [
   ['GET @* HTTP/1.1', renderRequest({ target: '@*' }), 'request'],
   ['a flags header of a client', renderRequest({ method: 'WEBSOCKET', headers: { flags: '0x81' } }), 'request'],
   ['no METHOD', renderRequest({ headers: { METHOD: undefined } }), 'request'],
+  ['the beginning of a streamed body', renderRequest({ method: 'PUT', headers: { UPLOAD_STREAM: '0' } }), 'streamed'],
+  ['a part of a streamed body', renderPart(1, 4096, 'more'), 'part'],
+  ['upload_stream of a client', renderRequest({ headers: { upload_stream: '0' } }), 'request'],
   ['a handshake', renderRequest({ method: 'WEBSOCKET_HANDSHAKE', body: 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' }), 'handshake'],
   ['a frame', renderRequest({ method: 'WEBSOCKET', headers: { FLAGS: '0x81' }, body: 'hello' }), 'frame'],
   ['a disconnect notice', renderDisconnect(1), 'notice'],
@@ -37,13 +46,13 @@ const KINDS: [what: string, message: Buffer, kind: MessageKind][] = [
   ],
 ]
 
-describe('kindOf', () => {
+describe('the kind of a message', () => {
   it.each(KINDS)('takes %s for what it is', (_what, message, kind) => {
-    expect(kindOf(parseMessage(message))).toBe(kind)
+    expect(parseMessage(message).kind).toBe(kind)
   })
 
   it.each(PROTOCOLS)('is not misled by what clients can write as header names in %s', (protocol) => {
     const headers = { method: 'JSON', path: '@*', flags: '0x81', remote_addr: '' }
-    expect(kindOf(parseMessage(renderRequest({ headers, protocol })))).toBe('request')
+    expect(parseMessage(renderRequest({ headers, protocol })).kind).toBe('request')
   })
 })

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseToken } from '../../../src/connection/token.ts'
-import type { DeferOptions, Deferral } from '../../../src/exchange/deferred/deferral.ts'
-import type { FetchHandler } from '../../../src/index.ts'
+import type { DeferOptions, Deferral, FetchHandler } from '../../../src/index.ts'
 import { Gate } from '../../support/gate.ts'
 import { renderCredits, renderDisconnect, renderHandshake, renderPart, renderRequest } from '../support/message.ts'
 import { type Stage, type StageOptions, setStage, turns, until } from '../support/stage.ts'

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { HandlerContext } from '../../../src/exchange/request/handler-arguments.ts'
+import { HandlerContext } from '../../../src/platform/handler-arguments.ts'
 import { Gate } from '../../support/gate.ts'
 import { turns } from '../support/stage.ts'
 
@@ -10,7 +10,7 @@ it('is settled when what tasks have given to waitUntil is done, too', async () =
     await gate.pass(name)
     done.push(name)
   }
-  const context = new HandlerContext({ inBackground: () => {} }, { outlivedBy: () => {} })
+  const context = new HandlerContext({ addTask: () => {} })
   context.waitUntil(task('first').then(() => context.waitUntil(task('second'))))
   const settled = context.settled().then(() => done.push('settled'))
   gate.open('first')

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isAuthority, type Origin, originOf, type TrustProxy } from '../../../src/exchange/request/origin.ts'
+import { isAuthority, type Origin, originOf, type TrustProxy } from '../../../src/exchange/request/target.ts'
 import { parseMessage } from '../../../src/wire/message.ts'
 import { type RequestParts, renderRequest } from '../support/message.ts'
 

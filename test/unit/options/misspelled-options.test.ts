@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { serveNode } from '../../../adapters/node/index.ts'
 import { Mongrel2Dispatcher } from '../../../adapters/undici/index.ts'
 import { checkClusterOptions, checkWorkersOptions } from '../../../src/cluster/options.ts'
-import { timeoutOf } from '../../../src/exchange/deferred/deferral.ts'
+import { timeoutOf } from '../../../src/exchange/deferral.ts'
 import { createFront } from '../../../src/gateway/index.ts'
 import {
   createReplier,

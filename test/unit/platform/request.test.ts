@@ -1,12 +1,12 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { PlatformRequest } from '../../../src/platform/constructors.ts'
 import {
   createLightRequest,
   lightRequestsPass,
   type RequestSource,
   unwrapRequest,
 } from '../../../src/platform/light-request.ts'
+import { PlatformRequest } from '../../../src/platform/stand-in.ts'
 
 import { requestSource } from '../support/request-source.ts'
 

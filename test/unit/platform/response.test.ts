@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { PlatformResponse } from '../../../src/platform/constructors.ts'
 import { LightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
+import { PlatformResponse } from '../../../src/platform/stand-in.ts'
 
 // Its members come from the platform's, which the type system cannot see.
 const Light = LightResponse as unknown as typeof Response

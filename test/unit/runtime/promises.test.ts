@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { tickEnd } from '../../../src/runtime/promises.ts'
+import { Backoff, tickEnd } from '../../../src/runtime/promises.ts'
 
 /** Goes on and on by promises alone; the returned list grows with each step. */
 function manySteps(): number[] {
@@ -27,4 +27,18 @@ it.each<[where: string, call: (go: () => void) => unknown]>([
     })
   })
   expect(steps).toBe(100)
+})
+
+it('Backoff doubles each wait up to its bound, and begins again after a success', () => {
+  const backoff = new Backoff(100, 350)
+  expect(backoff.failed).toBe(false)
+  expect([backoff.next(), backoff.next(), backoff.next(), backoff.next(), backoff.failed]).toEqual([
+    100,
+    200,
+    350,
+    350,
+    true,
+  ])
+  backoff.reset()
+  expect([backoff.failed, backoff.next()]).toEqual([false, 100])
 })

@@ -1,6 +1,5 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { setLifetime } from '../../../src/exchange/request/request.ts'
 import {
   type Mongrel2Env,
   type ServerWebSocket,
@@ -9,6 +8,7 @@ import {
   upgradeWebSocket,
 } from '../../../src/index.ts'
 import { replaceGlobals, restoreGlobals } from '../../../src/platform/globals.ts'
+import { setLifetime } from '../../../src/platform/request.ts'
 import {
   renderCredits,
   renderDisconnect,

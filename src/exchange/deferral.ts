@@ -1,23 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import * as is from '../../options/option.ts'
-import { PlatformResponse } from '../../platform/constructors.ts'
-import { isDerived } from '../../platform/derived-response.ts'
-import { Mongrel2Error } from '../../runtime/errors.ts'
-import { DEFERRED_FIELD } from '../../wire/http.ts'
-
-/** Options of `env.mongrel2.defer`. */
-export interface DeferOptions {
-  /** Milliseconds that the answer may take; then the client gets a 504 and `request.signal` is aborted. Default: 60,000. */
-  timeout?: number
-}
-
-/** What `env.mongrel2.defer` gives. */
-export interface Deferral {
-  /** What `reply` of `createReplier` takes, in any process. */
-  readonly token: string
-  /** What the handler has to return. */
-  readonly response: Response
-}
+import * as is from '../options/option.ts'
+import type { DeferOptions, Deferral } from '../platform/handler.ts'
+import { isDerived } from '../platform/light-response.ts'
+import { PlatformResponse } from '../platform/stand-in.ts'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { DEFERRED_FIELD } from '../wire/http.ts'
 
 const OPTIONS = { timeout: is.milliseconds(60_000, 1) } satisfies is.Described<DeferOptions>
 const checkOptions = is.checkerOf('option of defer', '{ timeout }', OPTIONS)

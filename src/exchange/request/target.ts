@@ -1,0 +1,131 @@
+import { listItems } from '../../wire/http.ts'
+import { MOST_FIELD_VALUES } from '../../wire/limits.ts'
+import type { Message } from '../../wire/message.ts'
+
+/** Which proxies in front are trusted: none, a number of them counted from Mongrel2 outwards, or all. */
+export type TrustProxy = boolean | number
+
+/** Where a request came from and what it was asked of. */
+export interface Origin {
+  readonly remoteAddress: string
+  readonly scheme: string
+  /** `host[:port]`, valid for a URL. */
+  readonly authority: string
+}
+
+/** A host and an optional port (RFC 9110, section 7.2): no user information, nothing that begins a path, query or fragment. */
+const HOST_AND_PORT = String.raw`(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?`
+const AUTHORITY = new RegExp(`^${HOST_AND_PORT}$`)
+/** Mongrel2 keeps spaces and tabs around a value. Other white space is part of the host to a proxy in front. */
+const HOST_VALUE = new RegExp(`^[ \\t]*(${HOST_AND_PORT})[ \\t]*$`)
+
+const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+
+/** Number of origins whose normal form is cached. */
+const MOST_ORIGINS = 256
+const origins = new Map<string, string>()
+
+/**
+ * Targets that the platform's URL parser leaves unchanged: no dot segments, nothing that it would escape or cut off (URL standard,
+ * path state and query state).
+ */
+const PLAIN_TARGET = /^\/(?!\.)(?:[\w~!$&()*+,;=:@?-]|\.|\/(?!\.)|%(?!2[eE]))*$/
+
+/** Whether a text is `host[:port]` and a URL can be made with it. */
+export function isAuthority(text: string): boolean {
+  return AUTHORITY.test(text) && URL.canParse(`http://${text}/`)
+}
+
+/**
+ * Finds the origin of a request.
+ *
+ * @param host The authority where HTTP/1.0 named none.
+ * @returns The origin, or a sentence that says what is wrong.
+ */
+export function originOf(message: Message, http10: boolean, host: string, trustProxy: TrustProxy): Origin | string {
+  const hosts = message.headers.all('host')
+  if (hosts.length > 1) return 'Host came twice'
+  const [value] = hosts
+  if (value === undefined && !http10) return 'Host is missing'
+  const own = value === undefined ? undefined : HOST_VALUE.exec(value)?.[1]
+  if (value !== undefined && own === undefined) return 'Host is no host and port'
+
+  const scheme = message.headers.own('URL_SCHEME') ?? 'http'
+  const remoteAddress = message.headers.own('REMOTE_ADDR') ?? ''
+  const direct: Origin = { remoteAddress, scheme, authority: own ?? host }
+  return trustsProxy(trustProxy) ? forwarded(message, direct, trustProxy) : direct
+}
+
+function trustsProxy(trustProxy: TrustProxy): trustProxy is true | number {
+  return trustProxy !== false && trustProxy !== 0
+}
+
+/**
+ * The origin as the outermost trusted proxy saw it. Each proxy appends to the lists, so they are read from the right: items further left
+ * than the trusted proxies were written by the client.
+ */
+function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin | string {
+  // Mongrel2 may have dropped a proxy's line behind the client's lines.
+  const full = FORWARDED.find((name) => message.headers.all(name).length >= MOST_FIELD_VALUES)
+  if (full !== undefined) return `${full} came too often`
+  const hops = trustProxy === true ? Number.POSITIVE_INFINITY : trustProxy
+  const address = fromRight(message, 'x-forwarded-for', hops)
+  const scheme = fromRight(message, 'x-forwarded-proto', hops)
+  const authority = fromRight(message, 'x-forwarded-host', hops)
+  return {
+    remoteAddress: address ?? direct.remoteAddress,
+    scheme: scheme === 'http' || scheme === 'https' ? scheme : direct.scheme,
+    authority: authority !== undefined && isAuthority(authority) ? authority : direct.authority,
+  }
+}
+
+function fromRight(message: Message, name: string, hops: number): string | undefined {
+  const items = message.headers.all(name).flatMap(listItems)
+  return items[Math.max(0, items.length - hops)]
+}
+
+/**
+ * Makes a request's URL as the platform writes it: the target follows the authority unchanged, so that `//evil.example/x` stays a path,
+ * and loses its fragment.
+ *
+ * @param uri URI as Mongrel2 gives it.
+ * @returns Undefined when origin and target make no URL.
+ */
+export function urlOf(
+  origin: Pick<Origin, 'scheme' | 'authority'>,
+  uri: string,
+  trustProxy: TrustProxy,
+): string | undefined {
+  const { scheme, authority } = origin
+  try {
+    // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path as it is written.
+    const target = trustsProxy(trustProxy) ? uri : originForm(scheme, authority, uri)
+    if (PLAIN_TARGET.test(target)) return normalOrigin(scheme, authority) + target
+    const fragment = target.indexOf('#')
+    return new URL(`${scheme}://${authority}${fragment === -1 ? target : target.slice(0, fragment)}`).href
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The target in origin form. Mongrel2 reduces a target in absolute form (RFC 9112, section 3.2.2) to `//authority/path`, which a path
+ * with two slashes looks like too: it counts as absolute only if its authority is that of Host.
+ */
+function originForm(scheme: string, authority: string, target: string): string {
+  if (!target.startsWith('//')) return target
+  const end = target.slice(2).search(/[/?]|$/) + 2
+  const named = target.slice(2, end)
+  if (!isAuthority(named) || normalOrigin(scheme, named) !== normalOrigin(scheme, authority)) return target
+  return target[end] === '/' ? target.slice(end) : `/${target.slice(end)}`
+}
+
+function normalOrigin(scheme: string, authority: string): string {
+  const key = `${scheme}://${authority}`
+  const known = origins.get(key)
+  if (known !== undefined) return known
+  const { origin } = new URL(`${key}/`)
+  if (origins.size >= MOST_ORIGINS) origins.clear()
+  origins.set(key, origin)
+  return origin
+}

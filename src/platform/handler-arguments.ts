@@ -1,0 +1,174 @@
+import { isIP } from 'node:net'
+import type { Message } from '../wire/message.ts'
+import type {
+  DeferOptions,
+  Deferral,
+  IncomingConnection,
+  MessageInfo,
+  Mongrel2Context,
+  Mongrel2Env,
+  UploadInfo,
+} from './handler.ts'
+import type { RequestLifetime, RequestSource } from './light-request.ts'
+
+/** The exchange of a request, as far as its handler reaches it. */
+export interface RequestExchange extends RequestLifetime {
+  /** Made when it is first read. */
+  readonly signal: AbortSignal
+  readonly facts: { readonly method: string }
+  readonly handlerContext: Pick<Mongrel2Context, 'waitUntil'>
+  defer(options: DeferOptions): Promise<Deferral>
+  /** Takes a task of `waitUntil`, which may take longer than the response. */
+  addTask(task: Promise<unknown>): void
+}
+
+/** A request whose head was read. */
+export interface MessageHead {
+  readonly message: Message
+  /** The whole URL, as the platform would write it. */
+  readonly url: string
+  readonly origin: { readonly remoteAddress: string; readonly scheme: string }
+  readonly exchange: RequestExchange
+}
+
+/** The handler's second argument. */
+export class HandlerEnv implements Mongrel2Env {
+  readonly mongrel2: MessageInfo
+
+  constructor(mongrel2: MessageInfo) {
+    this.mongrel2 = mongrel2
+  }
+
+  get incoming(): IncomingConnection {
+    const { remoteAddress } = this.mongrel2
+    const version = isIP(remoteAddress)
+    return {
+      socket: {
+        remoteAddress: remoteAddress === '' ? undefined : remoteAddress,
+        remotePort: undefined,
+        remoteFamily: version === 0 ? undefined : version === 6 ? 'IPv6' : 'IPv4',
+      },
+    }
+  }
+}
+
+const NO_PROPS: Record<string, never> = Object.freeze({})
+
+/** The handler's third argument, which keeps the tasks of `waitUntil`. */
+export class HandlerContext implements Mongrel2Context {
+  readonly props: Record<string, never> = NO_PROPS
+  readonly #exchange: Pick<RequestExchange, 'addTask'>
+  #tasks: Promise<unknown>[] | undefined
+
+  constructor(exchange: Pick<RequestExchange, 'addTask'>) {
+    this.#exchange = exchange
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    const task = Promise.resolve(promise)
+    this.#tasks ??= []
+    this.#tasks.push(task)
+    this.#exchange.addTask(task)
+  }
+
+  passThroughOnException(): void {}
+
+  /** Resolves when all tasks have settled, those included that were added meanwhile. */
+  async settled(): Promise<void> {
+    while (this.#tasks !== undefined) {
+      const tasks = this.#tasks
+      this.#tasks = undefined
+      await Promise.allSettled(tasks)
+    }
+  }
+}
+
+/** `env.mongrel2`. Few handlers read its headers, so they are collected on first use. */
+export class LazyMessageInfo implements MessageInfo {
+  readonly sender: string
+  readonly connectionId: number
+  readonly pattern: string
+  readonly remoteAddress: string
+  readonly scheme: string
+  readonly version: string
+  declare readonly upload?: UploadInfo
+  readonly #head: MessageHead
+  #headers: Readonly<Record<string, string>> | undefined
+
+  constructor(head: MessageHead, upload?: UploadInfo) {
+    const { message, origin } = head
+    this.sender = message.sender
+    this.connectionId = message.connectionId
+    this.pattern = message.headers.own('PATTERN') ?? ''
+    this.remoteAddress = origin.remoteAddress
+    this.scheme = origin.scheme
+    this.version = message.headers.own('VERSION') ?? ''
+    if (upload !== undefined) this.upload = upload
+    this.#head = head
+  }
+
+  /** The lifetime of the request; undefined for an object that is not ours. */
+  static lifetimeOf(info: MessageInfo): RequestLifetime | undefined {
+    return #head in info ? info.#head.exchange : undefined
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    this.#headers ??= this.#head.message.headers.ownEntries()
+    return this.#headers
+  }
+
+  defer(options: DeferOptions = {}): Promise<Deferral> {
+    return this.#head.exchange.defer(options)
+  }
+
+  /** All members for `JSON.stringify`. */
+  toJSON(): Omit<MessageInfo, 'defer'> {
+    return { ...this, headers: this.headers }
+  }
+}
+
+/** Makes a Request of a message. */
+export class MessageSource implements RequestSource {
+  readonly method: string
+  readonly url: string
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null
+  readonly lifetime: RequestExchange
+  readonly #head: MessageHead
+  readonly #keepUploadHeaders: boolean
+
+  /**
+   * @param body Ignored for GET and HEAD, which have none in the Fetch standard.
+   * @param keepUploadHeaders Whether Mongrel2 has written `x-mongrel2-upload-*`.
+   */
+  constructor(head: MessageHead, body: RequestSource['body'], keepUploadHeaders: boolean) {
+    const { method } = head.exchange.facts
+    this.method = method
+    this.url = head.url
+    this.body = method === 'GET' || method === 'HEAD' ? null : body
+    this.lifetime = head.exchange
+    this.#head = head
+    this.#keepUploadHeaders = keepUploadHeaders
+  }
+
+  get ip(): string | undefined {
+    return this.#head.origin.remoteAddress || undefined
+  }
+
+  waitUntil(promise: Promise<unknown>): void {
+    this.lifetime.handlerContext.waitUntil(promise)
+  }
+
+  get signal(): AbortSignal {
+    return this.lifetime.signal
+  }
+
+  addHeaders(headers: Headers): void {
+    let cookies: string | undefined
+    this.#head.message.headers.forEach((name, value) => {
+      // Several Cookie fields are one with semicolons (RFC 6265bis, section 4.2.1); append would put a comma.
+      if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
+      else if (!name.startsWith('x-mongrel2-') || this.#keepUploadHeaders) headers.append(name, value)
+    })
+    if (cookies !== undefined) headers.append('cookie', cookies)
+  }
+}
