@@ -10,8 +10,7 @@ import { renderClose, WebSocketFault } from '../wire/websocket/frames.ts'
 import { FrameFollower, WebSocketReader } from '../wire/websocket/reader.ts'
 import type { Handler } from './handler.ts'
 import { type Fields, messageFields, type Target } from './message-fields.ts'
-import { readPiece } from './read-piece.ts'
-import type { Answer, GatewayRequest, RequestBody, WebSocketClient } from './request.ts'
+import { type Answer, type GatewayRequest, type RequestBody, readPiece, type WebSocketClient } from './request.ts'
 
 /** What holds for every connection of a gateway. Times are in milliseconds. */
 export interface ConnectionSettings {

@@ -27,7 +27,7 @@ export class HttpClient {
   readonly #waiting: (() => void)[] = []
   #whenIdle: (() => void) | undefined
   /** Whether what the client sends is not looked at any more. */
-  #deaf = false
+  #ignoresInput = false
 
   /** @param stopping Whether connections are to end with the answers under way. */
   constructor(socket: Socket, scheme: 'http' | 'https', router: Router, stopping: () => boolean) {
@@ -60,7 +60,7 @@ export class HttpClient {
       refuse(answer, status, true)
       return undefined
     })
-    this.#deaf = true
+    this.#ignoresInput = true
   }
 
   /** Takes a WebSocket's handshake, with which the connection is not HTTP's any more. Nothing else may be open. */
@@ -77,8 +77,8 @@ export class HttpClient {
 
   /** Answers what is no request with a status, when those before it have been answered, and ends the connection. */
   refuse(status: number): void {
-    if (this.#deaf) return
-    this.#deaf = true
+    if (this.#ignoresInput) return
+    this.#ignoresInput = true
     const last = [...this.#open.values()].at(-1)
     if (last !== undefined && !last.request.complete) last.connection?.refuse(status, true)
     else {
@@ -104,7 +104,7 @@ export class HttpClient {
 
   /** The client's connection is over. */
   leave(): void {
-    this.#deaf = true
+    this.#ignoresInput = true
     this.#waiting.length = 0
     this.#whenIdle = undefined
     for (const { connection } of this.#open.values()) connection?.leave()
@@ -115,7 +115,7 @@ export class HttpClient {
     response: ServerResponse,
     serve: (answer: HttpAnswer) => Connection | undefined,
   ): void {
-    if (this.#deaf) return
+    if (this.#ignoresInput) return
     if (this.#open.size < MAX_PIPELINED) return this.#start(request, response, serve)
     this.#waiting.push(() => this.#start(request, response, serve))
     this.#socket.pause()

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
+import { lstat, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { HttpClient } from './http-client.ts'
-import { removeLeftoverSocket } from './leftover-socket.ts'
 import { Router, type RouterSettings } from './router.ts'
 
 /** What holds for all clients that speak HTTP. Times are in milliseconds. */
@@ -179,4 +179,27 @@ function renderWithoutUpgrade({ method, url, httpVersion, rawHeaders }: Incoming
     if (rawHeaders[at]?.toLowerCase() !== 'upgrade') head += `${rawHeaders[at]}: ${rawHeaders[at + 1]}\r\n`
   }
   return Buffer.from(`${head}\r\n`, 'latin1')
+}
+
+/**
+ * Removes the socket that a program left behind when it was killed: nobody else can listen there until it is gone.
+ *
+ * @throws Error where the path is something else, which is left alone.
+ */
+export async function removeLeftoverSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return
+  if (!found.isSocket())
+    throw new Error(`expected a path that is free or a socket's, but ${path} is something else; choose another`)
+  if (await refusesConnections(path)) await unlink(path)
+}
+
+function refusesConnections(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path }, () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+  })
 }

@@ -1,2 +1,43 @@
-export { createFront, type Front } from './create-front.ts'
+import type { AddressInfo } from 'node:net'
+import { HttpGateway } from './http.ts'
+import { checkFrontOptions, type FrontOptions } from './options.ts'
+
 export type { FrontOptions, FrontRoute, FrontSettings } from './options.ts'
+
+/** An embedded front at work. */
+export interface Front extends AsyncDisposable {
+  /** Where it listens. */
+  readonly address: AddressInfo
+  /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts an embedded stand-in for Mongrel2, for development and for tests: it takes HTTP requests and WebSockets and hands
+ * them to handlers over ZeroMQ, in Mongrel2's own messages. It says in the log that it is not Mongrel2.
+ *
+ * @throws Mongrel2Error `invalid_option` when an option is wrong; the errors of Node and ZeroMQ when an address cannot be had,
+ * such as `EADDRINUSE`.
+ *
+ * @example
+ * ```ts
+ * import { serveMongrel2 } from 'mongrel2-fetch'
+ * import { createFront } from 'mongrel2-fetch/front'
+ *
+ * const endpoint = { sendSpec: 'tcp://127.0.0.1:9999', recvSpec: 'tcp://127.0.0.1:9998' }
+ * const front = await createFront({ port: 6767, routes: [{ path: '/', ...endpoint }] })
+ * serveMongrel2(() => new Response('Hello'), { zeromq: endpoint })
+ * ```
+ */
+export async function createFront(options: FrontOptions): Promise<Front> {
+  const settings = checkFrontOptions(options)
+  const gateway = await HttpGateway.start(settings, settings)
+  const { address } = gateway
+  if (address === undefined) throw new Error('expected to listen at a port')
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  settings.logger.warn?.(
+    `mongrel2-fetch front at http://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,
+  )
+  const close = () => gateway.close()
+  return { address, close, [Symbol.asyncDispose]: close }
+}

@@ -1,4 +1,4 @@
-import { createFront, type Front } from '../../gateway/create-front.ts'
+import { createFront, type Front } from '../../gateway/index.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 

@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto'
 import { ANSWER_PATIENCE, type ControlPortState } from './control-port-state.ts'
-import type { WaitingBudget } from './estimate-pacing.ts'
 import {
   ASK_FROM,
   EstimatePacing,
@@ -8,6 +7,7 @@ import {
   MESSAGES,
   SOCKET_BUFFERS,
   SPARING_FROM,
+  type WaitingBudget,
 } from './estimate-pacing.ts'
 import type { PacingMode } from './pacing.ts'
 
