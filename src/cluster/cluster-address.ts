@@ -2,7 +2,7 @@ import { SPEC } from '../options/option.ts'
 import { invalid } from '../runtime/errors.ts'
 import { checkKey } from './key-pair.ts'
 
-/** Where a main node listens, or is found. */
+/** The address of a main node. */
 export interface ClusterAddress {
   /** `tcp://HOST:PORT`. */
   readonly spec: string
@@ -42,12 +42,12 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host)
 }
 
-/** Whether it stands for every address of this machine. */
+/** Whether a host name stands for every address of this machine. */
 export function isAny(host: string): boolean {
   return ANY.test(host)
 }
 
-/** Whether another machine cannot reach what is meant by a ZeroMQ address, or would reach something else. */
+/** Whether a ZeroMQ address means something else, or nothing, on another machine. */
 export function isLocal(spec: string): boolean {
   if (spec.startsWith('ipc://')) return true
   const { host } = parseClusterAddress('', SPEC.check('', spec), 1)

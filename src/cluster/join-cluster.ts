@@ -5,8 +5,7 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError } from '../runtime/log.ts'
 import { Backoff, type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
 import { version } from '../runtime/versions.ts'
-import { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
-import { curveKey } from './authenticator.ts'
+import { curveKey } from './key-pair.ts'
 import { NodeAgent, type NodeAgentSettings } from './node-agent.ts'
 import { MOST_PROCESSORS } from './node-connection.ts'
 import { checkJoinOptions, type JoinOptions, type JoinSettings } from './options.ts'
@@ -15,12 +14,12 @@ import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
 /** Waits between attempts to join, in milliseconds. */
 const RETRY = [100, 3000] as const
 
-/** This machine as a node of a cluster. */
+/** A node of a cluster: this machine. */
 export interface ClusterNode extends AsyncDisposable {
-  /** Resolves when it has joined for the first time. Rejects with a `Mongrel2Error` `closed` when it is closed before. */
+  /** Resolves when the node has joined for the first time; rejects with a `Mongrel2Error` `closed` when it is closed before. */
   readonly ready: Promise<void>
   /**
-   * Leaves: lets its workers answer what is open, ends them and disconnects. A second call returns the first one's promise.
+   * Leaves the cluster: has its workers answer what is open and end, then disconnects. A second call returns the first one's promise.
    *
    * @param options.timeout Milliseconds after which what is still open is closed. Default: 10,000.
    */
@@ -28,8 +27,8 @@ export interface ClusterNode extends AsyncDisposable {
 }
 
 /**
- * Joins the dispatcher of a main node: runs workers here, of the number and with the app and the options that the main node says. Joins
- * again, when it was cut off, as long as it is not closed.
+ * Joins the dispatcher of a main node, which says how many workers to run, with which app and options. Joins again when the connection is
+ * lost, until it is closed.
  *
  * @throws Mongrel2Error `invalid_option` when an option is wrong.
  */
@@ -42,13 +41,12 @@ class Node implements ClusterNode {
   readonly #address: JoinSettings['address']
   readonly #security: JoinSettings['security']
   readonly #agentSettings: NodeAgentSettings
-  readonly #point: ExchangePoint
   readonly #ready: Deferred<void> = deferred()
   readonly #running: Promise<void>
   #agent: NodeAgent | undefined
   #closed: Promise<void> | undefined
   readonly #pause = new Pause()
-  /** What was said last of attempts that failed. */
+  /** The last line about a failed attempt. */
   #reported = ''
 
   constructor({ address, security, chroot, execArgv, logger, signal }: JoinSettings) {
@@ -62,7 +60,6 @@ class Node implements ClusterNode {
       execArgv,
       logger,
     }
-    this.#point = new ExchangePoint(logger)
     this.#running = this.#run()
     whenAborted(signal, () => {
       this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
@@ -84,7 +81,6 @@ class Node implements ClusterNode {
     this.#pause.end()
     await this.#agent?.leave(timeout)
     await this.#running
-    this.#point.close()
   }
 
   async #run(): Promise<void> {
@@ -102,7 +98,7 @@ class Node implements ClusterNode {
         logger.info?.(`mongrel2-fetch joined the main node at ${this.#address.spec}`)
         this.#ready.resolve()
       } catch {
-        // `ended` says why.
+        // `ended` gives the reason.
       }
       const reason = await agent.ended
       this.#agent = undefined
@@ -114,7 +110,7 @@ class Node implements ClusterNode {
 
   #connect(): NodeAgent {
     const socket = new Dealer({ ...STREAM_OPTIONS, ...this.#options() })
-    const agent = new NodeAgent(socket, this.#agentSettings, this.#point)
+    const agent = new NodeAgent(socket, this.#agentSettings)
     try {
       socket.connect(this.#address.spec)
     } catch (error) {
@@ -135,7 +131,7 @@ class Node implements ClusterNode {
     }
   }
 
-  /** A main node that is away is tried again and again. */
+  /** Logs why an attempt failed, unless the one before failed for the same reason. */
   #report(what: string, reason: string): void {
     const line = `${what} the main node at ${this.#address.spec}: ${reason}`
     if (line !== this.#reported) this.#agentSettings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)

@@ -4,7 +4,7 @@ import { invalid, isObject } from '../runtime/errors.ts'
 
 /** A key pair of CURVE, each key as 64 hexadecimal digits. */
 export interface KeyPair {
-  /** What others know this machine by. */
+  /** Identifies this machine to others. */
   readonly publicKey: string
   readonly secretKey: string
 }
@@ -67,6 +67,11 @@ function parse(text: string): unknown {
 
 function hexadecimal(base64url: string): string {
   return Buffer.from(base64url, 'base64url').toString('hex')
+}
+
+/** A key in the form that libzmq takes. */
+export function curveKey(hexadecimal: string): string {
+  return renderZ85(Buffer.from(hexadecimal, 'hex'))
 }
 
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#'

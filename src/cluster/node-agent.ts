@@ -2,8 +2,7 @@ import type { Dealer } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
-import { ChildWorker } from '../workers/dispatcher/child-worker.ts'
-import type { ExchangePoint } from '../workers/dispatcher/exchange-point.ts'
+import { WorkerChild, workerStart } from '../workers/dispatcher/worker-child.ts'
 import { renderJson } from '../workers/protocol/frames.ts'
 import { appSourceOf } from './node-app.ts'
 import {
@@ -14,41 +13,39 @@ import {
   skippedTopicMessage,
 } from './node-connection.ts'
 
-/** How much longer than its own time a worker that was cut off may take to end, in milliseconds. */
+/** Time for workers to end after the connection was lost, in milliseconds. */
 const CUT_TIME = 3000
-/** How long the main node may take to see off a node that leaves, in milliseconds. */
+/** Time for the main node to close the connection of a node that leaves, in milliseconds. */
 const FAREWELL = 1000
 
-/** What a node is, and starts its workers with. */
+/** What a node tells the main node, and starts its workers with. */
 export interface NodeAgentSettings {
   readonly version: string
   readonly processors: number
-  /** Mongrel2's chroot as seen from here; undefined where it is not. */
+  /** Mongrel2's chroot as seen from here; undefined where it cannot be seen. */
   readonly chroot: string | undefined
   readonly execArgv: readonly string[]
   readonly logger: Logger
 }
 
-/** One stay of a node with its main node: starts workers as it is told to, and passes on what is said. */
+/** One connection of a node to its main node: starts workers as the main node orders, and passes on frames. */
 export class NodeAgent implements NodeConnectionObserver {
-  /** Resolves when it has joined; rejects, with the reason, when it is not let in. */
+  /** Resolves when the node has joined; rejects with the reason when it is refused. */
   readonly joined: Promise<void>
-  /** Resolves, with the reason, when the main node is gone and with it every worker. */
+  /** Resolves with the reason when the connection has ended and every worker is gone. */
   readonly ended: Promise<string>
   readonly #settings: NodeAgentSettings
-  readonly #point: ExchangePoint
   readonly #connection: NodeConnection
   readonly #joined: Deferred<void> = deferred()
-  readonly #workers = new Map<number, ChildWorker>()
-  #said = new Map<number, Buffer[]>()
+  readonly #workers = new Map<number, WorkerChild>()
+  #outgoing = new Map<number, Buffer[]>()
   readonly #warning: ThrottledWarning
   #leaving = false
   #empty: Deferred<void> | undefined
 
-  /** @param socket About to be connected to the main node. */
-  constructor(socket: Dealer, settings: NodeAgentSettings, point: ExchangePoint) {
+  /** @param socket A socket that is about to be connected to the main node. */
+  constructor(socket: Dealer, settings: NodeAgentSettings) {
     this.#settings = settings
-    this.#point = point
     this.#warning = new ThrottledWarning(settings.logger)
     this.#connection = new NodeConnection(socket, this)
     this.joined = this.#joined.promise
@@ -60,19 +57,19 @@ export class NodeAgent implements NodeConnectionObserver {
     this.ended = this.#connection.closed.then((reason) => this.#cutOff(reason))
   }
 
-  /** Lets the workers finish what is open and end, within so many milliseconds. */
+  /** Has the workers finish what is open within so many milliseconds, and end. */
   async leave(timeout: number): Promise<void> {
     this.#leaving = true
     this.#connection.say({ say: 'leave' })
     const late = setTimeout(() => this.#connection.close('it left'), timeout)
     await this.#none()
     clearTimeout(late)
-    const seenOff = setTimeout(() => this.#connection.close('it left'), FAREWELL)
+    const unclosed = setTimeout(() => this.#connection.close('it left'), FAREWELL)
     await this.ended
-    clearTimeout(seenOff)
+    clearTimeout(unclosed)
   }
 
-  /** Ends the stay at once. */
+  /** Ends the connection at once. */
   abandon(reason: string): void {
     this.#connection.close(reason)
   }
@@ -105,13 +102,13 @@ export class NodeAgent implements NodeConnectionObserver {
   #start(number: number, { app, options, ...rest }: NodeStart): void {
     if (this.#leaving) return this.#end(number, 'its node leaves', false)
     const { chroot, execArgv } = this.#settings
-    const start = {
+    const config = {
       app: appSourceOf(app),
       options: withOwnChroot(options, chroot),
       ...rest,
       remote: true,
     }
-    const worker = new ChildWorker(start, execArgv, this.#point, {
+    const worker = new WorkerChild(workerStart(config, execArgv), {
       receive: (frame) => this.#pass(number, frame),
       ended: (how, clean) => this.#end(number, how, clean),
     })
@@ -119,18 +116,18 @@ export class NodeAgent implements NodeConnectionObserver {
     this.#connection.say({ say: 'started', worker: number, pid: worker.pid })
   }
 
-  /** What a worker says in one go is passed on in one. */
+  /** Passes on together the frames that a worker sends together. */
   #pass(number: number, frame: Buffer): void {
-    if (this.#said.size === 0) queueMicrotask(() => this.#passOn())
-    const frames = this.#said.get(number)
-    if (frames === undefined) this.#said.set(number, [frame])
+    if (this.#outgoing.size === 0) queueMicrotask(() => this.#passOn())
+    const frames = this.#outgoing.get(number)
+    if (frames === undefined) this.#outgoing.set(number, [frame])
     else frames.push(frame)
   }
 
   #passOn(): void {
-    const said = this.#said
-    this.#said = new Map()
-    for (const [number, frames] of said) this.#connection.send(number, frames)
+    const outgoing = this.#outgoing
+    this.#outgoing = new Map()
+    for (const [number, frames] of outgoing) this.#connection.send(number, frames)
   }
 
   #end(number: number, how: string, clean: boolean): void {
@@ -140,7 +137,7 @@ export class NodeAgent implements NodeConnectionObserver {
     if (this.#workers.size === 0) this.#empty?.resolve()
   }
 
-  /** Nobody deals any more, and what is open has been given up: the workers end it, without an answer. */
+  /** Has the workers close what is open: the main node answers it in their place. */
   async #cutOff(reason: string): Promise<string> {
     this.#joined.reject(new Mongrel2Error('closed', reason))
     for (const worker of this.#workers.values()) worker.send([renderJson({ order: 'cut' })])
@@ -159,7 +156,7 @@ export class NodeAgent implements NodeConnectionObserver {
   }
 }
 
-/** Where stored bodies are looked for on a node that has no `chroot`: nowhere, since the main node does not choose a directory here. */
+/** The `chroot` of a node that has none: stored bodies are found nowhere, since the main node does not choose a directory here. */
 const NO_CHROOT = '/nonexistent'
 
 function withOwnChroot(options: NodeStart['options'], chroot = NO_CHROOT): NodeStart['options'] {

@@ -1,9 +1,10 @@
-import { isAbsolute, join, relative, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { invalid } from '../runtime/errors.ts'
-import type { AppSource } from '../workers/worker/config.ts'
+import { pathBelow } from '../runtime/path-below.ts'
+import type { AppSource } from '../workers/worker/worker-config.ts'
 
-/** Where this package's own modules are, and the one that a node may be told to load: that of the command. */
+/** The directory of this package's modules, and the one of them that a main node may name: that of the command. */
 const PACKAGE = fileURLToPath(new URL('../', import.meta.url))
 const COMMAND_APP = /^cli[\\/]modules[\\/]worker-app\.[jt]s$/
 
@@ -22,15 +23,15 @@ export interface NodeApp {
  */
 export function nodeAppOf({ module, data }: AppSource): NodeApp {
   const path = fileURLToPath(module)
-  const own = within(PACKAGE, path)
+  const own = pathBelow(PACKAGE, path)
   if (own !== undefined) return { from: 'package', path: own, data }
-  const below = within(process.cwd(), path)
+  const below = pathBelow(process.cwd(), path)
   if (below !== undefined) return { from: 'directory', path: below, data }
   throw invalid('app.module', 'a module below the working directory, since nodes find it below theirs', module)
 }
 
 /**
- * Finds an app on this node. What a main node says is checked here: it may not have any other file run.
+ * Finds an app on this node, and checks it: a main node may not choose any other file.
  *
  * @throws Mongrel2Error `invalid_option` when the app is not below the working directory.
  */
@@ -41,12 +42,6 @@ export function appSourceOf({ from, path, data }: NodeApp): AppSource {
     return { module: pathToFileURL(join(PACKAGE, path)).href, data: { ...Object(data), within: directory } }
   }
   const whole = resolve(directory, path)
-  if (within(directory, whole) === undefined) throw invalid('app', 'a module below the working directory', path)
+  if (pathBelow(directory, whole) === undefined) throw invalid('app', 'a module below the working directory', path)
   return { module: pathToFileURL(whole).href, data }
-}
-
-/** The way from a directory to a path below it; undefined for any other path. */
-export function within(directory: string, path: string): string | undefined {
-  const way = relative(directory, path)
-  return way.startsWith('..') || isAbsolute(way) ? undefined : join(way)
 }

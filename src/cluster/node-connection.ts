@@ -5,32 +5,31 @@ import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { CUT_MESSAGE } from '../wire/message.ts'
 import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMultipart } from '../wire/zmtp/frame.ts'
-import type { WorkerStart } from '../workers/dispatcher/child-worker.ts'
 import {
   bool,
   byte,
   count,
   type FieldCheck,
-  type FrameFields,
+  type FrameOf,
   integer,
-  object,
   parseFields,
   text,
   uint32,
 } from '../workers/protocol/frame-fields.ts'
-import { isTopicFrame } from '../workers/protocol/topic-frames.ts'
+import { isTopicFrame } from '../workers/protocol/frames.ts'
+import type { WorkerConfig } from '../workers/worker/worker-config.ts'
 import type { NodeApp } from './node-app.ts'
 import { SecureStream } from './secure-stream.ts'
 
 /** How often each side gives a sign of life, in milliseconds. */
 const BEAT = 250
-/** Beats that the other side may be silent for: counted by the timer, so that what came while this process stood still is read before. */
+/** Beats that the other side may be silent for. The timer counts them, so what came while this process stood still is read before. */
 const SILENT_BEATS = 8
 /** Frames of one message that are collected before they are handed over, however many the other side sends. */
 const MOST_COLLECTED = 256
 /** Bytes that frames may have until they are handed over. */
 const MOST_COLLECTED_BYTES = 1024 * 1024
-/** Bytes of what the node and the main node say to each other, and of what workers report at least. */
+/** Bytes that a control frame, or a worker's report, may have at least. */
 const MOST_SAID = 1024 * 1024
 /** Workers that one node may be asked to start. */
 export const MOST_PROCESSORS = 1024
@@ -39,50 +38,32 @@ const ADDRESS = 4
 /** The number that stands for the node itself. */
 const NODE = 0
 
-/** What a node and the main node say to each other, beside the frames of workers. */
-export type Control =
-  // The node:
-  | {
-      readonly say: 'join'
-      /** This package's version: what is said between dispatcher and workers differs from one to the next. */
-      readonly version: string
-      readonly processors: number
-      readonly seesUploads: boolean
-    }
-  | { readonly say: 'started'; readonly worker: number; readonly pid: number }
-  | { readonly say: 'ended'; readonly worker: number; readonly how: string; readonly clean: boolean }
-  /** Its workers are to finish what is open and to end. */
-  | { readonly say: 'leave' }
-  // The main node:
-  /** @see NodeConnection.allowMessages */
-  | { readonly say: 'welcome'; readonly maxMessageSize: number }
-  | { readonly say: 'refuse'; readonly reason: string }
-  | { readonly say: 'start'; readonly worker: number; readonly start: NodeStart }
-  | { readonly say: 'expectEnd'; readonly worker: number }
-  | { readonly say: 'kill'; readonly worker: number }
-
 /** What a node starts a worker with. */
-export type NodeStart = Omit<WorkerStart, 'app' | 'remote'> & { readonly app: NodeApp }
+export type NodeStart = Pick<WorkerConfig, 'options' | 'threads' | 'logLevels'> & { readonly app: NodeApp }
 
-/** What `NodeStart` is made of. */
-const nodeStart: FieldCheck = {
+const nodeStart: FieldCheck<NodeStart> = {
   expected: 'what a worker is started with',
-  holds: (value) =>
+  holds: (value): value is NodeStart =>
     isObject(value) &&
     isObject(value.app) &&
     (value.app.from === 'directory' || value.app.from === 'package') &&
     text.holds(value.app.path) &&
-    object.holds(value.options) &&
+    isObject(value.options) &&
     byte.holds(value.threads) &&
     Array.isArray(value.logLevels) &&
     value.logLevels.every((level) => LOG_LEVELS.includes(level)),
 }
 
-const CONTROLS: FrameFields<Control, 'say'> = {
+const CONTROLS = {
+  // The node:
+  /** `version` is this package's: what dispatcher and workers say to each other differs from one to the next. */
   join: { version: text, processors: integer(1, MOST_PROCESSORS), seesUploads: bool },
   started: { worker: uint32, pid: count },
   ended: { worker: uint32, how: text, clean: bool },
+  /** Its workers are to finish what is open and to end. */
   leave: {},
+  // The main node:
+  /** @see NodeConnection.allowMessages */
   welcome: { maxMessageSize: integer(0, MAX_FRAME) },
   refuse: { reason: text },
   start: { worker: uint32, start: nodeStart },
@@ -90,10 +71,13 @@ const CONTROLS: FrameFields<Control, 'say'> = {
   kill: { worker: uint32 },
 }
 
-/** Told what the other side says. May throw at what it should not have said: that ends the connection. */
+/** What a node and the main node say to each other, beside the frames of workers. */
+export type Control = FrameOf<typeof CONTROLS, 'say'>
+
+/** Takes what the other side says. When it throws, the connection ends. */
 export interface NodeConnectionObserver {
   hear(control: Control): void
-  /** Frames from or for a worker. `skipped` more came, which were too long. */
+  /** Takes frames from or for a worker. `skipped` more came, which were too long. */
   receive(worker: number, frames: readonly Buffer[], skipped: number): void
   /** A message of a topic was too long. */
   skip(size: number, most: number): void
@@ -134,7 +118,7 @@ export class NodeConnection implements FrameBounds {
   }
 
   /**
-   * Workers on the node are dealt messages from now on.
+   * Allows messages that are dealt to workers.
    *
    * @param maxMessageSize The largest of the endpoints. Messages of topics may have no more, the rest is small.
    */
@@ -142,13 +126,13 @@ export class NodeConnection implements FrameBounds {
     this.#mostOfWorker = Math.max(MOST_SAID, maxMessageSize + CUT_MESSAGE)
   }
 
-  /** Bytes that the frame that comes next may have. */
+  /** Bytes that the next frame may have. */
   get maxFrame(): number {
     if (this.#address === undefined) return ADDRESS
     return this.#address === NODE ? MOST_SAID : this.#mostOfWorker
   }
 
-  /** Of a worker's frame that is too long the first byte is kept: it tells what it is. */
+  /** The first byte of a worker's frame that is too long is kept: it tells the kind of frame. */
   get cutTo(): number | undefined {
     return this.#address === undefined || this.#address === NODE ? undefined : 1
   }
@@ -197,7 +181,7 @@ export class NodeConnection implements FrameBounds {
     if (!more) this.#address = undefined
   }
 
-  /** Messages of topics have no bound of their own, so that one that is too long is no fault of the other side. */
+  /** Messages of topics have no bound of their own, so one that is too long is not an error. */
   #collect({ body, size }: Frame): void {
     if (body.length === size) {
       this.#collected.push(body)
@@ -222,15 +206,15 @@ export class NodeConnection implements FrameBounds {
   }
 }
 
-function addressIn(frame: Buffer): number {
-  if (frame.length !== ADDRESS) throw new MalformedError(`expected a worker's number of 4 bytes, got ${frame.length}`)
-  return frame.readUInt32LE()
-}
-
-/** @param from Who sent it. */
+/** @param from The sender. */
 export function skippedTopicMessage(from: string, size: number, most: number): string {
   return (
     `mongrel2-fetch skipped a topic's message of ${size} bytes from ${from}: ` +
     `between machines it may have ${most}, which maxMessageSize raises`
   )
+}
+
+function addressIn(frame: Buffer): number {
+  if (frame.length !== ADDRESS) throw new MalformedError(`expected a worker's number of 4 bytes, got ${frame.length}`)
+  return frame.readUInt32LE()
 }

@@ -1,5 +1,7 @@
 import type { Dealer } from 'zeromq'
 import { type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { version as ownVersion } from '../runtime/versions.ts'
+import type { Dispatcher } from '../workers/dispatcher/dispatcher.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
 import {
@@ -10,28 +12,27 @@ import {
   skippedTopicMessage,
 } from './node-connection.ts'
 
-/** How long a node may take to say that it joins, in milliseconds. */
+/** Time for a node to join, in milliseconds. */
 const JOIN_TIME = 3000
-/** How long one that is refused may take to read why. */
+/** Time for a refused node to read why, in milliseconds. */
 const REFUSAL_TIME = 1000
 
 /** What a node joins. */
-export interface NodeSessionOwner {
-  readonly version: string
+export interface NodeSessionSettings {
+  readonly dispatcher: () => Pick<Dispatcher, 'addHost' | 'retireHost' | 'removeHost'>
   readonly start: NodeStart
   /** Bytes that a message of Mongrel2 may have, the largest of the endpoints. */
   readonly maxMessageSize: number
-  /** @param processors How many the node has. */
-  joined(node: NodeSession, processors: number): void
-  left(node: NodeSession): void
-  lost(node: NodeSession): void
+  /** How many workers a node has; undefined for one for each of its processors. */
+  readonly workers: number | undefined
+  readonly logger: Logger
 }
 
 /** A node that is connected, as the main node sees it: a host of workers. */
 export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly name: string
   readonly connection: NodeConnection
-  readonly #owner: NodeSessionOwner
+  readonly #settings: NodeSessionSettings
   readonly #logger: Logger
   readonly #warning: ThrottledWarning
   readonly #workers = new Map<number, NodeWorker>()
@@ -39,15 +40,15 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   #seesUploads = false
   #state: 'new' | 'opened' | 'refused' | 'joined' | 'leaving' = 'new'
 
-  constructor(socket: Dealer, name: string, owner: NodeSessionOwner, logger: Logger) {
+  constructor(socket: Dealer, name: string, settings: NodeSessionSettings) {
     this.name = name
-    this.#owner = owner
-    this.#logger = logger
-    this.#warning = new ThrottledWarning(logger)
+    this.#settings = settings
+    this.#logger = settings.logger
+    this.#warning = new ThrottledWarning(settings.logger)
     this.connection = new NodeConnection(socket, this)
     this.connection.opened.then(
       () => this.#opened(),
-      () => {}, // who was not let in is the door's affair
+      () => {}, // the listener has logged why it was refused
     )
     void this.connection.closed.then((reason) => this.#lost(reason))
   }
@@ -60,7 +61,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     const number = ++this.#count
     const worker = new NodeWorker(number, this.connection, observer)
     this.#workers.set(number, worker)
-    this.connection.say({ say: 'start', worker: number, start: this.#owner.start })
+    this.connection.say({ say: 'start', worker: number, start: this.#settings.start })
     return worker
   }
 
@@ -96,9 +97,9 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
 
   #join({ version, processors, seesUploads }: Control & { say: 'join' }): void {
     if (this.#state !== 'new' && this.#state !== 'opened') return
-    if (version !== this.#owner.version) {
+    if (version !== ownVersion) {
       this.#state = 'refused'
-      const reason = `it runs mongrel2-fetch ${version}, and the main node ${this.#owner.version}: let both be the same`
+      const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion}: let both be the same`
       this.#logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
       this.connection.say({ say: 'refuse', reason })
       setTimeout(() => this.connection.close('it was refused'), REFUSAL_TIME).unref()
@@ -107,17 +108,17 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.#state = 'joined'
     this.#seesUploads = seesUploads
     this.#logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
-    const { maxMessageSize } = this.#owner
+    const { maxMessageSize, workers = processors, dispatcher } = this.#settings
     this.connection.allowMessages(maxMessageSize)
     this.connection.say({ say: 'welcome', maxMessageSize })
-    this.#owner.joined(this, processors)
+    dispatcher().addHost(this, workers)
   }
 
   #leave(): void {
     if (this.#state !== 'joined') return
     this.#state = 'leaving'
     this.#logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
-    this.#owner.left(this)
+    this.#settings.dispatcher().retireHost(this)
     if (this.#workers.size === 0) this.connection.close('it left')
   }
 
@@ -139,7 +140,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     if (this.#state === 'leaving' && this.#workers.size === 0) {
       this.#logger.info?.(`mongrel2-fetch: node ${this.name} left`)
     } else this.#logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
-    this.#owner.lost(this)
+    this.#settings.dispatcher().removeHost(this)
     for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
     this.#workers.clear()
   }
@@ -171,11 +172,11 @@ class NodeWorker implements WorkerHandle {
     this.#connection.say({ say: 'kill', worker: this.#number })
   }
 
-  /** It waits to be told that its reports have been heard, since the way here may end between. */
+  /** Confirms reports: those on their way are lost when the connection ends. */
   receive(frames: readonly Buffer[], skipped: number): void {
     for (const frame of frames) this.observer.receive(frame)
     this.#reports += frames.length + skipped
-    const order: Order = { order: 'told', frames: this.#reports }
+    const order: Order = { order: 'confirm', frames: this.#reports }
     this.#connection.send(this.#number, [renderJson(order)])
   }
 }

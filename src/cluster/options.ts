@@ -8,9 +8,9 @@ import {
   type WorkersSettings,
   workersSettingsOf,
 } from '../workers/options.ts'
-import type { AppSource } from '../workers/worker/config.ts'
+import type { AppSource } from '../workers/worker/worker-config.ts'
 import { type ClusterAddress, isLocal, isLoopback, parseClusterAddress } from './cluster-address.ts'
-import type { DoorSecurity } from './door.ts'
+import type { ClusterSecurity } from './cluster-listener.ts'
 import { checkKey, checkKeyPair, type KeyPair } from './key-pair.ts'
 import { type NodeApp, nodeAppOf } from './node-app.ts'
 
@@ -90,7 +90,7 @@ const REMEDY = 'make keys by `mongrel2-fetch keygen`, or say insecure where nobo
 /** The options, checked. */
 export interface ClusterSettings {
   readonly address: ClusterAddress
-  readonly security: DoorSecurity | undefined
+  readonly security: ClusterSecurity | undefined
   readonly app: NodeApp
   /** The options for workers on nodes. */
   readonly options: Mongrel2Options

@@ -3,7 +3,7 @@ import { socketEvents } from '../link/zeromq/connection.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
-/** The bytes of a message at most; also what libzmq may have to hold for a stranger, with what CURVE adds. */
+/** The largest message, in bytes. With what CURVE adds, it bounds what libzmq holds for an unauthenticated peer. */
 const CHUNK = 64 * 1024
 const MAX_MESSAGE = 2 * CHUNK
 /** How long a peer may take for the handshake, in milliseconds. */
@@ -16,7 +16,7 @@ const FAILURES: ReadonlyMap<string, string> = new Map([
   ['handshake:error:other', 'it broke the handshake off, as one does whose public key is another'],
 ])
 
-/** Options of both ends: a socket speaks to one peer once, and what comes after that is not its affair. */
+/** Options of both ends: a socket has one peer, to which it does not connect again. */
 export const STREAM_OPTIONS = {
   reconnectInterval: -1,
   linger: 0,
@@ -31,8 +31,8 @@ export type CurveOptions = Partial<
 > & { readonly context?: Context; readonly ipv6?: boolean }
 
 /**
- * A stream of bytes through a DEALER that has one peer, encrypted where its socket has keys. Large pieces are cut, so that a slow line
- * shows signs of life all the time.
+ * A stream of bytes through a DEALER that has one peer, encrypted where its socket has keys. Large pieces are cut, so that signs
+ * of life pass on a slow line.
  */
 export class SecureStream {
   /** Resolves when the handshake is done; rejects, with the reason, when it never will be. */
@@ -78,7 +78,7 @@ export class SecureStream {
         if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
       }
     } catch {
-      // Its socket was closed, or has no monitor: either way it is over.
+      // Its socket was closed, or has no monitor.
     }
     this.#opened.reject(new Mongrel2Error('closed', reason))
     this.destroy()
@@ -92,7 +92,7 @@ export class SecureStream {
     }
   }
 
-  /** What is written in one go goes together. zeromq.js takes one send at a time: what is written meanwhile goes with the next. */
+  /** Sends together what is written in one turn. zeromq.js takes one send at a time: what is written meanwhile goes with the next. */
   async #send(): Promise<void> {
     try {
       while (this.#waiting.length > 0) await this.#socket.send(this.#next())

@@ -81,8 +81,10 @@ export function responseOf({ status, reason, headers }: Outcome): Response {
   return createResponse(`${reason}\n`, { status, headers: { ...headers, ...type } })
 }
 
-/** Renders an outcome as the last response of a connection: without a body, so that it answers any method. */
-export function renderOutcome({ status, headers = {} }: Outcome): Buffer {
-  const fields = { ...headers, 'content-length': '0', connection: 'close' }
-  return renderHead(status, STATUS_CODES[status] ?? '', Object.entries(fields))
+/** Renders an outcome as the last response of a connection. Without a text it has no body, and answers any method. */
+export function renderOutcome({ status, headers = {} }: Outcome, text = ''): Buffer {
+  const type = text === '' ? {} : { 'content-type': 'text/plain; charset=utf-8' }
+  const length = String(Buffer.byteLength(text))
+  const fields = { ...headers, ...type, 'content-length': length, connection: 'close' }
+  return Buffer.concat([renderHead(status, STATUS_CODES[status] ?? '', Object.entries(fields)), Buffer.from(text)])
 }

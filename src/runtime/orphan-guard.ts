@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
 // Ends processes and removes directories that must not outlive this process. When this process is killed, it cannot do so itself: a shell
 // does, which waits for the end of a pipe that only this process holds. The shell runs as long as anything is guarded.
 
-/** How long a process may take to end by itself when this one is gone, in seconds: longer than workers give to open requests. */
+/** Time for a process to end by itself after this one is gone, in seconds: longer than workers give to open requests. */
 const GRACE = 20
 
 /** `$0` is the grace; the arguments are what is guarded: an absolute path, or `KILL PID`, `TERM PID` or `late PID`. */
@@ -29,7 +29,7 @@ for entry; do kill -s KILL "\${entry#late }"; done`
 const entries = new Set<string>()
 let shell: ChildProcess | undefined
 
-// At an ordinary exit this process does by itself what the shell would do a little later.
+// At an ordinary exit this process does what the shell would do a little later.
 process.on('exit', () => {
   for (const entry of entries) {
     const [how, pid] = entry.split(' ')
@@ -37,7 +37,7 @@ process.on('exit', () => {
     try {
       process.kill(Number(pid), `SIG${how}`)
     } catch {
-      // It has ended, which this process has not heard.
+      // It has ended already.
     }
   }
   for (const entry of entries) if (entry.startsWith('/')) removeDirectory(entry)
@@ -87,7 +87,7 @@ function drop(entry: string): void {
   shell = undefined
 }
 
-/** Without a shell nothing is guarded, and the rest works: some systems have none, or do not let this process start programs. */
+/** Returns undefined where there is no shell, or this process may not start programs: then nothing is guarded. */
 function start(): ChildProcess | undefined {
   try {
     return startShell()
@@ -99,17 +99,17 @@ function start(): ChildProcess | undefined {
 function startShell(): ChildProcess {
   const child = spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
     cwd: '/',
-    // Where its programs are, also where PATH was narrowed.
+    // The shell needs its programs where PATH was narrowed, too.
     env: { PATH: `${process.env.PATH}:/usr/bin:/bin` },
     stdio: ['pipe', 'ignore', 'ignore'],
-    // In a session of its own: what a terminal or a test sends to the whole group is not for it.
+    // In a session of its own, it does not get signals to the whole process group.
     detached: true,
   })
   const gone = () => {
     if (shell === child) shell = undefined
   }
   child.on('error', gone).on('exit', gone)
-  // Where no file descriptors are left there is no pipe.
+  // Without free file descriptors there is no pipe.
   child.stdin?.on('error', () => {})
   child.unref()
   if (child.stdin instanceof Socket) child.stdin.unref()

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { checkOptions, type Mongrel2Options, type Settings } from '../exchange/options.ts'
 import * as is from '../options/option.ts'
 import { invalid, isObject } from '../runtime/errors.ts'
-import type { AppSource } from './worker/config.ts'
+import type { AppSource } from './worker/worker-config.ts'
 
 /** How an app is served by workers. Times are in milliseconds, sizes in bytes. */
 export interface WorkerPoolOptions {

@@ -244,7 +244,7 @@ describe('Wrong input', () => {
 
 describe('A temporary directory whose path is too long for sockets', () => {
   it.each([
-    ['serve', 'app.mjs', '-p', '1', '--zeromq', 'ipc://a,ipc://b'],
+    ['serve', 'app.mjs', '--cluster', 'tcp://127.0.0.1:0', '--zeromq', 'ipc://a,ipc://b'],
     ['serve', 'app.mjs', '--http', '127.0.0.1:0'],
     ['dev', 'app.mjs', '--port', '0'],
   ])('is refused, and nothing is left in it: %s %s %s', async (...args) => {
@@ -404,16 +404,26 @@ describe('mongrel2-fetch dev', () => {
     expect(run.stdout + run.stderr).not.toContain('\x1b')
   })
 
-  it('waits for a change when the app ends by itself; requests wait with it', async () => {
+  it('starts the app again when it ends by itself, and says why to clients meanwhile', async () => {
     place.write('app.ts', 'export default () => process.exit(7)')
     const run = place.run(['dev', 'app.ts', '--port', '0'], env())
     const [, url = ''] = await run.prints(/at (http:\S+) /)
-    // Nobody else would say that there will be no answer.
-    await expect(fetch(url)).rejects.toThrow()
-    await run.prints(/app.ts ended by itself \(exit code 7\) and waits for a change/)
-    const answer = textOf(url)
+    const asked = async (): Promise<[number, string]> => {
+      const response = await fetch(url)
+      return [response.status, await response.text()]
+    }
+    const text = (code: number) => `app.ts ended by itself and is started again: it exited with code ${code}\n`
+    expect(await asked()).toEqual([502, text(7)])
+    await run.prints(/^mongrel2-fetch lost worker \d+: it exited with code 7$/m)
+    await run.prints(/serves app.ts again/)
+    // One that does not come up is started later and later.
+    place.write('app.ts', 'process.exit(8)')
+    await expect.poll(() => run.stderr.match(/it exited with code 8$/gm)?.length).toBeGreaterThanOrEqual(2)
+    // The one before serves on, until it ends as well.
+    expect(await asked()).toEqual([502, text(7)])
+    await expect.poll(asked).toEqual([503, text(8)])
     place.write('app.ts', APP)
-    expect(await answer).toBe('served /')
+    await expect.poll(asked).toEqual([200, 'served /'])
   })
 
   it('leaves nobody without an answer when the app of before dies while it finishes, nor disturbs others', async () => {
@@ -427,12 +437,11 @@ describe('mongrel2-fetch dev', () => {
     const asked = async (): Promise<[string, number]> => (await (await fetch(url)).json()) as [string, number]
     const [, before] = await asked()
     const lost = fetch(`${url}never`)
-    lost.catch(() => {}) // it is waited for below
     await run.prints(/^never$/m)
     place.write('app.js', app('second'))
     await run.prints(/serves app.js again/)
     process.kill(before, 'SIGUSR2')
-    await expect(lost).rejects.toThrow()
+    expect((await lost).status).toBe(502)
     expect((await asked())[0]).toBe('second')
   })
 

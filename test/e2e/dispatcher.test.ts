@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WorkersOptions } from '../../src/cluster/options.ts'
-import type { WorkersServer } from '../../src/workers/serve-with-workers.ts'
+import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import { lacks } from '../support/embedded.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
@@ -74,6 +74,8 @@ describe('clients that send a body slowly', () => {
       connect().send(`${request('/echo', 'POST', 'Content-Length: 300000\r\n')}x`),
     )
     await busyWorker()
+    // The worker has reported which requests wait for their bodies.
+    await expect.poll(() => server.stats().queued).toBe(0)
     expect(await Promise.all([1, 2, 3].map(() => get(connect(), '/other')))).toEqual(['/other', '/other', '/other'])
     const statuses = await Promise.all(slow.map(async (client) => (await client.response()).status))
     expect(new Set(statuses)).toEqual(new Set([408, 503]))

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import WebSocket from 'ws'
+import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import { parseToken, renderToken, type Token } from '../../src/connection/token.ts'
 import {
   type FetchHandler,
@@ -10,7 +11,6 @@ import {
   type ServerWebSocket,
   upgradeWebSocket,
 } from '../../src/index.ts'
-import type { WorkersServer } from '../../src/workers/serve-with-workers.ts'
 import { embedded } from '../support/embedded.ts'
 import { idleKill } from '../support/idle-kill.ts'
 import { CollectingLogger } from '../support/logger.ts'

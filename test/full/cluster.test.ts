@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import { createKeyPair } from '../../src/index.ts'
-import type { WorkersServer } from '../../src/workers/serve-with-workers.ts'
 import { ClusterNode } from '../support/cluster-node.ts'
 import { loadWorkers } from '../support/load-workers.ts'
 import { CollectingLogger } from '../support/logger.ts'

@@ -1,6 +1,6 @@
 import type { WorkersOptions } from '../../src/cluster/options.ts'
+import { serveWithWorkers as serve, type WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import type { LinkOption } from '../../src/index.ts'
-import { serveWithWorkers as serve, type WorkersServer } from '../../src/workers/serve-with-workers.ts'
 
 const { LINK } = process.env
 

@@ -1,4 +1,4 @@
-import type { LoadedApp } from '../../src/workers/worker/config.ts'
+import type { LoadedApp } from '../../src/workers/worker/worker-config.ts'
 import app from '../full/streams/app.ts'
 
 /** The app that streams, for workers. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import { type JsonMessage, type MessageConnection, type Mongrel2Env, Topic, upgradeWebSocket } from '../../src/index.ts'
-import type { LoadedApp } from '../../src/workers/worker/config.ts'
+import type { LoadedApp } from '../../src/workers/worker/worker-config.ts'
 
 /** The app of the tests with workers. `data` may say that it does not load, or name a file without which it does not. */
 export default function load(data: unknown): LoadedApp {

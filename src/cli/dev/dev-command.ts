@@ -1,35 +1,36 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join, relative } from 'node:path'
-import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
+import { checkWorkersOptions } from '../../cluster/options.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
+import { LocalHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import type { Ending } from '../shared/exit-code.ts'
 import { stopSignal } from '../shared/stop-signals.ts'
-import { AppProcess } from './app-process.ts'
-import { EmbeddedFront } from './embedded-front.ts'
-import type { DevFront } from './front.ts'
+import type { DevAppData } from './dev-app.ts'
+import { type DevFront, EmbeddedFront } from './front.ts'
 import { DevMongrel2 } from './mongrel2.ts'
-import { type Lane, Relay } from './relay.ts'
 import { WatchedFiles } from './watched-files.ts'
 
-/** `mongrel2-fetch dev`: a front, and an app behind it that is replaced after each change; how it ended. */
+/** The longest time of a timer, in milliseconds: a debugger may stop the app for any time. */
+const NEVER = 2_147_483_647
+
+/** Runs `mongrel2-fetch dev`: a front, and an app behind it that is loaded anew after each change. */
 export async function devCommand(flags: OptionSources): Promise<Ending> {
   const stopped = stopSignal()
-  // A Handler of the configuration file is for `serve`; one of the command line is wanted.
+  // Only a Handler of the command line is for `dev`; that of the configuration file is for `serve`.
   const front = flags.has('zeromq') ? undefined : findFront()
-  const sockets = new TemporaryDirectory()
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
     const url = await front?.start(settings.port, settings.options.messages)
     const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
-    using relay = new Relay(endpointsOf(attached), sockets.path, settings.logger)
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
-    await serveAndReload(attached, settings, relay, where, ended)
+    await serveAndReload(attached, settings, where, ended)
     return 'ok'
   } finally {
     await front?.stop()
-    sockets.remove()
   }
 }
 
@@ -42,55 +43,48 @@ function attach(flags: OptionSources, { name, endpoint, chroot }: DevFront): Opt
   return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
 }
 
-/** From flags they are strings. */
+/** The endpoints of `--zeromq`, which are strings. */
 function endpointsOf(flags: OptionSources): string[] {
   return [flags.get('zeromq')?.value].flat().map(String)
 }
 
-/** Runs the app until it is to stop. After a change the next life is ready before messages go there, and the last answers what it has. */
+/** Serves the app by one worker, which is replaced after each change of a file, until `ended`. */
 async function serveAndReload(
   flags: OptionSources,
-  { app, logger }: CommandSettings,
-  relay: Relay,
+  { app, options, logger, closeTimeout }: CommandSettings,
   where: string,
-  stopped: Promise<unknown>,
+  ended: Promise<unknown>,
 ): Promise<void> {
   const name = relative(process.cwd(), app)
   using files = new WatchedFiles()
   files.add(app)
-  const lives = new Map<AppProcess, Lane>()
-  let current: AppProcess | undefined
-  const leave = async (life: AppProcess | undefined) => {
-    const sent = life === undefined ? undefined : lives.get(life)?.sent
-    if (sent !== undefined) await life?.stop(sent)
-  }
-  const end = stopped.then(() => 'stop')
+  const data: DevAppData = { flags: [...flags] }
+  // The lines about worker processes are of no interest here.
+  const { info: _, ...quiet } = logger
+  const settings = checkWorkersOptions({
+    app: { module: moduleBeside(import.meta.url, './dev-app').href, data },
+    options: { ...options, logger: quiet },
+    workers: 1,
+    replaceTimeout: closeTimeout,
+    workerTimeout: NEVER,
+    startTimeout: NEVER,
+  })
+  const config = { ...sharedStartOf(options, 1, 1, quiet), app: settings.app, remote: false, watched: true }
+  let served = false
+  const dispatcher = new Dispatcher(settings, new LocalHost(workerStart(config, settings.execArgv)), {
+    ready() {
+      console.log(`mongrel2-fetch serves ${name} ${served ? 'again' : where}`)
+      served = true
+    },
+    loaded: (path) => files.add(path),
+    explain: (reason) => `${name} ended by itself and is started again: ${reason}\n`,
+  })
   try {
-    for (;;) {
-      const lane = await relay.open()
-      const life = new AppProcess(new Map([...flags, ['zeromq', { value: lane.endpoints, from: 'dev' }]]), (path) =>
-        files.add(path),
-      )
-      lives.set(life, lane)
-      life.ended.then((how) => {
-        relay.end(lane, life.answered)
-        // One that was replaced, or stopped, or never began has ended as it should, or its end is told below.
-        if (current === life) logger.error?.(`mongrel2-fetch: ${name} ended by itself (${how}) and waits for a change`)
-        lives.delete(life)
-      })
-      const came = await Promise.race([life.ready.then(() => 'ready', String), end])
-      if (came === 'stop') return
-      if (came === 'ready') {
-        relay.switchTo(lane)
-        console.log(`mongrel2-fetch serves ${name} ${current === undefined ? where : 'again'}`)
-        leave(current)
-        current = life
-      } else logger.error?.(`mongrel2-fetch: ${name} did not start (${came}) and waits for a change`)
-      if ((await Promise.race([files.changed(), end])) === 'stop') return
+    while ((await Promise.race([files.changed(), ended])) === 'changed') {
+      dispatcher.reload().catch(() => {}) // the dispatcher has logged why the app does not load
     }
   } finally {
-    current = undefined
-    await Promise.all([...lives.keys()].map(leave))
+    await dispatcher.close(closeTimeout)
   }
 }
 

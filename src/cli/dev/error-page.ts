@@ -12,7 +12,7 @@ pre { background: #8882; padding: 1rem; overflow: auto }
  * @param title What could not be done.
  */
 export function errorPage(error: unknown, request: Request, title: string): Response {
-  // With its causes and everything else it carries.
+  // With its causes and other properties.
   const details = detailsOf(error)
   const headers = { 'cache-control': 'no-store' }
   if (!request.headers.get('accept')?.includes('text/html')) {

@@ -1,9 +1,11 @@
+import { createFront, type Front } from '../../gateway/index.ts'
 import type { MessageHandlers } from '../../message-socket/types.ts'
+import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** What `dev` puts between browsers and the app. */
 export interface DevFront {
-  /** How it is called in what the user reads. */
+  /** Its name in the output. */
   readonly name: string
   /** What the app serves, as `zeromq` takes it. */
   readonly endpoint: string
@@ -31,4 +33,35 @@ export function cannotListen(port: number, error: unknown): CommandError {
   const { code, message } = error as NodeJS.ErrnoException
   const why = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be had: ${message}`
   return new CommandError('front', `port ${port} of ${DEV_ADDRESS} ${why}; choose another with --port, or 0 for any`)
+}
+
+/** The embedded stand-in for Mongrel2, where that is not installed. */
+export class EmbeddedFront implements DevFront {
+  readonly name = 'the embedded front'
+  readonly endpoint: string
+  readonly chroot: string
+  /** It is part of this process. */
+  readonly died = new Promise<never>(() => {})
+  #front: Front | undefined
+  readonly #directory = new TemporaryDirectory()
+
+  constructor() {
+    this.chroot = this.#directory.path
+    this.endpoint = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
+  }
+
+  async start(port: number): Promise<string> {
+    const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
+    try {
+      this.#front = await createFront({ port, host: DEV_ADDRESS, routes: [{ path: '/', sendSpec, recvSpec }] })
+    } catch (error) {
+      throw cannotListen(port, error)
+    }
+    return `http://${DEV_ADDRESS}:${this.#front.address.port}/`
+  }
+
+  async stop(): Promise<void> {
+    await this.#front?.close()
+    this.#directory.remove()
+  }
 }

@@ -12,7 +12,7 @@ import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
 /** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
 const NOBODY = 65_534
-/** How long it may take until it listens, in milliseconds. */
+/** Time until Mongrel2 has to listen, in milliseconds. */
 const START_TIMEOUT = 10_000
 const POLL_TIME = 20
 const UUID = 'a1b0d8e4-66c0-4a5e-9c7a-2f6d10c7fd34'
@@ -34,7 +34,7 @@ export class DevMongrel2 implements DevFront {
     this.died = new Promise((_, reject) => {
       this.#reportDeath = reject
     })
-    this.died.catch(() => {}) // whether that is bad is for the one who waits for it
+    this.died.catch(() => {}) // not everybody waits for it
   }
 
   async start(port: number, messages: MessageHandlers | undefined): Promise<string> {
@@ -62,7 +62,7 @@ export class DevMongrel2 implements DevFront {
   async #load(): Promise<void> {
     const m2sh = this.#launch('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'])
     const how = await m2sh.ended
-    // It ends with 0 also when it could not read the file, and complains of raw_payload though it loads it.
+    // m2sh ends with 0 even when it could not read the file, and reports an error for raw_payload, which it loads.
     if (how !== 'exit code 0' || /\[ERROR\](?!.*Invalid type given)/.test(m2sh.output())) {
       throw new CommandError('front', `m2sh could not load the configuration (${how}):\n${m2sh.output()}`)
     }
@@ -83,11 +83,11 @@ export class DevMongrel2 implements DevFront {
     }
   }
 
-  /** In a session of its own, so that Ctrl-C does not reach it before the app has answered. */
+  /** Starts a program in a session of its own, so that Ctrl-C does not reach it before the app has answered. */
   #launch(command: string, args: string[]): { child: ChildProcess; ended: Promise<string>; output: () => string } {
     const child = spawn(command, args, {
       cwd: this.chroot,
-      // m2sh keeps a log of who loaded what.
+      // m2sh logs who has loaded a configuration.
       env: { ...process.env, LOGNAME: process.env.LOGNAME ?? 'mongrel2-fetch' },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -121,7 +121,7 @@ servers = [main]
 `
 }
 
-/** Checks that a port can be had, for Mongrel2's own complaint is long; 0 stands for any, which it does not know. */
+/** Finds a free port for 0, which Mongrel2 does not know, and checks another, since Mongrel2's own error is long. */
 async function reserve(port: number): Promise<number> {
   const probe = createServer().listen(port, DEV_ADDRESS)
   try {

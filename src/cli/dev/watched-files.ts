@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 
-/** Changes that come within so many milliseconds are one: editors write a file in several steps. */
+/** Time within which changes count as one, in milliseconds: editors write a file in several steps. */
 const TOGETHER = 50
 
 /** The files of an app, watched for changes. */
@@ -12,14 +12,14 @@ export class WatchedFiles implements Disposable {
   #change: Deferred<void> = deferred()
   #timer: NodeJS.Timeout | undefined
 
-  /** Watches a file, which need not be there yet. Its directory is what is watched, since editors replace files by new ones. */
+  /** Watches a file, which need not exist yet, by its directory: editors replace files by new ones. */
   add(path: string): void {
     this.#files.add(path)
     const directory = dirname(path)
     if (this.#directories.has(directory)) return
     try {
       const watcher = watch(directory, (_, name) => this.#changed(name === null ? path : join(directory, name)))
-      watcher.on('error', () => this.#directories.delete(directory)) // it is gone, and its files with it
+      watcher.on('error', () => this.#directories.delete(directory)) // the directory is gone
       this.#directories.set(directory, watcher)
     } catch {
       // There is no such directory, so nothing in it can change.

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Mongrel2Handler } from '../../exchange/options.ts'
 import { didYouMean } from '../../options/did-you-mean.ts'
-import type { LoadedApp } from '../../workers/worker/config.ts'
+import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { importModule } from './import-module.ts'
 

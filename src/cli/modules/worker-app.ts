@@ -1,9 +1,9 @@
 import { resolve } from 'node:path'
-import { within as isBelow } from '../../cluster/node-app.ts'
 import type { Mongrel2Options } from '../../exchange/options.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeLoadError } from '../../runtime/log.ts'
-import type { LoadedApp } from '../../workers/worker/config.ts'
+import { pathBelow } from '../../runtime/path-below.ts'
+import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { CODE_KEYS } from '../options/command-options.ts'
 import type { CommandSettings } from '../options/settings.ts'
 import { readConfigFile } from '../options/sources.ts'
@@ -30,7 +30,7 @@ export default async function load(data: unknown): Promise<LoadedApp> {
 }
 
 function checkWithin(directory: string, path: string | undefined): void {
-  if (path === undefined || isBelow(directory, resolve(path)) !== undefined) return
+  if (path === undefined || pathBelow(directory, resolve(path)) !== undefined) return
   throw new Mongrel2Error(
     'load_failed',
     `the main node names ${path}, which is not below this node's working directory, ${directory}`,

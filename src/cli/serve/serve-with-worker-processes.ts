@@ -1,7 +1,7 @@
 import { relative } from 'node:path'
 import type { WorkersOptions } from '../../cluster/options.ts'
+import { serveWithWorkers, type WorkersServer } from '../../cluster/serve-with-workers.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
-import { serveWithWorkers, type WorkersServer } from '../../workers/serve-with-workers.ts'
 import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { CommandSettings } from '../options/settings.ts'
 

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, readlink, realpath, stat, unlink } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
 import type { UploadInfo } from '../../platform/handler.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { pathBelow } from '../../runtime/path-below.ts'
 
 /** Where Mongrel2 stores bodies. */
 export interface UploadPlace {
@@ -141,7 +142,7 @@ async function checkOpenFile(file: FileHandle, chroot: string): Promise<number |
   if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
   // Other systems than Linux do not say where an open file lies.
   const path = await readlink(`/proc/self/fd/${file.fd}`).catch(() => undefined)
-  if (path !== undefined && !isWithin(dirname(path), await realpath(chroot))) return `leads to ${path}`
+  if (path !== undefined && pathBelow(await realpath(chroot), dirname(path)) === undefined) return `leads to ${path}`
   return status.size
 }
 
@@ -215,11 +216,7 @@ export async function emptyUpload(path: string, place: UploadPlace): Promise<num
 /** Whether a directory, links followed, is another or within it. */
 async function isInside(directory: string, other: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
-  return isWithin(inner, outer)
-}
-
-function isWithin(inner: string, outer: string): boolean {
-  return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep)
+  return pathBelow(outer, inner) !== undefined
 }
 
 async function deleteFile(path: string): Promise<void> {

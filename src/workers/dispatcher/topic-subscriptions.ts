@@ -1,27 +1,27 @@
-import type { Slot } from './slot.ts'
+import type { ThreadState } from './state.ts'
 
-/** Which slots have members of the topics with a name. */
+/** Which threads have members of the topics with a name. */
 export class TopicSubscriptions {
-  readonly #slots = new Map<string, Set<Slot>>()
+  readonly #threads = new Map<string, Set<ThreadState>>()
 
-  subscribe(name: string, slot: Slot): void {
-    const slots = this.#slots.get(name)
-    if (slots === undefined) this.#slots.set(name, new Set([slot]))
-    else slots.add(slot)
+  subscribe(name: string, thread: ThreadState): void {
+    const threads = this.#threads.get(name)
+    if (threads === undefined) this.#threads.set(name, new Set([thread]))
+    else threads.add(thread)
   }
 
-  unsubscribe(name: string, slot: Slot): void {
-    const slots = this.#slots.get(name)
-    if (slots?.delete(slot) === true && slots.size === 0) this.#slots.delete(name)
+  unsubscribe(name: string, thread: ThreadState): void {
+    const threads = this.#threads.get(name)
+    if (threads?.delete(thread) === true && threads.size === 0) this.#threads.delete(name)
   }
 
-  /** A slot is gone. */
-  forget(slot: Slot): void {
-    for (const name of this.#slots.keys()) this.unsubscribe(name, slot)
+  /** Forgets a thread that is gone. */
+  forget(thread: ThreadState): void {
+    for (const name of this.#threads.keys()) this.unsubscribe(name, thread)
   }
 
-  /** The slots that a message of another is for. */
-  others(name: string, sender: Slot): Slot[] {
-    return [...(this.#slots.get(name) ?? [])].filter((slot) => slot !== sender)
+  /** The threads that get a message, without its sender. */
+  others(name: string, sender: ThreadState): ThreadState[] {
+    return [...(this.#threads.get(name) ?? [])].filter((thread) => thread !== sender)
   }
 }

@@ -2,46 +2,55 @@ import { isObject } from '../../runtime/errors.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 
 /** What a field of a frame may hold. */
-export interface FieldCheck {
+export interface FieldCheck<Value> {
   readonly expected: string
-  holds(value: unknown): boolean
+  holds(value: unknown): value is Value
 }
 
-/** The fields of each kind of frame, where `Kind` is the field that names it. */
-export type FrameFields<Frame, Kind extends keyof Frame> = {
-  readonly [Name in Frame[Kind] & string]: {
-    readonly [Field in Exclude<keyof Extract<Frame, { readonly [K in Kind]: Name }>, Kind>]-?: FieldCheck
+/** The fields of each kind of frame. */
+type FrameFields = Readonly<Record<string, Readonly<Record<string, FieldCheck<unknown>>>>>
+
+/** The frames that such fields describe, where `Kind` is the field that names the kind of frame. */
+export type FrameOf<Fields extends FrameFields, Kind extends string> = {
+  [Name in keyof Fields & string]: { readonly [_ in Kind]: Name } & {
+    readonly [Field in keyof Fields[Name]]: Fields[Name][Field] extends FieldCheck<infer Value> ? Value : never
   }
-}
+}[keyof Fields & string]
 
-export const text: FieldCheck = { expected: 'a string', holds: (value) => typeof value === 'string' }
-export const bool: FieldCheck = { expected: 'true or false', holds: (value) => typeof value === 'boolean' }
-export const object: FieldCheck = { expected: 'an object', holds: isObject }
-export const time: FieldCheck = {
+export const text: FieldCheck<string> = { expected: 'a string', holds: (value) => typeof value === 'string' }
+export const bool: FieldCheck<boolean> = { expected: 'true or false', holds: (value) => typeof value === 'boolean' }
+export const time: FieldCheck<number> = {
   expected: 'a time in milliseconds',
-  holds: (value) => typeof value === 'number' && value >= 0,
+  holds: (value): value is number => typeof value === 'number' && value >= 0,
 }
 /** What fits in one byte of the frames that are not JSON. */
-export const byte: FieldCheck = integer(0, 0xff)
+export const byte: FieldCheck<number> = integer(0, 0xff)
 /** What fits in four bytes of them. */
-export const uint32: FieldCheck = integer(0, 0xffff_ffff)
+export const uint32: FieldCheck<number> = integer(0, 0xffff_ffff)
 /** A number that counts up. */
-export const count: FieldCheck = integer(0, Number.MAX_SAFE_INTEGER)
+export const count: FieldCheck<number> = integer(0, Number.MAX_SAFE_INTEGER)
 
-export function integer(least: number, most: number): FieldCheck {
+export function integer(least: number, most: number): FieldCheck<number> {
   return {
     expected: `an integer from ${least} to ${most}`,
-    holds: (value) => typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most,
+    holds: (value): value is number =>
+      Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
   }
 }
 
-export function oneOf(values: readonly string[]): FieldCheck {
-  return { expected: values.join(' or '), holds: (value) => typeof value === 'string' && values.includes(value) }
+export function oneOf<Value extends string>(values: readonly Value[]): FieldCheck<Value> {
+  return { expected: values.join(' or '), holds: (value): value is Value => values.includes(value as Value) }
 }
 
-/** A field that holds something else too: null, or undefined, which JSON leaves out. */
-export function or(other: null | undefined, check: FieldCheck): FieldCheck {
-  return { expected: `${check.expected} or ${other}`, holds: (value) => value === other || check.holds(value) }
+/** A field that may hold something else too: null, or undefined, which JSON leaves out. */
+export function or<Other extends null | undefined, Value>(
+  other: Other,
+  check: FieldCheck<Value>,
+): FieldCheck<Value | Other> {
+  return {
+    expected: `${check.expected} or ${other}`,
+    holds: (value): value is Value | Other => value === other || check.holds(value),
+  }
 }
 
 /**
@@ -50,23 +59,24 @@ export function or(other: null | undefined, check: FieldCheck): FieldCheck {
  * @param kind The field that names the kind of frame.
  * @throws MalformedError that says what was expected and what came.
  */
-export function parseFields<Frame, Kind extends keyof Frame & string>(
+export function parseFields<Fields extends FrameFields, Kind extends string>(
   bytes: Buffer,
   kind: Kind,
-  frames: FrameFields<Frame, Kind>,
-): Frame {
+  frames: Fields,
+): FrameOf<Fields, Kind> {
   const frame = jsonIn(bytes)
   const name = isObject(frame) ? frame[kind] : undefined
   if (!isObject(frame) || typeof name !== 'string' || !Object.hasOwn(frames, name)) {
     throw new MalformedError(`expected a frame whose ${kind} is one of ${Object.keys(frames)}, got ${shown(name)}`)
   }
-  const fields: Readonly<Record<string, FieldCheck>> = frames[name as keyof typeof frames]
-  for (const [field, { expected, holds }] of Object.entries(fields)) {
-    if (!holds(frame[field])) {
-      throw new MalformedError(`expected ${expected} as ${field} of the frame ${name}, got ${shown(frame[field])}`)
+  for (const [field, check] of Object.entries(frames[name] ?? {})) {
+    if (!check.holds(frame[field])) {
+      throw new MalformedError(
+        `expected ${check.expected} as ${field} of the frame ${name}, got ${shown(frame[field])}`,
+      )
     }
   }
-  return frame as Frame
+  return frame as FrameOf<Fields, Kind>
 }
 
 function jsonIn(bytes: Buffer): unknown {

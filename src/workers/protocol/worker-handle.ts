@@ -1,31 +1,31 @@
-/** A worker process as the dispatcher drives it, wherever it runs: started here, or by a node elsewhere. */
+/** Controls a worker process, on this machine or on a node. */
 export interface WorkerHandle {
-  /** Its number on its machine; 0 while that is not known. */
+  /** Its process id on its machine; 0 while that is not known. */
   readonly pid: number
-  /** Sends frames, in one message of several parts. */
+  /** Sends frames, in one write. */
   send(frames: readonly Buffer[]): void
-  /** It was told to end, and may take a while to exit when it has closed its sockets. */
+  /** Notes that it was told to end: it may take a while to exit after it has closed its pipe. */
   expectEnd(): void
   /** Ends it at once. */
   kill(): void
 }
 
-/** Told what a worker process says and how it ended. */
+/** Takes what a worker process reports. */
 export interface WorkerHandleObserver {
-  /** A frame came, in its order. */
+  /** Takes the next frame. */
   receive(frame: Buffer): void
   /**
-   * It is gone, and everything it said has been heard.
+   * Called when the process is gone and all of its frames have been received.
    *
-   * @param how What ended it, for people.
+   * @param how What ended it, for the log.
    * @param clean Whether it ended by itself and had delivered everything.
    */
   ended(how: string, clean: boolean): void
 }
 
-/** Where worker processes run. */
+/** A machine that worker processes run on. */
 export interface WorkerHost {
-  /** What its workers' numbers are followed by in the log; empty for this machine. */
+  /** Its name in the log; empty for this machine. */
   readonly name: string
   /** Whether its workers can read the files that Mongrel2 stores uploads in. */
   readonly seesUploads: boolean

@@ -1,23 +1,19 @@
 import { surviveLostOutput } from '../../runtime/log.ts'
-import { WORKER_VARIABLE, type WorkerConfig } from './config.ts'
-import { Hub } from './hub.ts'
-import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from './leaving.ts'
+import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from './parent.ts'
+import { takeConfig, type WorkerConfig } from './worker-config.ts'
+import { WorkerMain } from './worker-main.ts'
 
 // The entry of a worker process. It ends when the dispatcher says so, or is gone.
-// If the dispatcher is gone before the worker has connected, the worker ends and prints nothing.
-
-const config: WorkerConfig = JSON.parse(process.env[WORKER_VARIABLE] ?? '')
-delete process.env[WORKER_VARIABLE]
 
 surviveLostOutput()
 leaveSignalsToParent()
 
-const hub = new Hub(config)
-// Whoever starts it may go while it loads the app.
-const loaded = await Promise.race([hub.start(), hub.ended.then(() => true)])
+const main = new WorkerMain(takeConfig<WorkerConfig>())
+// The dispatcher may end while the app loads.
+const loaded = await Promise.race([main.start(), main.ended.then(() => true)])
 if (!loaded) process.exit(1)
-const leave = (reason: string) => hub.leave(reason)
+const leave = (reason: string) => main.leave(reason)
 leaveOnSigterm(leave)
-leaveAfterUncaughtError(hub.logger, leave)
-await hub.ended
+leaveAfterUncaughtError(main.logger, leave)
+await main.ended
 process.exit(0)

@@ -4,9 +4,10 @@ import { NodeConnection } from '../../../src/cluster/node-connection.ts'
 import { NodeSession } from '../../../src/cluster/node-session.ts'
 import { SecureStream, STREAM_OPTIONS } from '../../../src/cluster/secure-stream.ts'
 import { SharedMessage } from '../../../src/connection/shared-message.ts'
+import { version } from '../../../src/runtime/versions.ts'
 import { renderMultipart } from '../../../src/wire/zmtp/frame.ts'
-import { type News, parseOrder, renderJson } from '../../../src/workers/protocol/frames.ts'
-import { renderTopicFrame } from '../../../src/workers/protocol/topic-frames.ts'
+import { type News, parseOrder, renderJson, renderTopicFrame } from '../../../src/workers/protocol/frames.ts'
+import type { WorkerHost } from '../../../src/workers/protocol/worker-handle.ts'
 import { CollectingLogger } from '../../support/logger.ts'
 
 const MIB = 1024 * 1024
@@ -125,16 +126,14 @@ it("counts a topic's message that was skipped among those that the node is told 
     threads: 1,
     logLevels: [],
   } as const
-  const owner = {
-    version: '1.0.0',
-    start,
-    maxMessageSize: MAX_MESSAGE,
-    joined: (node: NodeSession) =>
-      node.start({ receive: (frame: Buffer) => heard.push(JSON.parse(String(frame))), ended: () => {} }),
-    left: () => {},
-    lost: () => {},
+  const dispatcher = {
+    addHost: (node: WorkerHost) =>
+      void node.start({ receive: (frame: Buffer) => heard.push(JSON.parse(String(frame))), ended: () => {} }),
+    retireHost: () => {},
+    removeHost: () => {},
   }
-  const session = new NodeSession(bound, 'n', owner, logger)
+  const settings = { dispatcher: () => dispatcher, start, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
+  const session = new NodeSession(bound, 'n', settings)
   const told: number[] = []
   const node = new NodeConnection(peer, {
     hear: (control) => {
@@ -143,13 +142,13 @@ it("counts a topic's message that was skipped among those that the node is told 
       node.send(control.worker, [renderJson({ news: 'loaded' })])
     },
     receive: (_, frames) => {
-      for (const order of frames.map(parseOrder)) if (order.order === 'told') told.push(order.frames)
+      for (const order of frames.map(parseOrder)) if (order.order === 'confirm') told.push(order.frames)
     },
     skip: () => {},
   })
   peer.connect(bound.lastEndpoint ?? '')
   await node.opened
-  node.say({ say: 'join', version: '1.0.0', processors: 1, seesUploads: false })
+  node.say({ say: 'join', version, processors: 1, seesUploads: false })
   await expect.poll(() => told.at(-1)).toBe(2)
   expect(heard).toEqual([{ news: 'loaded' }])
   expect(logger.warnings).toEqual([

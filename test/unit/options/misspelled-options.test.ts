@@ -13,7 +13,7 @@ import {
   Topic,
 } from '../../../src/index.ts'
 import { checkUpgradeOptions } from '../../../src/websocket/options.ts'
-import { loadSettings } from '../../../src/workers/worker/config.ts'
+import { loadSettings } from '../../../src/workers/worker/worker-config.ts'
 
 const zeromq = 'ipc:///nowhere/send,ipc:///nowhere/recv'
 const handler = () => new Response()

@@ -11,24 +11,25 @@ import {
   parseNews,
   parseOrder,
   parseReport,
+  parseTopicFrame,
   renderDealtHead,
   renderJson,
   renderReport,
+  renderTopicFrame,
 } from '../../../src/workers/protocol/frames.ts'
-import { parseTopicFrame, renderTopicFrame } from '../../../src/workers/protocol/topic-frames.ts'
 
 const EMPTY = Buffer.alloc(0)
-const REPORT = renderReport({ slot: 0, seen: 0, inFlight: 0, records: [] })
+const REPORT = renderReport({ thread: 0, seen: 0, inFlight: 0, records: [] })
 
 it('carry who gets a message and the balance of its connection', () => {
-  const head = { slot: 254, link: 255, epoch: 0xffff_fffe, balance: 102_400 }
+  const head = { thread: 254, link: 255, epoch: 0xffff_fffe, balance: 102_400 }
   const frame = renderDealtHead(head)
   expect([isDealtHead(frame), isReport(frame), parseDealtHead(frame)]).toEqual([true, false, head])
 })
 
 it('carry reports of connections, with numbers beyond 32 bits of messages', () => {
   const report = {
-    slot: 3,
+    thread: 3,
     seen: 2 ** 40 + 1,
     inFlight: 7,
     records: [
@@ -44,37 +45,39 @@ it('carry reports of connections, with numbers beyond 32 bits of messages', () =
 
 it('carry orders and news', () => {
   const order = { order: 'stop', timeout: 5 } as const
-  const news = { news: 'handedOver', slot: 0, link: 0, epoch: 1, id: 2, balance: null } as const
+  const news = { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, balance: null } as const
   expect([parseOrder(renderJson(order)), parseNews(renderJson(news))]).toEqual([order, news])
   expect([isReport(renderJson(news)), isDealtHead(renderJson(order))]).toEqual([false, false])
 })
 
 const ORDERS: Order[] = [
-  { order: 'begin', link: 0, epoch: 1, prefix: '', life: 'x', flowControl: true },
+  { order: 'begin', link: 0, epoch: 1, prefix: '', socketId: 'x', flowControl: true },
   { order: 'end', link: 0, epoch: 1 },
   { order: 'flowControl', link: 255, epoch: 4_294_967_295 },
-  { order: 'handOver', slot: 0, link: 0, epoch: 1, id: 2 },
+  { order: 'handOver', thread: 0, link: 0, epoch: 1, id: 2 },
   { order: 'ping' },
   { order: 'retire' },
   { order: 'goAway', timeout: 1.5 },
-  { order: 'told', frames: 2 ** 40 },
+  { order: 'confirm', frames: 2 ** 40 },
   { order: 'cut' },
   { order: 'stop', timeout: 0 },
 ]
 
 const NEWS: News[] = [
   { news: 'loaded' },
+  { news: 'serves' },
+  { news: 'file', path: '/app.ts' },
   { news: 'failed', reason: 'why' },
   { news: 'line', level: 'warn', line: 'a line' },
   { news: 'attached', link: 0, epoch: 1 },
   { news: 'detached', link: 0, epoch: 1 },
   { news: 'flowControl', link: 0, epoch: 1 },
-  { news: 'handedOver', slot: 0, link: 0, epoch: 1, id: 2, balance: 5 },
-  { news: 'alive', slot: 3, rss: 100_000_000, pacing: { credits: 1, controlPort: 2, estimate: 0 } },
-  { news: 'subscribed', slot: 0, topic: 'news' },
-  { news: 'unsubscribed', slot: 0, topic: 'news' },
-  { news: 'heard', slot: 0 },
-  { news: 'ended', slot: 0 },
+  { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, balance: 5 },
+  { news: 'alive', thread: 3, rss: 100_000_000, pacing: { credits: 1, controlPort: 2, estimate: 0 } },
+  { news: 'subscribed', thread: 0, topic: 'news' },
+  { news: 'unsubscribed', thread: 0, topic: 'news' },
+  { news: 'inputDrained', thread: 0 },
+  { news: 'ended', thread: 0 },
   { news: 'leaving', reason: 'why' },
 ]
 
@@ -92,7 +95,7 @@ describe.each([
   it('has every field checked', () => {
     for (const frame of frames) {
       for (const [field, right] of Object.entries(frame)) {
-        const optional = field === 'life' ? [undefined] : []
+        const optional = field === 'socketId' ? [undefined] : []
         const wrongs = WRONG.filter((wrong) => !optional.includes(wrong as undefined) && typeof wrong !== typeof right)
         for (const wrong of typeof right === 'number' ? [...wrongs, -1] : wrongs) {
           const bytes = Buffer.from(JSON.stringify({ ...frame, [field]: wrong }))

@@ -4,9 +4,6 @@ import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeLoadError, type Level, type Logger } from '../../runtime/log.ts'
 
-/** The environment variable that a worker process finds its configuration in, as JSON. */
-export const WORKER_VARIABLE = 'MONGREL2_FETCH_WORKER'
-
 /** What a worker loads: a module whose default export makes the app of the data. */
 export interface AppSource {
   /** The URL of a module whose default export is a `LoadApp`. */
@@ -18,34 +15,38 @@ export interface AppSource {
 /** What a worker serves. */
 export interface LoadedApp {
   readonly handler: Mongrel2Handler
-  /** Options that JSON cannot carry: functions, and a logger that is not the dispatcher's. They go over those of the dispatcher. */
+  /** Options that JSON cannot carry: functions, and a logger other than the dispatcher's. They replace the dispatcher's options. */
   readonly options?: Partial<Mongrel2Options>
 }
 
 /** Loads the app, once in each worker. */
 export type LoadApp = (data: unknown) => LoadedApp | Promise<LoadedApp>
 
-/** What the dispatcher tells a worker process when it starts it. */
+/** What a worker process is started with. */
 export interface WorkerConfig {
-  /** The process id of whoever starts it. */
-  readonly parent: number
-  /** The name that its sockets have. */
-  readonly identity: string
-  /** Where it is dealt messages: the dispatcher's ROUTER. */
-  readonly dealSpec: string
-  /** Where its reports go: the dispatcher's PULL. */
-  readonly reportSpec: string
-  /** Handler threads; with one, the main thread is it. */
+  /** The number of handler threads; a single one is the main thread. */
   readonly threads: number
   readonly app: AppSource
   readonly options: Mongrel2Options
-  /** What the dispatcher's logger logs. */
+  /** The levels that the dispatcher logs. */
   readonly logLevels: readonly Level[]
-  /** Whether the dispatcher is on another machine: what it has been told it says then, and until that no byte of an answer goes out. */
+  /** Whether the dispatcher is on another machine. It confirms reports then, and no byte of an answer goes out before that. */
   readonly remote: boolean
+  /** Whether to report the files that the app loads. */
+  readonly watched?: boolean
 }
 
-/** Loads the app and puts the options together. The globals are replaced before, since an app may keep the classes that it finds. */
+/** The environment variable that holds a child's configuration, as JSON. */
+export const CONFIG_VARIABLE = 'MONGREL2_FETCH_CHILD'
+
+/** Takes this process' configuration out of its environment. */
+export function takeConfig<Config>(): Config {
+  const config: Config = JSON.parse(process.env[CONFIG_VARIABLE] ?? '')
+  delete process.env[CONFIG_VARIABLE]
+  return config
+}
+
+/** Loads the app and checks its options. Globals are replaced before, since an app may keep the classes that it finds. */
 export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const module: { readonly default: LoadApp } = await import(app.module)
@@ -59,7 +60,7 @@ const LOADED = {
 } satisfies is.Described<LoadedApp>
 const checkLoaded = is.checkerOf('property of the loaded app', 'a function that returns { handler, options }', LOADED)
 
-/** Says why an app could not be loaded; an error of ours is for people as it is. */
+/** Describes why an app could not be loaded; an error of ours needs no stack. */
 export function reasonOf(error: unknown): string {
   return error instanceof Mongrel2Error ? error.message : describeLoadError(error)
 }

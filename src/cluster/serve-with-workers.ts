@@ -1,10 +1,10 @@
-import { MainNode } from '../cluster/main-node.ts'
-import { checkWorkersOptions, type WorkersOptions } from '../cluster/options.ts'
 import { checkCloseOptions } from '../options/option.ts'
 import { describeError } from '../runtime/log.ts'
 import { whenAborted } from '../runtime/promises.ts'
-import { Dispatcher, type DispatcherStatistics } from './dispatcher/dispatcher.ts'
-import { ExchangePoint } from './dispatcher/exchange-point.ts'
+import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
+import { LocalHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
+import { openMainNode } from './main-node.ts'
+import { checkWorkersOptions, type WorkersOptions } from './options.ts'
 
 /** Worker processes at work behind Mongrel2. */
 export interface WorkersServer extends AsyncDisposable {
@@ -43,9 +43,11 @@ export interface WorkersServer extends AsyncDisposable {
 export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const settings = checkWorkersOptions(options)
   const { logger, signal } = settings.settings
-  const dispatcher = new Dispatcher(settings, new ExchangePoint(logger))
-  const { cluster } = settings
-  const main = cluster && new MainNode(cluster, settings, dispatcher, logger)
+  const { app, workers, threads, execArgv, cluster } = settings
+  const main = cluster && openMainNode(cluster, settings, () => dispatcher)
+  const config = { ...sharedStartOf(settings.options, workers, threads, logger), app, remote: false }
+  const dispatcher = new Dispatcher(settings, new LocalHost(workerStart(config, execArgv)))
+  let clusterPort: number | undefined
   let closed: Promise<void> | undefined
   const close: WorkersServer['close'] = (options) => {
     const timeout = checkCloseOptions(options)
@@ -55,12 +57,14 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   whenAborted(signal, () => {
     close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
   })
-  const ready = Promise.all([dispatcher.ready, main?.opened()]).then(() => {})
+  const ready = Promise.all([dispatcher.ready, main?.opened]).then(([, port]) => {
+    clusterPort = port
+  })
   ready.catch(() => {}) // not everybody waits for it
   return {
     ready,
     get clusterPort() {
-      return main?.port
+      return clusterPort
     },
     reload: () => dispatcher.reload(),
     close,

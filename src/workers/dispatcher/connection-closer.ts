@@ -3,32 +3,35 @@ import type { Publisher } from '../../link/transport.ts'
 import { overloaded, renderOutcome, workerLost } from '../../platform/outcomes.ts'
 import type { Message } from '../../wire/message.ts'
 import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'
-import type { EndStatus } from './dealing.ts'
-import type { DealtConnection } from './dealt-connection.ts'
+import type { EndStatus } from './connection-balancer.ts'
+import type { DealtConnection } from './state.ts'
 
-/** When a close is said again, in milliseconds: Mongrel2 loses one while 16 messages wait for the client. */
+/** Time until a close is repeated, in milliseconds: Mongrel2 loses it while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
 
-const RESPONSES = { 502: renderOutcome(workerLost()), 503: renderOutcome(overloaded()) } as const
+const OUTCOMES = { 502: workerLost(), 503: overloaded() } as const
 
-/** What is known of a connection that is to be ended. */
-export type EndingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
+/** What is known of a connection that is to be closed. */
+type ClosingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
 
-/** Ends connections of one Mongrel2 in place of the worker that had them, those of one turn together. */
-export class Endings {
+/** Answers and closes connections of one epoch in place of the worker that had them, those of one turn together. */
+export class ConnectionCloser {
   readonly #publisher: Publisher
   #now: Reply[] = []
   #repeats: Reply[] = []
-  /** Bodies that are thrown away as they come, by their connections: until then these are not closed. */
+  #turn: NodeJS.Immediate | undefined
+  /** Bodies that are discarded as they come, by their connections, which are closed when the body has ended. */
   readonly #bodies = new Map<number, StreamUpload>()
 
   constructor(publisher: Publisher) {
     this.#publisher = publisher
   }
 
-  add(connection: EndingConnection, status: EndStatus): void {
+  /** @param text The body of the answer. */
+  add(connection: ClosingConnection, status: EndStatus, text = ''): void {
     const { sender, id, streaming, state } = connection
-    if (status !== undefined) this.#now.push(renderReply(sender, [id], [RESPONSES[status]]))
+    this.#turn ??= setImmediate(() => this.flush())
+    if (status !== undefined) this.#now.push(renderReply(sender, [id], [renderOutcome(OUTCOMES[status], text)]))
     if (streaming) return this.#drain(connection)
     const close = renderReply(sender, [id], [CLOSE])
     this.#now.push(close)
@@ -36,6 +39,8 @@ export class Endings {
   }
 
   flush(): void {
+    clearImmediate(this.#turn)
+    this.#turn = undefined
     this.#publish(this.#now)
     const repeats = this.#repeats
     if (repeats.length > 0) setTimeout(() => this.#publish(repeats), REPEAT_DELAY).unref()
@@ -43,24 +48,24 @@ export class Endings {
     this.#repeats = []
   }
 
-  /** A part of a body came for a connection that was ended. */
+  /** Takes a part of a body that came for a connection that was ended. */
   receive(message: Message): void {
     this.#bodies.get(message.connectionId)?.receive(message)
   }
 
-  /** The client of a connection that was ended has left. */
+  /** Forgets a connection whose client has left. */
   left(id: number): void {
     this.#bodies.get(id)?.lost(new Error('the client left'))
     this.#bodies.delete(id)
   }
 
-  /** That Mongrel2 is gone. */
+  /** Forgets all connections: their Mongrel2 is gone. */
   lost(): void {
     for (const id of this.#bodies.keys()) this.left(id)
   }
 
-  /** The client may write all of its body before it reads, and a close would take the answer away. */
-  #drain(connection: EndingConnection): void {
+  /** Discards the rest of a body: the client may write all of it before it reads, and a close would take the answer away. */
+  #drain(connection: ClosingConnection): void {
     const { sender, id } = connection
     const body = new StreamUpload(
       { uploadWindow: 0, maxBodySize: 0, bodyTimeout: 0 },

@@ -4,68 +4,93 @@ import { AppServer } from '../../exchange/app-server.ts'
 import type { Settings } from '../../exchange/options.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import type { Publisher } from '../../link/transport.ts'
-import { delay } from '../../runtime/promises.ts'
+import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
-import type { ConnectionReport } from '../dispatcher/dealing.ts'
-import { type DealtHead, type News, type Order, type ReportRecord, renderReport } from '../protocol/frames.ts'
-import { parseTopicFrame, renderTopicFrame } from '../protocol/topic-frames.ts'
-import type { Emission } from './emission.ts'
+import {
+  type ConnectionReport,
+  type DealtHead,
+  isDealtHead,
+  isTopicFrame,
+  type News,
+  type Order,
+  parseDealtHead,
+  parseOrder,
+  parseTopicFrame,
+  type ReportRecord,
+  renderJson,
+  renderReport,
+  renderTopicFrame,
+} from '../protocol/frames.ts'
+import type { Publication, ReportedPublication } from './publication.ts'
 
-/** How often connections are forgotten when the slot is to be left, in milliseconds. */
+/** How often connections are forgotten while the thread is retired, in milliseconds. */
 const RETIRING_SWEEP = 20
-/** How long the clients of WebSockets may take to answer a close, in milliseconds. */
+/** Time for the clients of WebSockets to answer a close, in milliseconds. */
 const FAREWELL = 1000
 /** How long a report may wait for replies to go with, in milliseconds. */
 const REPORT_DELAY = 1
 
-/** Where a slot's replies and reports go: the main thread's sockets. */
+/** Where the replies and reports of a handler thread go: the main thread's pipe and sockets. */
 export interface Uplink {
-  emit(emission: Emission): void
-  tell(news: News): void
-  /** Passes on a message of a topic with a name. */
-  relay(frame: Buffer): void
-  /** Whether more waits for an epoch's Mongrel2 than is good. */
+  emit(emission: ReportedPublication): void
+  /** Sends a frame to the dispatcher. */
+  send(frame: Buffer): void
+  /** Whether streams should wait, since much is waiting for the Mongrel2 of an epoch. */
   isFull(epoch: number): boolean
   drained(epoch: number): Promise<void>
-  /** Asks a link's control port. */
+  /** The control port of an epoch's link. */
   feedback(epoch: number, address: ControlPortAddress): FeedbackSource
 }
 
-/**
- * A slot: where handlers run. It is a server without links: messages come from the dispatcher, and what becomes of their connections
- * is reported to it.
- */
-export class Core {
+/** Serves in a handler thread. It has no links: messages come from the dispatcher, and what becomes of their connections is reported to it. */
+export class WorkerServer {
+  /** Resolves when it has followed the order to stop. */
+  readonly stopped: Promise<void>
   readonly #settings: Settings
-  readonly #slot: number
+  readonly #thread: number
   readonly #uplink: Uplink
   readonly #app: AppServer<number>
+  readonly #stopped: Deferred<void> = deferred()
+  /** The head of the message that is the next frame. */
+  #head: DealtHead | undefined
   #seen = 0
   #before: ReportRecord[] = []
   #after: ReportRecord[] = []
   #timer: NodeJS.Timeout | undefined
   #sweeper: NodeJS.Timeout | undefined
 
-  constructor(settings: Settings, slot: number, uplink: Uplink) {
+  constructor(settings: Settings, thread: number, uplink: Uplink) {
+    this.stopped = this.#stopped.promise
     this.#settings = settings
-    this.#slot = slot
+    this.#thread = thread
     this.#uplink = uplink
     this.#app = new AppServer(settings)
     connectTopics({
-      subscribe: (topic) => uplink.tell({ news: 'subscribed', slot, topic }),
-      unsubscribe: (topic) => uplink.tell({ news: 'unsubscribed', slot, topic }),
-      publish: (name, message) => uplink.relay(renderTopicFrame(slot, { name, message })),
+      subscribe: (topic) => this.#tell({ news: 'subscribed', thread, topic }),
+      unsubscribe: (topic) => this.#tell({ news: 'unsubscribed', thread, topic }),
+      publish: (name, message) => uplink.send(renderTopicFrame(thread, { name, message })),
     })
   }
 
-  /** Takes an order of the dispatcher's. */
-  obey(order: Order): void {
+  /** Takes a frame of the dispatcher's. */
+  receive(frame: Buffer): void {
+    const head = this.#head
+    this.#head = undefined
+    if (head !== undefined) this.#take(head, frame)
+    else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
+    else if (isTopicFrame(frame)) this.#deliver(frame)
+    else this.#obey(parseOrder(frame))
+  }
+
+  #obey(order: Order): void {
     switch (order.order) {
       case 'begin':
         return this.#begin(order)
       case 'end':
-        return this.lose(order.epoch)
+        this.#app.epochs.get(order.epoch)?.lost()
+        this.#app.epochs.delete(order.epoch)
+        return
       case 'flowControl':
         return this.#app.epochs.get(order.epoch)?.assumeFlowControl()
       case 'handOver':
@@ -82,72 +107,73 @@ export class Core {
       case 'cut':
         for (const epoch of this.#app.epochs.values()) epoch.closing.cutAll()
         return
-      case 'told':
       case 'stop':
+        void this.#stop(order.timeout).then(this.#stopped.resolve)
+        return
+      case 'confirm':
     }
   }
 
-  /** Takes a message that the dispatcher has dealt. */
-  take({ link, epoch, balance }: DealtHead, bytes: Buffer): void {
-    // What waits to be reported holds without this message, which may be of a connection that has just been forgotten.
+  #take({ link, epoch, balance }: DealtHead, bytes: Buffer): void {
+    // Reports that wait do not count this message, which may come by a connection that has just been forgotten.
     if (this.#after.length > 0) this.#report()
     this.#seen++
     const { application } = this.#app
     const { waitingBodies } = application
     const { malformed } = application.counters
     this.#app.epochs.get(epoch)?.receive(bytes, balance)
-    // It takes no place, which the dispatcher can give to another.
+    // A request that waits for its body leaves a place to another.
     if (application.waitingBodies > waitingBodies) this.#report()
     if (application.counters.malformed === malformed) return
-    // Nothing comes of it; the dispatcher has not looked that closely.
+    // Nothing will come of the message, whose headers the dispatcher has not parsed.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
     this.#report()
   }
 
-  /** Takes a message of a topic that another slot has sent. */
-  takeTopicMessage(frame: Buffer): void {
+  /** Delivers a message of a topic that another thread has sent. */
+  #deliver(frame: Buffer): void {
     const { name, message } = parseTopicFrame(frame)
     deliverHere(name, message)
   }
 
   /** Answers what is open; what takes longer than so many milliseconds is aborted. */
-  async stop(timeout: number): Promise<void> {
+  async #stop(timeout: number): Promise<void> {
     await this.#app.answerAll(delay(timeout))
     clearInterval(this.#sweeper)
     this.#report()
   }
 
-  /** Connections to an epoch's Mongrel2 are lost. */
-  lose(number: number): void {
-    this.#app.epochs.get(number)?.lost()
-    this.#app.epochs.delete(number)
+  #tell(news: News): void {
+    this.#uplink.send(renderJson(news))
   }
 
   #tellAlive(): void {
     const { pacing } = this.#app
-    this.#uplink.tell({ news: 'alive', slot: this.#slot, rss: process.memoryUsage.rss(), pacing })
+    this.#tell({ news: 'alive', thread: this.#thread, rss: process.memoryUsage.rss(), pacing })
   }
 
   async #goAway(timeout: number): Promise<void> {
     await this.#app.goAway(Math.min(timeout, FAREWELL), delay(timeout))
-    this.#uplink.tell({ news: 'heard', slot: this.#slot })
+    this.#tell({ news: 'inputDrained', thread: this.#thread })
   }
 
-  #handOver({ slot, link, epoch, id }: Order & { order: 'handOver' }): void {
+  #handOver({ thread, link, epoch, id }: Order & { order: 'handOver' }): void {
     const known = this.#app.epochs.get(epoch)
     const balance = known === undefined ? 0 : known.handOver(id)
-    // What was said of it before has to be heard before.
+    // The dispatcher has to have earlier reports of the connection before.
     this.#report()
-    this.#uplink.tell({ news: 'handedOver', slot, link, epoch, id, balance: balance ?? null })
+    // Another thread answers next on that connection, so what this one has published goes first.
+    const after = renderJson({ news: 'handedOver', thread, link, epoch, id, balance: balance ?? null })
+    this.#uplink.emit({ before: undefined, publication: undefined, after })
   }
 
-  #begin({ link, epoch, prefix, life, flowControl }: Order & { order: 'begin' }): void {
+  #begin({ link, epoch, prefix, socketId, flowControl }: Order & { order: 'begin' }): void {
     const endpoint = this.#settings.endpoints[link]
     if (endpoint === undefined) return
     const publisher = this.#publisher(epoch)
     const observer = this.#observer(link, epoch)
     const feedback = (address: ControlPortAddress) => this.#uplink.feedback(epoch, address)
-    this.#app.begin(epoch, endpoint, { publisher, prefix, socketId: life, flowControl, observer, feedback })
+    this.#app.begin(epoch, endpoint, { publisher, prefix, socketId, flowControl, observer, feedback })
   }
 
   #publisher(epoch: number): Publisher {
@@ -169,14 +195,14 @@ export class Core {
     return {
       answering: (id) => this.#before.push({ link, epoch, id, report: 'answering' }),
       idle: (id) => after(id, 'idle'),
-      // Its client is not to get a 502 from now on, whatever becomes of this process.
+      // From now on the dispatcher must not answer in this worker's place.
       deferred: (id) => {
         this.#before.push({ link, epoch, id, report: 'deferred' })
         this.#report()
       },
       closed: (id) => after(id, 'closed'),
       forgotten: (id) => after(id, 'forgotten'),
-      flowControl: () => this.#uplink.tell({ news: 'flowControl', link, epoch }),
+      flowControl: () => this.#tell({ news: 'flowControl', link, epoch }),
     }
   }
 
@@ -185,12 +211,12 @@ export class Core {
     this.#report()
   }
 
-  /** Reports what has not been reported, and how much there is to do. */
+  /** Sends reports that wait, and how much there is to do. */
   #report(): void {
     this.#emit(undefined)
   }
 
-  #emit(publication: Emission['publication']): void {
+  #emit(publication: Publication | undefined): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const before = this.#before
@@ -205,6 +231,6 @@ export class Core {
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    return renderReport({ slot: this.#slot, seen: this.#seen, inFlight: this.#app.application.unreturned, records })
+    return renderReport({ thread: this.#thread, seen: this.#seen, inFlight: this.#app.application.unreturned, records })
   }
 }

@@ -1,46 +1,42 @@
 import { once } from 'node:events'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { Context, Dealer } from 'zeromq'
+import { Context, Dealer, Reply } from 'zeromq'
 import { describeError, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { TemporaryDirectory } from '../runtime/temporary-directory.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { GREETING, type Mechanism, parseGreeting, renderGreeting } from '../wire/zmtp/greeting.ts'
-import { Authenticator, curveKey } from './authenticator.ts'
 import type { ClusterAddress } from './cluster-address.ts'
-import type { KeyPair } from './key-pair.ts'
+import { curveKey, type KeyPair } from './key-pair.ts'
 import type { NodeConnection } from './node-connection.ts'
 import { type CurveOptions, HANDSHAKE_TIME, STREAM_OPTIONS } from './secure-stream.ts'
 
-/** Connections that may be amid their handshake at once: what strangers can make us hold. */
-const MOST_STRANGERS = 32
-/** Nodes that may be connected at once; each takes a socket of libzmq's and a few descriptors. */
+/** How many peers may be in their handshake at once: it bounds what unauthenticated peers can make us hold. */
+const MOST_UNAUTHENTICATED = 32
+/** How many nodes may be connected at once; each takes a socket of libzmq's and a few descriptors. */
 const MOST_NODES = 256
 
-/**
- * Bytes that a node may send without a message coming out of libzmq, which collects the parts of a message, however many, until the last:
- * messages of ours have 64 KiB.
- */
+/** How many bytes a node may send until libzmq gives a message: it collects all parts of one first. Messages of ours have 64 KiB. */
 const MOST_WITHOUT_MESSAGE = 4 * 1024 * 1024
 
 /** Who may join, and how. */
-export interface DoorSecurity {
+export interface ClusterSecurity {
   readonly keys: KeyPair
   /** The public keys of nodes. */
   readonly nodes: ReadonlySet<string>
 }
 
-/** Makes a node's connection of a socket that it is about to be connected by. */
+/** Makes a node's connection of a socket that is about to be connected. */
 export type Admit = (socket: Dealer, from: string) => NodeConnection
 
 /**
- * Where nodes connect to. Strangers meet a socket of Node's, which takes but a few at a time and lets in nobody who does not greet as ZMTP
- * with the right security does; behind it, each connection gets a socket of libzmq's of its own, which does the rest.
+ * Listens for nodes. A socket of Node's takes a few unauthenticated peers at a time and refuses those that do not greet as ZMTP with the
+ * right security does; then each peer gets a socket of libzmq's of its own, which authenticates it.
  */
-export class Door {
-  /** Resolves when it can be connected to, with the port; rejects when it never will be. */
+export class ClusterListener {
+  /** Resolves with the port when nodes can connect; rejects when they never can. */
   readonly opened: Promise<number>
-  readonly #security: DoorSecurity | undefined
+  readonly #security: ClusterSecurity | undefined
   readonly #mechanism: Mechanism
   readonly #admit: Admit
   readonly #warning: ThrottledWarning
@@ -49,12 +45,12 @@ export class Door {
   readonly #directory = new TemporaryDirectory()
   readonly #context = new Context()
   readonly #authenticator: Authenticator
-  readonly #connections = new Map<string, Guest>()
-  #strangers = 0
+  readonly #connections = new Map<string, Peer>()
+  #unauthenticated = 0
   #count = 0
   #closing = false
 
-  constructor(address: ClusterAddress, security: DoorSecurity | undefined, logger: Logger, admit: Admit) {
+  constructor(address: ClusterAddress, security: ClusterSecurity | undefined, logger: Logger, admit: Admit) {
     this.#security = security
     this.#mechanism = security === undefined ? 'NULL' : 'CURVE'
     this.#admit = admit
@@ -85,30 +81,31 @@ export class Door {
     return typeof address === 'object' && address !== null ? address.port : port
   }
 
-  /** Strangers get a greeting, and have to give one. */
+  /** Exchanges greetings with a peer. */
   #greet(socket: Socket): void {
-    const guest: Guest = {
+    const peer: Peer = {
       socket,
       from: `${socket.remoteAddress}:${socket.remotePort}`,
       refused: undefined,
-      turnedAway: false,
+      refusalLogged: false,
     }
     socket.on('error', () => {}) // it is closed then
-    if (this.#strangers >= MOST_STRANGERS) return this.#refuse(guest, `${MOST_STRANGERS} others are at the door`)
-    if (this.#connections.size - this.#strangers >= MOST_NODES)
-      return this.#refuse(guest, `there are ${MOST_NODES} nodes`)
+    if (this.#unauthenticated >= MOST_UNAUTHENTICATED)
+      return this.#refuse(peer, `${MOST_UNAUTHENTICATED} others are in their handshake`)
+    if (this.#connections.size - this.#unauthenticated >= MOST_NODES)
+      return this.#refuse(peer, `there are ${MOST_NODES} nodes`)
     const number = String(++this.#count)
-    this.#connections.set(number, guest)
-    this.#strangers++
-    const timer = setTimeout(() => this.#refuse(guest, 'its handshake takes too long'), HANDSHAKE_TIME)
-    let stranger = true
+    this.#connections.set(number, peer)
+    this.#unauthenticated++
+    const timer = setTimeout(() => this.#refuse(peer, 'its handshake takes too long'), HANDSHAKE_TIME)
+    let unauthenticated = true
     const known = () => {
       clearTimeout(timer)
-      if (stranger) this.#strangers--
-      stranger = false
+      if (unauthenticated) this.#unauthenticated--
+      unauthenticated = false
     }
     socket.once('close', () => {
-      if (stranger) this.#refuse(guest, 'it went away amid the handshake')
+      if (unauthenticated) this.#refuse(peer, 'it ended the connection during the handshake')
       known()
       this.#connections.delete(number)
     })
@@ -118,26 +115,26 @@ export class Door {
       try {
         if (parseGreeting(greeting, this.#mechanism) === undefined) return
       } catch (error) {
-        return this.#refuse(guest, error instanceof MalformedError ? error.message : String(error))
+        return this.#refuse(peer, error instanceof MalformedError ? error.message : String(error))
       }
       socket.off('data', read)
       socket.pause()
-      this.#connect(number, guest, greeting, known).catch((error: unknown) => this.#refuse(guest, describeError(error)))
+      this.#connect(number, peer, greeting, known).catch((error: unknown) => this.#refuse(peer, describeError(error)))
     }
     socket.on('data', read)
     socket.write(renderGreeting(this.#mechanism))
   }
 
-  /** Connects who has greeted to a socket of libzmq's, which greets as well. */
-  async #connect(number: string, guest: Guest, greeting: Buffer, known: () => void): Promise<void> {
-    const { socket, from } = guest
+  /** Connects a peer that has greeted to a socket of libzmq's, whose own greeting is left out. */
+  async #connect(number: string, peer: Peer, greeting: Buffer, known: () => void): Promise<void> {
+    const { socket, from } = peer
     const dealer = new Dealer({ ...STREAM_OPTIONS, ...this.#options(number), context: this.#context })
     const connection = this.#admit(dealer, from)
     const path = join(this.#directory.path, number)
     void connection.closed.then(() => socket.destroy())
     socket.once('close', () => connection.close('the connection ended'))
     connection.opened.then(known, () => {
-      this.#refuse(guest, guest.refused ?? "its handshake failed: does it have this main node's public key?")
+      this.#refuse(peer, peer.refused ?? "its handshake failed: does it have this main node's public key?")
     })
     await dealer.bind(`ipc://${path}`)
     const inner = createConnection(path)
@@ -157,7 +154,7 @@ export class Door {
     socket.on('data', ({ length }: Buffer) => {
       withoutMessage = connection.bytesRead === bytesRead ? withoutMessage + length : length
       bytesRead = connection.bytesRead
-      if (withoutMessage > MOST_WITHOUT_MESSAGE) this.#refuse(guest, 'it sends a message that does not end')
+      if (withoutMessage > MOST_WITHOUT_MESSAGE) this.#refuse(peer, 'it sends a message that does not end')
     })
     socket.pipe(inner)
   }
@@ -169,25 +166,59 @@ export class Door {
 
   #decide(number: string, key: string): boolean {
     if (this.#security?.nodes.has(key) === true) return true
-    const guest = this.#connections.get(number)
-    if (guest !== undefined) guest.refused = `its public key is not among those of nodes: ${key}`
+    const peer = this.#connections.get(number)
+    if (peer !== undefined) peer.refused = `its public key is not among those of nodes: ${key}`
     return false
   }
 
-  #refuse(guest: Guest, reason: string): void {
-    const { socket, from, turnedAway } = guest
+  #refuse(peer: Peer, reason: string): void {
+    const { socket, from, refusalLogged } = peer
     socket.destroy()
-    if (turnedAway || this.#closing) return
-    guest.turnedAway = true
+    if (refusalLogged || this.#closing) return
+    peer.refusalLogged = true
     this.#warning.say(() => `mongrel2-fetch refused ${from} at the cluster's port: ${reason}`)
   }
 }
 
-/** Who has come to the door. */
-interface Guest {
+/** The other end of a connection. */
+interface Peer {
   readonly socket: Socket
   readonly from: string
-  /** Why libzmq was told to turn it away. */
+  /** Why libzmq was told to refuse it. */
   refused: string | undefined
-  turnedAway: boolean
+  refusalLogged: boolean
+}
+
+/** Answers libzmq's questions about the keys of peers of a context's sockets (ZAP, RFC 27). */
+class Authenticator {
+  readonly #socket: Reply
+  readonly #decide: (domain: string, key: string) => boolean
+
+  /** @param decide Whether a peer with a key may connect to the socket with a domain (`ZMQ_ZAP_DOMAIN`). */
+  constructor(context: Context, decide: (domain: string, key: string) => boolean) {
+    this.#socket = new Reply({ context, linger: 0 })
+    this.#decide = decide
+  }
+
+  async start(): Promise<void> {
+    await this.#socket.bind('inproc://zeromq.zap.01')
+    void this.#answer()
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+
+  async #answer(): Promise<void> {
+    try {
+      for (;;) {
+        const [version = '', id = '', domain, , , mechanism, key] = await this.#socket.receive()
+        const right = String(mechanism) === 'CURVE' && key !== undefined
+        const [code, text] = right && this.#decide(String(domain), key.toString('hex')) ? ['200', 'OK'] : ['400', 'No']
+        await this.#socket.send([version, id, code, text, '', ''])
+      }
+    } catch {
+      // The socket was closed.
+    }
+  }
 }

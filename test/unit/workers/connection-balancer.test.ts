@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { parseMessage } from '../../../src/wire/message.ts'
-import { Dealing, type DealingOutlet } from '../../../src/workers/dispatcher/dealing.ts'
-import { DealtEpoch } from '../../../src/workers/dispatcher/dealt-epoch.ts'
-import { Slot } from '../../../src/workers/dispatcher/slot.ts'
+import { type BalancerOutlet, ConnectionBalancer } from '../../../src/workers/dispatcher/connection-balancer.ts'
+import { DealtEpoch, ThreadState } from '../../../src/workers/dispatcher/state.ts'
 import { renderCredits, renderDisconnect, renderPart, renderRequest } from '../support/message.ts'
 
 const STORED = {
@@ -12,10 +11,10 @@ const STORED = {
 const STORED_DONE = { ...STORED, 'x-mongrel2-upload-done': 'tmp/mongrel2.upload.aB3xYz' }
 
 let events: string[]
-let dealing: Dealing
+let balancer: ConnectionBalancer
 let epoch: DealtEpoch
-let a: Slot
-let b: Slot
+let a: ThreadState
+let b: ThreadState
 
 beforeEach(() => {
   events = []
@@ -23,40 +22,40 @@ beforeEach(() => {
 })
 
 function setUp(maxInFlight: number, maxQueued: number): void {
-  a = new Slot(0)
-  b = new Slot(1)
-  const nameOf = (slot: Slot) => (slot === a ? 'a' : slot === b ? 'b' : 'c')
-  const outlet: DealingOutlet = {
-    deal(slot, _epoch, bytes, balance) {
+  a = new ThreadState(0)
+  b = new ThreadState(1)
+  const nameOf = (thread: ThreadState) => (thread === a ? 'a' : thread === b ? 'b' : 'c')
+  const outlet: BalancerOutlet = {
+    deal(thread, _epoch, bytes, balance) {
       const { path, connectionId } = parseMessage(bytes)
-      events.push(`${nameOf(slot)} gets ${connectionId} ${path}${balance > 0 ? ` with ${balance}` : ''}`)
+      events.push(`${nameOf(thread)} gets ${connectionId} ${path}${balance > 0 ? ` with ${balance}` : ''}`)
     },
-    askHandOver: (slot, { id }) => events.push(`${nameOf(slot)} is asked for ${id}`),
+    askHandOver: (thread, { id }) => events.push(`${nameOf(thread)} is asked for ${id}`),
     end: ({ id, streaming }, status) =>
       events.push(`${id} ends${status === undefined ? '' : ` with ${status}`}${streaming ? ' amid its body' : ''}`),
     partOfEnded: (_epoch, { connectionId }) => events.push(`part of ${connectionId}, which was ended`),
     leftEnded: (_epoch, id) => events.push(`${id} has left`),
     deleteUpload: (_epoch, path) => events.push(`${path} is deleted`),
-    emptied: (slot) => events.push(`${nameOf(slot)} is empty`),
+    emptied: (thread) => events.push(`${nameOf(thread)} is empty`),
   }
-  dealing = new Dealing(maxInFlight, maxQueued, outlet)
+  balancer = new ConnectionBalancer(maxInFlight, maxQueued, outlet)
   epoch = new DealtEpoch(0, 1)
-  dealing.begin(epoch)
-  for (const slot of [a, b]) {
-    dealing.add(slot)
-    dealing.attach(slot, epoch)
+  balancer.begin(epoch)
+  for (const thread of [a, b]) {
+    balancer.add(thread)
+    balancer.attach(thread, epoch)
   }
 }
 
 function request(connectionId: number, path = '/'): void {
-  dealing.receive(epoch, renderRequest({ connectionId, target: path }))
+  balancer.receive(epoch, renderRequest({ connectionId, target: path }))
 }
 
-/** A slot has answered all it has seen of a connection. */
-function answer(slot: Slot, id: number, seen = slot.dealt): void {
-  dealing.reportConnection(slot, epoch, id, 'answering', seen)
-  dealing.reportConnection(slot, epoch, id, 'idle', seen)
-  dealing.report(slot, seen, 0)
+/** A thread has answered all it has seen of a connection. */
+function answer(thread: ThreadState, id: number, seen = thread.dealt): void {
+  balancer.reportConnection(thread, epoch, id, 'answering', seen)
+  balancer.reportConnection(thread, epoch, id, 'idle', seen)
+  balancer.report(thread, seen, 0)
 }
 
 /** What has happened since the last call. */
@@ -65,42 +64,42 @@ function happened(): string[] {
 }
 
 describe('a message', () => {
-  it('of a connection goes to the slot that has it, in order', () => {
+  it('of a connection goes to the thread that has it, in order', () => {
     request(1, '/first')
     request(1, '/second')
-    dealing.receive(epoch, renderCredits(1, 100))
+    balancer.receive(epoch, renderCredits(1, 100))
     expect(happened()).toEqual(['a gets 1 /first', 'a gets 1 /second', 'a gets 1 @*'])
   })
 
-  it('of a new connection goes to the slot with the least in flight', () => {
+  it('of a new connection goes to the thread with the least in flight', () => {
     for (const id of [1, 2]) request(id)
     answer(b, 2)
     request(3)
     expect(happened().at(-1)).toBe('b gets 3 /')
   })
 
-  it('of a new connection goes to the slot with the fewest connections when as much is in flight', () => {
+  it('of a new connection goes to the thread with the fewest connections when as much is in flight', () => {
     request(1)
     answer(a, 1)
     request(2)
     expect(happened()).toEqual(['a gets 1 /', 'b gets 2 /'])
   })
 
-  it('of a new connection goes to one slot after another when they have as little to do', () => {
-    const c = new Slot(2)
-    dealing.add(c)
-    dealing.attach(c, epoch)
+  it('of a new connection goes to one thread after another when they have as little to do', () => {
+    const c = new ThreadState(2)
+    balancer.add(c)
+    balancer.attach(c, epoch)
     for (let id = 1; id <= 6; id++) {
       request(id)
-      for (const slot of [a, b, c]) answer(slot, id)
-      dealing.receive(epoch, renderDisconnect(id))
+      for (const thread of [a, b, c]) answer(thread, id)
+      balancer.receive(epoch, renderDisconnect(id))
     }
     expect(happened().filter((event) => !event.endsWith('@*'))).toEqual(
       ['a', 'b', 'c', 'a', 'b', 'c'].map((name, at) => `${name} gets ${at + 1} /`),
     )
   })
 
-  it('of a new connection goes to the slot with the least in flight, whoever is next in turn', () => {
+  it('of a new connection goes to the thread with the least in flight, whoever is next in turn', () => {
     request(1)
     request(2)
     answer(b, 2)
@@ -110,74 +109,74 @@ describe('a message', () => {
     expect(happened().at(-1)).toBe('b gets 4 /')
   })
 
-  it('goes to slots that are attached to its epoch only', () => {
+  it('goes to threads that are attached to its epoch only', () => {
     const other = new DealtEpoch(1, 2)
-    dealing.begin(other)
-    dealing.attach(b, other)
-    for (const connectionId of [1, 2]) dealing.receive(other, renderRequest({ connectionId }))
+    balancer.begin(other)
+    balancer.attach(b, other)
+    for (const connectionId of [1, 2]) balancer.receive(other, renderRequest({ connectionId }))
     expect(happened()).toEqual(['b gets 1 /', 'b gets 2 /'])
   })
 
   it('of the same number in another epoch is of another connection', () => {
     const other = new DealtEpoch(1, 2)
-    dealing.begin(other)
-    dealing.attach(a, other)
-    dealing.attach(b, other)
+    balancer.begin(other)
+    balancer.attach(a, other)
+    balancer.attach(b, other)
     request(1)
-    dealing.receive(other, renderRequest({ connectionId: 1 }))
+    balancer.receive(other, renderRequest({ connectionId: 1 }))
     expect(happened()).toEqual(['a gets 1 /', 'b gets 1 /'])
   })
 
   it('that is none is thrown out', () => {
-    expect(() => dealing.receive(epoch, Buffer.from('junk'))).toThrow('SENDER')
-    expect(dealing.connections).toBe(0)
+    expect(() => balancer.receive(epoch, Buffer.from('junk'))).toThrow('SENDER')
+    expect(balancer.connections).toBe(0)
   })
 })
 
 describe('a connection', () => {
-  it('is forgotten when its slot forgets it, unless something was dealt meanwhile', () => {
+  it('is forgotten when its thread forgets it, unless something was dealt meanwhile', () => {
     request(1)
     const seen = a.dealt
     answer(a, 1)
     request(1, '/meanwhile')
-    dealing.reportConnection(a, epoch, 1, 'forgotten', seen)
-    expect(dealing.connections).toBe(1)
+    balancer.reportConnection(a, epoch, 1, 'forgotten', seen)
+    expect(balancer.connections).toBe(1)
     answer(a, 1)
-    dealing.reportConnection(a, epoch, 1, 'forgotten', a.dealt)
-    expect([dealing.connections, a.connections]).toEqual([0, 0])
+    balancer.reportConnection(a, epoch, 1, 'forgotten', a.dealt)
+    expect([balancer.connections, a.connections]).toEqual([0, 0])
   })
 
-  it('is forgotten when its client leaves, and its slot told', () => {
+  it('is forgotten when its client leaves, and its thread told', () => {
     request(1)
-    dealing.receive(epoch, renderDisconnect(1))
+    balancer.receive(epoch, renderDisconnect(1))
     expect(happened()).toEqual(['a gets 1 /', 'a gets 1 @*'])
-    expect(dealing.connections).toBe(0)
+    expect(balancer.connections).toBe(0)
   })
 
-  it('that its slot has closed is not heard any more, but the file that it leaves is deleted', () => {
+  it('that its thread has closed is not heard any more, but the file that it leaves is deleted', () => {
     request(1)
-    dealing.reportConnection(a, epoch, 1, 'closed', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'closed', a.dealt)
     happened()
     request(1, '/smuggled')
-    dealing.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED_DONE }))
+    balancer.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED_DONE }))
     expect(happened()).toEqual(['tmp/mongrel2.upload.aB3xYz is deleted'])
-    expect([dealing.connections, dealing.counters.rejected]).toEqual([0, 2])
+    expect([balancer.connections, balancer.counters.rejected]).toEqual([0, 2])
   })
 
-  it('without a slot makes a notice mean nothing', () => {
-    dealing.receive(epoch, renderDisconnect(7))
-    expect([happened(), dealing.counters.ignored]).toEqual([['7 has left'], 1])
+  it('without a thread makes a notice mean nothing', () => {
+    balancer.receive(epoch, renderDisconnect(7))
+    expect([happened(), balancer.counters.ignored]).toEqual([['7 has left'], 1])
   })
 })
 
 describe('places', () => {
   it('are given in the order in which requests came when one becomes free', () => {
     for (const id of [1, 2, 3, 4, 5, 6]) request(id)
-    expect(dealing.queued).toBe(2)
+    expect(balancer.queued).toBe(2)
     happened()
     answer(a, 1)
     expect(happened()).toEqual(['a gets 5 /', 'a gets 6 /'])
-    expect(dealing.queued).toBe(0)
+    expect(balancer.queued).toBe(0)
   })
 
   it('are waited for by so many at most, the others get a 503', () => {
@@ -185,7 +184,7 @@ describe('places', () => {
     happened()
     request(9)
     expect(happened()).toEqual(['9 ends with 503'])
-    expect([dealing.queued, dealing.counters.rejected]).toEqual([4, 1])
+    expect([balancer.queued, balancer.counters.rejected]).toEqual([4, 1])
   })
 
   it('are waited for by a whole connection: what comes behind comes behind', () => {
@@ -199,31 +198,31 @@ describe('places', () => {
 
   it('are not waited for by a client that has left', () => {
     for (const id of [1, 2, 3, 4, 5]) request(id)
-    dealing.receive(epoch, renderDisconnect(5))
-    expect([dealing.queued, dealing.connections]).toEqual([0, 4])
+    balancer.receive(epoch, renderDisconnect(5))
+    expect([balancer.queued, balancer.connections]).toEqual([0, 4])
   })
 
   it('are needed by what begins something, not by what belongs to it', () => {
     for (const id of [1, 2, 3, 4]) request(id)
     happened()
-    dealing.receive(epoch, renderPart(1, 100, 'part'))
+    balancer.receive(epoch, renderPart(1, 100, 'part'))
     expect(happened()).toEqual(['a gets 1 /'])
   })
 
-  it('are waited for while no slot has reached that Mongrel2, but refused when there is no slot', () => {
-    dealing.detach(a, epoch)
-    dealing.detach(b, epoch)
+  it('are waited for while no thread has reached that Mongrel2, but refused when there is no thread', () => {
+    balancer.detach(a, epoch)
+    balancer.detach(b, epoch)
     request(1)
-    expect([happened(), dealing.queued]).toEqual([[], 1])
-    dealing.attach(b, epoch)
+    expect([happened(), balancer.queued]).toEqual([[], 1])
+    balancer.attach(b, epoch)
     expect(happened()).toEqual(['b gets 1 /'])
-    dealing.remove(a)
-    dealing.remove(b)
+    balancer.remove(a)
+    balancer.remove(b)
     request(2)
     expect(happened()).toEqual(['1 ends with 502', '2 ends with 503'])
   })
 
-  it('at another slot are taken by a connection whose own is full', () => {
+  it('at another thread are taken by a connection whose own is full', () => {
     request(1)
     answer(a, 1)
     for (const id of [2, 3, 4, 5]) request(id)
@@ -232,31 +231,31 @@ describe('places', () => {
     for (const id of [6, 7]) request(id)
     happened()
     answer(b, 6)
-    dealing.report(b, b.dealt, 0)
-    dealing.report(a, a.dealt, 2)
+    balancer.report(b, b.dealt, 0)
+    balancer.report(a, a.dealt, 2)
     request(1, '/again')
     expect(happened()).toEqual(['a is asked for 1'])
-    dealing.handedOver(a, epoch, 1, 0)
+    balancer.handedOver(a, epoch, 1, 0)
     expect(happened()).toEqual(['b gets 1 /again'])
   })
 })
 
-describe('a slot that is gone', () => {
+describe('a thread that is gone', () => {
   it('leaves a 502 to who has no byte of an answer, and an end to who has', () => {
     for (const id of [1, 3]) request(id)
     request(2)
-    dealing.reportConnection(a, epoch, 1, 'answering', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'answering', a.dealt)
     happened()
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened().sort()).toEqual(['1 ends', '2 ends with 502'])
-    expect([dealing.connections, a.connections]).toEqual([1, 0])
+    expect([balancer.connections, a.connections]).toEqual([1, 0])
   })
 
   it('leaves an end to who was answered and is still remembered: the answer may be lost with it', () => {
     request(1)
     answer(a, 1)
     happened()
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened()).toEqual(['1 ends'])
   })
 
@@ -266,26 +265,26 @@ describe('a slot that is gone', () => {
     request(1, '/behind')
     answer(a, 1, seen)
     happened()
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened()).toEqual(['1 ends with 502'])
   })
 
   it('leaves an end to who pipelined behind an answer that had begun: a 502 would stand amid its body', () => {
     request(1)
-    dealing.reportConnection(a, epoch, 1, 'answering', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'answering', a.dealt)
     request(1, '/pipelined')
     happened()
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened()).toEqual(['1 ends'])
   })
 
   it('ends uploads in the way that they need, and their files go', () => {
-    dealing.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED }))
-    dealing.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED_DONE }))
-    dealing.receive(epoch, renderRequest({ connectionId: 2, method: 'POST', headers: { UPLOAD_STREAM: '0' } }))
+    balancer.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED }))
+    balancer.receive(epoch, renderRequest({ connectionId: 1, method: 'POST', headers: STORED_DONE }))
+    balancer.receive(epoch, renderRequest({ connectionId: 2, method: 'POST', headers: { UPLOAD_STREAM: '0' } }))
     happened()
-    dealing.remove(a)
-    dealing.remove(b)
+    balancer.remove(a)
+    balancer.remove(b)
     expect(happened()).toEqual([
       'tmp/mongrel2.upload.aB3xYz is deleted',
       '1 ends with 502',
@@ -295,18 +294,18 @@ describe('a slot that is gone', () => {
 
   it('leaves an end to whom it had just closed: that may be lost with it', () => {
     request(1)
-    dealing.reportConnection(a, epoch, 1, 'closed', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'closed', a.dealt)
     happened()
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened()).toEqual(['1 ends'])
   })
 
   it('and had delivered everything leaves connections on which nothing is open, to go on elsewhere', () => {
     for (const id of [1, 2, 3]) request(id)
     answer(a, 1)
-    dealing.reportConnection(a, epoch, 1, 'idle', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'idle', a.dealt)
     happened()
-    dealing.remove(a, true)
+    balancer.remove(a, true)
     expect(happened()).toEqual(['3 ends with 502'])
     answer(b, 2)
     request(1, '/again')
@@ -315,97 +314,97 @@ describe('a slot that is gone', () => {
 
   it('says nothing any more', () => {
     request(1)
-    dealing.remove(a)
+    balancer.remove(a)
     request(2)
     happened()
-    dealing.reportConnection(a, epoch, 2, 'closed', 9)
-    dealing.handedOver(a, epoch, 2, 0)
-    expect([happened(), dealing.connections]).toEqual([[], 1])
+    balancer.reportConnection(a, epoch, 2, 'closed', 9)
+    balancer.handedOver(a, epoch, 2, 0)
+    expect([happened(), balancer.connections]).toEqual([[], 1])
   })
 
   it('leaves those who wait for a place to the others', () => {
     for (const id of [1, 2, 3, 4, 5]) request(id)
-    dealing.remove(a)
+    balancer.remove(a)
     answer(b, 2)
     expect(happened().at(-1)).toBe('b gets 5 /')
   })
 })
 
-describe('a slot that is to be left', () => {
+describe('a thread that is to be left', () => {
   beforeEach(() => {
     request(1)
     answer(a, 1)
     happened()
-    dealing.retire(a)
+    balancer.retire(a)
   })
 
   it('is asked for a connection that sends another request, which the other gets with its balance', () => {
     request(1, '/again')
-    dealing.receive(epoch, renderCredits(1, 100))
+    balancer.receive(epoch, renderCredits(1, 100))
     expect(happened()).toEqual(['a is asked for 1'])
-    dealing.handedOver(a, epoch, 1, 500)
+    balancer.handedOver(a, epoch, 1, 500)
     expect(happened()).toEqual(['a is empty', 'b gets 1 /again with 500', 'b gets 1 @*'])
   })
 
   it('keeps a connection on which something is open', () => {
     request(1, '/again')
-    dealing.handedOver(a, epoch, 1, undefined)
+    balancer.handedOver(a, epoch, 1, undefined)
     expect(happened()).toEqual(['a is asked for 1', 'a gets 1 /again'])
   })
 
   it('gets no new connections while there is another, and those of all when there is none', () => {
     for (const id of [2, 3]) request(id)
-    dealing.remove(b)
+    balancer.remove(b)
     happened()
     request(4)
     expect(happened()).toEqual(['a gets 4 /'])
   })
 
   it('is empty when its last connection is forgotten', () => {
-    dealing.reportConnection(a, epoch, 1, 'forgotten', a.dealt)
+    balancer.reportConnection(a, epoch, 1, 'forgotten', a.dealt)
     expect(happened()).toEqual(['a is empty'])
   })
 
   it('that is gone before it answers leaves a 502', () => {
     request(1, '/again')
-    dealing.remove(a)
+    balancer.remove(a)
     expect(happened()).toEqual(['a is asked for 1', 'a is empty', '1 ends with 502'])
   })
 
   it('that closes the connection before it answers takes what waits with it', () => {
     request(1, '/again')
-    dealing.reportConnection(a, epoch, 1, 'closed', a.dealt)
-    dealing.handedOver(a, epoch, 1, 0)
+    balancer.reportConnection(a, epoch, 1, 'closed', a.dealt)
+    balancer.handedOver(a, epoch, 1, 0)
     expect(happened()).toEqual(['a is asked for 1', 'a is empty'])
   })
 })
 
 it('forgets everything of a Mongrel2 that is gone', () => {
   for (const id of [1, 2, 3, 4, 5]) request(id)
-  dealing.end(epoch)
-  expect([dealing.connections, dealing.queued, a.connections, b.connections]).toEqual([0, 0, 0, 0])
+  balancer.end(epoch)
+  expect([balancer.connections, balancer.queued, a.connections, b.connections]).toEqual([0, 0, 0, 0])
 })
 
 describe('a body that Mongrel2 stores', () => {
   beforeEach(() => {
-    dealing.withdraw(b)
-    b = new Slot(1, false)
-    dealing.add(b)
-    dealing.attach(b, epoch)
+    balancer.withdraw(b)
+    b = new ThreadState(1, false)
+    balancer.add(b)
+    balancer.attach(b, epoch)
   })
 
   function upload(connectionId: number, headers = STORED): void {
-    dealing.receive(epoch, renderRequest({ connectionId, method: 'POST', target: '/upload', headers }))
+    balancer.receive(epoch, renderRequest({ connectionId, method: 'POST', target: '/upload', headers }))
   }
 
-  /** Connection 2 is that of the slot which does not see the file. */
+  /** Connection 2 is that of the thread which does not see the file. */
   function settle(): void {
     for (const id of [1, 2]) request(id)
     answer(a, 1)
     happened()
   }
 
-  it('goes to a slot that sees the file, with its end', () => {
+  it('goes to a thread that sees the file, with its end', () => {
     request(1)
     request(2)
     answer(b, 2)
@@ -415,13 +414,13 @@ describe('a body that Mongrel2 stores', () => {
     expect(happened()).toEqual(['a gets 3 /upload', 'a gets 3 /upload'])
   })
 
-  it('takes its connection along, from a slot that does not', () => {
+  it('takes its connection along, from a thread that does not', () => {
     settle()
     answer(b, 2)
     upload(2)
     upload(2, STORED_DONE)
     expect(happened()).toEqual(['b is asked for 2'])
-    dealing.handedOver(b, epoch, 2, 7)
+    balancer.handedOver(b, epoch, 2, 7)
     expect(happened()).toEqual(['a gets 2 /upload with 7', 'a gets 2 /upload'])
     expect([a.connections, b.connections]).toEqual([2, 0])
   })
@@ -433,11 +432,11 @@ describe('a body that Mongrel2 stores', () => {
     expect(happened()).toEqual([])
     answer(b, 2)
     expect(happened()).toEqual(['b is asked for 2'])
-    dealing.handedOver(b, epoch, 2, 0)
+    balancer.handedOver(b, epoch, 2, 0)
     expect(happened()).toEqual(['a gets 2 /upload', 'a gets 2 /upload'])
   })
 
-  it('waits for a place on a slot that sees the file, and others do not wait for it', () => {
+  it('waits for a place on a thread that sees the file, and others do not wait for it', () => {
     for (const id of [1, 2, 3]) request(id)
     expect(a.inFlight).toBe(2)
     happened()
@@ -456,14 +455,14 @@ describe('a body that Mongrel2 stores', () => {
     upload(2)
     upload(2, STORED_DONE)
     happened()
-    dealing.handedOver(b, epoch, 2, undefined)
+    balancer.handedOver(b, epoch, 2, undefined)
     expect(happened()).toEqual(['tmp/mongrel2.upload.aB3xYz is deleted', '2 ends with 503'])
   })
 
-  it('gets a 502 when the slot that it waits to leave is gone', () => {
+  it('gets a 502 when the thread that it waits to leave is gone', () => {
     settle()
     upload(2)
-    dealing.remove(b)
+    balancer.remove(b)
     expect(happened()).toEqual(['2 ends with 502'])
   })
 })

@@ -1,0 +1,73 @@
+// The module that the worker of `mongrel2-fetch dev` loads.
+
+import { isIP } from 'node:net'
+import type { Mongrel2Handler } from '../../exchange/options.ts'
+import type { FetchHandler } from '../../platform/handler.ts'
+import { describeError, describeLoadError } from '../../runtime/log.ts'
+import type { LoadedApp } from '../../workers/worker/worker-config.ts'
+import { loadHandler } from '../modules/load-handler.ts'
+import type { OptionKey, OptionSource } from '../options/command-options.ts'
+import { type CommandSettings, settingsOf } from '../options/settings.ts'
+import { errorPage } from './error-page.ts'
+
+/** The flags. The environment and the configuration file, which may change, are read by each worker. */
+export interface DevAppData {
+  readonly flags: readonly (readonly [OptionKey, OptionSource])[]
+}
+
+export default async function load(data: unknown): Promise<LoadedApp> {
+  const settings = await settingsOf('dev', new Map((data as DevAppData).flags))
+  const { logger, options } = settings
+  return {
+    handler: answerOwnHosts(await handlerOf(settings), options.host),
+    options: {
+      onError: (error, request) => {
+        logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)
+        return errorPage(error, request, 'The handler failed')
+      },
+      ...options,
+    },
+  }
+}
+
+/** The app's handler, or one that shows why there is none; in an array, since a router of itty-router passes for a promise. */
+async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<[Mongrel2Handler]> {
+  try {
+    return [(await loadHandler(app, exportName)).handler]
+  } catch (error) {
+    const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
+    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeLoadError(reason)}`)
+    return [(request) => errorPage(reason, request, 'The app could not be loaded')]
+  }
+}
+
+/**
+ * Lets a handler answer only for hosts of this machine: `localhost`, names below it, addresses, and the one that is named. A stranger's
+ * name may lead here too (DNS rebinding), and its page would read the source on our error pages.
+ *
+ * @param named The value of `--host`.
+ */
+function answerOwnHosts([handler]: [Mongrel2Handler], named: string | undefined): FetchHandler {
+  const own = named === undefined ? undefined : hostOf(`http://${named}/`)
+  return (request, env, ctx) => {
+    const host = hostOf(request.url)
+    if (isLocal(host) || host === own) {
+      return typeof handler === 'function' ? handler(request, env, ctx) : handler.fetch(request, env, ctx)
+    }
+    return new Response(
+      `mongrel2-fetch dev does not answer for the host ${host}; to let it, start it with --host ${host}\n`,
+      {
+        status: 403,
+        headers: { 'content-type': 'text/plain; charset=utf-8' },
+      },
+    )
+  }
+}
+
+function hostOf(url: string): string {
+  return new URL(url).hostname
+}
+
+function isLocal(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost') || isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0
+}

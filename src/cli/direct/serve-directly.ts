@@ -1,0 +1,56 @@
+import { checkWorkersOptions, type WorkersOptions } from '../../cluster/options.ts'
+import type { Mongrel2Options } from '../../exchange/options.ts'
+import type { Level } from '../../runtime/log.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { LocalHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
+import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
+import type { WorkerAppData } from '../modules/worker-app.ts'
+import type { CommandSettings } from '../options/settings.ts'
+
+/** What a process that pulls itself is started with. */
+export interface DirectConfig {
+  readonly data: WorkerAppData
+  readonly options: Mongrel2Options
+  /** What the parent logs. */
+  readonly logLevels: readonly Level[]
+}
+
+/** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
+export interface DirectServer {
+  /** Resolves when each of them serves; rejects with a `Mongrel2Error` `load_failed` when one cannot load the app, or `closed`. */
+  readonly ready: Promise<void>
+  stats(): { workers: { pid: number }[] }
+  /** @throws Mongrel2Error `load_failed` when the app cannot be loaded anew; `closed` after `close`. */
+  reload(): Promise<void>
+  /** Has all of them answer what is open within so many milliseconds, and end. */
+  close(options: { timeout: number }): Promise<void>
+}
+
+/** Serves an app by processes that each pull from Mongrel2 themselves. */
+export function serveDirectly(
+  { app, exportName, config, options, logger }: CommandSettings,
+  given: Omit<WorkersOptions, 'app' | 'options'>,
+): DirectServer {
+  const settings = checkWorkersOptions({ ...given, app: { module: '' }, options })
+  const { options: shared, logLevels } = sharedStartOf(options, settings.workers, 1, logger)
+  const child: DirectConfig = { data: { app, exportName, config }, options: { ...shared, shared: true }, logLevels }
+  const entry = moduleBeside(import.meta.url, './child')
+  // They are not asked for signs of life.
+  const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, logger, {
+    news: (worker, { news }) => {
+      if (news === 'serves') pool.onReady(worker)
+    },
+    retire: (worker) => worker.stop(settings.replaceTimeout),
+  })
+  const host = new LocalHost({ entry, config: child, execArgv: settings.execArgv })
+  return {
+    ready: pool.addHost(host, settings.workers),
+    stats: () => ({ workers: pool.workers.map(({ pid }) => ({ pid })) }),
+    reload: () => pool.reload(),
+    async close({ timeout }) {
+      pool.close()
+      for (const worker of pool.workers) worker.stop(timeout)
+      await pool.ended()
+    },
+  }
+}

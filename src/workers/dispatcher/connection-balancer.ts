@@ -1,0 +1,395 @@
+import { leave } from '../../connection/closed-connections.ts'
+import { type Message, parseEnvelope, parseMessage } from '../../wire/message.ts'
+import type { ConnectionReport } from '../protocol/frames.ts'
+import { canTake, canTakeHeld, Places, storedPathOf } from './places.ts'
+import { DealtConnection, type DealtEpoch, type ReceivedMessage, type ThreadState } from './state.ts'
+
+/** How many messages of one connection may wait. */
+const MOST_HELD = 128
+
+/** Only messages with one of these words in them are parsed: without the headers, dealing costs less than half as much. */
+const NOTICE_PATH = '@*'
+const STREAMED = Buffer.from('UPLOAD_STREAM')
+const STORED = Buffer.from('x-mongrel2-upload-')
+
+/** The answer to the client of a connection that is ended; undefined where an answer has begun or none is awaited. */
+export type EndStatus = 502 | 503 | undefined
+
+/** Carries out what the balancer decides. */
+export interface BalancerOutlet {
+  /** @param balance Bytes that Mongrel2 has not written yet; only the connection's first message has any. */
+  deal(thread: ThreadState, epoch: DealtEpoch, message: Buffer, balance: number): void
+  /** Asks a thread to give up a connection if nothing is open on it; `handedOver` takes the answer. */
+  askHandOver(thread: ThreadState, connection: DealtConnection): void
+  /** Ends a connection in place of the thread that had it. */
+  end(connection: DealtConnection, status: EndStatus): void
+  /** A part of a body came for a connection that was ended. */
+  partOfEnded(epoch: DealtEpoch, message: Message): void
+  /** The client of a connection without a thread has left. */
+  leftEnded(epoch: DealtEpoch, id: number): void
+  /** No thread will read the file of a stored body. */
+  deleteUpload(epoch: DealtEpoch, path: string): void
+  /** A thread has lost the last of its connections. */
+  emptied(thread: ThreadState): void
+}
+
+/** What has been counted since the start. */
+export interface BalancerCounters {
+  messages: number
+  /** Requests that got a 503, and messages of connections that are closed. */
+  rejected: number
+  /** Notices of connections that are not known (any more). */
+  ignored: number
+}
+
+/**
+ * Deals messages to handler threads: all of one connection to the same thread, in order; a new connection to the thread with the least in
+ * flight. It knows of each connection which thread has it and whether an answer has begun, so that no client waits for a thread that ended.
+ */
+export class ConnectionBalancer {
+  readonly counters: BalancerCounters = { messages: 0, rejected: 0, ignored: 0 }
+  readonly #epochs = new Set<DealtEpoch>()
+  readonly #places: Places
+  readonly #outlet: BalancerOutlet
+
+  /**
+   * @param maxInFlight Requests that a thread gets at once.
+   * @param maxQueued Requests that wait for a place when all threads have so many.
+   */
+  constructor(maxInFlight: number, maxQueued: number, outlet: BalancerOutlet) {
+    this.#places = new Places(maxInFlight, maxQueued)
+    this.#outlet = outlet
+  }
+
+  /** Connections that state is kept for. */
+  get connections(): number {
+    let count = 0
+    for (const epoch of this.#epochs) count += epoch.connections.size
+    return count
+  }
+
+  /** Requests that wait for a place. */
+  get queued(): number {
+    return this.#places.queued
+  }
+
+  begin(epoch: DealtEpoch): void {
+    this.#epochs.add(epoch)
+  }
+
+  /** Ends an epoch whose Mongrel2, and all of its clients with it, is gone. */
+  end(epoch: DealtEpoch): void {
+    this.#epochs.delete(epoch)
+    for (const connection of epoch.connections.values()) {
+      for (const { message } of connection.held ?? []) this.#drop(epoch, message)
+      leaveOpen(connection)
+      this.#remove(connection)
+    }
+    for (const thread of this.#places.threads) thread.attached.delete(epoch)
+  }
+
+  /** Closes connections that the epoch before has left open at the same Mongrel2: nothing else will answer them. */
+  closeLeft(epoch: DealtEpoch): void {
+    for (const [id, { sender, deferred }] of epoch.left) {
+      if (deferred) continue
+      epoch.left.delete(id)
+      this.#end(new DealtConnection(epoch, id, sender), undefined)
+    }
+  }
+
+  /** Deals to a thread that has come up, from the epochs that it is attached to. */
+  add(thread: ThreadState): void {
+    this.#places.add(thread)
+  }
+
+  /** Notes that a thread can answer to an epoch. */
+  attach(thread: ThreadState, epoch: DealtEpoch): void {
+    if (!this.#places.threads.has(thread)) return
+    thread.attached.add(epoch)
+    this.#fill(thread)
+  }
+
+  /** Notes that a thread cannot answer to an epoch any more, and ends its connections there. */
+  detach(thread: ThreadState, epoch: DealtEpoch): void {
+    thread.attached.delete(epoch)
+    this.#endConnections(thread, epoch)
+  }
+
+  /** Deals no new connections to a thread, which keeps those that it has. */
+  withdraw(thread: ThreadState): void {
+    this.#places.remove(thread)
+    thread.attached.clear()
+    if (this.#places.threads.size > 0) return
+    for (const epoch of this.#epochs) for (const connection of epoch.waiting) this.#refuse(connection)
+  }
+
+  /**
+   * Ends the connections of a thread that is gone, after all that it reported has been received.
+   *
+   * @param clean Whether the thread had delivered everything: then connections on which nothing is open stay.
+   */
+  remove(thread: ThreadState, clean = false): void {
+    for (const epoch of this.#epochs) this.#endConnections(thread, epoch, clean)
+    this.withdraw(thread)
+    if (clean) return
+    for (const connection of thread.recentlyClosed) {
+      if (this.#epochs.has(connection.epoch)) this.#outlet.end(connection, undefined)
+    }
+  }
+
+  /** Moves each connection of a thread to another thread as soon as nothing is open on it. */
+  retire(thread: ThreadState): void {
+    thread.retiring = true
+    if (thread.connections === 0) this.#outlet.emptied(thread)
+  }
+
+  /** Deals a message. @throws MalformedError when the bytes are no message. */
+  receive(epoch: DealtEpoch, bytes: Buffer): void {
+    this.counters.messages++
+    const { connectionId, sender, path } = parseEnvelope(bytes)
+    const plain = path !== NOTICE_PATH && !bytes.includes(STREAMED) && !bytes.includes(STORED)
+    const message = plain ? undefined : parseMessage(bytes)
+    if (message !== undefined && message.kind === 'notice') return this.#notice(epoch, bytes, message)
+    let connection = epoch.connections.get(connectionId)
+    if (connection === undefined) {
+      if (epoch.closed.has(connectionId)) {
+        if (message?.headers.own('UPLOAD_STREAM') !== undefined) this.#outlet.partOfEnded(epoch, message)
+        return this.#drop(epoch, message)
+      }
+      connection = new DealtConnection(epoch, connectionId, sender)
+      if (epoch.left.delete(connectionId)) {
+        // An answer to this request would be taken for the answer to the one that was left open.
+        this.#drop(epoch, message)
+        return this.#end(connection, undefined)
+      }
+      epoch.connections.set(connectionId, connection)
+    }
+    this.#take(connection, { bytes, message })
+  }
+
+  /** Takes a thread's report of how much it works on, having seen so many messages. */
+  report(thread: ThreadState, seen: number, inFlight: number): void {
+    thread.report(seen, inFlight)
+    this.#fill(thread)
+  }
+
+  /** Takes a thread's report of a connection, having seen so many messages. */
+  reportConnection(thread: ThreadState, epoch: DealtEpoch, id: number, report: ConnectionReport, seen: number): void {
+    const connection = epoch.connections.get(id)
+    if (connection?.thread !== thread) return
+    switch (report) {
+      case 'answering':
+      case 'deferred':
+        connection.state = report
+        break
+      case 'idle':
+        // An `idle` report sent before `deferred` may arrive later.
+        if (connection.state === 'deferred') break
+        // Messages dealt after this report are still unanswered.
+        connection.state = connection.last > seen ? 'waiting' : 'idle'
+        if (connection.state !== 'idle') break
+        connection.uploads = undefined
+        if (connection.waitsFor === 'idle') this.#move(connection)
+        break
+      case 'closed':
+        epoch.closed.add(id, performance.now(), thread)
+        thread.close(connection, performance.now())
+        for (const { message } of connection.held ?? []) this.#drop(epoch, message)
+        this.#remove(connection)
+        break
+      case 'forgotten':
+        // A connection that was asked for is given up by `handedOver`.
+        if (connection.last <= seen && connection.held === undefined) this.#remove(connection)
+    }
+  }
+
+  /** Takes a thread's answer to `askHandOver`: the balance of a connection that it gives up; undefined for one that it keeps. */
+  handedOver(thread: ThreadState, epoch: DealtEpoch, id: number, balance: number | undefined): void {
+    const connection = epoch.connections.get(id)
+    if (connection?.thread !== thread || connection.waitsFor !== 'handOver') return
+    connection.waitsFor = undefined
+    if (balance !== undefined) {
+      this.#leave(connection)
+      connection.balance = balance
+    } else if (!canTakeHeld(thread, connection)) return this.#refuse(connection)
+    this.#place(connection)
+  }
+
+  #take(connection: DealtConnection, received: ReceivedMessage): void {
+    const { thread } = connection
+    if (connection.held !== undefined) {
+      if (connection.held.length >= MOST_HELD) return this.#refuse(connection)
+      connection.held.push(received)
+    } else if (connection.state === 'idle') {
+      connection.held = [received]
+      this.#move(connection)
+    } else if (thread !== undefined && !canTake(thread, received)) {
+      connection.held = [received]
+      connection.waitsFor = 'idle'
+    } else this.#deal(connection, received)
+  }
+
+  /** Deals the messages that a connection holds, to another thread if that is better. */
+  #move(connection: DealtConnection): void {
+    const { thread } = connection
+    if (thread !== undefined && this.#places.hasBetter(thread, connection)) {
+      connection.waitsFor = 'handOver'
+      this.#outlet.askHandOver(thread, connection)
+    } else this.#place(connection)
+  }
+
+  /** Deals the messages that a connection holds as soon as there is a place for them. */
+  #place(connection: DealtConnection): void {
+    const thread = connection.thread ?? this.#places.pick(connection)
+    if (thread !== undefined && this.#places.hasRoom(thread)) this.#settle(connection, thread)
+    else if (!this.#places.queue(connection)) this.#refuse(connection)
+  }
+
+  #settle(connection: DealtConnection, thread: ThreadState): void {
+    if (connection.thread === undefined) {
+      connection.thread = thread
+      thread.connections++
+      this.#places.putLast(thread)
+    }
+    const held = connection.held ?? []
+    connection.held = undefined
+    for (const [at, received] of held.entries()) {
+      if (!canTake(thread, received)) {
+        connection.held = held.slice(at)
+        connection.waitsFor = 'idle'
+        return
+      }
+      this.#deal(connection, received)
+    }
+  }
+
+  #deal(connection: DealtConnection, { bytes, message }: ReceivedMessage): void {
+    const { thread, epoch, balance } = connection
+    if (thread === undefined) return
+    this.#followUpload(connection, message)
+    connection.last = thread.count(connection.state === 'idle')
+    if (connection.state === 'idle') connection.state = 'waiting'
+    connection.balance = 0
+    this.#outlet.deal(thread, epoch, bytes, balance)
+  }
+
+  /** Deals connections that wait for a place to a thread, in the order in which they came. */
+  #fill(thread: ThreadState): void {
+    for (let first = this.#places.next(thread); first !== undefined; first = this.#places.next(thread)) {
+      this.#settle(first, thread)
+    }
+  }
+
+  /** Passes a notice to the thread that has the connection; a disconnect ends it. */
+  #notice(epoch: DealtEpoch, bytes: Buffer, message: Message): void {
+    const connection = epoch.connections.get(message.connectionId)
+    const left = message.headers.own('DOWNLOAD_CREDITS') === undefined
+    if (connection === undefined) return this.#noticeOfUnknown(epoch, bytes, left ? message.connectionId : undefined)
+    if (connection.held !== undefined && !left) connection.held.push({ bytes, message })
+    else if (connection.thread !== undefined) {
+      connection.thread.count(false)
+      this.#outlet.deal(connection.thread, epoch, bytes, 0)
+    }
+    if (left) {
+      for (const held of connection.held ?? []) this.#drop(epoch, held.message)
+      this.#remove(connection)
+    }
+  }
+
+  /**
+   * Passes a notice of a connection without a thread to the thread that closed it, which waits for Mongrel2 to deliver the rest.
+   *
+   * @param left The connection's number, when the notice is a disconnect.
+   */
+  #noticeOfUnknown(epoch: DealtEpoch, bytes: Buffer, left: number | undefined): void {
+    const thread = left === undefined ? undefined : epoch.closed.get(left)
+    if (thread === undefined) this.counters.ignored++
+    else {
+      thread.count(false)
+      this.#outlet.deal(thread, epoch, bytes, 0)
+    }
+    if (left === undefined) return
+    epoch.left.delete(left)
+    this.#outlet.leftEnded(epoch, left)
+  }
+
+  #endConnections(thread: ThreadState, epoch: DealtEpoch, clean = false): void {
+    for (const connection of epoch.connections.values()) {
+      if (connection.thread !== thread) continue
+      if (clean && connection.state === 'idle' && connection.held === undefined) {
+        this.#remove(connection)
+        continue
+      }
+      for (const path of connection.uploads ?? []) this.#outlet.deleteUpload(epoch, path)
+      // A thread that cannot reach Mongrel2 may be the first to notice the end of the epoch: the close would not arrive either.
+      leaveOpen(connection)
+      if (connection.state === 'deferred') {
+        // The holder of its token can still answer.
+        this.#remove(connection)
+        epoch.closed.add(connection.id, performance.now())
+        continue
+      }
+      const unanswered = connection.state === 'waiting' || connection.held !== undefined
+      this.#end(connection, unanswered && connection.state !== 'answering' ? 502 : undefined)
+    }
+  }
+
+  #refuse(connection: DealtConnection): void {
+    this.counters.rejected++
+    this.#end(connection, connection.state === 'answering' ? undefined : 503)
+  }
+
+  #end(connection: DealtConnection, status: EndStatus): void {
+    const { epoch, id, held = [] } = connection
+    for (const { message } of held) {
+      this.#followUpload(connection, message)
+      this.#discard(epoch, message)
+    }
+    this.#remove(connection)
+    epoch.closed.add(id, performance.now())
+    this.#outlet.end(connection, status)
+  }
+
+  #remove(connection: DealtConnection): void {
+    if (connection.waitsFor === 'place') this.#places.unqueue(connection)
+    connection.held = undefined
+    connection.epoch.connections.delete(connection.id)
+    this.#leave(connection)
+  }
+
+  #leave(connection: DealtConnection): void {
+    const { thread } = connection
+    if (thread === undefined) return
+    connection.thread = undefined
+    thread.connections--
+    if (thread.retiring && thread.connections === 0) this.#outlet.emptied(thread)
+  }
+
+  #followUpload(connection: DealtConnection, message: Message | undefined): void {
+    if (message === undefined) return
+    const { headers } = message
+    if (headers.own('UPLOAD_STREAM') !== undefined) {
+      connection.streaming = headers.own('UPLOAD_STREAM_DONE') === undefined
+    }
+    const path = storedPathOf(message)
+    if (path === undefined) return
+    connection.uploads ??= []
+    connection.uploads.push(path)
+  }
+
+  /** Ignores a message of a closed connection, and deletes the file that it may name. */
+  #drop(epoch: DealtEpoch, message: Message | undefined): void {
+    this.counters.rejected++
+    this.#discard(epoch, message)
+  }
+
+  #discard(epoch: DealtEpoch, message: Message | undefined): void {
+    const path = message && storedPathOf(message)
+    if (path !== undefined) this.#outlet.deleteUpload(epoch, path)
+  }
+}
+
+/** Remembers a connection for the next epoch if something is open on it. */
+function leaveOpen({ epoch, id, sender, state, held }: DealtConnection): void {
+  if (state !== 'idle' || held !== undefined) leave(epoch.left, id, sender, state === 'deferred')
+}

@@ -1,0 +1,133 @@
+import { uploadHeadersOf } from '../../exchange/request/framing.ts'
+import type { Message } from '../../wire/message.ts'
+import type { DealtConnection, ReceivedMessage, ThreadState } from './state.ts'
+
+/** A header of both messages of a body that Mongrel2 stores. */
+const UPLOAD_START = 'x-mongrel2-upload-start'
+
+/** The places for requests at handler threads, and the connections that wait for one. */
+export class Places {
+  /** In the order in which they got their last new connection. */
+  readonly #threads = new Set<ThreadState>()
+  readonly #maxInFlight: number
+  readonly #maxQueued: number
+  #queued = 0
+  #tickets = 0
+
+  /**
+   * @param maxInFlight Requests that a thread gets at once.
+   * @param maxQueued Requests that wait when all threads have so many.
+   */
+  constructor(maxInFlight: number, maxQueued: number) {
+    this.#maxInFlight = maxInFlight
+    this.#maxQueued = maxQueued
+  }
+
+  /** The threads that get new connections. */
+  get threads(): ReadonlySet<ThreadState> {
+    return this.#threads
+  }
+
+  /** Connections that wait for a place. */
+  get queued(): number {
+    return this.#queued
+  }
+
+  add(thread: ThreadState): void {
+    this.#threads.add(thread)
+  }
+
+  remove(thread: ThreadState): void {
+    this.#threads.delete(thread)
+  }
+
+  /** Among equals the first is picked, so the thread that has got a new connection goes last. */
+  putLast(thread: ThreadState): void {
+    if (this.#threads.delete(thread)) this.#threads.add(thread)
+  }
+
+  hasRoom(thread: ThreadState): boolean {
+    return thread.inFlight < this.#maxInFlight
+  }
+
+  /**
+   * Picks the thread with the least in flight, of those the one with the fewest connections, and of those the one that has waited longest
+   * for a connection. One that is to be left is picked only where there is no other.
+   */
+  pick(connection: DealtConnection): ThreadState | undefined {
+    let best: ThreadState | undefined
+    for (const thread of this.#threads) {
+      if (!thread.attached.has(connection.epoch) || !canTakeHeld(thread, connection)) continue
+      if (best === undefined || isBetter(thread, best)) best = thread
+    }
+    return best
+  }
+
+  /** Whether a connection whose thread is to be left, or is full, would be taken by another; or cannot stay. */
+  hasBetter(thread: ThreadState, connection: DealtConnection): boolean {
+    if (!canTakeHeld(thread, connection)) return true
+    if (!thread.retiring && this.hasRoom(thread)) return false
+    const best = this.pick(connection)
+    return best !== undefined && best !== thread && !best.retiring && (thread.retiring || this.hasRoom(best))
+  }
+
+  /** Lets a connection wait for a place; returns whether it may. */
+  queue(connection: DealtConnection): boolean {
+    if (this.#threads.size === 0 || this.#queued >= this.#maxQueued) return false
+    connection.waitsFor = 'place'
+    connection.ticket = this.#tickets++
+    this.#queued++
+    waitingWith(connection).add(connection)
+    return true
+  }
+
+  unqueue(connection: DealtConnection): void {
+    waitingWith(connection).delete(connection)
+    connection.waitsFor = undefined
+    this.#queued--
+  }
+
+  /** Takes the connection that has waited longest for a place that a thread has; undefined where there is none. */
+  next(thread: ThreadState): DealtConnection | undefined {
+    if (this.#queued === 0 || !this.hasRoom(thread)) return undefined
+    let [first] = thread.waiting
+    for (const epoch of thread.attached) {
+      const connection = firstFor(thread, epoch.waiting)
+      if (connection === undefined || (thread.retiring && this.hasBetter(thread, connection))) continue
+      if (first === undefined || connection.ticket < first.ticket) first = connection
+    }
+    if (first !== undefined) this.unqueue(first)
+    return first
+  }
+}
+
+/** Whether a thread can do what a message asks for: the file of a stored body is not everywhere. */
+export function canTake(thread: ThreadState, { message }: ReceivedMessage): boolean {
+  return thread.seesUploads || message?.headers.first(UPLOAD_START) === undefined
+}
+
+export function canTakeHeld(thread: ThreadState, { held = [] }: DealtConnection): boolean {
+  return thread.seesUploads || held.every((received) => canTake(thread, received))
+}
+
+/** The file of a body that is complete: the thread that gets its message deletes it. */
+export function storedPathOf(message: Message): string | undefined {
+  if (message.headers.first('x-mongrel2-upload-done') === undefined) return undefined
+  const upload = uploadHeadersOf(message)
+  return upload.stage === 'done' ? upload.path : undefined
+}
+
+function isBetter(thread: ThreadState, than: ThreadState): boolean {
+  if (thread.retiring !== than.retiring) return than.retiring
+  return thread.inFlight < than.inFlight || (thread.inFlight === than.inFlight && thread.connections < than.connections)
+}
+
+function waitingWith({ thread, epoch }: DealtConnection): Set<DealtConnection> {
+  return thread?.waiting ?? epoch.waiting
+}
+
+/** The first of the connections that wait which a thread can take. */
+function firstFor(thread: ThreadState, waiting: ReadonlySet<DealtConnection>): DealtConnection | undefined {
+  for (const connection of waiting) if (canTakeHeld(thread, connection)) return connection
+  return undefined
+}

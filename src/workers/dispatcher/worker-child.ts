@@ -1,0 +1,146 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { type Mongrel2Options, optionsForOneOf } from '../../exchange/options.ts'
+import { LOG_LEVELS, type Logger, messageOf } from '../../runtime/log.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { guardChild } from '../../runtime/orphan-guard.ts'
+import { FramePipe } from '../protocol/frame-pipe.ts'
+import { ORDERS_FD, REPORTS_FD } from '../protocol/frames.ts'
+import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../protocol/worker-handle.ts'
+import { WATCH_ENVIRONMENT } from '../worker/watch-imports.ts'
+import { CONFIG_VARIABLE, type WorkerConfig } from '../worker/worker-config.ts'
+
+/** How long a child may take to end after it has closed its pipe, in milliseconds: told to end, and otherwise. */
+const EXIT_TIME = 2000
+const LOSS_TIME = 500
+
+/** How a child is started. */
+export interface ChildStart {
+  /** The module that it runs. */
+  readonly entry: URL
+  /** What `takeConfig` gives it; it has to survive JSON. */
+  readonly config: object
+  /** Arguments for Node. */
+  readonly execArgv: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** How a worker process is started. */
+export function workerStart(config: WorkerConfig, execArgv: readonly string[]): ChildStart {
+  const entry = moduleBeside(import.meta.url, '../worker/process')
+  return { entry, config, execArgv, env: config.watched === true ? WATCH_ENVIRONMENT : {} }
+}
+
+/**
+ * What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged.
+ *
+ * @param workers Worker processes on a machine, which share its part of Mongrel2's memory.
+ */
+export function sharedStartOf(
+  { logger: _logger, signal: _signal, identity: _identity, ...options }: Mongrel2Options,
+  workers: number,
+  threads: number,
+  logger: Logger,
+): Pick<WorkerConfig, 'options' | 'threads' | 'logLevels'> {
+  return {
+    options: optionsForOneOf(workers * threads, options),
+    threads,
+    logLevels: LOG_LEVELS.filter((level) => logger[level] !== undefined),
+  }
+}
+
+/** This machine, where workers are children of this process. */
+export class LocalHost implements WorkerHost {
+  readonly name = ''
+  readonly seesUploads = true
+  readonly #start: ChildStart
+
+  constructor(start: ChildStart) {
+    this.#start = start
+  }
+
+  start(observer: WorkerHandleObserver): WorkerHandle {
+    return new WorkerChild(this.#start, observer)
+  }
+}
+
+/** A child process that speaks frames by two pipes, which the system closes when either process ends. */
+export class WorkerChild implements WorkerHandle {
+  readonly #observer: WorkerHandleObserver
+  readonly #child: ChildProcess
+  readonly #pipe: FramePipe | undefined
+  #exitTimer: NodeJS.Timeout | undefined
+  #endExpected = false
+  #ended = false
+  /** Why it was killed here. */
+  #killReason: string | undefined
+
+  constructor({ entry, config, execArgv, env }: ChildStart, observer: WorkerHandleObserver) {
+    this.#observer = observer
+    const child = spawn(process.execPath, [...execArgv, fileURLToPath(entry)], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
+      env: { ...process.env, ...env, [CONFIG_VARIABLE]: JSON.stringify(config) },
+    })
+    this.#child = child
+    guardChild(child, 'late')
+    this.#pipe = this.#openPipe()
+    child.on('error', (error) => {
+      if (child.pid === undefined) this.#end(`it could not be started: ${error.message}`)
+    })
+    child.on('exit', () => clearTimeout(this.#exitTimer))
+    // When it has ended and all that it reported has been received.
+    child.on('close', (code, signal) =>
+      this.#end(signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`),
+    )
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  send(frames: readonly Buffer[]): void {
+    this.#pipe?.send(frames)
+  }
+
+  expectEnd(): void {
+    this.#endExpected = true
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  /** Undefined where no file descriptors are left: then the child cannot be started, which it tells by an error. */
+  #openPipe(): FramePipe | undefined {
+    const stdio = this.#child.stdio ?? []
+    const [orders, reports] = [stdio[ORDERS_FD], stdio[REPORTS_FD]]
+    if (!(orders instanceof Socket && reports instanceof Socket)) return undefined
+    const pipe = new FramePipe(
+      reports,
+      orders,
+      (frame) => this.#observer.receive(frame),
+      (error) => this.#giveUp(`it reported something wrong: ${messageOf(error)}`),
+    )
+    void pipe.closed.then(() => this.#closed())
+    return pipe
+  }
+
+  /** A worker that does not report any more could still publish, so it has to end. */
+  #closed(): void {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const time = this.#endExpected ? EXIT_TIME : LOSS_TIME
+    this.#exitTimer = setTimeout(() => this.#giveUp('it closed its pipe'), time)
+  }
+
+  #giveUp(reason: string): void {
+    this.#killReason ??= reason
+    this.kill()
+  }
+
+  #end(how: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#observer.ended(this.#killReason ?? how, this.#child.exitCode === 0)
+  }
+}

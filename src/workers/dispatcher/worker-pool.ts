@@ -1,0 +1,257 @@
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import type { Logger } from '../../runtime/log.ts'
+import { Backoff, type Deferred, deferred } from '../../runtime/promises.ts'
+import type { WorkersSettings } from '../options.ts'
+import type { News, Report } from '../protocol/frames.ts'
+import type { WorkerHost } from '../protocol/worker-handle.ts'
+import { type WorkerObserver, WorkerProxy } from './worker-proxy.ts'
+
+/** Waits between starts of workers that end before they have loaded the app, in milliseconds. */
+const BACKOFF = [100, 10_000] as const
+
+/** How workers are kept. */
+export type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
+
+/** Told what workers report and what becomes of them. */
+export interface PoolOwner {
+  news(worker: WorkerProxy, news: News): void
+  report?(worker: WorkerProxy, report: Report): void
+  topicMessage?(worker: WorkerProxy, frame: Buffer): void
+  /** Another worker has taken the place of this one, which has to finish what is open and end. */
+  retire(worker: WorkerProxy): void
+  gone?(worker: WorkerProxy): void
+}
+
+/** A machine with places for workers. */
+interface Machine {
+  readonly host: WorkerHost
+  readonly places: readonly Place[]
+  readonly filled: Deferred<void>
+  readonly backoff: Backoff
+  /** Whether the last worker that tried could not load the app. */
+  loadFailed: boolean
+  closed: boolean
+}
+
+/** A place for one worker process, which gets another when its worker is gone. */
+interface Place {
+  readonly machine: Machine
+  current: WorkerProxy | undefined
+  /** The worker that takes the place when it is ready. */
+  next: WorkerProxy | undefined
+  timer: NodeJS.Timeout | undefined
+  /** Why `next` asked to be replaced before it took its place. */
+  nextLeaves: string | undefined
+}
+
+/** Keeps so many worker processes running on each machine, replaces them without a gap, and logs what becomes of them. */
+export class WorkerPool implements WorkerObserver {
+  /** Why a worker was lost last. */
+  lastLoss = ''
+  readonly #settings: PoolSettings
+  readonly #logger: Logger
+  readonly #owner: PoolOwner
+  readonly #machines = new Map<WorkerHost, Machine>()
+  readonly #workers = new Map<WorkerProxy, Place>()
+  /** Settled when a worker that is replaced is gone, or stays since the app does not load. */
+  readonly #departures = new Map<WorkerProxy, Deferred<void>>()
+  #closing = false
+  #noWorkers: Deferred<void> | undefined
+
+  constructor(settings: PoolSettings, logger: Logger, owner: PoolOwner) {
+    this.#settings = settings
+    this.#logger = logger
+    this.#owner = owner
+  }
+
+  get workers(): readonly WorkerProxy[] {
+    return [...this.#workers.keys()]
+  }
+
+  /**
+   * Keeps so many workers running on a host.
+   *
+   * @returns Resolves when each has been ready; rejects when one ends before it has loaded the app.
+   */
+  addHost(host: WorkerHost, count: number): Promise<void> {
+    const places: Place[] = []
+    const filled: Deferred<void> = deferred()
+    const machine: Machine = {
+      host,
+      places,
+      filled,
+      backoff: new Backoff(...BACKOFF),
+      loadFailed: false,
+      closed: this.#closing,
+    }
+    for (let number = 0; number < count; number++) {
+      places.push({ machine, current: undefined, next: undefined, timer: undefined, nextLeaves: undefined })
+    }
+    this.#machines.set(host, machine)
+    for (const place of places) this.#start(place)
+    return filled.promise
+  }
+
+  /** Retires the workers of a host, where no other is started any more. */
+  retireHost(host: WorkerHost): void {
+    this.removeHost(host)
+    for (const [worker, { machine }] of this.#workers) if (machine.host === host) this.#owner.retire(worker)
+  }
+
+  /** Forgets a host that is lost. Its workers end one by one. */
+  removeHost(host: WorkerHost): void {
+    const machine = this.#machines.get(host)
+    if (machine !== undefined) closeMachine(machine)
+    this.#machines.delete(host)
+  }
+
+  /** Whether the last workers that were started on a host have failed to load the app. */
+  isFailing(host: WorkerHost): boolean {
+    return this.#machines.get(host)?.backoff.failed === true
+  }
+
+  /** Whether a worker of a host has taken its place. */
+  isServing(host: WorkerHost): boolean {
+    return this.#machines.get(host)?.places.some(({ current }) => current !== undefined) === true
+  }
+
+  /**
+   * Replaces every worker; resolves when those of now are gone.
+   *
+   * @throws Mongrel2Error `load_failed` when the app cannot be loaded anew: those of now stay until it can; `closed` after `close`.
+   */
+  async reload(): Promise<void> {
+    if (this.#closing) throw new Mongrel2Error('closed', 'expected to reload before close, not after')
+    const places = [...this.#machines.values()].flatMap((machine) => machine.places)
+    const gone = places.map((place) => {
+      // A worker that is starting may have read files of before.
+      const { next, current } = place
+      place.next = undefined
+      if (next !== undefined) {
+        next.stopping = true
+        next.kill('it is replaced')
+      }
+      this.#start(place)
+      if (current === undefined) return undefined
+      const departure = this.#departures.get(current) ?? deferred()
+      this.#departures.set(current, departure)
+      return departure.promise
+    })
+    await Promise.all(gone)
+  }
+
+  /** Replaces a worker, unless it is being replaced. One that has not taken its place yet is replaced when it has. */
+  replace(worker: WorkerProxy, reason: string): void {
+    const place = this.#workers.get(worker)
+    if (place?.next === worker) place.nextLeaves ??= reason
+    if (place?.current !== worker || place.next !== undefined || place.timer !== undefined) return
+    if (place.machine.closed) return
+    this.#logger.info?.(`mongrel2-fetch replaces worker ${worker.pid}: ${reason}`)
+    this.#start(place)
+  }
+
+  /** Has a worker take its place if it is ready; returns whether it does so now. */
+  onReady(worker: WorkerProxy): boolean {
+    const place = this.#workers.get(worker)
+    if (place?.next !== worker || !worker.ready) return false
+    const { machine, current, nextLeaves } = place
+    machine.backoff.reset()
+    if (machine.loadFailed) {
+      this.#logger.warn?.(`mongrel2-fetch loaded the app, which failed before: worker ${worker.pid} serves it`)
+    }
+    machine.loadFailed = false
+    place.current = worker
+    place.next = undefined
+    if (current !== undefined) this.#owner.retire(current)
+    if (machine.places.every((each) => each.current !== undefined)) machine.filled.resolve()
+    if (nextLeaves !== undefined) this.replace(worker, nextLeaves)
+    return true
+  }
+
+  /** Starts no worker any more. */
+  close(): void {
+    this.#closing = true
+    for (const machine of this.#machines.values()) closeMachine(machine)
+  }
+
+  /** Resolves when every worker is gone. */
+  async ended(): Promise<void> {
+    if (this.#workers.size === 0) return
+    this.#noWorkers ??= deferred()
+    await this.#noWorkers.promise
+  }
+
+  news(worker: WorkerProxy, news: News): void {
+    if (news.news === 'loaded') this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
+    else if (news.news === 'line') this.#logger[news.level]?.(news.line)
+    else if (news.news === 'leaving') this.replace(worker, news.reason)
+    else if (news.news === 'alive') {
+      const { maxRss } = this.#settings
+      if (maxRss > 0 && news.rss > maxRss) this.replace(worker, `it has ${news.rss} bytes of memory`)
+    }
+    this.#owner.news(worker, news)
+  }
+
+  report(worker: WorkerProxy, report: Report): void {
+    this.#owner.report?.(worker, report)
+  }
+
+  topicMessage(worker: WorkerProxy, frame: Buffer): void {
+    this.#owner.topicMessage?.(worker, frame)
+  }
+
+  gone(worker: WorkerProxy, reason: string): void {
+    const place = this.#workers.get(worker)
+    this.#workers.delete(worker)
+    if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended ${worker.name}`)
+    else {
+      // Workers that end for one reason are lost together, or again and again.
+      const [line] = reason.split('\n', 1)
+      this.#logger.error?.(`mongrel2-fetch lost ${worker.name}: ${reason === this.lastLoss ? line : reason}`)
+      this.lastLoss = reason
+    }
+    this.#departures.get(worker)?.resolve()
+    this.#departures.delete(worker)
+    if (place?.current === worker) {
+      place.current = undefined
+      if (place.next === undefined && place.timer === undefined) this.#start(place)
+    } else if (place?.next === worker) {
+      place.next = undefined
+      if (!worker.loaded) this.#loadFailed(place, reason)
+      this.#startLater(place)
+    }
+    this.#owner.gone?.(worker)
+    if (this.#workers.size === 0) this.#noWorkers?.resolve()
+  }
+
+  #start(place: Place): void {
+    clearTimeout(place.timer)
+    place.timer = undefined
+    place.nextLeaves = undefined
+    const { host, closed } = place.machine
+    if (closed) return
+    place.next = new WorkerProxy(this.#settings, host, this)
+    this.#workers.set(place.next, place)
+  }
+
+  #startLater(place: Place): void {
+    const { machine } = place
+    if (machine.closed) return
+    place.timer = setTimeout(() => this.#start(place), machine.backoff.next())
+  }
+
+  #loadFailed({ machine, current }: Place, reason: string): void {
+    machine.loadFailed = true
+    const error = new Mongrel2Error('load_failed', `a worker could not load the app: ${reason}`)
+    machine.filled.reject(error)
+    if (current === undefined) return
+    this.#departures.get(current)?.reject(error)
+    this.#departures.delete(current)
+  }
+}
+
+function closeMachine(machine: Machine): void {
+  machine.closed = true
+  machine.filled.reject(new Mongrel2Error('closed', 'the server was closed before its workers were ready'))
+  for (const { timer } of machine.places) clearTimeout(timer)
+}

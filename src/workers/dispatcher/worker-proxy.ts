@@ -1,0 +1,238 @@
+import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
+import { MalformedError } from '../../wire/malformed.ts'
+import type { WorkersSettings } from '../options.ts'
+import {
+  isReport,
+  isTopicFrame,
+  type News,
+  type Order,
+  parseNews,
+  parseReport,
+  type Report,
+  renderJson,
+  topicThreadOf,
+} from '../protocol/frames.ts'
+import type { WorkerHandle, WorkerHost } from '../protocol/worker-handle.ts'
+import { ThreadState } from './state.ts'
+
+/** How often a worker is asked for a sign of life within the time that it may be silent for. */
+const BEATS = 4
+/** The longest time between two of them, in milliseconds. */
+const LONGEST_BEAT = 1000
+/** How much longer than its time a worker may take to end, in milliseconds. */
+const STOP_GRACE = 2000
+
+/** Told what a worker process reports and how it ends. */
+export interface WorkerObserver {
+  report(worker: WorkerProxy, report: Report): void
+  news(worker: WorkerProxy, news: News): void
+  /** The worker sends a message of a topic with a name. */
+  topicMessage(worker: WorkerProxy, frame: Buffer): void
+  /** The worker is gone, and all that it reported has been received. */
+  gone(worker: WorkerProxy, reason: string): void
+}
+
+/** A worker process and what it has to do. */
+export interface WorkerStatistics {
+  pid: number
+  /** The node that it runs on; empty for this machine. */
+  node: string
+  /** Whether it gets new connections. */
+  state: 'starting' | 'ready' | 'leaving'
+  /** Handlers that have not returned. */
+  inFlight: number
+  connections: number
+  /** Requests since its start. */
+  requests: number
+}
+
+/** A worker process as the dispatcher sees it, from its start to its end. */
+export class WorkerProxy {
+  readonly threads: readonly ThreadState[]
+  /** Epochs, by their numbers, that the worker has been told of and cannot answer to (yet), with the beats that this has lasted. */
+  readonly unattached = new Map<number, number>()
+  loaded = false
+  /** Whether it was told to end. */
+  stopping = false
+  gone = false
+  /** The threads whose input has been drained. */
+  readonly #drained = new Set<number>()
+  readonly #inputDrained: Deferred<void> = deferred()
+  readonly #host: WorkerHost
+  readonly #handle: WorkerHandle
+  readonly #observer: WorkerObserver
+  readonly #timeout: number
+  #outgoing: Buffer[] = []
+  #turn: NodeJS.Immediate | undefined
+  /** Beats that each thread has been silent for. */
+  readonly #silent: number[]
+  readonly #beat: NodeJS.Timeout
+  readonly #beatTime: number
+  #startTimer: NodeJS.Timeout | undefined
+  #endedCleanly = false
+  #killReason: string | undefined
+
+  constructor(
+    { workerTimeout, threads, startTimeout }: Pick<WorkersSettings, 'workerTimeout' | 'threads' | 'startTimeout'>,
+    host: WorkerHost,
+    observer: WorkerObserver,
+  ) {
+    this.#host = host
+    this.#observer = observer
+    this.#timeout = workerTimeout
+    this.threads = Array.from({ length: threads }, (_, index) => new ThreadState(index, host.seesUploads))
+    this.#silent = this.threads.map(() => 0)
+    this.#handle = host.start({
+      receive: (frame) => this.#receive(frame),
+      ended: (how, clean) => this.#ended(how, clean),
+    })
+    this.#startTimer = setTimeout(
+      () => this.kill(`it had not loaded its app within startTimeout, ${startTimeout} ms`),
+      startTimeout,
+    )
+    this.#beatTime = Math.min(this.#timeout / BEATS, LONGEST_BEAT)
+    this.#beat = setInterval(() => this.#expectLife(), this.#beatTime)
+  }
+
+  /** Its process id on its machine. */
+  get pid(): number {
+    return this.#handle.pid
+  }
+
+  /** The name of its machine; empty for this one. */
+  get node(): string {
+    return this.#host.name
+  }
+
+  /** Its name in the log. */
+  get name(): string {
+    return this.node === '' ? `worker ${this.pid}` : `worker ${this.pid} on ${this.node}`
+  }
+
+  /** Whether it can answer to every Mongrel2 that there is. */
+  get ready(): boolean {
+    return this.loaded && this.unattached.size === 0
+  }
+
+  get connections(): number {
+    return this.threads.reduce((sum, thread) => sum + thread.connections, 0)
+  }
+
+  get requests(): number {
+    return this.threads.reduce((sum, thread) => sum + thread.requests, 0)
+  }
+
+  get statistics(): WorkerStatistics {
+    const { pid, node, state, connections, requests } = this
+    const inFlight = this.threads.reduce((sum, thread) => sum + thread.inFlight, 0)
+    return { pid, node, state, inFlight, connections, requests }
+  }
+
+  get state(): WorkerStatistics['state'] {
+    const reached = this.ready || this.threads.some(({ attached }) => attached.size > 0)
+    if (!this.loaded || !reached) return 'starting'
+    return this.threads.some(({ retiring }) => retiring) ? 'leaving' : 'ready'
+  }
+
+  /** Whether it ended as it was told to, with everything delivered. */
+  get endedCleanly(): boolean {
+    return this.stopping && this.#endedCleanly
+  }
+
+  /** Has it finish what needs messages, within so many milliseconds; resolves when it needs none, or is gone. */
+  async goAway(timeout: number): Promise<void> {
+    if (!this.loaded || this.stopping) return
+    this.order({ order: 'goAway', timeout })
+    await Promise.race([this.#inputDrained.promise, delay(timeout)])
+  }
+
+  /** Has it answer what is open within so many milliseconds, and end. */
+  stop(timeout: number): void {
+    if (this.stopping || this.gone) return
+    this.stopping = true
+    if (!this.loaded) return this.kill('it was not needed any more')
+    this.#handle.expectEnd()
+    this.order({ order: 'stop', timeout })
+    setTimeout(() => this.kill('it did not end'), timeout + STOP_GRACE).unref()
+  }
+
+  /** Sends a frame, together with all others of this turn. */
+  send(frame: Buffer): void {
+    this.#outgoing.push(frame)
+    this.#turn ??= setImmediate(this.#flush)
+  }
+
+  order(order: Order): void {
+    this.send(renderJson(order))
+  }
+
+  /** Ends it at once. */
+  kill(reason: string): void {
+    this.#killReason ??= reason
+    this.#handle.kill()
+  }
+
+  readonly #flush = (): void => {
+    const frames = this.#outgoing
+    this.#outgoing = []
+    this.#turn = undefined
+    this.#handle.send(frames)
+  }
+
+  #receive(frame: Buffer): void {
+    if (isReport(frame)) {
+      const report = parseReport(frame)
+      this.#checkThread(report.thread)
+      return this.#observer.report(this, report)
+    }
+    if (isTopicFrame(frame)) {
+      this.#checkThread(topicThreadOf(frame))
+      return this.#observer.topicMessage(this, frame)
+    }
+    const news = parseNews(frame)
+    if ('thread' in news) this.#checkThread(news.thread)
+    if (news.news === 'failed') this.#killReason ??= news.reason
+    else if (news.news === 'loaded') {
+      this.loaded = true
+      clearTimeout(this.#startTimer)
+    } else if (news.news === 'alive') this.#silent[news.thread] = 0
+    else if (news.news === 'inputDrained') {
+      this.#drained.add(news.thread)
+      if (this.#drained.size === this.threads.length) this.#inputDrained.resolve()
+    }
+    this.#observer.news(this, news)
+  }
+
+  #checkThread(thread: number): void {
+    const last = this.threads.length - 1
+    if (thread > last) throw new MalformedError(`expected a thread from 0 to ${last}, got ${thread}`)
+  }
+
+  /**
+   * Counts silence by the timer and not by the clock: when this process itself stood still, the signs of life that came meanwhile are
+   * read before the next beat.
+   */
+  #expectLife(): void {
+    if (!this.loaded) return
+    const most = this.#timeout / this.#beatTime
+    this.threads.forEach((_, thread) => {
+      const silent = (this.#silent[thread] ?? 0) + 1
+      this.#silent[thread] = silent
+      if (silent > most) this.kill(`it gave no sign of life within workerTimeout, ${this.#timeout} ms`)
+    })
+    for (const [epoch, beats] of this.unattached) {
+      this.unattached.set(epoch, beats + 1)
+      if (beats > most) this.kill(`it did not reach Mongrel2 within workerTimeout, ${this.#timeout} ms`)
+    }
+    this.order({ order: 'ping' })
+  }
+
+  #ended(how: string, clean: boolean): void {
+    clearTimeout(this.#startTimer)
+    clearInterval(this.#beat)
+    this.gone = true
+    this.#endedCleanly = clean
+    this.#inputDrained.resolve()
+    this.#observer.gone(this, this.#killReason ?? how)
+  }
+}

@@ -1,0 +1,130 @@
+import { Worker } from 'node:worker_threads'
+import type { ControlPortAddress } from '../../link/control-port.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
+import type { WorkerConfig } from './worker-config.ts'
+import type { Uplink } from './worker-server.ts'
+
+/** Bytes with memory of their own, which is handed over. */
+export type OwnBytes = Uint8Array<ArrayBuffer>
+
+/** What the main thread of a worker process sends to a handler thread. */
+export type ToThread =
+  /** Frames of the dispatcher's. */
+  | { readonly frames: readonly OwnBytes[] }
+  /** The system has taken so many bytes that were published to an epoch. */
+  | { readonly taken: number; readonly epoch: number }
+  /** The control port's answer to a question; undefined where it gave none. */
+  | { readonly question: number; readonly written: ReadonlyMap<number, number> | undefined }
+
+/** A question to an epoch's control port. */
+interface ControlPortQuestion {
+  readonly question: number
+  readonly epoch: number
+  readonly address: ControlPortAddress
+}
+
+/** A `ReportedPublication`, with each reply in one piece. */
+interface ThreadPublication {
+  readonly before: OwnBytes | undefined
+  readonly publication: { readonly epoch: number; readonly replies: readonly OwnBytes[] } | undefined
+  readonly after: OwnBytes | undefined
+}
+
+/** What a handler thread sends to the main thread. */
+export type FromThread =
+  | { readonly loaded: true }
+  | { readonly failed: string }
+  | { readonly stopped: true }
+  /** A frame for the dispatcher. */
+  | { readonly frame: OwnBytes }
+  | ThreadPublication
+  | ControlPortQuestion
+
+/** A handler thread that is not the main thread, as the main thread reaches it. */
+export class ThreadHandle {
+  /** Resolves when the app is loaded; rejects when it cannot be. */
+  readonly loaded: Promise<void>
+  /** Resolves when the thread has followed the order to stop, or is gone. */
+  readonly stopped: Promise<void>
+  readonly #thread: Worker
+  readonly #uplink: Uplink
+  readonly #loaded: Deferred<void> = deferred()
+  readonly #stopped: Deferred<void> = deferred()
+  #frames: Buffer[] = []
+  #gone = false
+
+  /** @param ended Called when the thread is gone. */
+  constructor(config: WorkerConfig, thread: number, uplink: Uplink, ended: (error: unknown) => void) {
+    this.loaded = this.#loaded.promise
+    this.stopped = this.#stopped.promise
+    this.#uplink = uplink
+    this.#thread = new Worker(moduleBeside(import.meta.url, './thread-main'), { workerData: { config, thread } })
+    let failure: unknown
+    this.#thread.on('message', (message: FromThread) => this.#take(message))
+    this.#thread.on('error', (error) => {
+      failure = error
+    })
+    this.#thread.on('exit', (code) => {
+      this.#gone = true
+      failure ??= new Mongrel2Error('closed', `the thread ended with code ${code}`)
+      this.#loaded.reject(failure)
+      this.#stopped.resolve()
+      ended(failure)
+    })
+  }
+
+  /** Takes a frame of the dispatcher's. Frames that come in one read go to the thread together. */
+  receive(frame: Buffer): void {
+    if (this.#frames.length === 0) queueMicrotask(() => this.#pass())
+    this.#frames.push(frame)
+  }
+
+  #pass(): void {
+    const frames = this.#frames.map((frame) => new Uint8Array(frame))
+    this.#frames = []
+    this.#send(
+      { frames },
+      frames.map(({ buffer }) => buffer),
+    )
+  }
+
+  #send(message: ToThread, transfer: ArrayBuffer[] = []): void {
+    this.#thread.postMessage(message, transfer)
+  }
+
+  #take(message: FromThread): void {
+    // The dispatcher ends the connections of a thread that is gone.
+    if (this.#gone) return
+    if ('frame' in message) this.#uplink.send(bufferOf(message.frame))
+    else if ('before' in message) this.#emit(message)
+    else if ('question' in message) void this.#ask(message)
+    else if ('loaded' in message) this.#loaded.resolve()
+    else if ('failed' in message) this.#loaded.reject(new Mongrel2Error('load_failed', message.failed))
+    else this.#stopped.resolve()
+  }
+
+  #emit({ before, publication, after }: ThreadPublication): void {
+    this.#uplink.emit({
+      before: before && bufferOf(before),
+      publication: publication && { epoch: publication.epoch, replies: publication.replies.map(bufferOf) },
+      after: after && bufferOf(after),
+    })
+    if (publication === undefined) return
+    const { epoch, replies } = publication
+    const taken = replies.reduce((sum, { length }) => sum + length, 0)
+    void this.#uplink.drained(epoch).then(() => this.#send({ taken, epoch }))
+  }
+
+  async #ask({ question, epoch, address }: ControlPortQuestion): Promise<void> {
+    const feedback = this.#uplink.feedback(epoch, address)
+    const written = await feedback.bytesWritten().catch(() => undefined)
+    this.#send({ question, written })
+  }
+}
+
+/** Makes a Buffer of bytes, which are not copied. */
+export function bufferOf({ buffer, byteOffset, length }: OwnBytes): Buffer {
+  return Buffer.from(buffer, byteOffset, length)
+}

@@ -1,0 +1,126 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Settings } from '../../exchange/options.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
+import { lengthOf, type Reply } from '../../wire/reply.ts'
+import { type News, renderJson } from '../protocol/frames.ts'
+import { leaveAfterUncaughtError, parentLogger } from './parent.ts'
+import { bufferOf, type FromThread, type OwnBytes, type ToThread } from './thread-handle.ts'
+import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
+import { type Uplink, WorkerServer } from './worker-server.ts'
+
+// The entry of a handler thread. It has no sockets: to end a thread with a pending read of ZeroMQ's would end the process.
+
+/** Bytes on their way through the main thread above which streams are asked to wait. */
+const FULL_AT = 4 * 1024 * 1024
+
+const port = parentPort
+if (port === null) throw new Error('expected to run in a worker thread')
+const { config, thread } = workerData as { config: WorkerConfig; thread: number }
+
+/** Bytes that the system has not taken, by epochs. */
+const untaken = new Map<number, number>()
+const rooms = new Map<number, Deferred<void>>()
+const questions = new Map<number, Deferred<Map<number, number>>>()
+let asked = 0
+
+const send = (message: FromThread, transfer: readonly ArrayBuffer[] = []) => port.postMessage(message, [...transfer])
+const sendFrame = (bytes: Buffer) => {
+  const frame = new Uint8Array(bytes)
+  send({ frame }, [frame.buffer])
+}
+const tell = (news: News) => sendFrame(renderJson(news))
+
+const uplink: Uplink = {
+  emit({ before, publication, after }) {
+    const transfer: ArrayBuffer[] = []
+    const own = (reply: Reply): OwnBytes => {
+      const copy = copyOf(reply)
+      transfer.push(copy.buffer)
+      return copy
+    }
+    const replies = publication?.replies.map(own)
+    if (publication !== undefined && replies !== undefined) {
+      const size = replies.reduce((sum, { length }) => sum + length, 0)
+      untaken.set(publication.epoch, (untaken.get(publication.epoch) ?? 0) + size)
+    }
+    send(
+      {
+        before: before && own(before),
+        publication: publication && replies && { epoch: publication.epoch, replies },
+        after: after && own(after),
+      },
+      transfer,
+    )
+  },
+  send: sendFrame,
+  isFull: (epoch) => (untaken.get(epoch) ?? 0) > FULL_AT,
+  async drained(epoch) {
+    if ((untaken.get(epoch) ?? 0) === 0) return
+    const room = rooms.get(epoch) ?? deferred()
+    rooms.set(epoch, room)
+    await room.promise
+  },
+  feedback: (epoch, address) => ({
+    address,
+    bytesWritten: () => {
+      const question = ++asked
+      const answer: Deferred<Map<number, number>> = deferred()
+      questions.set(question, answer)
+      send({ question, epoch, address })
+      return answer.promise
+    },
+    close: () => {},
+  }),
+}
+
+const logger = parentLogger(config.logLevels, tell)
+const server = new WorkerServer(await load(), thread, uplink)
+void server.stopped.then(() => send({ stopped: true }))
+// An error while the app loads ends the thread, which the main thread notices.
+leaveAfterUncaughtError(logger, (reason) => tell({ news: 'leaving', reason }))
+port.on('message', (message: ToThread) => {
+  if ('frames' in message) for (const frame of message.frames) server.receive(bufferOf(frame))
+  else if ('taken' in message) taken(message.epoch, message.taken)
+  else answered(message.question, message.written)
+})
+send({ loaded: true })
+
+async function load(): Promise<Settings> {
+  try {
+    return await loadSettings(config, logger)
+  } catch (error) {
+    send({ failed: reasonOf(error) })
+    throw error
+  }
+}
+
+function taken(epoch: number, bytes: number): void {
+  const left = (untaken.get(epoch) ?? 0) - bytes
+  if (left > 0) {
+    untaken.set(epoch, left)
+    return
+  }
+  untaken.delete(epoch)
+  rooms.get(epoch)?.resolve()
+  rooms.delete(epoch)
+}
+
+function answered(question: number, written: ReadonlyMap<number, number> | undefined): void {
+  const answer = questions.get(question)
+  questions.delete(question)
+  if (written === undefined) answer?.reject(new Mongrel2Error('timeout', 'the control port gave no answer'))
+  else answer?.resolve(new Map(written))
+}
+
+/** Copies bytes into memory of their own. */
+function copyOf(reply: Reply): OwnBytes {
+  if (Buffer.isBuffer(reply)) return new Uint8Array(reply)
+  const copy = new Uint8Array(lengthOf(reply))
+  let at = 0
+  for (const piece of reply) {
+    copy.set(piece, at)
+    at += piece.length
+  }
+  return copy
+}

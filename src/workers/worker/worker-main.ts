@@ -1,0 +1,335 @@
+import type { FeedbackSource } from '../../connection/pacing/feedback.ts'
+import { checkOptions, type Settings } from '../../exchange/options.ts'
+import { ControlPort, type ControlPortAddress } from '../../link/control-port.ts'
+import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
+import { TRANSPORTS } from '../../link/transports.ts'
+import { describeError, type Logger } from '../../runtime/log.ts'
+import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
+import type { FramePipe } from '../protocol/frame-pipe.ts'
+import {
+  dealtThreadOf,
+  isDealtHead,
+  isTopicFrame,
+  type News,
+  type Order,
+  parseOrder,
+  renderJson,
+  topicThreadOf,
+} from '../protocol/frames.ts'
+import { openPipes, parentLogger } from './parent.ts'
+import { closeInstead, type ReportedPublication } from './publication.ts'
+import { ThreadHandle } from './thread-handle.ts'
+import { watchImports } from './watch-imports.ts'
+import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
+import { type Uplink, WorkerServer } from './worker-server.ts'
+
+/** Time to deliver replies and reports at the end, in milliseconds. */
+const LINGER = 5000
+/** Time to finish what is open after the dispatcher is gone, in milliseconds. */
+const ORPHAN_TIMEOUT = 10_000
+/** How long a report may wait for another to go with, in milliseconds. */
+const REPORT_DELAY = 1
+
+/**
+ * How long a worker that was cut off waits before it closes what is open, in milliseconds. A dispatcher that is still there has answered the
+ * clients by then, which says more than a close.
+ */
+const CUT_DELAY = 500
+
+/** What waits until the dispatcher has certain frames. */
+interface Waiting {
+  act(): void
+  /** How many frames have to be with the dispatcher before. */
+  readonly after: number
+}
+
+/** A handler thread as the main thread reaches it, in whatever thread it runs. */
+interface HandlerThread {
+  /** Takes a frame of the dispatcher's. */
+  receive(frame: Buffer): void
+  /** Resolves when it has followed the order to stop, or is gone. */
+  readonly stopped: Promise<void>
+}
+
+/**
+ * The main thread of a worker process: it has the pipes to the dispatcher and a publishing half for each Mongrel2, and passes frames to
+ * the handler threads, of which it may be the only one itself.
+ *
+ * The dispatcher reads its pipe to the end before it acts on the death of this process. So the dispatcher has a report as soon as the system
+ * has taken it, and no byte of an answer goes out before that. A dispatcher on another machine may lose what is on its way, so it has to
+ * confirm.
+ */
+export class WorkerMain {
+  /** Resolves when everything has been delivered and the process can end. */
+  readonly ended: Promise<void>
+  readonly logger: Logger
+  readonly #config: WorkerConfig
+  readonly #settings: Settings
+  readonly #pipe: FramePipe
+  readonly #threads: HandlerThread[] = []
+  readonly #attachments = new Map<number, ReconnectingPublisher>()
+  readonly #controlPorts = new Map<number, SharedControlPort>()
+  readonly #ended: Deferred<void> = deferred()
+  /** The thread that the next frame is for, when it is a message. */
+  #dealtTo: number | undefined
+  #waiting: Waiting[] = []
+  /** Resolves when nothing waits any more. */
+  #allActed: Deferred<void> | undefined
+  /** Frames that were sent, and those that a dispatcher on another machine has confirmed. */
+  #sent = 0
+  #confirmed = 0
+  /** Frames about what has been published and taken, which wait for others to go with. */
+  #unsent: Buffer[] = []
+  #timer: NodeJS.Timeout | undefined
+  /** Resolves when the system has taken all that was published so far. */
+  #taken: Promise<void> = Promise.resolve()
+  #stopping = false
+  /** Whether there is no dispatcher any more. */
+  #orphan = false
+  /** Whether the dispatcher has given up what is open: no byte of an answer may go out any more. */
+  #cutOff = false
+  /** The connections that have been closed instead of answered since then, as `EPOCH ID`. */
+  #closed: Set<string> | undefined
+
+  constructor(config: WorkerConfig) {
+    this.ended = this.#ended.promise
+    this.logger = parentLogger(config.logLevels, (news) => this.#tell(news))
+    this.#config = config
+    // For the sockets; what handlers run by comes with the app.
+    this.#settings = checkOptions(() => new Response(), config.options)
+    this.#pipe = openPipes((frame) => this.#take(frame))
+    void this.#pipe.closed.then(() => this.#orphaned())
+    if (config.watched === true) watchImports((path) => this.#tell({ news: 'file', path }))
+  }
+
+  /** Sets up the handler threads and reports it; false when the app cannot be loaded, which is reported. */
+  async start(): Promise<boolean> {
+    try {
+      await this.#load()
+    } catch (error) {
+      this.#stopping = true
+      this.#tell({ news: 'failed', reason: reasonOf(error) })
+      await this.#endPipe()
+      return false
+    }
+    this.#tell({ news: 'loaded' })
+    return true
+  }
+
+  /** Asks to be replaced. */
+  leave(reason: string): void {
+    this.#tell({ news: 'leaving', reason })
+  }
+
+  async #load(): Promise<void> {
+    const { threads: count } = this.#config
+    const uplink: Uplink = {
+      emit: (emission) => this.#emit(emission),
+      send: (frame) => this.#write(frame),
+      isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
+      drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
+      feedback: (epoch, address) => this.#controlPort(epoch, address),
+    }
+    if (count <= 1) {
+      this.#threads.push(new WorkerServer(await loadSettings(this.#config, this.logger), 0, uplink))
+      return
+    }
+    const threads = Array.from({ length: count }, (_, thread) => this.#startThread(thread, uplink))
+    this.#threads.push(...threads)
+    await Promise.all(threads.map((thread) => thread.loaded))
+  }
+
+  #startThread(thread: number, uplink: Uplink): ThreadHandle {
+    return new ThreadHandle(this.#config, thread, uplink, (error) => {
+      if (this.#stopping) return
+      this.logger.error?.(`mongrel2-fetch: a handler thread ended: ${describeError(error)}`)
+      this.#tell({ news: 'ended', thread })
+      this.leave('a handler thread ended')
+    })
+  }
+
+  #take(frame: Buffer): void {
+    // If the next request is the last of this process, those before it have been answered.
+    if (this.#unsent.length > 0) this.#write()
+    if (this.#dealtTo !== undefined) {
+      this.#threads[this.#dealtTo]?.receive(frame)
+      this.#dealtTo = undefined
+    } else if (isDealtHead(frame)) {
+      this.#dealtTo = dealtThreadOf(frame)
+      this.#threads[this.#dealtTo]?.receive(frame)
+    } else if (isTopicFrame(frame)) this.#threads[topicThreadOf(frame)]?.receive(frame)
+    else this.#obey(parseOrder(frame), frame)
+  }
+
+  #obey(order: Order, frame: Buffer): void {
+    switch (order.order) {
+      case 'stop':
+        return void this.#stop(order.timeout)
+      case 'cut':
+        return void this.#cut()
+      case 'confirm':
+        this.#confirmed = order.frames
+        return this.#act()
+      case 'handOver':
+        return this.#threads[order.thread]?.receive(frame)
+      case 'end':
+        this.#detach(order.epoch)
+    }
+    this.#receiveAll(frame)
+    if (order.order === 'begin') this.#attach(order, frame)
+  }
+
+  #receiveAll(frame: Buffer): void {
+    for (const thread of this.#threads) thread.receive(frame)
+  }
+
+  #attach({ link, epoch }: Order & { order: 'begin' }, begin: Buffer): void {
+    const endpoint = this.#settings.endpoints[link]
+    if (endpoint === undefined) return
+    let before = false
+    const { identity } = this.#settings
+    const attachment = new ReconnectingPublisher(
+      TRANSPORTS[endpoint.link],
+      endpoint.recvSpec,
+      identity,
+      this.logger,
+      (attached) => {
+        if (!attached) this.#receiveAll(renderJson({ order: 'end', link, epoch }))
+        else if (before) this.#receiveAll(begin)
+        before = true
+        this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
+      },
+    )
+    this.#attachments.set(epoch, attachment)
+  }
+
+  #detach(epoch: number): void {
+    this.#attachments.get(epoch)?.end()
+    this.#attachments.delete(epoch)
+    this.#controlPorts.get(epoch)?.close()
+    this.#controlPorts.delete(epoch)
+  }
+
+  #controlPort(epoch: number, address: ControlPortAddress): FeedbackSource {
+    const known = this.#controlPorts.get(epoch) ?? new SharedControlPort(address)
+    this.#controlPorts.set(epoch, known)
+    return { address, bytesWritten: () => known.bytesWritten(), close: () => {} }
+  }
+
+  #emit({ before, publication, after }: ReportedPublication): void {
+    if (before !== undefined) this.#write(before)
+    const act = () => {
+      if (publication !== undefined) {
+        const replies = this.#closed === undefined ? publication.replies : closeInstead(publication, this.#closed)
+        if (replies.length > 0) this.#attachments.get(publication.epoch)?.publisher?.publish([...replies])
+      }
+      if (after !== undefined) this.#writeWhenTaken(after)
+    }
+    const frames = before === undefined ? 0 : this.#sent
+    if (this.#waiting.length === 0 && this.#isTold(frames)) act()
+    else this.#waiting.push({ act, after: frames })
+  }
+
+  #tell(news: News): void {
+    this.#write(renderJson(news))
+  }
+
+  /** Whether the dispatcher has so many frames. One on this machine has them when the system has taken all. */
+  #isTold(frames: number): boolean {
+    if (this.#cutOff) return false
+    if (this.#orphan) return true
+    return this.#config.remote ? this.#confirmed >= frames : this.#pipe.waitingBytes === 0
+  }
+
+  readonly #act = (): void => {
+    for (let [first] = this.#waiting; first !== undefined && this.#isTold(first.after); [first] = this.#waiting) {
+      this.#waiting.shift()
+      first.act()
+    }
+    if (this.#waiting.length === 0) this.#allActed?.resolve()
+  }
+
+  #orphaned(): void {
+    if (this.#config.remote) return void this.#cut()
+    this.#orphan = true
+    this.#act()
+    void this.#stop(ORPHAN_TIMEOUT)
+  }
+
+  /** Ends without an answer: the dispatcher may have begun to answer in this worker's place, and if it is gone, nothing else can be done. */
+  async #cut(): Promise<void> {
+    if (this.#cutOff || this.#orphan) return
+    this.#cutOff = true
+    await delay(CUT_DELAY)
+    this.#closed = new Set()
+    this.#cutOff = false
+    this.#orphan = true
+    this.#act()
+    this.#receiveAll(renderJson({ order: 'cut' }))
+    await this.#stop(0)
+  }
+
+  #writeWhenTaken(frame: Buffer): void {
+    this.#taken = this.#taken
+      .then(() => this.#allTaken())
+      .then(() => {
+        this.#unsent.push(frame)
+        this.#timer ??= setTimeout(() => this.#write(), REPORT_DELAY)
+      })
+  }
+
+  async #allTaken(): Promise<void> {
+    for (const { publisher } of this.#attachments.values()) await publisher?.drained()
+  }
+
+  #write(frame?: Buffer): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const frames = this.#unsent
+    this.#unsent = []
+    if (frame !== undefined) frames.push(frame)
+    this.#sent += frames.length
+    if (frames.length > 0) this.#pipe.send(frames, this.#act)
+  }
+
+  async #stop(timeout: number): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#receiveAll(renderJson({ order: 'stop', timeout }))
+    await Promise.all(this.#threads.map(({ stopped }) => stopped))
+    if (this.#waiting.length > 0) {
+      this.#allActed = deferred()
+      await this.#allActed.promise
+    }
+    await this.#taken
+    await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close()))
+    this.#write()
+    await this.#endPipe()
+    this.#ended.resolve()
+  }
+
+  async #endPipe(): Promise<void> {
+    await Promise.race([this.#pipe.end(), delay(LINGER)])
+  }
+}
+
+/** A control port for all handler threads, which ask one question at a time. */
+class SharedControlPort {
+  readonly #port: ControlPort
+  #answer: Promise<Map<number, number>> | undefined
+
+  constructor(address: ControlPortAddress) {
+    this.#port = new ControlPort(address)
+  }
+
+  bytesWritten(): Promise<Map<number, number>> {
+    this.#answer ??= this.#port.bytesWritten().finally(() => {
+      this.#answer = undefined
+    })
+    return this.#answer
+  }
+
+  close(): void {
+    this.#port.close()
+  }
+}
