@@ -1,13 +1,10 @@
-import { availableParallelism } from 'node:os'
 import { Dealer } from 'zeromq'
 import { checkCloseOptions } from '../options/option.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError } from '../runtime/log.ts'
 import { Backoff, type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
-import { version } from '../runtime/versions.ts'
 import { curveKey } from './key-pair.ts'
-import { NodeAgent, type NodeAgentSettings } from './node-agent.ts'
-import { MOST_PROCESSORS } from './node-connection.ts'
+import { NodeAgent } from './node-agent.ts'
 import { checkJoinOptions, type JoinOptions, type JoinSettings } from './options.ts'
 import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
 
@@ -38,9 +35,7 @@ export function joinCluster(options: JoinOptions): ClusterNode {
 
 class Node implements ClusterNode {
   readonly ready: Promise<void>
-  readonly #address: JoinSettings['address']
-  readonly #security: JoinSettings['security']
-  readonly #agentSettings: NodeAgentSettings
+  readonly #settings: JoinSettings
   readonly #ready: Deferred<void> = deferred()
   readonly #running: Promise<void>
   #agent: NodeAgent | undefined
@@ -49,17 +44,10 @@ class Node implements ClusterNode {
   /** The last line about a failed attempt. */
   #reported = ''
 
-  constructor({ address, security, chroot, execArgv, logger, signal }: JoinSettings) {
+  constructor(settings: JoinSettings) {
+    const { signal, logger } = settings
     this.ready = this.#ready.promise
-    this.#address = address
-    this.#security = security
-    this.#agentSettings = {
-      version,
-      processors: Math.min(availableParallelism(), MOST_PROCESSORS),
-      chroot,
-      execArgv,
-      logger,
-    }
+    this.#settings = settings
     this.#running = this.#run()
     whenAborted(signal, () => {
       this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
@@ -84,7 +72,7 @@ class Node implements ClusterNode {
   }
 
   async #run(): Promise<void> {
-    const { logger } = this.#agentSettings
+    const { logger } = this.#settings
     const backoff = new Backoff(...RETRY)
     while (this.#closed === undefined) {
       const agent = this.#connect()
@@ -95,7 +83,7 @@ class Node implements ClusterNode {
         joined = true
         backoff.reset()
         this.#reported = ''
-        logger.info?.(`mongrel2-fetch joined the main node at ${this.#address.spec}`)
+        logger.info?.(`mongrel2-fetch joined the main node at ${this.#settings.address.spec}`)
         this.#ready.resolve()
       } catch {
         // `ended` gives the reason.
@@ -110,9 +98,9 @@ class Node implements ClusterNode {
 
   #connect(): NodeAgent {
     const socket = new Dealer({ ...STREAM_OPTIONS, ...this.#options() })
-    const agent = new NodeAgent(socket, this.#agentSettings)
+    const agent = new NodeAgent(socket, this.#settings)
     try {
-      socket.connect(this.#address.spec)
+      socket.connect(this.#settings.address.spec)
     } catch (error) {
       agent.abandon(String(error))
     }
@@ -120,9 +108,9 @@ class Node implements ClusterNode {
   }
 
   #options(): CurveOptions {
-    const ipv6 = this.#address.spec.startsWith('tcp://[')
-    if (this.#security === undefined) return { ipv6 }
-    const { keys, main } = this.#security
+    const ipv6 = this.#settings.address.spec.startsWith('tcp://[')
+    if (this.#settings.security === undefined) return { ipv6 }
+    const { keys, main } = this.#settings.security
     return {
       ipv6,
       curveServerKey: curveKey(main),
@@ -133,8 +121,8 @@ class Node implements ClusterNode {
 
   /** Logs why an attempt failed, unless the one before failed for the same reason. */
   #report(what: string, reason: string): void {
-    const line = `${what} the main node at ${this.#address.spec}: ${reason}`
-    if (line !== this.#reported) this.#agentSettings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
+    const line = `${what} the main node at ${this.#settings.address.spec}: ${reason}`
+    if (line !== this.#reported) this.#settings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
     this.#reported = line
   }
 }

@@ -1,32 +1,26 @@
+import { availableParallelism } from 'node:os'
 import type { Dealer } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
+import { version } from '../runtime/versions.ts'
 import { WorkerChild, workerStart } from '../workers/dispatcher/worker-child.ts'
 import { renderJson } from '../workers/protocol/frames.ts'
 import { appSourceOf } from './node-app.ts'
 import {
   type Control,
+  MOST_PROCESSORS,
   NodeConnection,
   type NodeConnectionObserver,
   type NodeStart,
   skippedTopicMessage,
 } from './node-connection.ts'
+import type { JoinSettings } from './options.ts'
 
 /** Time for workers to end after the connection was lost, in milliseconds. */
 const CUT_TIME = 3000
 /** Time for the main node to close the connection of a node that leaves, in milliseconds. */
 const FAREWELL = 1000
-
-/** What a node tells the main node, and starts its workers with. */
-export interface NodeAgentSettings {
-  readonly version: string
-  readonly processors: number
-  /** Mongrel2's chroot as seen from here; undefined where it cannot be seen. */
-  readonly chroot: string | undefined
-  readonly execArgv: readonly string[]
-  readonly logger: Logger
-}
 
 /** One connection of a node to its main node: starts workers as the main node orders, and passes on frames. */
 export class NodeAgent implements NodeConnectionObserver {
@@ -34,7 +28,7 @@ export class NodeAgent implements NodeConnectionObserver {
   readonly joined: Promise<void>
   /** Resolves with the reason when the connection has ended and every worker is gone. */
   readonly ended: Promise<string>
-  readonly #settings: NodeAgentSettings
+  readonly #settings: JoinSettings
   readonly #connection: NodeConnection
   readonly #joined: Deferred<void> = deferred()
   readonly #workers = new Map<number, WorkerChild>()
@@ -44,14 +38,15 @@ export class NodeAgent implements NodeConnectionObserver {
   #empty: Deferred<void> | undefined
 
   /** @param socket A socket that is about to be connected to the main node. */
-  constructor(socket: Dealer, settings: NodeAgentSettings) {
+  constructor(socket: Dealer, settings: JoinSettings) {
     this.#settings = settings
     this.#warning = new ThrottledWarning(settings.logger)
     this.#connection = new NodeConnection(socket, this)
     this.joined = this.#joined.promise
-    const { version, processors, chroot } = settings
+    const processors = Math.min(availableParallelism(), MOST_PROCESSORS)
+    const seesUploads = settings.chroot !== undefined
     this.#connection.opened.then(
-      () => this.#connection.say({ say: 'join', version, processors, seesUploads: chroot !== undefined }),
+      () => this.#connection.say({ say: 'join', version, processors, seesUploads }),
       (error: Error) => this.#connection.close(error.message),
     )
     this.ended = this.#connection.closed.then((reason) => this.#cutOff(reason))
