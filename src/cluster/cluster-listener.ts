@@ -27,7 +27,7 @@ export interface ClusterSecurity {
 }
 
 /** Makes a node's connection of a socket that is about to be connected. */
-export type Admit = (socket: Dealer, from: string) => NodeConnection
+type Admit = (socket: Dealer, from: string) => NodeConnection
 
 /**
  * Listens for nodes. A socket of Node's takes a few unauthenticated peers at a time and refuses those that do not greet as ZMTP with the

@@ -8,7 +8,7 @@ import { NodeSession } from './node-session.ts'
 import type { ClusterSettings } from './options.ts'
 
 /** The main node's side of a cluster. */
-export interface MainNode {
+interface MainNode {
   /** Resolves with the port when nodes can connect; rejects when they never can. */
   readonly opened: Promise<number>
   close(): void

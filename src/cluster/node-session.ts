@@ -18,7 +18,7 @@ const JOIN_TIME = 3000
 const REFUSAL_TIME = 1000
 
 /** What a node joins. */
-export interface NodeSessionSettings {
+interface NodeSessionSettings {
   readonly dispatcher: () => Pick<Dispatcher, 'addHost' | 'retireHost' | 'removeHost'>
   readonly start: NodeStart
   /** Bytes that a message of Mongrel2 may have, the largest of the endpoints. */

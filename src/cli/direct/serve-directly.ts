@@ -16,7 +16,7 @@ export interface DirectConfig {
 }
 
 /** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
-export interface DirectServer {
+interface DirectServer {
   /** Resolves when each of them serves; rejects with a `Mongrel2Error` `load_failed` when one cannot load the app, or `closed`. */
   readonly ready: Promise<void>
   stats(): { workers: { pid: number }[] }

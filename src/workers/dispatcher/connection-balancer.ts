@@ -34,7 +34,7 @@ export interface BalancerOutlet {
 }
 
 /** What has been counted since the start. */
-export interface BalancerCounters {
+interface BalancerCounters {
   messages: number
   /** Requests that got a 503, and messages of connections that are closed. */
   rejected: number

@@ -48,7 +48,7 @@ interface ServedEpoch {
 }
 
 /** What a server for development does otherwise. */
-export interface Development {
+interface Development {
   /** Called when a worker takes over. */
   ready(): void
   /** Called with each file that the app loads. */

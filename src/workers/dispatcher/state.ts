@@ -101,7 +101,7 @@ export class DealtEpoch {
 }
 
 /** Where a connection stands, as far as the dispatcher has been told. */
-export type DealtPhase =
+type DealtPhase =
   /** Nothing is open on it. */
   | 'idle'
   /** It has sent something, and no byte of an answer has gone out. */

@@ -16,7 +16,7 @@ const EXIT_TIME = 2000
 const LOSS_TIME = 500
 
 /** How a child is started. */
-export interface ChildStart {
+interface ChildStart {
   /** The module that it runs. */
   readonly entry: URL
   /** What `takeConfig` gives it; it has to survive JSON. */

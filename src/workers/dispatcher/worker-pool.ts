@@ -10,7 +10,7 @@ import { type WorkerObserver, WorkerProxy } from './worker-proxy.ts'
 const BACKOFF = [100, 10_000] as const
 
 /** How workers are kept. */
-export type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
+type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
 
 /** Told what workers report and what becomes of them. */
 export interface PoolOwner {

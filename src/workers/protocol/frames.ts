@@ -216,7 +216,7 @@ export function parseNews(frame: Buffer): News {
 }
 
 /** A message of a topic with a name, as it goes from a thread to the dispatcher and on to the threads that have members. */
-export interface TopicFrame {
+interface TopicFrame {
   readonly name: string
   readonly message: SharedMessage
 }
