@@ -6,7 +6,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Uplink } from './worker-server.ts'
 
-/** Bytes with memory of their own, which is handed over. */
+/** Bytes in memory that is handed over. */
 export type OwnBytes = Uint8Array<ArrayBuffer>
 
 /** What the main thread of a worker process sends to a handler thread. */
@@ -113,8 +113,7 @@ export class ThreadHandle {
     })
     if (publication === undefined) return
     const { epoch, replies } = publication
-    const taken = replies.reduce((sum, { length }) => sum + length, 0)
-    void this.#uplink.drained(epoch).then(() => this.#send({ taken, epoch }))
+    void this.#uplink.drained(epoch).then(() => this.#send({ taken: sizeOf(replies), epoch }))
   }
 
   async #ask({ question, epoch, address }: ControlPortQuestion): Promise<void> {
@@ -127,4 +126,9 @@ export class ThreadHandle {
 /** Makes a Buffer of bytes, which are not copied. */
 export function bufferOf({ buffer, byteOffset, length }: OwnBytes): Buffer {
   return Buffer.from(buffer, byteOffset, length)
+}
+
+/** The bytes of all replies. */
+export function sizeOf(replies: readonly Uint8Array[]): number {
+  return replies.reduce((sum, { length }) => sum + length, 0)
 }
