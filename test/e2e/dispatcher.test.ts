@@ -73,8 +73,8 @@ describe('clients that send a body slowly', () => {
     const slow = Array.from({ length: 9 }, () =>
       connect().send(`${request('/echo', 'POST', 'Content-Length: 300000\r\n')}x`),
     )
-    await busyWorker()
-    // The worker has reported which requests wait for their bodies.
+    await expect.poll(() => server.stats().messages).toBe(9)
+    // The worker has reported which of them wait for their bodies.
     await expect.poll(() => server.stats().queued).toBe(0)
     expect(await Promise.all([1, 2, 3].map(() => get(connect(), '/other')))).toEqual(['/other', '/other', '/other'])
     const statuses = await Promise.all(slow.map(async (client) => (await client.response()).status))
