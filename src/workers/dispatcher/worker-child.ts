@@ -8,7 +8,7 @@ import { guardChild } from '../../runtime/orphan-guard.ts'
 import { FramePipe } from '../protocol/frame-pipe.ts'
 import { ORDERS_FD, REPORTS_FD } from '../protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../protocol/worker-handle.ts'
-import { WATCH_ENVIRONMENT } from '../worker/watch-imports.ts'
+import { WATCH_ENVIRONMENT } from '../worker/parent.ts'
 import { CONFIG_VARIABLE, type WorkerConfig } from '../worker/worker-config.ts'
 
 /** How long a child may take to end after it has closed its pipe, in milliseconds: told to end, and otherwise. */

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { describeError, type Level, type Logger } from '../../runtime/log.ts'
 import { FramePipe } from '../protocol/frame-pipe.ts'
 import { type News, ORDERS_FD, REPORTS_FD } from '../protocol/frames.ts'
@@ -50,4 +51,28 @@ export function leaveAfterUncaughtError(logger: Logger, leave: (reason: string) 
     logger.error?.(`mongrel2-fetch: a worker leaves after an error that nobody caught: ${describeError(error)}`)
     leave('of an error that nobody caught')
   })
+}
+
+/** What Node reports of the modules that it loads, as `node --watch` asks for it. */
+interface WatchReport {
+  readonly 'watch:import'?: readonly string[]
+  readonly 'watch:require'?: readonly (string | undefined)[]
+}
+
+/** The environment that has Node report the modules that it loads. */
+export const WATCH_ENVIRONMENT: Readonly<Record<string, string>> = { WATCH_REPORT_DEPENDENCIES: '1' }
+
+/**
+ * Reports the files of the app that this process loads. Node sends them to the parent by the channel of `fork`, which this process
+ * does not have.
+ *
+ * @param loaded Called with the path of each.
+ */
+export function watchImports(loaded: (path: string) => void): void {
+  process.send = (report: WatchReport) => {
+    const urls = (report['watch:import'] ?? []).filter((url) => url.startsWith('file:'))
+    const paths = [...urls.map((url) => fileURLToPath(new URL(url))), ...(report['watch:require'] ?? [])]
+    for (const path of paths) if (path?.includes('/node_modules/') === false) loaded(path)
+    return true
+  }
 }

@@ -16,10 +16,9 @@ import {
   renderJson,
   topicThreadOf,
 } from '../protocol/frames.ts'
-import { openPipes, parentLogger } from './parent.ts'
+import { openPipes, parentLogger, watchImports } from './parent.ts'
 import { closeInstead, type ReportedPublication } from './publication.ts'
 import { ThreadHandle } from './thread-handle.ts'
-import { watchImports } from './watch-imports.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
 import { type Uplink, WorkerServer } from './worker-server.ts'
 
