@@ -23,19 +23,22 @@ export { createReplier, type Replier, type ReplierOptions } from './replier.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './runtime/errors.ts'
 export type { Logger } from './runtime/log.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
-export type { BroadcastTarget } from './topic/broadcast.ts'
-export type { TopicMember } from './topic/member.ts'
+export type { BroadcastTarget, TopicMember } from './topic/broadcast.ts'
 export type { BudgetOptions, NextOptions, StreamOptions, TopicOptions } from './topic/options.ts'
 export { Topic } from './topic/topic.ts'
-export type { SocketCloseEvent, SocketErrorEvent } from './websocket/events.ts'
-export type { WebSocketUpgrade } from './websocket/handshake.ts'
+export { upgradeWebSocket, type WebSocketUpgrade } from './websocket/handshake.ts'
 export type {
   OriginCheck,
   PerMessageDeflateOptions,
   UpgradeWebSocketOptions,
 } from './websocket/options.ts'
-export type { ServerWebSocket, ServerWebSocketEventMap, SocketMessageEvent } from './websocket/socket.ts'
-export { upgradeWebSocket } from './websocket/upgrade.ts'
+export type {
+  ServerWebSocket,
+  ServerWebSocketEventMap,
+  SocketCloseEvent,
+  SocketErrorEvent,
+  SocketMessageEvent,
+} from './websocket/socket.ts'
 export type { EventFields } from './wire/http.ts'
 export type { DispatcherStatistics } from './workers/dispatcher/dispatcher.ts'
 export type { AppSource, LoadApp, LoadedApp } from './workers/worker/worker-config.ts'

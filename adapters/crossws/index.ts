@@ -15,7 +15,7 @@ export type CrosswsOptions = Pick<
   'getNamespace' | 'handleProtocols' | 'hooks' | 'idleTimeout' | 'onError' | 'protocol' | 'resolve' | 'sync'
 >
 
-/** An app for `serveMongrel2`, with what crossws offers for its WebSockets: `peers`, `publish` and `close`. */
+/** An app for `serveMongrel2`, with crossws' `peers`, `publish` and `close`. */
 export interface CrosswsApp extends AdapterInstance {
   readonly fetch: FetchHandler
 }
@@ -24,16 +24,16 @@ export interface CrosswsApp extends AdapterInstance {
 interface Handshake {
   readonly env: Mongrel2Env
   readonly context: Mongrel2Context
-  /** What the hooks `upgrade` want to be said in the answer. */
+  /** Fields of the answer that the hook `upgrade` has returned. */
   readonly headers: Headers
 }
 
 /**
- * Serves the WebSockets of an app by crossws, as h3 and Nitro expect it. Without `hooks` or `resolve` among the options the app is asked
- * for each handshake: by `defineWebSocketHandler` of h3 it answers with the hooks; any other answer is sent as it is.
+ * Serves the WebSockets of an app by crossws, as h3 and Nitro expect it. Without the options `hooks` and `resolve` the app is called for each
+ * handshake: `defineWebSocketHandler` of h3 answers with the hooks, and any other answer is sent as it is.
  *
- * crossws offers adapters nothing to build upon, so its adapter for a runtime with the interface of Deno's is used: it asks the request for the
- * socket, and the header `x-real-ip` for the address, which is set to the client's.
+ * crossws exports no base for adapters, so its adapter for Bunny is used, whose interface is Deno's: it takes the socket from the request, and
+ * the client's address from the header `x-real-ip`, which is set here.
  *
  * @example
  * ```ts
@@ -72,7 +72,7 @@ export function crossws(
     },
   }
 
-  /** The hooks that the app answers a handshake with; without any its answer is what the client gets. */
+  /** The hooks in the app's answer to a handshake; an answer without hooks is sent to the client. */
   async function hooksOfAnswer(request: Request): Promise<Partial<Hooks>> {
     const handshake = handshakes.get(request)
     if (handshake === undefined) return {}
@@ -85,7 +85,7 @@ export function crossws(
     return found ?? { upgrade: () => answer }
   }
 
-  /** The adapter forgets the fields that `upgrade` gives, but for the subprotocol, which it passes on by itself. */
+  /** The adapter loses the fields that the hook `upgrade` returns, except for the subprotocol. */
   function keepingHeaders(given: Partial<Hooks>): Partial<Hooks> {
     const { upgrade } = given
     if (upgrade === undefined) return given

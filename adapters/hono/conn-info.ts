@@ -2,14 +2,13 @@ import { isIP } from 'node:net'
 import type { ConnInfo, GetConnInfo } from 'hono/conninfo'
 import { messageInfoOf } from './middleware.ts'
 
-/** What an app on @hono/node-server finds in `c.env`, as far as it matters here. */
+/** The part of `c.env` on @hono/node-server that is used here. */
 interface NodeBindings {
   readonly incoming: { readonly socket: { readonly remoteAddress?: string; readonly remotePort?: number } }
 }
 
 /**
- * The client's address by Hono's interface, behind Mongrel2, which does not tell the port, and on an HTTP socket of Node's
- * (`serveNode`, `@hono/node-server`).
+ * The client's address by Hono's interface: behind Mongrel2, without the port, and on Node's HTTP server (`serveNode`, `@hono/node-server`).
  *
  * @throws Error when the app runs on another server.
  * @see https://hono.dev/docs/helpers/conninfo
@@ -28,7 +27,7 @@ function connInfo(address: string | undefined, port?: number): ConnInfo {
   const version = isIP(address ?? '')
   return {
     remote: {
-      ...(address === undefined ? {} : { address }), // a socket that is closed has none
+      ...(address === undefined ? {} : { address }), // a closed socket has none
       ...(port === undefined ? {} : { port }),
       ...(version === 0 ? {} : { addressType: version === 6 ? ('IPv6' as const) : ('IPv4' as const) }),
       transport: 'tcp',

@@ -2,18 +2,18 @@ import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { MessageInfo, Mongrel2Env } from '../../src/index.ts'
 
-/** What an app behind Mongrel2 finds in `c.env`: `new Hono<{ Bindings: Bindings }>()`. */
+/** `c.env` behind Mongrel2: `new Hono<{ Bindings: Bindings }>()`. */
 export type Bindings = Mongrel2Env
 
-/** What `mongrel2()` puts into `c.var`. */
+/** The variables that `mongrel2()` sets in `c.var`. */
 export interface Mongrel2Variables {
   /** What Mongrel2 says about the request. */
   mongrel2: MessageInfo
 }
 
 /**
- * A middleware that puts what Mongrel2 says about the request into `c.var.mongrel2`. Where the app runs on another server, its
- * routes answer 501 with a text that says so.
+ * Middleware that sets `c.var.mongrel2` to what Mongrel2 says about the request. On another server its routes answer 501 with a text that says
+ * so.
  *
  * @example
  * ```ts
@@ -30,7 +30,7 @@ export const mongrel2 = () =>
     return await next()
   })
 
-/** What Mongrel2 says about a context's request; undefined on another server. */
+/** Undefined on another server. */
 export function messageInfoOf(c: Context): MessageInfo | undefined {
   return (c.env as Partial<Bindings> | undefined)?.mongrel2
 }

@@ -11,16 +11,16 @@ import { messageInfoOf } from './middleware.ts'
 
 /** Options of Hono's `upgradeWebSocket` behind Mongrel2. */
 export interface HonoUpgradeOptions extends UpgradeWebSocketOptions {
-  /** Told what the events' functions throw. Default: `console.error`. */
+  /** Called with what the events' functions throw. Default: `console.error`. */
   onError?: (error: unknown) => void
 }
 
 /**
- * Accepts WebSockets by Hono's helper. Where a request is no handshake, the next handler is called. Without the option `protocol` the first
- * subprotocol that the client offers is taken. Binary messages arrive as ArrayBuffer.
+ * Accepts WebSockets by Hono's helper. A request that is no handshake goes to the next handler. Without the option `protocol` the client's first
+ * subprotocol is used. Binary messages arrive as ArrayBuffer.
  *
- * Until middleware is through, the response says 200: the platform's Response, which many of them make anew, refuses 101. The client gets 101,
- * with the header fields that they have set.
+ * Middleware sees a response with the status 200, since copies of it cannot have the status 101. The client gets 101, with the header fields
+ * that middleware has set.
  *
  * @example
  * ```ts
@@ -36,13 +36,13 @@ export const upgradeWebSocket: UpgradeWebSocket<ServerWebSocket, HonoUpgradeOpti
     const offered = protocol === undefined ? {} : { protocol: protocol.trim() }
     const { socket, response } = upgrade(c.req.raw, { ...offered, ...options }, { mongrel2 })
     connect(socket, events, onError)
-    // Not `new Response`, which would lose what middleware has said by `c.header` before.
+    // `new Response` would lose the fields that middleware has set by `c.header`.
     const status = response.status === 101 ? 200 : (response.status as StatusCode)
     return c.newResponse(response.body, { status, headers: response.headers })
   },
 )
 
-/** Lets Hono's events follow the socket's. */
+/** Calls the functions of Hono's events for the socket's events. */
 function connect(socket: ServerWebSocket, events: WSEvents<ServerWebSocket>, onError: (error: unknown) => void): void {
   const context: WSContext<ServerWebSocket> = new Context({
     raw: socket,

@@ -6,7 +6,7 @@ import { OPCODE, renderFrame } from '../wire/websocket/frames.ts'
 /** What can be sent to many: a text, or bytes as they are now. */
 export type TopicData = string | BytesLike
 
-/** A message for many: each form of it is rendered once, when it is first needed. */
+/** A message for many clients: each form of it is rendered once, when it is first needed. */
 export class SharedMessage {
   /** Whether it is bytes rather than a text. */
   readonly binary: boolean
@@ -22,11 +22,6 @@ export class SharedMessage {
     this.binary = binary
     this.payload = payload
     this.fields = fields
-  }
-
-  /** Bytes of it, headers left out. */
-  get size(): number {
-    return this.payload.length
   }
 
   /** As a WebSocket's message. */
@@ -57,31 +52,26 @@ export class SharedMessage {
   }
 }
 
-/** Makes a message of what a user gives; bytes are copied, since the user may change them. */
+/** Makes a message of the user's data. Bytes are copied, since the user may change them. */
 export function createSharedMessage(data: TopicData, fields: EventFields): SharedMessage {
   return new SharedMessage(typeof data !== 'string', copyOf(data), fields)
 }
 
-/** What happens to a member that is over its budget. */
+/** What happens to a member that is too slow. */
 export interface Budget {
   /** Bytes that may wait for a member, beside one message. */
   readonly maxBufferedBytes: number
-  /** It does not get the message, or it is closed. */
+  /** The member does not get the message, or is closed. */
   readonly whenSlow: 'drop' | 'close'
 }
 
-/** A set of subscribers. */
-export interface Audience {
-  /** Removes a subscriber. */
-  remove(subscriber: Subscriber): void
+/** A client that gets shared messages. */
+export interface Member {
+  /** @param now In milliseconds of `performance.now()`. */
+  deliver(message: SharedMessage, budget: Budget, now: number): void
 }
 
-/** A client that gets what is sent to many. */
-export interface Subscriber {
-  /** Tells an audience when it ends; false when it has ended before. */
-  join(audience: Audience): boolean
-  /** Does not tell it any more. */
-  leave(audience: Audience): void
-  /** Gives it a message; `now` is in milliseconds of `performance.now()`. */
-  deliver(message: SharedMessage, budget: Budget, now: number): void
+/** Whether a message may be sent to a client for which so many bytes wait. One message may be larger than the budget. */
+export function fits(size: number, waiting: number, maxBufferedBytes: number): boolean {
+  return waiting === 0 || waiting + size <= maxBufferedBytes
 }

@@ -12,7 +12,6 @@ import { createRequest } from '../platform/request.ts'
 import { describeError, messageOf, ThrottledWarning } from '../runtime/log.ts'
 import { Handshake } from '../websocket/handshake.ts'
 import { readHandshake } from '../websocket/handshake-request.ts'
-import { registerHandshake } from '../websocket/upgrade.ts'
 import { TOKEN } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
 import type { Application } from './application.ts'
@@ -102,7 +101,7 @@ export class Intake implements MessageIntake {
     exchange.offer(handshake)
     connection.frames = handshake
     const mongrel2 = new LazyMessageInfo(head)
-    registerHandshake(handshake, request, mongrel2)
+    handshake.register(request, mongrel2)
     this.#application.run(exchange, request, new HandlerEnv(mongrel2))
   }
 

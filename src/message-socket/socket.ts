@@ -1,7 +1,7 @@
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
-import { SendLedger } from '../connection/send-ledger.ts'
-import type { Audience, Budget, SharedMessage, Subscriber } from '../connection/shared-message.ts'
+import { MessageSender } from '../connection/message-sender.ts'
+import { type Budget, fits, type SharedMessage } from '../connection/shared-message.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
@@ -13,14 +13,14 @@ import type { MessageConnection, MessageHandlers } from './types.ts'
 const JSON_TEXT = new TextDecoder('utf-8', { fatal: true })
 const XML_TEXT = new TextDecoder()
 
-/** What a message socket has to know of the options. */
+/** What a message socket needs of the options. */
 export interface MessageSocketSettings {
   readonly maxBufferedBytes: number
   readonly logger: Logger
 }
 
-/** A client's connection on which JSON or XML messages come, and what its user sees of it. */
-export class MessageSocket implements IncomingFrames, MessageConnection, Subscriber {
+/** A connection on which a client sends JSON or XML messages. The user gets it as `MessageConnection`. */
+export class MessageSocket extends MessageSender implements IncomingFrames, MessageConnection {
   readonly takes = 'socket'
   readonly sender: string
   readonly connectionId: number
@@ -29,13 +29,9 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   readonly #connection: Connection
   readonly #handlers: MessageHandlers
   readonly #settings: MessageSocketSettings
-  readonly #ledger = new SendLedger()
-  /** Where the handlers are called: as `open` left it. */
+  /** The handlers' async context, as `open` has left it. */
   #context: CallContext
-  #token: string | undefined
   #isOpen = true
-  /** Those that it gets messages with. */
-  readonly #audiences = new Set<Audience>()
 
   constructor(
     first: Message,
@@ -44,6 +40,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     settings: MessageSocketSettings,
     context: CallContext,
   ) {
+    super(connection, 'messages')
     this.sender = connection.sender
     this.connectionId = connection.id
     this.pattern = first.headers.own('PATTERN') ?? ''
@@ -73,12 +70,11 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   }
 
   get bufferedAmount(): number {
-    return this.#ledger.undelivered(this.#connection.outbox.position - this.#connection.outbox.undelivered())
+    return this.undelivered(performance.now())
   }
 
-  get token(): string {
-    this.#token ??= this.#connection.sharedToken('messages')
-    return this.#token
+  get ended(): boolean {
+    return !this.#isOpen
   }
 
   send(data: string | ArrayBuffer | ArrayBufferView): void {
@@ -87,30 +83,19 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     if (!this.#isDeliverable(bytes)) {
       throw new Mongrel2Error(
         'over_budget',
-        `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes under download.flow_control, got ${this.#connection.outbox.sizeOf(bytes)}`,
+        `expected a message of at most ${FLOW_CONTROL_WINDOW} bytes with download.flow_control, got ${this.#connection.outbox.sizeOf(bytes)}`,
       )
     }
-    const buffered = this.bufferedAmount
-    if (buffered > 0 && buffered + bytes.length > this.#settings.maxBufferedBytes) return this.#overflow()
-    this.#connection.outbox.write(bytes)
-    this.#ledger.add(this.#connection.outbox.position, bytes.length)
+    const { maxBufferedBytes } = this.#settings
+    if (fits(bytes.length, this.bufferedAmount, maxBufferedBytes)) this.write(bytes, bytes.length)
+    else this.cutFull(maxBufferedBytes, 'message socket', (error) => this.#report(error))
   }
 
-  join(audience: Audience): boolean {
-    if (this.#isOpen) this.#audiences.add(audience)
-    return this.#isOpen
-  }
-
-  leave(audience: Audience): void {
-    this.#audiences.delete(audience)
-  }
-
-  deliver({ payload, size }: SharedMessage, { maxBufferedBytes, whenSlow }: Budget): void {
-    if (!this.#isOpen || size === 0) return
-    const buffered = this.bufferedAmount
-    if (this.#isDeliverable(payload) && (buffered === 0 || buffered + size <= maxBufferedBytes)) {
-      this.#connection.outbox.writeShared(payload)
-      this.#ledger.add(this.#connection.outbox.position, size)
+  deliver({ payload }: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
+    const { length } = payload
+    if (!this.#isOpen || length === 0) return
+    if (this.#isDeliverable(payload) && fits(length, this.undelivered(now), maxBufferedBytes)) {
+      this.writeShared(payload, length)
     } else if (whenSlow === 'close') this.close()
   }
 
@@ -133,7 +118,7 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
     try {
       data = JSON.parse(JSON_TEXT.decode(body))
     } catch {
-      // That is the client's mistake, which nobody here has to hear of.
+      // The client's mistake is no error of ours: it is not reported.
       return this.close()
     }
     this.#call(() => this.#handlers.json?.({ route, data }, this))
@@ -144,51 +129,37 @@ export class MessageSocket implements IncomingFrames, MessageConnection, Subscri
   lost(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    for (const audience of this.#audiences) audience.remove(this)
+    this.runEndings()
     this.#call(() => this.#handlers.close?.(this))
   }
 
-  /** There is no goodbye in what it speaks. */
+  /** The protocol has no closing handshake. */
   async goAway(): Promise<void> {}
 
   end(): void {
     this.#connection.close()
   }
 
-  /** Whether Mongrel2 delivers it at all. */
+  /** Whether Mongrel2 can deliver a message of this size. */
   #isDeliverable(bytes: Uint8Array): boolean {
     return this.#connection.pacing.mode !== 'credits' || this.#connection.outbox.sizeOf(bytes) <= FLOW_CONTROL_WINDOW
   }
 
-  #overflow(): void {
-    const most = this.#settings.maxBufferedBytes
-    const error = new Error(`more than ${most} bytes (maxBufferedBytes) wait for the client of a message socket`)
-    // Nobody expects an event while he sends.
-    queueMicrotask(() => {
-      this.#report(error)
-      this.#connection.cut()
-    })
-  }
-
-  #call(handler: () => void | Promise<void>): void {
+  #call(handler: () => unknown, failed = (error: unknown) => this.#report(error)): void {
     try {
-      const result: unknown = this.#context.run(handler)
-      if (result instanceof Promise) result.catch((error: unknown) => this.#report(error))
+      const result = this.#context.run(handler)
+      if (result instanceof Promise) result.catch(failed)
     } catch (error) {
-      this.#report(error)
+      failed(error)
     }
   }
 
   #report(error: unknown): void {
     const { logger } = this.#settings
     logger.error?.(`mongrel2-fetch: a message socket's handler failed: ${describeError(error)}`)
-    const failed = (failure: unknown) =>
-      logger.error?.(`mongrel2-fetch: messages.error failed: ${describeError(failure)}`)
-    try {
-      const result: unknown = this.#context.run(() => this.#handlers.error?.(error, this))
-      if (result instanceof Promise) result.catch(failed)
-    } catch (failure) {
-      failed(failure)
-    }
+    this.#call(
+      () => this.#handlers.error?.(error, this),
+      (failure) => logger.error?.(`mongrel2-fetch: messages.error failed: ${describeError(failure)}`),
+    )
   }
 }

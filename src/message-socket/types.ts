@@ -10,55 +10,55 @@ export interface MessageConnection {
   readonly pattern: string
   /** The client's address. */
   readonly remoteAddress: string
-  /** Whether it is open: neither side has closed it. */
+  /** Whether neither side has closed it. */
   readonly isOpen: boolean
-  /** Bytes given to `send` that have not been delivered, as far as can be known. */
+  /** Bytes given to `send` that are not delivered, as far as can be known. */
   readonly bufferedAmount: number
-  /** What `send` of `createReplier` takes, in any process: messages of others go between those that are sent here. */
+  /** The token for `send` of `createReplier`, by which any process can send messages between those that are sent here. */
   readonly token: string
   /**
-   * Sends a message, of which nothing else is known than its bytes. Mongrel2 encodes each in base64 and puts nothing behind it, and leaves out
-   * a zero byte at its end; with `raw_payload=1` in the Handler it sends them as they are. One of no bytes is none.
+   * Sends a message. Mongrel2 encodes it in base64 without a terminator, and leaves out a zero byte at its end; with `raw_payload=1` in the
+   * Handler it sends the bytes as they are. An empty message is not sent, nor is any message once the connection is closed.
    *
-   * When more than `maxBufferedBytes` wait for the client, the connection is closed. Once it is closed, nothing is sent.
+   * When more than `maxBufferedBytes` would wait for the client, the connection is closed.
    *
-   * @throws Mongrel2Error `over_budget` for a message that Mongrel2 would not deliver: under `download.flow_control` one of more than 102,400 bytes as
-   * they are sent, 76,800 before they are encoded.
+   * @throws Mongrel2Error `over_budget` for a message that Mongrel2 would not deliver: with `download.flow_control` one of more than 102,400
+   * bytes as sent, which is 76,800 before base64.
    */
   send(data: string | ArrayBuffer | ArrayBufferView): void
-  /** Closes it when what was sent has gone out. */
+  /** Closes the connection after everything that was sent. */
   close(): void
 }
 
 /** A message of a client that speaks JSON to Mongrel2: `@route {...}` and a zero byte. */
 export interface JsonMessage {
-  /** Where the client sent it, such as `@chat`. */
+  /** The route that the client wrote, such as `@chat`. */
   readonly route: string
-  /** What the JSON says. */
+  /** The parsed JSON. */
   readonly data: unknown
 }
 
 /** A message of a client that speaks XML to Mongrel2: `<element ...>...</element>` and a zero byte. */
 export interface XmlMessage {
-  /** The name of its element with the bracket before it, such as `<chat`. */
+  /** The name of its element with the bracket, such as `<chat`. */
   readonly route: string
-  /** All of it as text, read as UTF-8. */
+  /** The whole message, decoded as UTF-8. */
   readonly data: string
 }
 
-/** What becomes of clients that send JSON or XML messages rather than HTTP (Mongrel2's manual, "JSSockets"). What these throw is logged. */
+/** Handlers for clients that send JSON or XML messages instead of HTTP (Mongrel2's manual, "JSSockets"). Their errors are logged. */
 export interface MessageHandlers {
-  /** Called for each JSON message, in their order. Without it, connections that send one are closed. */
+  /** Called for each JSON message, in order. Without it, a client that sends one is closed. */
   json?(message: JsonMessage, connection: MessageConnection): void | Promise<void>
-  /** Called for each XML message, in their order. Without it, connections that send one are closed. */
+  /** Called for each XML message, in order. Without it, a client that sends one is closed. */
   xml?(message: XmlMessage, connection: MessageConnection): void | Promise<void>
-  /** Called before the first message of a client. */
+  /** Called before a client's first message. */
   open?(connection: MessageConnection): void | Promise<void>
-  /** Called once when a connection is no more, by either side. */
+  /** Called once when either side has closed the connection. */
   close?(connection: MessageConnection): void | Promise<void>
-  /** Called with what the others throw, and why a connection was closed when neither side asked for it. */
+  /** Called with what the other handlers throw, and with the reason when a connection is closed because its client is too slow. */
   error?(error: unknown, connection: MessageConnection): void | Promise<void>
-  /** Whether the Handler has `raw_payload=1`: Mongrel2 does not encode what it sends then. Default: false. */
+  /** Whether the Handler has `raw_payload=1`, so that Mongrel2 does not encode messages. Default: false. */
   rawPayload?: boolean
 }
 

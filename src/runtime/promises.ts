@@ -99,3 +99,21 @@ export function whenAborted(signal: AbortSignal | undefined, action: () => void)
   else signal?.addEventListener('abort', action, { once: true })
   return () => signal?.removeEventListener('abort', action)
 }
+
+/** Runs tasks one after the other. */
+export class TaskChain {
+  #last: Promise<void> | undefined
+
+  /** Whether a task runs: new tasks have to wait for it. */
+  get busy(): boolean {
+    return this.#last !== undefined
+  }
+
+  /** Runs a task after all tasks before it. It must not reject. */
+  add(task: () => void | Promise<void>): void {
+    const last = (this.#last ?? Promise.resolve()).then(task).finally(() => {
+      if (this.#last === last) this.#last = undefined
+    })
+    this.#last = last
+  }
+}

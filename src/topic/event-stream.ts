@@ -1,40 +1,41 @@
-import type { Audience, Budget, SharedMessage, Subscriber } from '../connection/shared-message.ts'
+import { type Budget, fits, type Member, type SharedMessage } from '../connection/shared-message.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
-/** Where the events of a stream go, if not to a reader of its body: to a client's connection. */
+/** A client's connection, to which events are written instead of a reader of the body. */
 export interface EventSink {
-  /** Writes bytes that others get, too. */
+  /** Writes bytes that other clients get too. */
   writeShared(bytes: Uint8Array): void
-  /** Bytes that have not been delivered, as far as can be known. */
+  /** Bytes that are not delivered, as far as can be known. */
   undelivered(now: number): number
 }
 
-/** How an event stream ended: by itself, or because its client was too slow. */
+/** `slow`: the client was too slow. */
 export type EventStreamEnd = 'ended' | 'slow'
 
-/** The streams behind the bodies of responses. */
+/** Event streams by the bodies of their responses. */
 const streams = new WeakMap<ReadableStream, EventStream>()
 
-/** The event stream that a response's body is; undefined for any other, and for one that somebody has begun to read. */
+/** The event stream of a response's body; undefined for another body, and for one that has a reader. */
 export function eventStreamOf(body: ReadableStream): EventStream | undefined {
   const stream = streams.get(body)
   return stream?.untouched === true ? stream : undefined
 }
 
 /**
- * A client that gets messages as events. Its body is an ordinary stream for whoever reads it; an exchange does not, but lets the
- * events be written to its connection, so that those of many clients are the same bytes.
+ * A client that gets messages as events. Its body is an ordinary stream, but an exchange does not read it: the events are written to the
+ * connection, so that many clients get the same bytes.
  */
-export class EventStream implements Subscriber {
+export class EventStream implements Member {
   readonly body: ReadableStream<Uint8Array>
-  #audience: Audience | undefined
-  /** What came before somebody wanted it. */
+  /** Called when it ends. */
+  whenEnded: (() => void) | undefined
+  /** Messages that came before there was a reader or a sink. */
   #early: SharedMessage[] = []
   #earlyBytes = 0
   #sink: EventSink | undefined
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #end: EventStreamEnd | undefined
-  #whenEnded: Deferred<EventStreamEnd> | undefined
+  #written: Deferred<EventStreamEnd> | undefined
 
   constructor() {
     this.body = new ReadableStream<Uint8Array>(
@@ -44,25 +45,18 @@ export class EventStream implements Subscriber {
     streams.set(this.body, this)
   }
 
-  /** Whether nobody has begun to take its events. */
+  /** Whether it has neither a reader nor a sink. */
   get untouched(): boolean {
     return this.#sink === undefined && this.#controller === undefined && !this.body.locked
   }
 
-  join(audience: Audience): boolean {
-    if (this.#end !== undefined) return false
-    this.#audience = audience
-    return true
-  }
-
-  leave(): void {
-    this.#audience = undefined
+  get ended(): boolean {
+    return this.#end !== undefined
   }
 
   deliver(message: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
-    if (this.#end !== undefined) return
-    const waiting = this.#waiting(now)
-    if (waiting > 0 && waiting + message.event.length > maxBufferedBytes) {
+    if (this.ended) return
+    if (!fits(message.event.length, this.#waiting(now), maxBufferedBytes)) {
       if (whenSlow === 'close') this.end('slow')
     } else if (this.#sink !== undefined) this.#sink.writeShared(message.chunk)
     else if (this.#controller !== undefined) this.#controller.enqueue(Uint8Array.from(message.event))
@@ -72,25 +66,25 @@ export class EventStream implements Subscriber {
     }
   }
 
-  /** Gives the events to a connection, as chunks, until it ends. */
+  /** Writes the events to a connection, as chunks. Resolves when the stream ends. */
   async writeTo(sink: EventSink): Promise<EventStreamEnd> {
     this.#sink = sink
     for (const { chunk } of this.#takeEarly()) sink.writeShared(chunk)
     if (this.#end !== undefined) return this.#end
-    this.#whenEnded = deferred()
-    return await this.#whenEnded.promise
+    this.#written = deferred()
+    return await this.#written.promise
   }
 
-  /** Ends it behind what was sent. */
+  /** Ends the stream after the events that were sent. */
   end(how: EventStreamEnd = 'ended'): void {
-    if (this.#end !== undefined) return
+    if (this.ended) return
     this.#end = how
-    this.#whenEnded?.resolve(how)
+    this.#written?.resolve(how)
     this.#close()
-    this.#audience?.remove(this)
+    this.whenEnded?.()
   }
 
-  /** Nobody takes its events any more. */
+  /** The events are not wanted any more. */
   async cancel(): Promise<void> {
     this.end()
   }
@@ -105,13 +99,13 @@ export class EventStream implements Subscriber {
     this.#controller = controller
     if (this.#sink !== undefined) return controller.close()
     for (const { event } of this.#takeEarly()) controller.enqueue(Uint8Array.from(event))
-    if (this.#end !== undefined) this.#close()
+    if (this.ended) this.#close()
   }
 
   #close(): void {
     try {
       this.#controller?.close()
-    } catch {} // it was cancelled
+    } catch {} // the body was cancelled
   }
 
   #takeEarly(): SharedMessage[] {

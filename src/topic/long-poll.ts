@@ -1,32 +1,26 @@
-import type { Audience, SharedMessage, Subscriber } from '../connection/shared-message.ts'
+import type { Member, SharedMessage } from '../connection/shared-message.ts'
 import { createResponse } from '../platform/light-response.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
 /** A client that waits for the next message. */
-export class LongPoll implements Subscriber {
+export class LongPoll implements Member {
+  /** Called when it ends. */
+  whenEnded: (() => void) | undefined
   readonly #answer: Deferred<Response> = deferred()
   readonly #timer: NodeJS.Timeout
-  #audience: Audience | undefined
   #ended = false
 
-  /** @param timeout Milliseconds after which the answer is an empty one. */
+  /** @param timeout Milliseconds until an empty answer. */
   constructor(timeout: number) {
     this.#timer = setTimeout(() => this.end(), timeout)
   }
 
-  /** The message, or an empty answer. */
   get answer(): Promise<Response> {
     return this.#answer.promise
   }
 
-  join(audience: Audience): boolean {
-    if (this.#ended) return false
-    this.#audience = audience
-    return true
-  }
-
-  leave(): void {
-    this.#audience = undefined
+  get ended(): boolean {
+    return this.#ended
   }
 
   deliver(message: SharedMessage): void {
@@ -43,6 +37,6 @@ export class LongPoll implements Subscriber {
     this.#ended = true
     clearTimeout(this.#timer)
     this.#answer.resolve(respond())
-    this.#audience?.remove(this)
+    this.whenEnded?.()
   }
 }

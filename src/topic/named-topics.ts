@@ -1,55 +1,52 @@
 import type { SharedMessage } from '../connection/shared-message.ts'
 
-/** The members of a topic that are here. */
-export interface LocalMembers {
-  deliver(message: SharedMessage): void
-}
+/** Delivers a message to the members of a topic in this worker. */
+type Deliver = (message: SharedMessage) => void
 
-/** The way to the members that other workers have. */
-export interface TopicRelay {
-  /** There are members of a topic here. */
+/** The way to members in other workers. */
+interface TopicRelay {
+  /** A topic has members here. */
   subscribe(name: string): void
-  /** There are none any more. */
+  /** A topic has no members here any more. */
   unsubscribe(name: string): void
-  /** Those elsewhere are to get a message. */
+  /** Sends a message to the members in other workers. */
   publish(name: string, message: SharedMessage): void
 }
 
 /** Topics with a name that have members here. */
-const topics = new Map<string, Set<LocalMembers>>()
+const topics = new Map<string, Set<Deliver>>()
 let relay: TopicRelay | undefined
 
-/** Lets topics with a name span workers. */
+/** Connects topics with a name to those of other workers. */
 export function connectTopics(to: TopicRelay): void {
   relay = to
   for (const name of topics.keys()) to.subscribe(name)
 }
 
-/** A topic has members now. */
-export function addMembers(name: string, members: LocalMembers): void {
+/** Call when a topic gets its first member. */
+export function addMembers(name: string, deliver: Deliver): void {
   const known = topics.get(name)
-  if (known !== undefined) {
-    known.add(members)
-    return
+  if (known !== undefined) known.add(deliver)
+  else {
+    topics.set(name, new Set([deliver]))
+    relay?.subscribe(name)
   }
-  topics.set(name, new Set([members]))
-  relay?.subscribe(name)
 }
 
-/** A topic has none any more. */
-export function removeMembers(name: string, members: LocalMembers): void {
+/** Call when a topic has lost its last member. */
+export function removeMembers(name: string, deliver: Deliver): void {
   const known = topics.get(name)
-  if (known?.delete(members) !== true || known.size > 0) return
+  if (known?.delete(deliver) !== true || known.size > 0) return
   topics.delete(name)
   relay?.unsubscribe(name)
 }
 
-/** Gives a message to the members that are here. */
+/** Delivers a message to the members in this worker. */
 export function deliverHere(name: string, message: SharedMessage): void {
-  for (const members of topics.get(name) ?? []) members.deliver(message)
+  for (const deliver of topics.get(name) ?? []) deliver(message)
 }
 
-/** Gives a message to all members, wherever they are. */
+/** Delivers a message to all members. */
 export function deliverEverywhere(name: string, message: SharedMessage): void {
   deliverHere(name, message)
   relay?.publish(name, message)

@@ -1,17 +1,22 @@
+import type { MessageSender } from '../connection/message-sender.ts'
 import {
-  type Audience,
   type Budget,
   createSharedMessage,
+  type Member,
   type SharedMessage,
-  type Subscriber,
   type TopicData,
 } from '../connection/shared-message.ts'
+import type { MessageInfo } from '../platform/handler.ts'
+import { LazyMessageInfo } from '../platform/handler-arguments.ts'
 import { createResponse } from '../platform/light-response.ts'
+import { lifetimeOf, lifetimeOfCopy } from '../platform/request.ts'
+import { invalid } from '../runtime/errors.ts'
+import { whenAborted } from '../runtime/promises.ts'
 import type { EventFields } from '../wire/http.ts'
+import { senderOf, type TopicMember } from './broadcast.ts'
 import { EventStream } from './event-stream.ts'
 import { LongPoll } from './long-poll.ts'
-import { checkMember, type TopicMember } from './member.ts'
-import { addMembers, deliverEverywhere, type LocalMembers, removeMembers } from './named-topics.ts'
+import { addMembers, deliverEverywhere, removeMembers } from './named-topics.ts'
 import {
   checkData,
   checkEventFields,
@@ -22,11 +27,15 @@ import {
   type StreamOptions,
   type TopicOptions,
 } from './options.ts'
-import { type RequestEnv, whenOver } from './when-over.ts'
+
+/** A handler's second argument. Other servers have no `mongrel2`. */
+interface RequestEnv {
+  readonly mongrel2?: MessageInfo | undefined
+}
 
 /**
- * WebSockets, event streams and long polls that get the same messages. A message is rendered once and published in one reply for as many
- * clients as Mongrel2 takes in one. Members that are gone drop out by themselves.
+ * WebSockets, message sockets, event streams and long polls that get the same messages. A message is rendered once and published in one reply
+ * for up to 128 clients. Members that are gone are removed.
  *
  * @example
  * ```ts
@@ -44,15 +53,19 @@ export class Topic {
   /** Topics of the same name are one, in all workers. */
   readonly name: string | undefined
   readonly #budget: Budget
-  /** The members, each with what has to be done when it is none any more. */
-  readonly #members = new Map<Subscriber, () => void>()
-  readonly #audience: Audience & LocalMembers = {
-    remove: (subscriber) => this.#forget(subscriber),
-    deliver: (message) => this.#deliver(message),
+  readonly #members = new Set<Member>()
+  readonly #deliver = (message: SharedMessage): void => {
+    const now = performance.now()
+    for (const member of this.#members) member.deliver(message, this.#budget, now)
+  }
+  readonly #remove = (member: Member): boolean => {
+    const removed = this.#members.delete(member)
+    if (removed && this.name !== undefined && this.#members.size === 0) removeMembers(this.name, this.#deliver)
+    return removed
   }
 
   /**
-   * @param options A name, or an object with one and with what happens to slow members.
+   * @param options A name, or an object.
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
   constructor(options: string | TopicOptions = {}) {
@@ -61,34 +74,36 @@ export class Topic {
     this.#budget = budget
   }
 
-  /** How many members there are; of one with a name, in this worker. */
+  /** The number of members; of a topic with a name, those in this worker. */
   get size(): number {
     return this.#members.size
   }
 
   /**
-   * Makes a WebSocket or a message socket a member. It gets what is sent while it is open, amid what is sent to it alone. One that is
-   * closed is not added.
+   * Makes a WebSocket or a message socket a member: it gets messages while it is open. A closed socket is not added.
    *
    * @throws Mongrel2Error `invalid_option` for anything else.
    */
   add(socket: TopicMember): this {
-    this.#join(checkMember(socket))
+    const sender = checkMember(socket)
+    if (sender.ended) return this
+    sender.onEnd(this.#remove)
+    this.#add(sender)
     return this
   }
 
-  /** Ends a socket's membership; returns whether it had one. */
+  /** Removes a socket; returns whether it was a member. */
   delete(socket: TopicMember): boolean {
-    const subscriber = checkMember(socket)
-    subscriber.leave(this.#audience)
-    return this.#forget(subscriber)
+    const sender = checkMember(socket)
+    sender.offEnd(this.#remove)
+    return this.#remove(sender)
   }
 
   /**
-   * Sends a message to every member: to sockets as it is, to long polls as their answer, to event streams as an event. Bytes are UTF-8
-   * for event streams.
+   * Sends a message to every member: sockets get it as it is, long polls as their answer, event streams as an event, for which bytes are
+   * decoded as UTF-8.
    *
-   * @param fields What an event says besides.
+   * @param fields More fields of the event.
    * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a field with a line break.
    */
   send(data: TopicData, fields: EventFields = {}): void {
@@ -98,57 +113,73 @@ export class Topic {
   }
 
   /**
-   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), until it leaves or the server closes. It is
-   * no member any more when its exchange has ended, also with another response than this one. HEAD makes none.
+   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), until its exchange ends or the server closes.
+   * HEAD makes none.
    *
-   * @param env The handler's second argument, needed only where the request may be another than the one that the handler was called with.
-   *   Without it the membership of such a request ends when its signal is aborted, or with the response, if that is the one that is sent.
-   * @returns The response for the handler to return. Its body is an ordinary stream for whoever reads it.
+   * @param env The handler's second argument, needed only where middleware may have replaced the request. Without it, the membership of such
+   *   a request ends when its signal is aborted, or with the returned response, if that is sent.
+   * @returns The response for the handler to return. Its body is an ordinary stream.
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
   stream(request: Request, options: StreamOptions = {}, env?: RequestEnv): Response {
     const headers = checkStreamOptions(options)
     if (request.method === 'HEAD') return createResponse(null, { headers })
     const stream = new EventStream()
-    const forget = whenOver(request, env, () => stream.end())
-    this.#join(stream, forget)
+    this.#addUntilOver(stream, request, env)
     return createResponse(stream.body, { headers })
   }
 
   /**
-   * Waits for the next message and makes a response of it: `text/plain` or, of bytes, `application/octet-stream`. What is sent before the
-   * client asks again is not kept for it.
+   * Waits for the next message and makes a response of it: `text/plain`, or `application/octet-stream` for bytes. Messages that are sent
+   * before the client asks again are not kept for it.
    *
    * @param env As for `stream`.
-   * @returns The response for the handler to return; an empty one with the status 204 after the timeout, when the server closes, or when the
-   *   exchange has ended in another way.
+   * @returns The response for the handler to return. It is empty, with the status 204, after the timeout, when the server closes, and when
+   *   the exchange has ended in another way.
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
   next(request: Request, options: NextOptions = {}, env?: RequestEnv): Promise<Response> {
     const poll = new LongPoll(checkNextOptions(options).timeout)
-    const forget = whenOver(request, env, () => poll.end())
-    this.#join(poll, forget)
+    this.#addUntilOver(poll, request, env)
     return poll.answer
   }
 
-  /** @param forget Called when it is no member any more. */
-  #join(subscriber: Subscriber, forget = () => {}): void {
-    if (!subscriber.join(this.#audience)) return forget()
-    this.#members.set(subscriber, forget)
-    if (this.name !== undefined && this.#members.size === 1) addMembers(this.name, this.#audience)
+  /** Makes a client a member until it ends, or its request's exchange does. */
+  #addUntilOver(member: EventStream | LongPoll, request: Request, env: RequestEnv | undefined): void {
+    const forget = whenOver(request, env, () => member.end())
+    if (member.ended) return forget()
+    member.whenEnded = () => {
+      forget()
+      this.#remove(member)
+    }
+    this.#add(member)
   }
 
-  #forget(subscriber: Subscriber): boolean {
-    const forget = this.#members.get(subscriber)
-    if (forget === undefined) return false
-    this.#members.delete(subscriber)
-    forget()
-    if (this.name !== undefined && this.#members.size === 0) removeMembers(this.name, this.#audience)
-    return true
+  #add(member: Member): void {
+    this.#members.add(member)
+    if (this.name !== undefined && this.#members.size === 1) addMembers(this.name, this.#deliver)
   }
+}
 
-  #deliver(message: SharedMessage): void {
-    const now = performance.now()
-    for (const member of this.#members.keys()) member.deliver(message, this.#budget, now)
+function checkMember(socket: TopicMember): MessageSender {
+  const sender = senderOf(socket)
+  if (sender === undefined) throw invalid('member', 'a WebSocket or a message socket of this package', socket)
+  return sender
+}
+
+/**
+ * Calls an action when the exchange of a request ends. For a request that somebody else has made: when its signal is aborted, and when the
+ * exchange ends, where that can be found by `env`. At once if that has happened. The action may be called twice.
+ *
+ * @returns Forgets the action.
+ */
+function whenOver(request: Request, env: RequestEnv | undefined, action: () => void): () => void {
+  const own = lifetimeOf(request)
+  if (own !== undefined) return own.whenEnding(action)
+  const info = env?.mongrel2
+  const original = lifetimeOfCopy(request) ?? (info === undefined ? undefined : LazyMessageInfo.lifetimeOf(info))
+  const forgets = [whenAborted(request.signal, action), original?.whenEnding(action)]
+  return () => {
+    for (const forget of forgets) forget?.()
   }
 }

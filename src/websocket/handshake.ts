@@ -1,8 +1,11 @@
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
+import type { MessageInfo, Mongrel2Env } from '../platform/handler.ts'
 import { isDerived } from '../platform/light-response.ts'
 import { forbiddenOrigin, responseOf } from '../platform/outcomes.ts'
+import { PlatformResponse } from '../platform/stand-in.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import type { HeaderField } from '../wire/headers.ts'
 import { isReserved, renderHead } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
 import type { HandshakeRequest } from './handshake-request.ts'
@@ -13,23 +16,67 @@ import {
   type UpgradeWebSocketOptions,
 } from './options.ts'
 import { acceptDeflate, PerMessageDeflate, renderDeflate } from './permessage-deflate.ts'
-import { Session } from './session.ts'
-import { ServerWebSocket } from './socket.ts'
-import { createUpgradeResponse, isUpgradeResponse } from './upgrade-response.ts'
+import { Session, type SessionEvents } from './session.ts'
+import { ServerWebSocket, sessionOf } from './socket.ts'
 
-/** Frames that may come before the handshake was answered, and the bytes from which on no more may. */
+/** Most frames, and bytes, that may come before the handshake is answered. */
 const MOST_EARLY_FRAMES = 128
 const MOST_EARLY_BYTES = 1024 * 1024
 
-/** What `upgradeWebSocket` gives. */
+/** What `upgradeWebSocket` returns. */
 export interface WebSocketUpgrade {
-  /** It opens when the response is returned. */
+  /** Opens when the handler has returned the response. */
   readonly socket: ServerWebSocket
-  /** What the handler has to return. */
+  /** The response for the handler to return. */
   readonly response: Response
 }
 
-/** A client's handshake until it is answered. Frames that come before that are kept. */
+/** Handshakes by the Request and the `env.mongrel2` that their handlers were called with. */
+const handshakes = new WeakMap<Request | MessageInfo, Handshake>()
+
+/**
+ * Accepts a WebSocket, as in Deno. The socket opens when the handler returns the response. When the handler returns another one, the socket
+ * gets an error event and a close event with the code 1006.
+ *
+ * The response has the status 101, which the platform's constructor refuses: middleware that copies it has to leave the status out, as
+ * `new Response(null, { headers: response.headers })` does. A response with another status or with a body refuses the handshake.
+ *
+ * @param request The handler's first argument: a GET with the header fields of the handshake.
+ * @param options Sizes are in bytes, times in milliseconds.
+ * @param env The handler's second argument, needed only where middleware may have replaced the request.
+ * @throws Mongrel2Error `not_a_handshake` when the request is no handshake, or was upgraded or answered before; a handler that does not catch
+ * it answers with 426. `invalid_option` when an option is wrong, or the client does not offer the `protocol`.
+ *
+ * @example
+ * ```ts
+ * serveMongrel2((request) => {
+ *   const { socket, response } = upgradeWebSocket(request)
+ *   socket.onmessage = ({ data }) => socket.send(data)
+ *   return response
+ * }, options)
+ * ```
+ */
+export function upgradeWebSocket(
+  request: Request,
+  options: UpgradeWebSocketOptions = {},
+  env?: Mongrel2Env,
+): WebSocketUpgrade {
+  const handshake = handshakes.get(request) ?? (env === undefined ? undefined : handshakes.get(env.mongrel2))
+  if (handshake === undefined) {
+    throw new Mongrel2Error(
+      'not_a_handshake',
+      'expected the request or the env that the handler was called with for a WebSocket handshake',
+    )
+  }
+  return handshake.upgrade(options)
+}
+
+/** The session of the WebSocket whose handshake had this `env.mongrel2`. */
+export function sessionOpenedFor(info: MessageInfo): Session | undefined {
+  return handshakes.get(info)?.session
+}
+
+/** A client's handshake until it is answered. Frames that come before wait in it. */
 export class Handshake implements IncomingFrames {
   readonly takes = 'frame'
   readonly #request: HandshakeRequest
@@ -39,18 +86,18 @@ export class Handshake implements IncomingFrames {
   readonly #report: (error: unknown) => void
   readonly #early: Message[] = []
   #earlyBytes = 0
-  #session: Session | undefined
   #socket: ServerWebSocket | undefined
-  /** The response that accepts it, or refuses its origin. */
+  /** Accepts the handshake, or refuses its origin. */
   #response: Response | undefined
+  /** The server closes. */
   #leaving = false
-  /** Whether it can still be accepted. */
+  /** The handshake can still be accepted. */
   #pending = true
 
   /**
-   * @param url The URL that was asked for, with the scheme of HTTP.
-   * @param settings What holds for every socket of the server.
-   * @param report Told what a listener of the socket throws.
+   * @param url The request's URL.
+   * @param settings The server's settings for its sockets.
+   * @param report Called with what a listener of the socket throws.
    */
   constructor(
     request: HandshakeRequest,
@@ -66,59 +113,50 @@ export class Handshake implements IncomingFrames {
     this.#report = report
   }
 
+  /** Lets `upgradeWebSocket` find the handshake. */
+  register(request: Request, info: MessageInfo): void {
+    handshakes.set(request, this)
+    handshakes.set(info, this)
+  }
+
   /**
    * Makes the socket and the response that opens it.
    *
-   * @throws Mongrel2Error `invalid_option`, or `not_a_handshake` when this was done before or the handshake was answered.
+   * @throws Mongrel2Error `invalid_option`; `not_a_handshake` when it was upgraded or answered before.
    */
   upgrade(options: UpgradeWebSocketOptions): WebSocketUpgrade {
-    if (this.#session !== undefined || !this.#pending) {
+    if (this.#socket !== undefined || !this.#pending) {
       throw new Mongrel2Error('not_a_handshake', 'expected a handshake that was neither upgraded nor answered before')
     }
     const settings = checkUpgradeOptions(options, this.#request.protocols, this.#settings)
     const terms = settings.deflate && acceptDeflate(this.#request.extensions, settings.deflate.contextTakeover)
+    const begin = (events: SessionEvents) =>
+      new Session(this.#connection, settings, terms && new PerMessageDeflate(terms, settings.maxPayload), events)
     const extensions = terms === undefined ? '' : renderDeflate(terms)
-    const socket = new ServerWebSocket(
-      this.#url,
-      settings.protocol ?? '',
-      extensions,
-      (events) => {
-        const deflate = terms && new PerMessageDeflate(terms, settings.maxPayload)
-        const { maxPayload, idleTimeout, maxBufferedBytes } = settings
-        const threshold = settings.deflate?.threshold ?? 0
-        const session = new Session(
-          this.#connection,
-          { maxPayload, idleTimeout, maxBufferedBytes, threshold },
-          deflate,
-          events,
-        )
-        this.#session = session
-        return session
-      },
-      this.#report,
-    )
+    const socket = new ServerWebSocket(this.#url, settings.protocol ?? '', extensions, begin, this.#report)
     const response = this.#responseOf(settings, socket)
     this.#socket = socket
     this.#response = response
     return { socket, response }
   }
 
-  /** What it was upgraded to. */
+  /** The session of its socket. */
   get session(): Session | undefined {
-    return this.#session
+    return this.#socket && sessionOf(this.#socket)
   }
 
-  /** Whether a response is the one that accepts it, or was made of that. */
+  /** Whether a response is the one that accepts the handshake, or middleware's copy of it. */
   accepts(response: Response): boolean {
     if (!this.#pending || this.#response === undefined || !isUpgradeResponse(this.#response)) return false
-    // The platform's constructor refuses 101: what was made of that one says 200.
+    // The platform's constructor refuses the status 101, so a copy has 200.
     return response === this.#response || isDerived(response, 200, 'sec-websocket-accept', this.#request.accept)
   }
 
-  /** Answers with a response that accepts it, and opens the socket. */
+  /** Answers with a response that accepts the handshake, and opens the socket. */
   open(response: Response): void {
-    const [session, socket] = [this.#session, this.#socket]
-    if (session === undefined || socket === undefined) return
+    const socket = this.#socket
+    if (socket === undefined) return
+    const session = sessionOf(socket)
     this.#pending = false
     this.#connection.outbox.write(this.#head(response.headers, socket))
     this.#connection.frames = session
@@ -127,13 +165,9 @@ export class Handshake implements IncomingFrames {
     for (const message of this.#early.splice(0)) session.receive(message)
   }
 
-  /**
-   * It was answered with anything else: the socket fails.
-   *
-   * @param why What happened to the handshake.
-   */
+  /** Fails the socket, since the handshake got another answer. `why` completes "its handshake was". */
   reject(why: string): void {
-    if (this.#end()) this.#session?.refused(new Error(`the WebSocket did not open: its handshake was ${why}`))
+    if (this.#end()) this.session?.lost(new Error(`the WebSocket did not open: its handshake was ${why}`))
   }
 
   receive(message: Message): void {
@@ -148,10 +182,10 @@ export class Handshake implements IncomingFrames {
   publishing(): void {}
 
   lost(): void {
-    if (this.#end()) this.#session?.lost()
+    if (this.#end()) this.session?.lost()
   }
 
-  /** Nobody waits for it: the handler decides when it answers. */
+  /** Does not wait: the handler decides when it answers. */
   async goAway(): Promise<void> {
     this.#leaving = true
   }
@@ -160,7 +194,7 @@ export class Handshake implements IncomingFrames {
     this.#leaving = true
   }
 
-  /** Returns whether it could still be accepted. */
+  /** Returns whether the handshake could still be accepted. */
   #end(): boolean {
     const pending = this.#pending
     this.#pending = false
@@ -168,26 +202,38 @@ export class Handshake implements IncomingFrames {
     return pending
   }
 
-  #responseOf({ headers, allows }: UpgradeSettings, { protocol, extensions }: ServerWebSocket): Response {
+  #responseOf({ headers, allows }: UpgradeSettings, socket: ServerWebSocket): Response {
     if (!allows(this.#request.origin)) return responseOf(forbiddenOrigin())
-    headers.set('upgrade', 'websocket')
-    headers.set('connection', 'Upgrade')
-    headers.set('sec-websocket-accept', this.#request.accept)
-    if (protocol !== '') headers.set('sec-websocket-protocol', protocol)
-    if (extensions !== '') headers.set('sec-websocket-extensions', extensions)
-    return createUpgradeResponse(headers)
+    for (const [name, value] of this.#fields(socket)) headers.set(name, value)
+    return new UpgradeResponse(null, { headers })
   }
 
-  /** What the handshake says itself is not what middleware may have made of it. */
-  #head(headers: Headers, { protocol, extensions }: ServerWebSocket): Buffer {
+  /** The handshake's own fields replace what middleware has made of them. */
+  #head(headers: Headers, socket: ServerWebSocket): Buffer {
     const others = [...headers].filter(([name]) => !isReserved(name) && !/^(?:sec-websocket-|content-)/.test(name))
-    return renderHead(101, 'Switching Protocols', [
+    return renderHead(101, 'Switching Protocols', [...this.#fields(socket), ...others])
+  }
+
+  #fields({ protocol, extensions }: ServerWebSocket): HeaderField[] {
+    const fields: HeaderField[] = [
       ['upgrade', 'websocket'],
       ['connection', 'Upgrade'],
       ['sec-websocket-accept', this.#request.accept],
-      ...(protocol === '' ? [] : [['sec-websocket-protocol', protocol] as const]),
-      ...(extensions === '' ? [] : [['sec-websocket-extensions', extensions] as const]),
-      ...others,
-    ])
+    ]
+    if (protocol !== '') fields.push(['sec-websocket-protocol', protocol])
+    if (extensions !== '') fields.push(['sec-websocket-extensions', extensions])
+    return fields
   }
+}
+
+/** Accepts a WebSocket. The platform's Response refuses the status 101: a copy has 200, no body and the same Sec-WebSocket-Accept. */
+class UpgradeResponse extends PlatformResponse {
+  override readonly status = 101
+  override readonly statusText = 'Switching Protocols'
+  override readonly ok = false
+}
+
+/** Whether a response accepts a WebSocket, and is no copy. */
+export function isUpgradeResponse(response: Response): boolean {
+  return response instanceof UpgradeResponse
 }

@@ -1,27 +1,27 @@
 import { constants, createDeflateRaw, createInflateRaw, type DeflateRaw, type InflateRaw } from 'node:zlib'
 import { CLOSE_CODE, WebSocketFault } from '../wire/websocket/frames.ts'
 
-/** What a sync flush puts at the end, left out on the wire (RFC 7692, section 7.2.1). */
+/** The end of a sync flush, left out on the wire (RFC 7692, section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff])
-/** zlib makes 9 of 8 in raw deflate, which a client that asked for 8 could not read. */
+/** With 8, zlib uses 9 in raw deflate, which a client that asked for 8 cannot read. */
 const LEAST_WINDOW_BITS = 9
 const MOST_WINDOW_BITS = 15
 
-/** What was agreed upon. */
+/** The parameters in use. */
 export interface DeflateTerms {
-  /** Whether what we send may refer to messages before. */
+  /** Whether our messages may refer to earlier ones. */
   readonly serverTakeover: boolean
-  /** Whether what the client sends may. */
+  /** Whether the client's messages may. */
   readonly clientTakeover: boolean
-  /** The window of what we send, in bits. */
+  /** The window of our messages, in bits. */
   readonly serverWindowBits: number
 }
 
 /**
- * Takes the first of a client's offers that can be met (RFC 7692, section 7.1).
+ * Accepts the first of a client's offers that can be met (RFC 7692, section 7.1).
  *
- * @param offers The items of its Sec-WebSocket-Extensions.
- * @param takeover Whether messages may refer to those before, which costs memory for each connection.
+ * @param offers The items of Sec-WebSocket-Extensions.
+ * @param takeover Whether messages may refer to earlier ones, which costs memory for each connection.
  */
 export function acceptDeflate(offers: readonly string[], takeover: boolean): DeflateTerms | undefined {
   for (const offer of offers) {
@@ -32,7 +32,7 @@ export function acceptDeflate(offers: readonly string[], takeover: boolean): Def
   return undefined
 }
 
-/** Renders what was agreed upon for the answer's Sec-WebSocket-Extensions. */
+/** Renders the answer's Sec-WebSocket-Extensions. */
 export function renderDeflate({ serverTakeover, clientTakeover, serverWindowBits }: DeflateTerms): string {
   return [
     'permessage-deflate',
@@ -72,7 +72,7 @@ function termsOf(parameters: Map<string, string | undefined>, takeover: boolean)
         if (serverWindowBits < LEAST_WINDOW_BITS) return undefined
         break
       case 'client_max_window_bits':
-        // It offers to use a smaller window if we ask. We can read any.
+        // The client would use a smaller window if we asked. We can read any.
         if (value !== undefined && windowBits(value) === 0) return undefined
         break
       default:
@@ -82,25 +82,24 @@ function termsOf(parameters: Map<string, string | undefined>, takeover: boolean)
   return { serverTakeover, clientTakeover: takeover && !parameters.has('client_no_context_takeover'), serverWindowBits }
 }
 
-/** 0 for what is no size of a window. */
+/** The size of a window; 0 for an invalid one. */
 function windowBits(value: string | undefined): number {
   return /^(?:[89]|1[0-5])$/.test(value ?? '') ? Number(value) : 0
 }
 
-/** Compresses and decompresses the messages of one WebSocket (RFC 7692, section 7.2), one of each at a time. */
+/** Compresses and decompresses the messages of one WebSocket (RFC 7692, section 7.2); each one at a time. */
 export class PerMessageDeflate {
   readonly #terms: DeflateTerms
   readonly #maxPayload: number
   #deflater: DeflateRaw | undefined
   #inflater: InflateRaw | undefined
 
-  /** @param maxPayload Bytes that a message may have when it is decompressed. */
+  /** @param maxPayload Most bytes of a decompressed message. */
   constructor(terms: DeflateTerms, maxPayload: number) {
     this.#terms = terms
     this.#maxPayload = maxPayload
   }
 
-  /** Compresses a message. */
   async deflate(payload: Uint8Array): Promise<Buffer> {
     this.#deflater ??= createDeflateRaw({ windowBits: this.#terms.serverWindowBits })
     const stream = this.#deflater
@@ -113,7 +112,7 @@ export class PerMessageDeflate {
   /**
    * Decompresses a message.
    *
-   * @throws WebSocketFault 1009 when it has more than `maxPayload` bytes, found out before they are there; 1007 when it is not deflated.
+   * @throws WebSocketFault 1009 as soon as it has more than `maxPayload` bytes; 1007 when it is not deflated.
    */
   async inflate(payload: Uint8Array): Promise<Buffer> {
     this.#inflater ??= createInflateRaw()
@@ -133,7 +132,7 @@ export class PerMessageDeflate {
     }
   }
 
-  /** Gives back what is held between messages. */
+  /** Frees the memory that is kept between messages. */
   close(): void {
     this.#deflater?.close()
     this.#inflater?.close()
@@ -142,7 +141,7 @@ export class PerMessageDeflate {
   }
 }
 
-/** Passes one message through a stream, which can take another one then. */
+/** Passes one message through a stream, which can take another one after it. */
 function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], most: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = []
@@ -158,7 +157,7 @@ function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], mos
     }
     const fail = (error: Error) => {
       done()
-      // What it still has to say is of no interest, but has to be heard.
+      // An `error` event without a listener would end the process.
       stream.on('error', () => {})
       reject(error)
     }
@@ -166,7 +165,7 @@ function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], mos
     const done = () => {
       stream.off('data', take).off('error', fail).off('close', closed).off('end', finish)
     }
-    // A last block in the data ends the stream.
+    // A block that is marked as the last one ends the stream.
     stream.on('data', take).on('error', fail).on('close', closed).on('end', finish)
     for (const piece of pieces) stream.write(piece)
     stream.flush(constants.Z_SYNC_FLUSH, finish)

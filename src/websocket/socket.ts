@@ -1,15 +1,42 @@
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { bytesOf, isBytes } from '../wire/bytes.ts'
 import { CLOSE_CODE, isCloseCode, MOST_REASON_BYTES } from '../wire/websocket/frames.ts'
-import { type EventHandler, EventHandlerAttribute, SocketCloseEvent, SocketErrorEvent } from './events.ts'
-import { READY_STATE, type ReadyState, type Session, type SessionEvents } from './session.ts'
+import { type CloseEventInit, READY_STATE, type ReadyState, type Session, type SessionEvents } from './session.ts'
+
+/** The end of a WebSocket (WebSockets standard, `CloseEvent`), which Node 20 and 22 lack. */
+export class SocketCloseEvent extends Event {
+  readonly code: number
+  readonly reason: string
+  readonly wasClean: boolean
+
+  constructor(type: 'close', { code, reason, wasClean }: CloseEventInit) {
+    super(type)
+    this.code = code
+    this.reason = reason
+    this.wasClean = wasClean
+  }
+}
+Object.defineProperty(SocketCloseEvent, 'name', { value: 'CloseEvent' })
+
+/** Why a WebSocket failed (HTML standard, `ErrorEvent`), which Node 20 to 24 lack. */
+export class SocketErrorEvent extends Event {
+  readonly message: string
+  readonly error: Error
+
+  constructor(type: 'error', error: Error) {
+    super(type)
+    this.message = error.message
+    this.error = error
+  }
+}
+Object.defineProperty(SocketErrorEvent, 'name', { value: 'ErrorEvent' })
 
 /** A message of the client: text as a string, bytes as `binaryType` says. */
 export interface SocketMessageEvent extends MessageEvent {
   readonly data: string | ArrayBuffer | Blob
 }
 
-/** What is dispatched at a socket. */
+/** The events of a socket. */
 export interface ServerWebSocketEventMap {
   open: Event
   message: SocketMessageEvent
@@ -18,23 +45,35 @@ export interface ServerWebSocketEventMap {
 }
 
 type EventName = keyof ServerWebSocketEventMap
-type Listener<Name extends EventName> = (this: ServerWebSocket, event: ServerWebSocketEventMap[Name]) => void
-type Handler<Name extends EventName> = EventHandler<ServerWebSocket, ServerWebSocketEventMap[Name]>
+type Handler<N extends EventName> = ((this: ServerWebSocket, event: ServerWebSocketEventMap[N]) => void) | null
+type Listener<N extends EventName> = Handler<N> | { handleEvent(event: ServerWebSocketEventMap[N]): void }
+type AnyHandler = (this: ServerWebSocket, event: Event) => unknown
 type ListenerOptions = Parameters<EventTarget['addEventListener']>[2]
 
-/** What `EventTarget` takes besides the socket's own events. */
 type AnyListener = Parameters<EventTarget['addEventListener']>[1]
 
 /** The session of a socket. */
 export let sessionOf: (socket: ServerWebSocket) => Session
 
 /**
- * The server's end of a WebSocket, by the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws, or returns
- * a promise that rejects, fails the socket with 1011, and its error is logged: one client's message does not end the process.
+ * The server's end of a WebSocket, with the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws, or returns
+ * a promise that rejects, fails the socket with 1011, and its error is logged: one client's message cannot end the process.
  */
 export class ServerWebSocket extends EventTarget {
   static {
     sessionOf = (socket) => socket.#session
+    for (const type of ['open', 'message', 'error', 'close']) {
+      Object.defineProperty(ServerWebSocket.prototype, `on${type}`, {
+        get(this: ServerWebSocket) {
+          return this.#handlers.get(type) ?? null
+        },
+        set(this: ServerWebSocket, handler: unknown) {
+          this.#setHandler(type, handler)
+        },
+        configurable: true,
+        enumerable: true,
+      })
+    }
   }
 
   static readonly CONNECTING = READY_STATE.CONNECTING
@@ -46,37 +85,31 @@ export class ServerWebSocket extends EventTarget {
   readonly CLOSING = READY_STATE.CLOSING
   readonly CLOSED = READY_STATE.CLOSED
 
-  /** The URL that was asked for, with the scheme `ws` or `wss`. */
+  /** The request's URL, with the scheme `ws` or `wss`. */
   readonly url: string
-  /** The subprotocol in use; empty without one. */
+  /** The subprotocol in use, or an empty text. */
   readonly protocol: string
-  /** The extensions in use, as the client was told; empty without any. */
+  /** The extensions in use, as in the answer to the handshake, or an empty text. */
   readonly extensions: string
   readonly #session: Session
-  /** Where the listeners are called: as the handler of the handshake made the socket, or added the last listener before it opened. */
+  /** The listeners' async context: that of the code that made the socket, or added the last listener before it opened. */
   #context = new CallContext(true)
-  readonly #onopen = new EventHandlerAttribute<ServerWebSocket, Event>(this, (listener) =>
-    this.addEventListener('open', listener),
-  )
-  readonly #onmessage = new EventHandlerAttribute<ServerWebSocket, SocketMessageEvent>(this, (listener) =>
-    this.addEventListener('message', listener),
-  )
-  readonly #onerror = new EventHandlerAttribute<ServerWebSocket, SocketErrorEvent>(this, (listener) =>
-    this.addEventListener('error', listener),
-  )
-  readonly #onclose = new EventHandlerAttribute<ServerWebSocket, SocketCloseEvent>(this, (listener) =>
-    this.addEventListener('close', listener),
-  )
+  declare onopen: Handler<'open'>
+  declare onmessage: Handler<'message'>
+  declare onerror: Handler<'error'>
+  declare onclose: Handler<'close'>
+  /** The functions assigned to these, by the type of the event. */
+  readonly #handlers = new Map<string, AnyHandler | null>()
   #binaryType: 'blob' | 'arraybuffer' = 'blob'
-  /** What is called in the place of each listener, so that it can be removed again. */
+  /** The wrapper of each listener, so that it can be removed. */
   readonly #safeListeners = new WeakMap<object, (event: Event) => void>()
   readonly #report: (error: unknown) => void
-  /** What a listener of the event that is being dispatched has thrown: the others are called before the socket fails. */
+  /** What a listener of the current event has thrown: the other listeners are called before the socket fails. */
   #thrown: { readonly error: unknown } | undefined
 
   /**
-   * @param begin Makes the session that tells what happens.
-   * @param report Told what a listener throws.
+   * @param begin Makes the session, which calls the functions that it is given.
+   * @param report Called with what a listener throws.
    */
   constructor(
     url: string,
@@ -99,21 +132,21 @@ export class ServerWebSocket extends EventTarget {
     })
   }
 
-  /** `CONNECTING` until the response was returned, then `OPEN`, `CLOSING` and `CLOSED`. */
+  /** `CONNECTING` until the handler has returned the response, then `OPEN`, `CLOSING` and `CLOSED`. */
   get readyState(): ReadyState {
     return this.#session.state
   }
 
   /**
-   * Bytes given to `send` that have not been delivered to the client: exactly by Mongrel2's credits, otherwise what is not known or
-   * reckoned to be delivered. As in the standard, it does not go back to 0 when the socket closes.
+   * Bytes given to `send` that are not delivered to the client: exact with Mongrel2's credits, otherwise an estimate. As in the standard, it
+   * does not go back to 0 when the socket closes.
    */
   get bufferedAmount(): number {
     return this.#session.bufferedAmount
   }
 
   /**
-   * What `send` of `createReplier` takes, in any process: messages of others go between those of this socket. No part of the standard.
+   * The token for `send` of `createReplier`, by which any process can send messages between those of this socket. Not in the standard.
    *
    * @throws DOMException `InvalidStateError` before the socket is open.
    */
@@ -122,7 +155,7 @@ export class ServerWebSocket extends EventTarget {
     return this.#session.token
   }
 
-  /** What binary messages arrive as. Any other value is ignored. */
+  /** The type of binary messages. Other values are ignored. */
   get binaryType(): 'blob' | 'arraybuffer' {
     return this.#binaryType
   }
@@ -131,58 +164,23 @@ export class ServerWebSocket extends EventTarget {
     if (type === 'blob' || type === 'arraybuffer') this.#binaryType = type
   }
 
-  get onopen(): Handler<'open'> {
-    return this.#onopen.handler
-  }
-
-  set onopen(handler: Handler<'open'>) {
-    this.#onopen.handler = handler
-  }
-
-  get onmessage(): Handler<'message'> {
-    return this.#onmessage.handler
-  }
-
-  set onmessage(handler: Handler<'message'>) {
-    this.#onmessage.handler = handler
-  }
-
-  get onerror(): Handler<'error'> {
-    return this.#onerror.handler
-  }
-
-  set onerror(handler: Handler<'error'>) {
-    this.#onerror.handler = handler
-  }
-
-  get onclose(): Handler<'close'> {
-    return this.#onclose.handler
-  }
-
-  set onclose(handler: Handler<'close'>) {
-    this.#onclose.handler = handler
-  }
-
   /**
-   * Sends a message: text, or the bytes as they are now. Whatever was sent before arrives before. Nothing is sent any more once the
-   * socket closes.
+   * Sends a message: text, or the bytes as they are now. Messages arrive in their order. Nothing is sent once the socket closes.
    *
-   * When more than `maxBufferedBytes` wait for the client, the socket fails: an error event, a close event with the code 1006.
+   * When more than `maxBufferedBytes` would wait for the client, the socket fails with an error event and a close event with the code 1006.
    *
    * @throws DOMException `InvalidStateError` before the socket is open.
    */
   send(data: string | ArrayBuffer | ArrayBufferView | SharedArrayBuffer | Blob): void {
-    if (this.readyState === READY_STATE.CONNECTING) {
-      throw notOpen()
-    }
+    if (this.readyState === READY_STATE.CONNECTING) throw notOpen()
     if (typeof data === 'string' || data instanceof Blob) this.#session.send(data)
     else this.#session.send(isBytes(data) ? bytesOf(data) : String(data))
   }
 
   /**
-   * Closes the socket when what was sent has gone out.
+   * Closes the socket after everything that was sent.
    *
-   * @param code 1000 or from 3000 to 4999; without one the client is told none.
+   * @param code 1000, or from 3000 to 4999. Without it the close frame has none.
    * @param reason At most 123 bytes of UTF-8.
    * @throws DOMException `InvalidAccessError` for another code, `SyntaxError` for a longer reason.
    */
@@ -194,27 +192,19 @@ export class ServerWebSocket extends EventTarget {
     if (Buffer.byteLength(text) > MOST_REASON_BYTES) {
       throw new DOMException(`expected a reason of at most ${MOST_REASON_BYTES} bytes`, 'SyntaxError')
     }
-    // A frame with a reason has a code.
-    const said = code ?? (text === '' ? CLOSE_CODE.noStatus : CLOSE_CODE.normal)
-    this.#session.close({ code: said, reason: text })
+    // A reason needs a code.
+    const status = code ?? (text === '' ? CLOSE_CODE.noStatus : CLOSE_CODE.normal)
+    this.#session.close({ code: status, reason: text })
   }
 
-  override addEventListener<Name extends EventName>(
-    type: Name,
-    listener: Listener<Name> | { handleEvent(event: ServerWebSocketEventMap[Name]): void } | null,
-    options?: ListenerOptions,
-  ): void
+  override addEventListener<N extends EventName>(type: N, listener: Listener<N>, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
     if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext(true)
     super.addEventListener(type, this.#safe(listener), options)
   }
 
-  override removeEventListener<Name extends EventName>(
-    type: Name,
-    listener: Listener<Name> | { handleEvent(event: ServerWebSocketEventMap[Name]): void } | null,
-    options?: ListenerOptions,
-  ): void
+  override removeEventListener<N extends EventName>(type: N, listener: Listener<N>, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
     super.removeEventListener(type, this.#safe(listener), options)
@@ -228,11 +218,19 @@ export class ServerWebSocket extends EventTarget {
     return result
   }
 
+  /** A handler is a listener that can be replaced, and keeps its place among the listeners (HTML standard, "event handlers"). */
+  #setHandler(type: string, handler: unknown): void {
+    const added = this.#handlers.has(type)
+    if (!added && typeof handler !== 'function') return
+    this.#handlers.set(type, typeof handler === 'function' ? (handler as AnyHandler) : null)
+    if (!added) this.addEventListener(type, (event) => this.#handlers.get(type)?.call(this, event))
+  }
+
   #dispatch(event: Event): void {
     this.#context.run(() => this.dispatchEvent(event))
   }
 
-  /** What is called in the place of a listener; what is none is for the platform to judge. */
+  /** Wraps a listener so that its errors are reported; the platform judges what is no listener. */
   #safe(listener: AnyListener): AnyListener {
     if (typeof listener !== 'function' && (typeof listener !== 'object' || listener === null)) return listener
     const known = this.#safeListeners.get(listener)

@@ -2,7 +2,7 @@ import { plainResponseOf } from '../../platform/light-response.ts'
 import { PlatformResponse } from '../../platform/stand-in.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError } from '../../runtime/log.ts'
-import { isUpgradeResponse } from '../../websocket/upgrade-response.ts'
+import { isUpgradeResponse } from '../../websocket/handshake.ts'
 
 /** A reason phrase (RFC 9112, section 4). */
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
