@@ -14,7 +14,7 @@ const JSON_TEXT = new TextDecoder('utf-8', { fatal: true })
 const XML_TEXT = new TextDecoder()
 
 /** What a message socket needs of the options. */
-export interface MessageSocketSettings {
+interface MessageSocketSettings {
   readonly maxBufferedBytes: number
   readonly logger: Logger
 }

@@ -10,7 +10,7 @@ export interface EventSink {
 }
 
 /** `slow`: the client was too slow. */
-export type EventStreamEnd = 'ended' | 'slow'
+type EventStreamEnd = 'ended' | 'slow'
 
 /** Event streams by the bodies of their responses. */
 const streams = new WeakMap<ReadableStream, EventStream>()

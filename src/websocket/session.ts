@@ -45,7 +45,7 @@ export interface SessionEvents {
 }
 
 /** What a session needs of the options. */
-export type SessionSettings = Pick<UpgradeSettings, 'maxPayload' | 'idleTimeout' | 'maxBufferedBytes' | 'deflate'>
+type SessionSettings = Pick<UpgradeSettings, 'maxPayload' | 'idleTimeout' | 'maxBufferedBytes' | 'deflate'>
 
 /** One WebSocket on one connection: its states, what is sent, and the answers to control frames, by the rules of RFC 6455. */
 export class Session extends MessageSender implements IncomingFrames, FrameReceiver {
