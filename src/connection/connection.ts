@@ -139,7 +139,9 @@ export class Connection implements OutboxConnection {
 
   /** The ping that asks the client of a WebSocket what it has read; undefined where that is not worth it. */
   probe(now: number): Probe | undefined {
-    return this.outbox.wantsProbe(now) ? this.#owner.probe : undefined
+    if (!this.outbox.wantsProbe(now)) return undefined
+    this.pacing.probed?.(now)
+    return this.#owner.probe
   }
 
   /**
@@ -182,14 +184,13 @@ export class Connection implements OutboxConnection {
 
   /** A request came: its answer goes out after those of the ones before it. */
   open(exchange: OpenExchange): void {
-    if (this.#exchanges.length > 0 || this.outbox.waiting > 0) {
-      if (!this.#pipelining) this.pacing.pipelines?.(performance.now())
-      this.#pipelining = true
-    } else if (!this.#pipelining || this.pacing.settled(performance.now())) {
-      // A client that has pipelined may do so again: its request proves nothing before it must have read everything.
-      this.#pipelining = false
-      this.pacing.asked?.()
-    }
+    // A client that has pipelined may do so again: its request proves nothing before it must have read everything.
+    this.#pipelining =
+      this.#exchanges.length > 0 ||
+      this.outbox.waiting > 0 ||
+      (this.#pipelining && !this.pacing.settled(performance.now()))
+    if (this.#pipelining) this.pacing.heard?.(performance.now())
+    else this.pacing.asked?.()
     this.#exchanges.push(exchange)
     this.single = exchange.facts.single
     if (!exchange.facts.persistent || this.single) this.ignoreInput()

@@ -14,6 +14,8 @@ export class RawWebSocket implements Disposable {
   readonly frames: ServerFrame[] = []
   /** Whether the other side has ended the connection, in whatever way. */
   ended = false
+  /** Whether it answers pings, as clients have to. */
+  answersPings = false
   readonly #socket: Socket
   #received: Buffer = Buffer.alloc(0)
   #wake: () => void = () => {}
@@ -105,6 +107,9 @@ export class RawWebSocket implements Disposable {
     }
     const { frames, rest } = parseServerFrames(this.#received)
     this.frames.push(...frames)
+    for (const { opcode, payload } of this.answersPings ? frames : []) {
+      if (opcode === PING) this.send(clientFrame(PONG, payload))
+    }
     this.#received = rest
     this.#wake()
   }

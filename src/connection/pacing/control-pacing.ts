@@ -5,6 +5,7 @@ import {
   EstimatePacing,
   type EstimateSettings,
   MESSAGES,
+  type OutstandingMessage,
   SOCKET_BUFFERS,
   SPARING_FROM,
   type WaitingBudget,
@@ -157,8 +158,12 @@ export class ControlPacing extends EstimatePacing {
     return this.mode === 'controlPort' ? 0 : super.waitingInMongrel2(now)
   }
 
-  protected override count(now: number): number {
+  override count(now: number): number {
     return now < this.#knownUntil ? this.outstanding.length : super.count(now)
+  }
+
+  protected override isDelivered(message: OutstandingMessage, now: number): boolean {
+    return now >= this.#knownUntil && super.isDelivered(message, now)
   }
 
   /**

@@ -1,4 +1,5 @@
 import { DELIVER_OUTSTANDING_MSGS } from '../../wire/limits.ts'
+import { ANSWER_PATIENCE } from './control-port-state.ts'
 import type { Pacing, PacingMode } from './pacing.ts'
 
 /** What a pacing without credits has to know. */
@@ -9,8 +10,10 @@ export interface EstimateSettings {
   readonly maxBufferedBytes: number
 }
 
-/** How long Mongrel2 may take to hand a message to the client's socket when it is busy, in milliseconds, however small it is. */
+/** Time in which a Mongrel2 that is busy hands a message to the client's socket, in milliseconds, however small it is. */
 const DELIVERY_TIME = 200
+/** How long Mongrel2 may get no processor time, in milliseconds: without a sign of it, a message keeps its place so long. */
+const STANDSTILL_TIME = 1000
 /** Bytes that the sockets of both ends hold at the very least, so that they do not wait in Mongrel2. */
 export const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
@@ -21,11 +24,13 @@ export const FOREIGN_MESSAGES = 4
 export const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
+/** Time between two of them that may carry less, in milliseconds: the places are enough for the whole of a standstill. */
+const SPARING_INTERVAL = STANDSTILL_TIME / (MESSAGES - SPARING_FROM)
 /** Outstanding messages from which on the control port, or the client of a WebSocket, is asked what was delivered. */
 export const ASK_FROM = 4
 
 /** A message that was published and may not have been delivered. */
-interface OutstandingMessage {
+export interface OutstandingMessage {
   readonly publishedAt: number
   /** When the slowest client that is to be served has it. */
   readonly deliveredAt: number
@@ -77,6 +82,8 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   #read = 0
   /** When there is room for more, after there was too little. */
   #roomAt: number | undefined
+  /** Until when no message is taken as delivered by time alone: a WebSocket's client has been asked what it has read. */
+  #answerUntil = Number.NEGATIVE_INFINITY
   /** Bytes and messages published since the client asked with nothing under way. */
   #bytesSinceAsked = 0
   #messagesSinceAsked = 0
@@ -102,9 +109,14 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   allowance(waiting: number, complete: boolean, now: number): number {
     const count = this.count(now)
     this.#roomAt = undefined
-    if (count >= this.#messages) return 0
+    if (count >= this.#messages) return this.#wait(this.#freeAt(this.outstanding[0] as OutstandingMessage))
     const gathers = !complete && count >= SPARING_FROM && waiting < this.waitingLimit
-    if (gathers && waiting < Math.min(SPARING_SIZE * 2 ** (count - SPARING_FROM), this.#messageBytes)) return 0
+    if (gathers && waiting < Math.min(SPARING_SIZE * 2 ** (count - SPARING_FROM), this.#messageBytes)) {
+      const { deliveredAt } = this.outstanding.at(-SPARING_FROM) as OutstandingMessage
+      const { publishedAt } = this.outstanding.at(-1) as OutstandingMessage
+      const goesAt = Math.max(deliveredAt, publishedAt + SPARING_INTERVAL)
+      if (now < goesAt) return this.#wait(goesAt)
+    }
     const wanted = Math.min(waiting, this.#messageBytes)
     const unread = this.#unread(now)
     const room = this.#room(wanted, unread, now)
@@ -112,8 +124,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     // Small pieces would take all places before much is delivered.
     const least = Math.min(wanted, Math.max(LEAST_PIECE, unread / MESSAGES))
     if (room >= least) return room
-    this.#roomAt = now + Math.min((least - room) / this.#bytesPerMillisecond, ROOM_INTERVAL)
-    return 0
+    return this.#wait(now + Math.min((least - room) / this.#bytesPerMillisecond, ROOM_INTERVAL))
   }
 
   published(bytes: number, now: number): void {
@@ -141,19 +152,27 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     return this.count(now) >= Math.min(from, this.#messages - 1) || waiting + this.undelivered(now) > SOCKET_BUFFERS
   }
 
+  probed(now: number): void {
+    this.#answerUntil = now + ANSWER_PATIENCE
+  }
+
   acknowledged(bytes: number): void {
+    this.#answerUntil = Number.NEGATIVE_INFINITY
     this.delivered(bytes)
     if (this.outstanding.length === 0) this.#forget()
   }
 
   undelivered(now: number): number {
-    this.count(now)
-    const [first] = this.outstanding
+    const first = this.outstanding.find((message) => !this.isDelivered(message, now))
     return first === undefined ? 0 : this.total - first.begin
   }
 
-  /** The requests may have come one by one though they were sent together: what was taken as read may not have left Mongrel2. */
-  pipelines(now: number): void {
+  /**
+   * Requests may have come one by one though they were sent together: what was taken as read may not have left Mongrel2. But Mongrel2 runs, so
+   * what it has had for long enough is delivered.
+   */
+  heard(now: number): void {
+    this.outstanding = this.outstanding.filter((message) => !this.isDelivered(message, now))
     const doubtful: OutstandingMessage[] = []
     for (const message of this.#takenAsRead) {
       const deliveredAt = message.publishedAt + DELIVERY_TIME
@@ -203,12 +222,27 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     }
   }
 
-  /** How many messages may wait in Mongrel2. */
-  protected count(now: number): number {
-    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).deliveredAt <= now) {
+  /** How many messages may wait in Mongrel2, be it busy or at a standstill. */
+  count(now: number): number {
+    while (this.outstanding.length > 0 && this.#freeAt(this.outstanding[0] as OutstandingMessage) <= now) {
       this.outstanding.shift()
     }
     return this.outstanding.length
+  }
+
+  /** Whether a message is delivered unless Mongrel2 is at a standstill. */
+  protected isDelivered({ deliveredAt }: OutstandingMessage, now: number): boolean {
+    return deliveredAt <= now
+  }
+
+  /** When a message leaves its place without news of it. */
+  #freeAt({ publishedAt, deliveredAt }: OutstandingMessage): number {
+    return Math.max(deliveredAt, publishedAt + STANDSTILL_TIME, this.#answerUntil)
+  }
+
+  #wait(until: number): 0 {
+    this.#roomAt = until
+    return 0
   }
 
   /** The client has read everything. */

@@ -56,10 +56,12 @@ export interface Pacing {
   feedbackAsked?(): void
   /** The client sent a request with no answer under way: it has read what there was. */
   asked?(): void
-  /** The client sent a request before it was answered, so it may have done so before. */
-  pipelines?(now: number): void
+  /** The client sent something, a request before it was answered, say: it may not have read what there was, but Mongrel2 runs. */
+  heard?(now: number): void
   /** Whether to ask a WebSocket's client what it has read, where so many bytes wait and `from` messages may be outstanding before it is asked. */
   wantsProbe?(waiting: number, from: number, now: number): boolean
+  /** It is asked. */
+  probed?(now: number): void
   /** The client has read so many of the bytes that were published. */
   acknowledged?(bytes: number): void
   /** Others may publish for the connection from now on, too: some places are left to them. */

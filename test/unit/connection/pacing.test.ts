@@ -69,12 +69,48 @@ describe('EstimatePacing', () => {
     },
   )
 
-  it('takes small messages as delivered after the 200 ms that a busy Mongrel2 may need', () => {
+  it('takes small messages as delivered after the 200 ms that a busy Mongrel2 may need, and keeps their places while it may stand still', () => {
     const pacing = estimate()
     expect(fill(pacing, 100)).toBe(15)
     expect(pacing.retryAt(0)).toBe(200)
-    expect([pacing.allowance(1, true, 199), pacing.settled(199)]).toEqual([0, false])
-    expect([pacing.settled(200), pacing.retryAt(200)]).toEqual([true, undefined])
+    expect([pacing.undelivered(199), pacing.settled(199)]).toEqual([1500, false])
+    expect([pacing.undelivered(200), pacing.settled(200)]).toEqual([0, true])
+    expect([pacing.allowance(1, true, 999), pacing.retryAt(999)]).toEqual([0, 1000])
+    expect(fill(pacing, 100, 1000)).toBe(15)
+  })
+
+  it('gathers small pieces so that the places are enough for a second', () => {
+    const pacing = estimate()
+    const published: number[] = []
+    for (let now = 0; now < 10_000; now++) {
+      if (pacing.allowance(1, false, now) === 0) continue
+      pacing.published(1, now)
+      published.push(now)
+    }
+    const pauses = published.map((now, n) => now - (published[n - 1] ?? 0))
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(200)
+    expect(published.filter((now, n) => now - (published[n - 15] ?? Number.NEGATIVE_INFINITY) < 1000)).toEqual([])
+  })
+
+  it('takes nothing as delivered by time alone while the client of a WebSocket is asked, up to ten seconds', () => {
+    const pacing = estimate()
+    expect(fill(pacing, 100)).toBe(15)
+    pacing.probed(0)
+    expect([pacing.allowance(1, true, 9999), pacing.retryAt(9999)]).toEqual([0, 10_000])
+    pacing.acknowledged(800)
+    expect(pacing.allowance(1, true, 9999)).toBe(1)
+    pacing.probed(9999)
+    expect(fill(pacing, 100, 20_000)).toBe(15)
+    pacing.probed(20_000)
+    expect([fill(pacing, 100, 29_999), fill(pacing, 100, 30_000)]).toEqual([0, 15])
+  })
+
+  it('takes small messages as delivered after 200 ms where the client shows that Mongrel2 runs', () => {
+    const pacing = estimate()
+    fill(pacing, 100)
+    pacing.heard(199)
+    expect(pacing.allowance(1, true, 199)).toBe(0)
+    pacing.heard(200)
     expect(fill(pacing, 100, 200)).toBe(15)
   })
 
@@ -136,9 +172,10 @@ describe('EstimatePacing', () => {
       pacing.asked()
       pacing.published(10, 300)
     }
-    pacing.pipelines(310)
+    pacing.heard(310)
     expect(fill(pacing, 10, 310)).toBe(11)
     expect(pacing.retryAt(310)).toBe(500)
+    pacing.heard(500)
     expect(fill(pacing, 10, 500)).toBe(4)
   })
 
@@ -157,11 +194,12 @@ describe('EstimatePacing', () => {
     expect([published, pacing.allowance(1, true, 0)]).toEqual([asksFrom, 1])
   })
 
-  it('never lets more than 15 messages wait for a client that reads 16 KiB a second', () => {
+  it('never lets more than 15 messages wait for a client that reads 16 KiB a second, while Mongrel2 stands still for up to a second', () => {
     const turn = fc.record({
       wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 })),
       bytes: fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 400 * KIB })),
       complete: fc.boolean(),
+      standsStill: fc.integer({ min: 1, max: 1000 }),
     })
     fc.assert(
       fc.property(fc.array(turn, { minLength: 30, maxLength: 200 }), (produced) => {
@@ -169,9 +207,10 @@ describe('EstimatePacing', () => {
         // The client reads at its rate whenever something is there; its sockets hold 32 KiB for it.
         let deliveries: number[] = []
         let idleAt = 0
+        let runsAt = 0
         let now = 0
         let waiting = 0
-        for (const { wait, bytes, complete } of produced) {
+        for (const { wait, bytes, complete, standsStill } of produced) {
           now += wait
           waiting += bytes
           const size = pacing.allowance(waiting, complete, now)
@@ -179,7 +218,8 @@ describe('EstimatePacing', () => {
           pacing.published(size, now)
           waiting -= size
           idleAt = Math.max(idleAt, now) + size / 16.384
-          deliveries.push(Math.max(now + 1, idleAt - (32 * KIB) / 16.384))
+          if (runsAt <= now) runsAt = now + standsStill
+          deliveries.push(Math.max(runsAt, idleAt - (32 * KIB) / 16.384))
           deliveries = deliveries.filter((delivered) => delivered > now)
           expect(deliveries.length).toBeLessThanOrEqual(15)
         }
