@@ -24,8 +24,8 @@ export const FOREIGN_MESSAGES = 4
 export const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
 const SPARING_SIZE = 256 * 1024
-/** Time between two of them that may carry less, in milliseconds: the places are enough for the whole of a standstill. */
-const SPARING_INTERVAL = STANDSTILL_TIME / (MESSAGES - SPARING_FROM)
+/** Time before the first of them that carries less, in milliseconds; as much more before each next one: eight places last for a standstill. */
+const SPARING_INTERVAL = STANDSTILL_TIME / 36
 /** Outstanding messages from which on the control port, or the client of a WebSocket, is asked what was delivered. */
 export const ASK_FROM = 4
 
@@ -114,7 +114,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     if (gathers && waiting < Math.min(SPARING_SIZE * 2 ** (count - SPARING_FROM), this.#messageBytes)) {
       const { deliveredAt } = this.outstanding.at(-SPARING_FROM) as OutstandingMessage
       const { publishedAt } = this.outstanding.at(-1) as OutstandingMessage
-      const goesAt = Math.max(deliveredAt, publishedAt + SPARING_INTERVAL)
+      const goesAt = Math.max(deliveredAt, publishedAt + SPARING_INTERVAL * (count - SPARING_FROM + 1))
       if (now < goesAt) return this.#wait(goesAt)
     }
     const wanted = Math.min(waiting, this.#messageBytes)
