@@ -25,6 +25,7 @@ const LONGEST_INTERVAL = 1000
 
 /** Asks the control port what was delivered on the connections on which several messages wait, one question for all of them. */
 export class Feedback {
+  readonly address: ControlPortAddress
   /** What is known of the control port. */
   readonly port: ControlPortState
   readonly #source: FeedbackSource
@@ -40,16 +41,13 @@ export class Feedback {
   /** @param vanished Called for a connection that Mongrel2 does not have any more, though it sent no notice. */
   constructor(source: FeedbackSource, warning: ThrottledWarning, vanished: (connection: Connection) => void) {
     const { address } = source
+    this.address = address
     this.port = new ControlPortState(address.named, () => controlPortProblem(address))
     this.#source = source
     this.#warning = warning
     this.#vanished = vanished
     // A response that could prove it should not have to wait until it is reached.
-    if (this.port.mayBeProven(performance.now())) this.#begin()
-  }
-
-  get address(): ControlPortAddress {
-    return this.#source.address
+    if (this.port.mayBeProven(performance.now())) void this.#ask()
   }
 
   /** Asks about a connection until it wants no feedback any more. */
@@ -59,7 +57,7 @@ export class Feedback {
       this.#fresh = true
       this.#pause.end()
     }
-    this.#begin()
+    if (!this.#asking) void this.#ask()
   }
 
   close(): void {
@@ -69,18 +67,12 @@ export class Feedback {
     this.#source.close()
   }
 
-  #begin(): void {
-    if (this.#asking) return
-    this.#asking = true
-    void this.#ask().finally(() => {
-      this.#asking = false
-    })
-  }
-
+  /** Asks until no connection is watched any more. */
   async #ask(): Promise<void> {
+    this.#asking = true
     let interval = INTERVAL_MOVING
     do {
-      let connections = 0
+      let least = INTERVAL_MOVING
       if (this.#fresh) interval = INTERVAL_MOVING
       this.#fresh = false
       // One that is watched while the answer is under way may be newer than the answer, and not be in it.
@@ -90,28 +82,20 @@ export class Feedback {
         const written = await this.#source.bytesWritten()
         this.port.answered(performance.now())
         let moved = false
-        connections = written.size
+        least = Math.min(Math.max(least, written.size * INTERVAL_PER_CONNECTION), LONGEST_INTERVAL)
         for (const connection of asked) moved = this.#tell(connection, written.get(connection.id)) || moved
         interval = moved ? INTERVAL_MOVING : Math.min(2 * interval, INTERVAL_STILL)
       } catch (error) {
         if (this.#closed) return
         this.port.failed(performance.now())
         interval = INTERVAL_STILL
-        if (this.#source.address.named) this.#warn(error)
+        const problem = () =>
+          `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`
+        if (this.address.named) this.#warning.say(problem)
       }
-      const least = Math.min(Math.max(INTERVAL_MOVING, connections * INTERVAL_PER_CONNECTION), LONGEST_INTERVAL)
-      const since = performance.now()
-      await this.#pause.wait(this.#fresh ? least : Math.max(interval, least))
-      const left = least - (performance.now() - since)
-      if (left > 0) await delay(left)
+      await Promise.all([delay(least), this.#pause.wait(this.#fresh ? 0 : interval)])
     } while (this.#watched.size > 0)
-  }
-
-  #warn(error: unknown): void {
-    this.#warning.say(
-      () =>
-        `mongrel2-fetch gets no answer from Mongrel2's control port, and paces by estimate: ${describeError(error)}`,
-    )
+    this.#asking = false
   }
 
   /** @returns Whether a message of it was found delivered. */
