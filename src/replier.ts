@@ -200,7 +200,7 @@ class ReplierBudget {
   readonly #settings: ReplierSettings
   readonly #bounds: EstimateBounds
   readonly #unlimited = new WaitingBudget(Number.POSITIVE_INFINITY)
-  readonly #pacings = new SweptMap<EstimatePacing>((pacing) => pacing.settled(performance.now()))
+  readonly #pacings = new SweptMap<EstimatePacing>((pacing) => pacing.count(performance.now()) === 0)
 
   constructor(settings: ReplierSettings) {
     this.#settings = settings
