@@ -1,69 +1,50 @@
 import { createHash } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import { type Logger, messageOf } from '../runtime/log.ts'
+import { messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred, turnEnd } from '../runtime/promises.ts'
 import { DELIVER_OUTSTANDING_MSGS, FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/reply.ts'
-import { ResponseParser, type ResponsePart } from '../wire/response-parser.ts'
+import { type ResponseHead, ResponseParser, type ResponsePart } from '../wire/response-parser.ts'
 import { renderClose, WebSocketFault } from '../wire/websocket/frames.ts'
 import { FrameFollower, WebSocketReader } from '../wire/websocket/reader.ts'
 import type { Handler } from './handler.ts'
 import { type Fields, messageFields, type Target } from './message-fields.ts'
+import type { GatewaySettings } from './options.ts'
 import { type Answer, type GatewayRequest, type RequestBody, readPiece, type WebSocketClient } from './request.ts'
 
-/** What holds for every connection of a gateway. Times are in milliseconds. */
-export interface ConnectionSettings {
-  readonly uploads: 'stream' | 'none'
-  readonly flowControl: boolean
-  readonly noClobberXff: boolean
-  /** `limits.content_length`: bytes of a body that come within its request's message. */
-  readonly contentLength: number
-  /** Bytes that a WebSocket's message may have. */
-  readonly maxMessageSize: number
-  /** Time between two pieces of a body that the handler waits for, and for the whole of one that comes within its message. */
-  readonly bodyTimeout: number
-  readonly logger: Logger
-}
-
-/** A route that fits a path. */
+/** A route that matches a path. */
 export interface Route {
   readonly pattern: string
   readonly handler: Handler
 }
 
-/** Where a request belongs. */
-export interface ConnectionPlace {
+/** The destination of a request. */
+interface ConnectionPlace {
   readonly route: Route
   readonly target: Target
-  /** Called when replies to the connection mean nothing any more. */
+  /** Called when the connection takes no more replies. */
   closed(connection: Connection): void
 }
 
-/** Where a connection stands: its handler's reply ends it, or its client. */
 type Phase =
   /** The answer is not complete. */
   | 'open'
-  /** The answer is complete. The handler may still read the body; it closes the connection in the end. */
+  /** The answer is complete. The handler may still read the body, and closes the connection. */
   | 'answered'
-  /** Nothing will be said about it any more, by either side. */
+  /** No more messages or replies. */
   | 'closed'
 
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const NOTHING = Buffer.alloc(0)
-/** As many bytes as there are. */
-const ALL = Number.POSITIVE_INFINITY
-/** Bytes of a streamed body in one message, as many as Mongrel2 sends. */
+/** Bytes of a streamed body in one message, as in Mongrel2. */
 const PIECE = 20_480
-/** Time that a client that has ended its side waits for the next bytes of its answer, in milliseconds; then it is taken to have left. */
+/** Milliseconds that a client which has ended its side waits for more of its answer; then it counts as gone. */
 const HALF_CLOSED_TIME = 2000
-/** Time that a handler has to close a connection whose answer and body are complete, in milliseconds; then it is told that it is gone. */
+/** Milliseconds for a handler to close a connection after answer and body; then it gets a disconnect notice. */
 const CLOSE_TIME = 1000
 
-/**
- * A request and its answer, which are a connection of their own to the handler: the request becomes messages, replies become the
- * answer.
- */
+/** A request and its answer, as a connection of their own for the handler: turns the request into messages, and replies into the answer. */
 export class Connection {
   readonly id: number
   readonly #request: GatewayRequest
@@ -71,26 +52,26 @@ export class Connection {
   readonly #target: Target
   readonly #route: Route
   readonly #closed: (connection: Connection) => void
-  readonly #settings: ConnectionSettings
+  readonly #settings: GatewaySettings
   readonly #parser: ResponseParser
-  /** The frames that go to a WebSocket's client, from its 101 on. */
+  /** The frames sent to a WebSocket client, from the 101 on. */
   #frames: FrameFollower | undefined
   #phase: Phase = 'open'
-  /** Whether the handler knows of it. */
-  #told = false
+  /** Whether the handler has got a message of it. */
+  #known = false
   #begun = false
   #uploading = false
-  /** Bytes of a body that the handler has asked for and not got. */
+  /** Bytes of the body that the handler has asked for and not received. */
   #credits = 0
   #wake: Deferred<void> | undefined
-  /** Replies that the client's socket has not taken, and their bytes. */
+  /** Replies not yet written to the client's socket, and their bytes. */
   #unwritten = 0
   #unwrittenBytes = 0
-  /** Since when the client is waited for to send more of its body, by `performance.now()`. */
+  /** When the wait for more of the client's body began, by `performance.now()`. */
   #waitsSince: number | undefined
-  /** When the client ended its side, or took something after that. */
+  /** When the client ended its side, or last took bytes after that. */
   #halfClosedAt: number | undefined
-  /** When it ends if its handler, which has answered, has not closed it. */
+  /** When it ends unless the handler, which has answered, closes it before. */
   #endsAt: number | undefined
 
   constructor(
@@ -98,7 +79,7 @@ export class Connection {
     request: GatewayRequest,
     answer: Answer,
     { route, target, closed }: ConnectionPlace,
-    settings: ConnectionSettings,
+    settings: GatewaySettings,
   ) {
     this.id = id
     this.#request = request
@@ -110,7 +91,7 @@ export class Connection {
     this.#parser = new ResponseParser(request.method === 'HEAD')
   }
 
-  /** Sends the request to the handler; resolves when all of it has been, or will not be. */
+  /** Sends the request to the handler; resolves when no more of it will be sent. */
   async run(): Promise<void> {
     const { body, webSocket } = this.#request
     const fields = messageFields(this.#request, this.#target, this.#route.pattern, this.#settings)
@@ -122,7 +103,7 @@ export class Connection {
     await this.#sendPieces(body, fields)
   }
 
-  /** Takes what a handler has published for it. */
+  /** Takes a reply of the handler. */
   take(content: ParsedReply['content']): void {
     if ('payload' in content) {
       if (content.payload.length === 0) this.#closeByHandler()
@@ -134,22 +115,22 @@ export class Connection {
     }
   }
 
-  /** The client has left, as far as can be known. Behind its answer, a body of which all has come can still be read. */
+  /** The client has left. After its answer, a body that has arrived completely can still be read. */
   leave(): void {
     if (this.#phase === 'answered' && this.#request.body?.complete !== false)
       this.#endsAt ??= performance.now() + this.#settings.bodyTimeout
     else this.#close(() => this.#answer.cut())
   }
 
-  /** The client has ended its side. Its answer is still wanted if it comes soon. */
+  /** The client has ended its side. It still gets its answer within `HALF_CLOSED_TIME`. */
   halfClose(): void {
     this.#halfClosedAt = performance.now()
   }
 
   /**
-   * It cannot be answered by the handler: answers with a status, unless an answer has begun.
+   * Answers with a status in place of the handler; cuts an answer that has begun.
    *
-   * @param last Whether the client's connection has to end with it, since the request is broken.
+   * @param last Whether the client's connection ends with it, since the request is malformed.
    */
   refuse(status: number, last: boolean): void {
     this.#close(() => {
@@ -163,22 +144,18 @@ export class Connection {
     this.#end(() => this.#answer.cut())
   }
 
-  /** Ends it when the client takes too long, or its handler does not close it behind the answer. */
+  /** Ends it when the client takes too long, or the handler does not close it after the answer. */
   expire(now: number): void {
     if (this.#endsAt !== undefined && now > this.#endsAt) this.#close(() => {})
     if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout) this.refuse(408, true)
     if (this.#halfClosedAt !== undefined && now - this.#halfClosedAt > HALF_CLOSED_TIME) this.leave()
   }
 
-  /**
-   * Ends it, and tells the handler.
-   *
-   * @param finish What becomes of an answer that is not complete.
-   */
+  /** Ends it and tells the handler. `finish` ends an incomplete answer. */
   #close(finish: () => void): void {
     if (this.#isClosed()) return
     this.#end(finish)
-    if (this.#told) this.#route.handler.notifyLeave(this.id)
+    if (this.#known) this.#route.handler.notifyLeave(this.id)
   }
 
   #end(finish: () => void): void {
@@ -193,7 +170,7 @@ export class Connection {
     this.#closed(this)
   }
 
-  /** Whether it is over, after something was waited for. */
+  /** A method, since TypeScript would keep a narrowed `#phase` across an await. */
   #isClosed(): boolean {
     return this.#phase === 'closed'
   }
@@ -217,7 +194,7 @@ export class Connection {
         if (part.head.status === 101 && this.#request.webSocket === undefined) {
           throw new MalformedError("a 101 answers a request that is no WebSocket's handshake")
         }
-        // Mongrel2 gives that leave at once. Here a client that is refused need not send the body.
+        // Mongrel2 sends `100 Continue` at once. Here a refused client need not send the body.
         if (part.head.status < 300) this.#request.body?.open()
         this.#answer.begin(part.head, false)
         this.#begun = true
@@ -251,7 +228,7 @@ export class Connection {
     this.#written(size)
   }
 
-  /** The handler has nothing more to do than to close the connection, once it has answered and has all of the body. */
+  /** Once the answer and the body are complete, the handler only has to close the connection. */
   #awaitClose(): void {
     if (this.#phase === 'answered' && !this.#uploading) this.#endsAt = performance.now() + CLOSE_TIME
   }
@@ -266,13 +243,13 @@ export class Connection {
 
   async #send(fields: Fields, body: Uint8Array): Promise<void> {
     const { handler } = this.#route
-    const first = !this.#told
+    const first = !this.#known
     if (first && !handler.admits()) return this.refuse(503, false)
-    this.#told = true
+    this.#known = true
     await handler.send(this.id, this.#target.path, fields, body, first)
   }
 
-  /** A body that comes within its request's message. */
+  /** Sends the body within the request's message. */
   async #sendWhole(body: RequestBody, fields: Fields): Promise<void> {
     const { length = 0 } = body
     const stream = body.open()
@@ -289,7 +266,7 @@ export class Connection {
     await this.#send(fields, pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces))
   }
 
-  /** Sends the headers at once, then the body (`upload.stream`) as the handler asks for it. */
+  /** Sends the headers first, then the body (`upload.stream`) as the handler asks for it. */
   async #sendPieces(body: RequestBody, fields: Fields): Promise<void> {
     this.#uploading = true
     await this.#send(fields.set('UPLOAD_STREAM', '0'), NOTHING)
@@ -297,7 +274,7 @@ export class Connection {
       const piece = await this.#nextPiece(body, offset === 0)
       if (piece === undefined) return
       const done = piece.length === 0 || offset + piece.length === body.length
-      // Mongrel2 counts in a C int, which 2 GiB make negative.
+      // Mongrel2 counts in a C int, which becomes negative at 2 GiB.
       const part: Fields = new Map([['UPLOAD_STREAM', String(offset | 0)]])
       if (done) part.set('UPLOAD_STREAM_DONE', '1')
       this.#uploading = !done
@@ -309,13 +286,13 @@ export class Connection {
     this.#awaitClose()
   }
 
-  /** Reads what the handler has asked for; nothing at the body's end, undefined when the connection is over. */
+  /** Reads bytes that the handler has asked for; empty at the body's end, undefined when the connection is closed. */
   async #nextPiece(body: RequestBody, first: boolean): Promise<Buffer | undefined> {
     while (this.#credits <= 0 && !this.#isClosed()) {
       this.#wake = deferred()
       await this.#wake.promise
     }
-    // An answer that was sent with the credits may refuse the body, which a client that waits for leave need not send then.
+    // An answer sent with the credits may refuse the body; then a client that waits for `100 Continue` need not send it.
     if (first) await turnEnd()
     if (this.#isClosed() || (body.held && this.#begun)) return undefined
     const stream = body.open()
@@ -326,49 +303,43 @@ export class Connection {
     return piece ?? (stream.readableEnded ? NOTHING : undefined)
   }
 
-  /** The handshake's message has what Sec-WebSocket-Accept must say; the 101 is the handler's, whose frames are bytes as any. */
+  /** The handshake's message holds the value of Sec-WebSocket-Accept; the handler sends the 101. */
   async #sendFrames({ key, frames }: WebSocketClient, fields: Fields): Promise<void> {
     const accept = createHash('sha1').update(`${key}${WEBSOCKET_GUID}`, 'latin1').digest('base64')
     await this.#send(fields, Buffer.from(accept))
     fields.set('METHOD', 'WEBSOCKET')
     const reader = new WebSocketReader(this.#settings.maxMessageSize)
     try {
-      for (let bytes = await readPiece(frames, ALL); bytes !== undefined; bytes = await readPiece(frames, ALL)) {
+      for (;;) {
+        const bytes = await readPiece(frames, Number.POSITIVE_INFINITY)
+        if (bytes === undefined) return this.leave()
         for (const { flags, payload } of reader.read(bytes)) {
           if (this.#isClosed()) return
           await this.#send(fields.set('FLAGS', `0x${flags.toString(16).toUpperCase()}`), payload)
         }
       }
-      this.leave()
     } catch (error) {
       if (!(error instanceof WebSocketFault)) throw error
-      this.#fail(error)
+      // A close frame cannot be sent in the middle of another frame.
+      if (this.#frames?.betweenFrames !== true) return this.leave()
+      const { code, message } = error
+      this.#close(() => this.#answer.end(renderClose({ code, reason: message })))
     }
-  }
-
-  /** Tells the client why its WebSocket ends, unless that would be in the middle of a frame. */
-  #fail({ code, message }: WebSocketFault): void {
-    if (this.#frames?.betweenFrames !== true) return this.leave()
-    this.#close(() => this.#answer.end(renderClose({ code, reason: message })))
   }
 }
 
-/**
- * Answers with a status and its name: what a gateway answers by itself.
- *
- * @param last Whether the client's connection has to end with it.
- */
-export function refuse(answer: Answer, status: number, last: boolean): void {
+/** The head of an answer of the gateway itself; the body is the reason. */
+export function refusal(status: number): ResponseHead {
   const reason = STATUS_CODES[status] ?? ''
-  const fields = [
-    'Content-Type',
-    'text/plain',
-    'Content-Length',
-    String(reason.length),
-    'Server',
-    'mongrel2-fetch front',
-  ]
+  const length = String(reason.length)
+  const fields = ['Content-Type', 'text/plain', 'Content-Length', length, 'Server', 'mongrel2-fetch front']
+  return { status, reason, fields }
+}
+
+/** Answers a request with a status. `last`: whether the client's connection ends with it. */
+export function refuse(answer: Answer, status: number, last: boolean): void {
+  const head = refusal(status)
   answer.release()
-  answer.begin({ status, reason, fields }, last)
-  answer.end(Buffer.from(reason))
+  answer.begin(head, last)
+  answer.end(Buffer.from(head.reason))
 }

@@ -4,43 +4,35 @@ import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../ru
 import { deferred, tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { type HeaderProtocol, type MessageFields, renderMessage } from '../wire/message.ts'
+import { type MessageFields, renderMessage } from '../wire/message.ts'
 import { type ParsedReply, parseReply } from '../wire/reply.ts'
-
-/** One Handler of a configuration, by Mongrel2's names. */
-export interface HandlerSettings {
-  readonly sendSpec: string
-  readonly recvSpec: string
-  readonly sendIdent: string
-  readonly recvIdent: string
-  readonly protocol: HeaderProtocol
-}
+import type { HandlerSettings } from './options.ts'
 
 const NOTICE_PATH = '@*'
-/** Bytes of messages that may wait to be pulled when another request is taken. */
+/** New requests are refused while this many bytes of messages wait to be pulled. */
 const MAX_WAITING = 32 * 1024 * 1024
 
 /** A message that ZeroMQ has not taken. */
 interface WaitingMessage {
-  /** Whether the handler does not know of the connection before this message. */
+  /** Whether it is the first message of its connection. */
   readonly first: boolean
   readonly bytes: Buffer
-  /** Called when ZeroMQ has taken it, or nobody wants it any more. */
+  /** Called when ZeroMQ has taken it, or it was dropped. */
   done(): void
 }
 
-/** Resolves when a socket's monitor (`zmq_socket_monitor`) has nothing more to say, which is behind the end of its listener. */
+/** Resolves with the last event of a socket's monitor (`zmq_socket_monitor`), which comes after its listener has closed. */
 async function lastEvent(socket: Push | Subscriber): Promise<void> {
   for await (const { type } of socketEvents(socket)) if (type === 'end') break
 }
 
-/** A Handler: the two sockets that Mongrel2 binds for it, messages out of the one and replies in at the other. */
+/** A Handler: the two sockets that Mongrel2 binds for it, one for messages and one for replies. */
 export class Handler {
   readonly #settings: HandlerSettings
   readonly #logger: Logger
   readonly #push = new Push({ linger: 0 })
   readonly #subscriber = new Subscriber({ linger: 0 })
-  /** By connection, since a socket takes one message at a time: what begins to wait first goes out first. */
+  /** By connection. A socket takes one message at a time; the connection that began to wait first is sent first. */
   readonly #waiting = new Map<number, WaitingMessage[]>()
   #waitingBytes = 0
   #sending = false
@@ -80,18 +72,14 @@ export class Handler {
     return handler
   }
 
-  /** Whether another request may be sent; says in the log that none may. */
+  /** Whether another request may be sent; logs a warning if not. */
   admits(): boolean {
     if (this.#waitingBytes < MAX_WAITING) return true
     this.#full.say(() => `mongrel2-fetch front: answered 503, since ${this.#waitingBytes} bytes wait to be pulled`)
     return false
   }
 
-  /**
-   * Resolves when ZeroMQ has taken the message, which it does when somebody is there to pull it, or when the client has left.
-   *
-   * @param first Whether it is the first message of its connection.
-   */
+  /** Resolves when ZeroMQ has taken the message for a handler that pulls, or when the client has left. */
   async send(
     connectionId: number,
     path: string,
@@ -110,7 +98,7 @@ export class Handler {
     await promise
   }
 
-  /** Drops what waits of a client that has left, and says so to the handler if it knows of that client. */
+  /** Drops the waiting messages of a client that has left, and tells the handler if it knows the connection. */
   notifyLeave(connectionId: number): void {
     const dropped = this.#waiting.get(connectionId)?.splice(0) ?? []
     this.#waiting.delete(connectionId)
@@ -119,7 +107,7 @@ export class Handler {
     void this.send(connectionId, NOTICE_PATH, new Map([['METHOD', 'JSON']]), Buffer.from('{"type":"disconnect"}'))
   }
 
-  /** Says that a client's stream has taken so many bytes. */
+  /** Tells the handler how many bytes the client's socket has taken. */
   notifyCredits(connectionId: number, bytes: number): void {
     const fields = new Map([
       ['METHOD', 'JSON'],
@@ -128,7 +116,7 @@ export class Handler {
     void this.send(connectionId, NOTICE_PATH, fields, Buffer.from('{"type":"credits"}'))
   }
 
-  /** Closes both sockets; resolves when libzmq has done so, and their addresses can be bound again. */
+  /** Closes both sockets; resolves when their addresses can be bound again. */
   async close(): Promise<void> {
     this.#closing = true
     this.#push.close()
@@ -138,7 +126,7 @@ export class Handler {
 
   async #sendAll(): Promise<void> {
     this.#sending = true
-    // What begins to wait meanwhile comes into this loop, too.
+    // The loop also visits entries that are added meanwhile.
     for (const [id, messages] of this.#waiting) {
       for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
         try {
@@ -158,12 +146,12 @@ export class Handler {
 
   async #read(receive: (reply: ParsedReply) => void): Promise<void> {
     for await (const parts of this.#subscriber) {
-      // Mongrel2 takes each part for a reply.
+      // Each part is a reply, as for Mongrel2.
       for (const part of parts) {
         const reply = this.#parse(part)
         if (reply !== undefined) receive(reply)
       }
-      // What came together is queued together; what comes next finds written what the sockets have taken at once.
+      // Lets the sockets' write callbacks run before the next replies are counted against the limits.
       await tickEnd()
     }
   }

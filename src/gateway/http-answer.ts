@@ -6,28 +6,25 @@ import { renderHead } from '../wire/http.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
 import type { Answer } from './request.ts'
 
-/** Fields that speak of one connection (RFC 9110, section 7.6.1): Node says them to the client. */
+/** Fields about one connection (RFC 9110, section 7.6.1), which Node writes itself. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
-/** Bytes of a body that are worth copying to go out in one write with the head. */
+/** The last bytes of a body up to this size are joined with the head in one write. */
 const SMALL = 8 * 1024
-/**
- * Time that a client may go on sending behind our end, so that no reset takes away what it has not read, in milliseconds: between two
- * pieces, and in all.
- */
+/** Milliseconds that a client may still send after our end, between two pieces and in all: a reset could destroy what it has not read. */
 const LINGER_QUIET = 1000
 const LINGER_TIME = 30_000
 
-/** An answer by Node's `ServerResponse`, which keeps the order of answers and frames them as the client can read them. */
+/** An answer by Node's `ServerResponse`, which orders and frames answers. */
 export class HttpAnswer implements Answer {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #stopping: () => boolean
   readonly #released = deferred<void>()
   #isReleased = false
-  /** Where bytes go behind a 101. */
+  /** The destination of bytes after a 101. */
   #switched: Socket | undefined
 
-  /** @param stopping Whether connections are to end with the answers under way. */
+  /** @param stopping Whether connections end with their present answer. */
   constructor(request: IncomingMessage, response: ServerResponse, stopping: () => boolean) {
     this.#request = request
     this.#response = response
@@ -41,14 +38,17 @@ export class HttpAnswer implements Answer {
       socket.write(renderHead(status, reason, pairs(fields)))
       return
     }
-    // Node 22 to 26 lose what comes in one read with a request whose upgrade they were told not to make.
+    // Node 22 to 26 lose bytes that come in one read with a request whose upgrade was declined.
     const lossy = this.#request.headers.upgrade !== undefined
-    if (last || lossy || closes(fields) || this.#stopping()) this.#response.shouldKeepAlive = false
-    if (hasBody(this.#request) && !(this.#isReleased && this.#request.complete)) this.#beginAmidBody(socket)
-    this.#response.writeHead(status, reason, endToEnd(fields))
+    const list = pairs(fields)
+    const closes = list.some(([name, value]) => /^connection$/i.test(name) && value.toLowerCase() === 'close')
+    if (last || lossy || closes || this.#stopping()) this.#response.shouldKeepAlive = false
+    if (hasBody(this.#request) && !(this.#isReleased && this.#request.complete)) this.#beginDuringBody(socket)
+    const endToEnd = list.filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase())).flat()
+    this.#response.writeHead(status, reason, endToEnd)
   }
 
-  /** Resolves when nobody reads the request's body any more. */
+  /** Resolves when the request's body is not read any more. */
   get released(): Promise<void> {
     return this.#released.promise
   }
@@ -58,13 +58,10 @@ export class HttpAnswer implements Answer {
     this.#released.resolve()
   }
 
-  /**
-   * The client may still send, and the handler, which says whether the connection goes on, read that or not. Once it has let go of the
-   * body, the rest is thrown away, or the connection ends.
-   */
-  #beginAmidBody(socket: Socket): void {
+  /** The handler may still read the body while it answers. Once it releases the body, the rest is discarded or the connection ends. */
+  #beginDuringBody(socket: Socket): void {
     const request = this.#request
-    // At the end of the answer Node throws away a body of which nothing has been asked for.
+    // At the end of the answer Node discards a body that was never read.
     request._read(0)
     const discard = async (end: typeof drain) => {
       await this.#released.promise
@@ -88,15 +85,15 @@ export class HttpAnswer implements Answer {
       if (bytes.length > 0) this.#switched.write(bytes)
       lingeringClose(this.#switched)
     } else if (bytes.length > SMALL) this.#response.end(bytes)
-    // Node joins a text with the head: one write.
+    // Node joins a string with the head: one write.
     else this.#response.end(bytes.toString('latin1'), 'latin1')
   }
 
-  /** Answers before this one go out whole. */
+  /** Earlier answers still go out complete. */
   cut(): void {
     const { socket } = this.#request
     if (this.#switched !== undefined || this.#response.socket !== null) closeSoon(socket)
-    // It is told of the socket before it writes there what it has kept.
+    // The event comes before the response writes what it has buffered.
     else this.#response.once('socket', () => process.nextTick(closeSoon, socket))
   }
 }
@@ -106,7 +103,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** Ends a connection behind what was written, and throws away for a while what the client still sends. */
+/** Ends a connection after what was written, and discards for a while what the client still sends. */
 export function lingeringClose(socket: Socket, request?: IncomingMessage): void {
   socket.end()
   if (request !== undefined) discardRest(request)
@@ -117,13 +114,13 @@ export function lingeringClose(socket: Socket, request?: IncomingMessage): void 
   else socket.once('end', () => closeSoon(socket))
 }
 
-/** Throws away what is left of a body; ends the connection if that takes too long. */
+/** Discards the rest of a body; ends the connection if that takes too long. */
 function drain(socket: Socket, request: IncomingMessage): void {
   if (!request.complete) request.once('end', destroyWhenQuiet(socket))
   discardRest(request)
 }
 
-/** Destroys a socket when nothing more comes, or in a while; returns what prevents that. */
+/** Destroys a socket when nothing more comes, or after `LINGER_TIME`; returns a function that cancels this. */
 function destroyWhenQuiet(socket: Socket): () => void {
   let read = socket.bytesRead
   let left = LINGER_TIME / LINGER_QUIET
@@ -138,36 +135,19 @@ function destroyWhenQuiet(socket: Socket): () => void {
 }
 
 function discardRest(request: IncomingMessage): void {
-  // Somebody may still wait for a piece.
+  // `readPiece` may still wait.
   request.removeAllListeners('readable').resume()
 }
 
-/** Ends a connection behind what was written. */
+/** Ends a connection after what was written. */
 function closeSoon(socket: Socket): void {
   if (socket.writable) socket.end()
   if (socket.writableFinished) socket.destroy()
   else socket.once('finish', () => socket.destroy())
 }
 
-/** Whether a response says that its connection ends with it. */
-function closes(fields: readonly string[]): boolean {
-  for (let at = 0; at < fields.length; at += 2) {
-    const isConnection = fields[at]?.toLowerCase() === 'connection'
-    if (isConnection && fields[at + 1]?.toLowerCase() === 'close') return true
-  }
-  return false
-}
-
-function endToEnd(fields: readonly string[]): string[] {
-  const kept: string[] = []
-  for (let at = 0; at < fields.length; at += 2) {
-    const name = fields[at] as string
-    if (!HOP_BY_HOP.has(name.toLowerCase())) kept.push(name, fields[at + 1] as string)
-  }
-  return kept
-}
-
-function pairs(fields: readonly string[]): HeaderField[] {
+/** The fields of a `ResponseHead` as pairs. */
+export function pairs(fields: readonly string[]): HeaderField[] {
   const list: HeaderField[] = []
   for (let at = 0; at < fields.length; at += 2) list.push([fields[at] as string, fields[at + 1] as string])
   return list

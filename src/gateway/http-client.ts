@@ -1,42 +1,45 @@
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { renderHead } from '../wire/http.ts'
-import { type Connection, refuse } from './connection.ts'
-import { HttpAnswer, hasBody, lingeringClose } from './http-answer.ts'
+import { type Connection, refusal, refuse } from './connection.ts'
+import { HttpAnswer, hasBody, lingeringClose, pairs } from './http-answer.ts'
 import type { GatewayRequest } from './request.ts'
 import type { Router } from './router.ts'
 
-/** Requests of one client that are worked on at once; those behind them wait. */
+/** Requests of one client that are served at once; more wait. */
 const MAX_PIPELINED = 16
 
-/** A request whose answer has not gone out, or whose body is still read. Its connection is undefined where no handler gets it. */
+/** A request whose answer is not complete, or whose body is still read. It has no connection where no handler gets it. */
 interface OpenRequest {
   readonly request: IncomingMessage
   connection: Connection | undefined
 }
 
-/** A client's connection that speaks HTTP: the requests on it, of which each is a connection of its own to its handler. */
+/** Begins the answer to a request. */
+type Serve = (answer: HttpAnswer) => Connection | undefined
+
+/** A client's HTTP connection. Each request on it is a connection of its own for the handler. */
 export class HttpClient {
   readonly #socket: Socket
   readonly #scheme: 'http' | 'https'
   readonly #remoteAddress: string
   readonly #router: Router
   readonly #stopping: () => boolean
-  /** In the order in which they came. */
+  /** In the order of arrival. */
   readonly #open = new Map<ServerResponse, OpenRequest>()
   readonly #waiting: (() => void)[] = []
   #whenIdle: (() => void) | undefined
-  /** Whether what the client sends is not looked at any more. */
+  /** Whether further input of the client is ignored. */
   #ignoresInput = false
 
-  /** @param stopping Whether connections are to end with the answers under way. */
+  /** @param stopping Whether connections end with their present answer. */
   constructor(socket: Socket, scheme: 'http' | 'https', router: Router, stopping: () => boolean) {
     this.#socket = socket
     this.#scheme = scheme
     this.#remoteAddress = addressOf(socket.remoteAddress)
     this.#router = router
     this.#stopping = stopping
-    socket.on('error', () => {}) // that the connection is over is all there is to know
+    socket.on('error', () => {}) // `close` follows
     socket.on('end', () => {
       for (const { connection } of this.#open.values()) connection?.halfClose()
     })
@@ -49,12 +52,12 @@ export class HttpClient {
    */
   request(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
     const coding = request.headers['transfer-encoding']
-    // Node takes more: others in front may find another end of the body then.
+    // Node accepts other codings: a proxy in front could see another end of the body.
     if (coding !== undefined && coding !== 'chunked') return this.refuseRequest(request, response, 400)
     this.#enqueue(request, response, (answer) => this.#router.open(this.#describe(request, response, expects), answer))
   }
 
-  /** Answers a request with a status, without looking at what follows. */
+  /** Answers a request with a status, and ignores further input. */
   refuseRequest(request: IncomingMessage, response: ServerResponse, status: number): void {
     this.#enqueue(request, response, (answer) => {
       refuse(answer, status, true)
@@ -63,7 +66,7 @@ export class HttpClient {
     this.#ignoresInput = true
   }
 
-  /** Takes a WebSocket's handshake, with which the connection is not HTTP's any more. Nothing else may be open. */
+  /** Takes a WebSocket handshake, after which the connection is not HTTP any more. No other request may be open. */
   handshake(request: IncomingMessage): void {
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
@@ -75,7 +78,7 @@ export class HttpClient {
     this.#start(request, response, (answer) => this.#router.open(described, answer))
   }
 
-  /** Answers what is no request with a status, when those before it have been answered, and ends the connection. */
+  /** Answers malformed input with a status after all earlier answers, and ends the connection. */
   refuse(status: number): void {
     if (this.#ignoresInput) return
     this.#ignoresInput = true
@@ -90,16 +93,16 @@ export class HttpClient {
     }
   }
 
-  /** Does something once every answer has gone out. */
+  /** Calls the action once every answer has gone out. */
   whenIdle(action: () => void): void {
     if (this.#open.size === 0) action()
     else this.#whenIdle = action
   }
 
-  /** Nothing has been read or written for a while. That is all right where an answer is made. */
+  /** Closes a connection without traffic, unless the handler is making an answer. */
   expire(): void {
     if (this.#open.size === 0 || this.#socket.writableLength > 0) this.#socket.destroy()
-    else this.#socket.setTimeout(this.#socket.timeout ?? 0) // it does not begin again by itself
+    else this.#socket.setTimeout(this.#socket.timeout ?? 0) // the timer does not restart by itself
   }
 
   /** The client's connection is over. */
@@ -110,22 +113,14 @@ export class HttpClient {
     for (const { connection } of this.#open.values()) connection?.leave()
   }
 
-  #enqueue(
-    request: IncomingMessage,
-    response: ServerResponse,
-    serve: (answer: HttpAnswer) => Connection | undefined,
-  ): void {
+  #enqueue(request: IncomingMessage, response: ServerResponse, serve: Serve): void {
     if (this.#ignoresInput) return
     if (this.#open.size < MAX_PIPELINED) return this.#start(request, response, serve)
     this.#waiting.push(() => this.#start(request, response, serve))
     this.#socket.pause()
   }
 
-  #start(
-    request: IncomingMessage,
-    response: ServerResponse,
-    serve: (answer: HttpAnswer) => Connection | undefined,
-  ): void {
+  #start(request: IncomingMessage, response: ServerResponse, serve: Serve): void {
     const open: OpenRequest = { request, connection: undefined }
     this.#open.set(response, open)
     const answer = new HttpAnswer(request, response, this.#stopping)
@@ -140,14 +135,12 @@ export class HttpClient {
     this.#open.delete(response)
     const next = this.#waiting.shift()
     if (next !== undefined) next()
-    else if (this.#open.size === 0) this.#rest()
+    else if (this.#open.size === 0) {
+      const action = this.#whenIdle
+      this.#whenIdle = undefined
+      action?.()
+    }
     if (this.#waiting.length === 0 && this.#socket.isPaused()) this.#socket.resume()
-  }
-
-  #rest(): void {
-    const action = this.#whenIdle
-    this.#whenIdle = undefined
-    action?.()
   }
 
   #describe(request: IncomingMessage, response: ServerResponse, expects: boolean): GatewayRequest {
@@ -178,18 +171,12 @@ export class HttpClient {
   }
 }
 
-/** An IPv4 address as such where a socket for both shows it as one of IPv6; sockets in the file system have none. */
+/** Shows an IPv4-mapped IPv6 address as IPv4. Sockets in the file system have no address. */
 function addressOf(address = '127.0.0.1'): string {
   return address.replace(/^::ffff:(?=\d+\.)/, '')
 }
 
 function renderRefusal(status: number): Buffer {
-  const reason = STATUS_CODES[status] ?? ''
-  const head = renderHead(status, reason, [
-    ['Content-Type', 'text/plain'],
-    ['Connection', 'close'],
-    ['Content-Length', String(reason.length)],
-    ['Server', 'mongrel2-fetch front'],
-  ])
-  return Buffer.concat([head, Buffer.from(reason)])
+  const { reason, fields } = refusal(status)
+  return Buffer.concat([renderHead(status, reason, [['Connection', 'close'], ...pairs(fields)]), Buffer.from(reason)])
 }

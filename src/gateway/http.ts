@@ -3,31 +3,18 @@ import { lstat, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { ThrottledWarning } from '../runtime/log.ts'
 import { HttpClient } from './http-client.ts'
-import { Router, type RouterSettings } from './router.ts'
-
-/** What holds for all clients that speak HTTP. Times are in milliseconds. */
-export interface HttpSettings {
-  /** Bytes that a request's head may have: `limits.buffer_size`. */
-  readonly bufferSize: number
-  /** Time in which a request's head must have come, from the connection's begin or the head's first byte. */
-  readonly headersTimeout: number
-  /** Time for which a connection is kept on which nothing is asked. */
-  readonly keepAliveTimeout: number
-  /** Time in which a client must take something of what waits for it. */
-  readonly sendTimeout: number
-  readonly maxConnections: number
-  readonly logger: Logger
-}
+import type { GatewaySettings, RouterSettings } from './options.ts'
+import { Router } from './router.ts'
 
 /** Where clients connect: a port, or a socket in the file system. */
 export type ListenAt = { readonly port: number; readonly host: string | undefined } | { readonly path: string }
 
-/** How often Node looks for heads that take too long, in milliseconds. */
+/** Milliseconds between Node's searches for request heads that take too long. */
 const CHECK_INTERVAL = 5000
 
-/** Answers to what Node's parser refuses; all else is 400. */
+/** Status by the parser's error code; others are 400. */
 const STATUS_OF: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
@@ -38,13 +25,13 @@ const STATUS_OF: Readonly<Record<string, number>> = {
 export class HttpGateway {
   readonly #router: Router
   readonly #server: Server
-  readonly #settings: HttpSettings
+  readonly #settings: GatewaySettings
   readonly #clients = new Map<Duplex, HttpClient>()
   readonly #full: ThrottledWarning
   #stopping = false
   #closed: Promise<unknown> | undefined
 
-  constructor(router: Router, settings: HttpSettings) {
+  constructor(router: Router, settings: GatewaySettings) {
     this.#router = router
     this.#settings = settings
     this.#full = new ThrottledWarning(settings.logger)
@@ -56,7 +43,7 @@ export class HttpGateway {
    *
    * @throws The errors of Node and ZeroMQ when an address cannot be had, such as `EADDRINUSE`.
    */
-  static async start(settings: HttpSettings & RouterSettings, at: ListenAt): Promise<HttpGateway> {
+  static async start(settings: RouterSettings, at: ListenAt): Promise<HttpGateway> {
     const gateway = new HttpGateway(await Router.bind(settings), settings)
     try {
       if ('path' in at) await removeLeftoverSocket(at.path)
@@ -68,19 +55,19 @@ export class HttpGateway {
     return gateway
   }
 
-  /** Where it listens; at a socket in the file system, nowhere. */
+  /** The address; undefined for a socket in the file system. */
   get address(): AddressInfo | undefined {
     const address = this.#server.address()
     return typeof address === 'object' ? (address ?? undefined) : undefined
   }
 
-  /** Serves a client that has not connected to the server's address. */
+  /** Serves a client that is already connected by another way. */
   admit(stream: Duplex, scheme: 'http' | 'https'): void {
-    this.#meet(stream as Socket, scheme)
+    this.#register(stream as Socket, scheme)
     this.#server.emit('connection', stream)
   }
 
-  /** Takes no more clients, and no more requests on their connections than those under way. */
+  /** Accepts no more clients, and no more requests on open connections. */
   stop(): void {
     this.#stopping = true
     this.#server.close()
@@ -94,7 +81,7 @@ export class HttpGateway {
 
   async #end(): Promise<void> {
     const closed = new Promise<void>((resolve) => {
-      // Also called, with an error, where the server was closed before.
+      // Also called, with an error, when the server was closed before.
       this.#server.close(() => resolve())
     })
     for (const socket of this.#clients.keys()) socket.destroy()
@@ -107,21 +94,21 @@ export class HttpGateway {
       maxHeaderSize: bufferSize,
       headersTimeout,
       keepAliveTimeout,
-      // It would count the time for which the handler does not read a body; the router has a time for what its client takes.
+      // It would include the time in which the handler does not read the body; `bodyTimeout` counts only the client's time.
       requestTimeout: 0,
       connectionsCheckingInterval: Math.min(CHECK_INTERVAL, headersTimeout),
       noDelay: true,
-      // Node 20 does not know this: it has an upgrade of everything that asks for one.
+      // Node 20 lacks this option and emits `upgrade` for every request that asks for one.
       ...{ shouldUpgradeCallback: isHandshake },
-      // Mongrel2 does not look at it; the handler does.
+      // The handler checks Host, as behind Mongrel2.
       requireHostHeader: false,
     })
     server.maxConnections = maxConnections
-    // A head is bounded by its bytes. Beyond a number of fields Node would leave them out silently.
+    // `maxHeaderSize` bounds a head; a bound on the number would drop fields silently.
     server.maxHeadersCount = 0
-    // Not documented, but as old as Node: a client that has ended its side still gets its answer.
+    // Undocumented: a client that has ended its side still gets its answer.
     Object.assign(server, { httpAllowHalfOpen: true })
-    server.prependListener('connection', (socket) => this.#meet(socket, 'http'))
+    server.prependListener('connection', (socket) => this.#register(socket, 'http'))
     server.on('request', (request, response) => this.#clientOf(request).request(request, response, false))
     server.on('checkContinue', (request, response) => this.#clientOf(request).request(request, response, true))
     server.on('checkExpectation', (request, response) => this.#clientOf(request).refuseRequest(request, response, 417))
@@ -140,8 +127,8 @@ export class HttpGateway {
     return server
   }
 
-  #meet(socket: Socket, scheme: 'http' | 'https'): void {
-    if (this.#clients.has(socket)) return // known from before an upgrade that was not made
+  #register(socket: Socket, scheme: 'http' | 'https'): void {
+    if (this.#clients.has(socket)) return // after an upgrade that was not made
     const client = new HttpClient(socket, scheme, this.#router, () => this.#stopping)
     this.#clients.set(socket, client)
     socket.on('close', () => {
@@ -154,20 +141,20 @@ export class HttpGateway {
     return this.#clients.get(socket) as HttpClient
   }
 
-  /** Node's parser has let go of the connection. Answers to requests before this one go out first. */
+  /** Node's parser has released the socket. Answers to earlier requests go out first. */
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const client = this.#clients.get(socket)
     client?.whenIdle(() => {
       if (head.length > 0) socket.unshift(head)
       if (isHandshake(request)) return client.handshake(request)
-      // To something that we do not speak, such as h2c: the client goes on with HTTP/1.1 (RFC 9110, section 7.8).
+      // An unsupported upgrade, such as to h2c: the client continues with HTTP/1.1 (RFC 9110, section 7.8).
       socket.unshift(renderWithoutUpgrade(request))
       this.#server.emit('connection', socket)
     })
   }
 }
 
-/** Whether a request for an upgrade is a WebSocket's handshake, as Mongrel2 sees it. */
+/** Whether an upgrade request is a WebSocket handshake, by Mongrel2's rules. */
 function isHandshake({ headers }: IncomingMessage): boolean {
   const complete = headers['sec-websocket-key'] !== undefined && headers['sec-websocket-version'] !== undefined
   return complete && headers.upgrade?.toLowerCase() === 'websocket' && headers.host !== undefined
@@ -181,12 +168,8 @@ function renderWithoutUpgrade({ method, url, httpVersion, rawHeaders }: Incoming
   return Buffer.from(`${head}\r\n`, 'latin1')
 }
 
-/**
- * Removes the socket that a program left behind when it was killed: nobody else can listen there until it is gone.
- *
- * @throws Error where the path is something else, which is left alone.
- */
-export async function removeLeftoverSocket(path: string): Promise<void> {
+/** Removes a socket file that a killed program left behind, since it blocks listening there. Throws Error for a file of another kind. */
+async function removeLeftoverSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined)
   if (found === undefined) return
   if (!found.isSocket())

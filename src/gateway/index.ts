@@ -4,19 +4,19 @@ import { checkFrontOptions, type FrontOptions } from './options.ts'
 
 export type { FrontOptions, FrontRoute, FrontSettings } from './options.ts'
 
-/** An embedded front at work. */
+/** A running embedded front. */
 export interface Front extends AsyncDisposable {
-  /** Where it listens. */
+  /** The address that it listens at. */
   readonly address: AddressInfo
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
   close(): Promise<void>
 }
 
 /**
- * Starts an embedded stand-in for Mongrel2, for development and for tests: it takes HTTP requests and WebSockets and hands
- * them to handlers over ZeroMQ, in Mongrel2's own messages. It says in the log that it is not Mongrel2.
+ * Starts an embedded stand-in for Mongrel2, for development and for tests: it accepts HTTP requests and WebSockets and sends
+ * them to handlers over ZeroMQ, in Mongrel2's own messages. It logs that it is not Mongrel2.
  *
- * @throws Mongrel2Error `invalid_option` when an option is wrong; the errors of Node and ZeroMQ when an address cannot be had,
+ * @throws Mongrel2Error `invalid_option` for a wrong option; the errors of Node and ZeroMQ when an address cannot be bound,
  * such as `EADDRINUSE`.
  *
  * @example

@@ -1,28 +1,23 @@
 import { FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { SINGLE_REQUEST } from '../wire/message.ts'
+import type { GatewaySettings } from './options.ts'
 import type { GatewayRequest } from './request.ts'
 
 /** The headers of a message, by name; a name that came more than once has a list. */
 export type Fields = Map<string, string | string[]>
 
-/** What the settings say about headers. */
-export interface FieldSettings {
-  readonly flowControl: boolean
-  readonly noClobberXff: boolean
-}
-
-/** A request's target, as Mongrel2 takes it apart. */
+/** A request's target, split as Mongrel2 splits it. */
 export interface Target {
   readonly path: string
-  /** Without the fragment; of an absolute target what follows the scheme. */
+  /** Without the fragment; for an absolute target, the part after the scheme. */
   readonly uri: string
   readonly query: string | undefined
   readonly fragment: string | undefined
 }
 
 const TARGET = /^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(([^?#]*)(?:\?([^#]*))?)(?:#(.*))?$/
-/** Bytes that cannot stand in a URL and that clients send all the same. A browser encodes them. */
+/** Bytes that are invalid in a URL, but that clients send. A browser encodes them. */
 const NOT_ASCII = /[^\x21-\x7e]/g
 
 /** Splits a request's target. */
@@ -32,16 +27,14 @@ export function splitTarget(target: string): Target {
 }
 
 /**
- * The headers that Mongrel2 would send with a request, and one that says that it is a connection of its own to the handler, which ends
- * with the answer. Whether the client's connection goes on is said by `Connection`, the client's and the answer's.
- *
- * @throws MalformedError for a field without a name.
+ * The headers that Mongrel2 would send with a request, and `SINGLE_REQUEST`. The `Connection` fields of request and answer decide whether
+ * the client's connection stays open. Throws MalformedError for a field without a name.
  */
 export function messageFields(
   request: GatewayRequest,
   target: Target,
   pattern: string,
-  settings: FieldSettings,
+  settings: Pick<GatewaySettings, 'flowControl' | 'noClobberXff'>,
 ): Fields {
   const fields: Fields = new Map()
   for (let at = 0; at < request.fields.length; at += 2) {
@@ -63,7 +56,7 @@ export function messageFields(
 }
 
 function add(fields: Fields, name: string, value: string): void {
-  // Nodes before 20.20 let it through, and no handler can read the message.
+  // Node before 20.20 accepts such a field, and no handler can read the message.
   if (name === '') throw new MalformedError('a field has no name')
   const known = fields.get(name)
   if (known === undefined) fields.set(name, value)

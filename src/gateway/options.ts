@@ -20,7 +20,7 @@ export interface FrontRoute {
   recvIdent?: string
 }
 
-/** What of Mongrel2's settings a front has, and its own bounds. */
+/** Settings of Mongrel2 that a front has, and bounds of its own. */
 export interface FrontSettings {
   /**
    * What happens to bodies over `contentLength`, and to those in chunks: `stream`, sent to the handler as they come (`upload.stream`),
@@ -76,7 +76,6 @@ export const ROUTE = {
 } satisfies is.Described<FrontRoute>
 const checkRoute = is.checkerOf('option of a route', '{ path, sendSpec, recvSpec }', ROUTE)
 
-/** What of Mongrel2's settings a gateway has, and its own bounds. */
 export const FRONT_SETTINGS = {
   uploads: is.oneOf(['stream', 'none'], 'stream'),
   flowControl: is.boolean(false),
@@ -99,14 +98,23 @@ export const FRONT_OPTIONS = {
   ...FRONT_SETTINGS,
 } satisfies is.Described<FrontOptions>
 
-/** Check what does not depend on where clients come from. */
-export const checkSettings: (settings: FrontSettings) => is.Checked<typeof FRONT_SETTINGS> = is.checkerOf(
+/** The checked settings of a gateway. Times are in milliseconds, sizes in bytes. */
+export type GatewaySettings = is.Checked<typeof FRONT_SETTINGS>
+/** One Handler, by Mongrel2's names. */
+export type HandlerSettings = Omit<is.Checked<typeof ROUTE>, 'path'>
+/** Settings of a gateway for any protocol of its clients. */
+export interface RouterSettings extends GatewaySettings {
+  readonly routes: readonly is.Checked<typeof ROUTE>[]
+}
+
+/** Checks the settings that do not depend on where clients come from. */
+export const checkSettings: (settings: FrontSettings) => GatewaySettings = is.checkerOf(
   'option',
   'an object',
   FRONT_SETTINGS,
 )
 
-/** Checks what a user gave to `createFront`; throws a Mongrel2Error `invalid_option`. */
+/** Checks the options of `createFront`; throws Mongrel2Error `invalid_option`. */
 export const checkFrontOptions: (options: FrontOptions) => is.Checked<typeof FRONT_OPTIONS> = is.checkerOf(
   'option',
   'an object with at least port and routes',

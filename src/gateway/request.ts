@@ -7,25 +7,25 @@ export interface GatewayRequest {
   /** The request target as the client sent it. */
   readonly target: string
   readonly version: 'HTTP/1.0' | 'HTTP/1.1'
-  /** Names and values in turn, in their order; values are bytes as Latin-1. */
+  /** Names and values in turn; values are bytes as Latin-1. */
   readonly fields: readonly string[]
   readonly remoteAddress: string
   readonly scheme: 'http' | 'https'
-  /** Undefined for a request without a body, and for a WebSocket's handshake. */
+  /** Undefined without a body, and for a WebSocket handshake. */
   readonly body: RequestBody | undefined
-  /** What follows a WebSocket's handshake; undefined for other requests. */
+  /** Only for a WebSocket handshake. */
   readonly webSocket: WebSocketClient | undefined
 }
 
 /** A body that is read as its handler asks for it. */
 export interface RequestBody {
-  /** The length that was announced; undefined for a body in chunks. */
+  /** The Content-Length; undefined for a chunked body. */
   readonly length: number | undefined
-  /** Whether the client waits for leave to send it. */
+  /** Whether the client waits for `100 Continue`. */
   readonly held: boolean
-  /** Whether all of it has come. */
+  /** Whether all of it has arrived. */
   readonly complete: boolean
-  /** Begins to read: a client that waits for leave to send gets it now. */
+  /** Begins to read; sends `100 Continue` to a client that waits for it. */
   open(): Readable
 }
 
@@ -36,51 +36,42 @@ export interface WebSocketClient {
   readonly frames: Duplex
 }
 
-/** Where the answer to a request goes, in whatever protocol. No method throws because the client has left. */
+/** The answer to a request, in any protocol. No method throws because the client has left. */
 export interface Answer {
   /**
-   * Sends the head; called once.
+   * Sends the head; called once. Throws for a head that the protocol cannot express.
    *
-   * @param last Whether the client's connection has to end with this answer.
-   * @throws When its protocol cannot say what the head says.
+   * @param last Whether the client's connection ends with this answer.
    */
   begin(head: ResponseHead, last: boolean): void
-  /** Sends the head now, without waiting for the body. */
+  /** Sends the head without waiting for the body. */
   flush(): void
-  /** Sends bytes of the body; `written` is called when the client's socket has taken them, or never will. */
+  /** Sends bytes of the body; calls `written` when the client's socket has taken them, or never will. */
   write(bytes: Buffer, written: () => void): void
-  /** The answer is complete with these bytes. */
+  /** Completes the answer with these bytes. */
   end(bytes: Buffer): void
-  /** Nobody reads the request's body any more: what still comes behind the answer is thrown away. Until then it is kept. */
+  /** The request's body is not read any more: the rest is discarded after the answer. Until then it is kept. */
   release(): void
-  /** The answer cannot be completed: what was sent of it must not look complete. */
+  /** Ends an incomplete answer so that the client can see that it is incomplete. */
   cut(): void
 }
 
-/** Events by which a stream says that `read` may give something else now. */
+/** Events after which `read` may return something else. */
 const NEWS = ['readable', 'end', 'close', 'error'] as const
 
-/**
- * Reads a piece of at most so many bytes once there is one, so that what nobody asks for stays with the client.
- *
- * @returns undefined when the stream has ended, or was destroyed before its end.
- */
+/** Waits for a piece of at most so many bytes; undefined when the stream has ended or was destroyed. Reads nothing that was not asked for. */
 export async function readPiece(stream: Readable, most: number): Promise<Buffer | undefined> {
   for (;;) {
     const piece: unknown =
       stream.readableLength === 0 ? stream.read() : stream.read(Math.min(most, stream.readableLength))
     if (piece instanceof Buffer) return piece
     if (stream.readableEnded || stream.destroyed) return undefined
-    await news(stream)
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        for (const event of NEWS) stream.off(event, done)
+        resolve()
+      }
+      for (const event of NEWS) stream.on(event, done)
+    })
   }
-}
-
-function news(stream: Readable): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      for (const event of NEWS) stream.off(event, done)
-      resolve()
-    }
-    for (const event of NEWS) stream.on(event, done)
-  })
 }

@@ -1,31 +1,22 @@
 import { describeError } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/reply.ts'
-import { Connection, type ConnectionSettings, type Route, refuse } from './connection.ts'
-import { Handler, type HandlerSettings } from './handler.ts'
+import { Connection, type Route, refuse } from './connection.ts'
+import { Handler } from './handler.ts'
 import { splitTarget } from './message-fields.ts'
+import type { RouterSettings } from './options.ts'
 import type { Answer, GatewayRequest } from './request.ts'
-
-/** A Handler and the beginning of the paths that are its. */
-export interface RouteSettings extends HandlerSettings {
-  readonly path: string
-}
-
-/** What a gateway does, whatever its clients speak. */
-export interface RouterSettings extends ConnectionSettings {
-  readonly routes: readonly RouteSettings[]
-}
 
 /** Mongrel2 counts connections in a C `int`. */
 const HIGHEST_ID = 2_147_483_647
-/** How often connections are looked for that take too long, in milliseconds. */
+/** Milliseconds between two searches for connections that take too long. */
 const SWEEP_INTERVAL = 500
 
-/** The middle of a gateway: requests on one side, Handlers on the other. */
+/** Passes requests of clients to Handlers, and their replies back. */
 export class Router {
   readonly #settings: RouterSettings
-  /** The longest first, since that one wins. */
-  #routes: Route[] = []
+  /** The longest first, since the longest match wins. */
+  readonly #routes: Route[] = []
   readonly #handlers = new Map<string, Handler>()
   readonly #connections = new Map<number, Connection>()
   readonly #sweeper: NodeJS.Timeout
@@ -44,7 +35,13 @@ export class Router {
   static async bind(settings: RouterSettings): Promise<Router> {
     const router = new Router(settings)
     try {
-      for (const route of settings.routes) await router.#add(route)
+      for (const route of settings.routes) {
+        const addresses = `${route.sendSpec},${route.recvSpec}`
+        const take = (reply: ParsedReply): void => router.#take(reply, handler)
+        const handler: Handler = router.#handlers.get(addresses) ?? (await Handler.bind(route, settings.logger, take))
+        router.#handlers.set(addresses, handler)
+        router.#routes.push({ pattern: route.path, handler })
+      }
     } catch (error) {
       await router.close()
       throw error
@@ -53,10 +50,10 @@ export class Router {
     return router
   }
 
-  /** Has a request answered; undefined where no Handler gets it and it has been answered already. */
+  /** Passes a request to its Handler; answers it and returns undefined where there is none. */
   open(request: GatewayRequest, answer: Answer): Connection | undefined {
     const target = splitTarget(request.target)
-    const route = this.#match(target.path)
+    const route = this.#routes.find(({ pattern }) => target.path.startsWith(pattern))
     if (route === undefined || target.path === '') {
       refuse(answer, target.path === '' ? 400 : 404, false)
       return undefined
@@ -79,29 +76,13 @@ export class Router {
     await Promise.all([...this.#handlers.values()].map((handler) => handler.close()))
   }
 
-  async #add(route: RouteSettings): Promise<void> {
-    const addresses = `${route.sendSpec},${route.recvSpec}`
-    const handler = this.#handlers.get(addresses) ?? (await this.#bind(route))
-    this.#handlers.set(addresses, handler)
-    this.#routes.push({ pattern: route.path, handler })
-  }
-
-  async #bind(settings: HandlerSettings): Promise<Handler> {
-    const handler: Handler = await Handler.bind(settings, this.#settings.logger, (reply) => this.#take(reply, handler))
-    return handler
-  }
-
-  #match(path: string): Route | undefined {
-    return this.#routes.find(({ pattern }) => path.startsWith(pattern))
-  }
-
   #nextId(): number {
     do this.#lastId = this.#lastId === HIGHEST_ID ? 1 : this.#lastId + 1
     while (this.#connections.has(this.#lastId))
     return this.#lastId
   }
 
-  /** A reply to a connection that is gone comes back as a notice, but not one that would only have ended it. */
+  /** Answers a reply to a closed connection with a disconnect notice, unless the reply would only have closed it. */
   #take({ connectionIds, content }: ParsedReply, handler: Handler): void {
     const cancels = 'control' in content && 'cancel' in content.control
     for (const id of connectionIds) {
