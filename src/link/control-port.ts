@@ -7,26 +7,24 @@ import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 
-/** How long an answer may take, in milliseconds; a Mongrel2 that was stopped never gives one. */
+/** Milliseconds for an answer; a suspended Mongrel2 never gives one. */
 const ANSWER_TIMEOUT = 2000
-
 const STATUS_NET = renderTnetstring(['status', new Map([['what', 'net']])])
 
-/** Mongrel2's control port, which tells how many bytes it has written to each connection. One question at a time. */
+/** Mongrel2's control port, which reports how many bytes it has written to each connection. One request at a time. */
 export class ControlPort {
   readonly address: ControlPortAddress
-  /** Made anew after a failure, so that an answer that comes late is none to the next question. */
+  /** Made anew after a failure: a late answer must not be taken for that to the next request. */
   #socket: Request | undefined
   #closed = false
 
-  /** @param address Mongrel2's `control_port`, as seen from here. */
   constructor(address: ControlPortAddress) {
     this.address = address
   }
 
   /**
-   * Asks how many bytes were written to each connection, by its number. A message counts when it has been written whole. Throws MalformedError
-   * when the answer is none; ZeroMQ's Error when none comes within 2 seconds; Mongrel2Error `closed` when the port was closed.
+   * Returns the bytes written to each connection by id, counting only messages that were written completely. Throws MalformedError for a
+   * malformed answer, ZeroMQ's Error without an answer in 2 seconds, Mongrel2Error `closed` after `close`.
    */
   async bytesWritten(): Promise<Map<number, number>> {
     if (this.#closed) throw new Mongrel2Error('closed', 'the control port was closed')
@@ -63,14 +61,14 @@ export class ControlPort {
 
 /** Reads the columns `id` and `bytes_written` of a table `{headers: [...], rows: [[...], ...]}`. */
 export function readTable(answer: Tnetstring): Map<number, number> {
-  const headers = answer instanceof Map ? answer.get('headers') : undefined
-  const rows = answer instanceof Map ? answer.get('rows') : undefined
-  const id = Array.isArray(headers) ? headers.indexOf('id') : -1
-  const bytesWritten = Array.isArray(headers) ? headers.indexOf('bytes_written') : -1
+  const table = answer instanceof Map ? answer : new Map<string, Tnetstring>()
+  const [headers, rows] = [table.get('headers'), table.get('rows')]
+  const [id, bytesWritten] = Array.isArray(headers)
+    ? [headers.indexOf('id'), headers.indexOf('bytes_written')]
+    : [-1, -1]
   if (id === -1 || bytesWritten === -1 || !Array.isArray(rows)) {
-    throw new MalformedError(
-      `expected a table with id and bytes_written of the control port, got ${JSON.stringify(answer instanceof Map ? [...answer] : answer)}`,
-    )
+    const got = JSON.stringify(answer instanceof Map ? [...answer] : answer)
+    throw new MalformedError(`expected a table with id and bytes_written of the control port, got ${got}`)
   }
   const written = new Map<number, number>()
   for (const row of rows) {
@@ -84,15 +82,15 @@ export function readTable(answer: Tnetstring): Map<number, number> {
 /** Mongrel2's default `control_port`, in its chroot. */
 const DEFAULT_PATH = 'run/control'
 
-/** Where a control port may be asked. */
+/** The address of a control port, as seen from this process. */
 export interface ControlPortAddress {
   /** `ipc://PATH` or `tcp://HOST:PORT`. */
   readonly spec: string
-  /** Whether the user has named it. Otherwise it is where a Mongrel2 with that chroot has it by default. */
+  /** Whether the user has given it; otherwise it is Mongrel2's default in the chroot. */
   readonly named: boolean
 }
 
-/** The control port to use for an endpoint, if any. */
+/** The control port of an endpoint, if any. */
 export function controlPortOf({
   controlPort,
   findControlPort,
@@ -104,7 +102,7 @@ export function controlPortOf({
   return { spec: `ipc://${path}`, named: false }
 }
 
-/** Says why a control port that the user has not named cannot be asked; undefined where nothing is wrong as far as can be seen. */
+/** Why a control port that the user has not given cannot be used; undefined if no problem is found. */
 export function controlPortProblem({ spec, named }: ControlPortAddress): string | undefined {
   if (named) return undefined
   const path = spec.slice('ipc://'.length)

@@ -3,32 +3,31 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { Backoff, delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { closePublisher } from './close-publisher.ts'
-import { PathWatch } from './path-watch.ts'
+import { closePublisher, PathWatch } from './path-watch.ts'
 import { socketIdOf } from './socket-id.ts'
 import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
 
-/** One life of a Mongrel2 as its link sees it. */
+/** The link's view of an epoch. */
 export interface LinkEpoch {
-  /** A message came. Must not throw. */
+  /** Called for each message. Must not throw. */
   receive(message: Buffer): void
-  /** That Mongrel2 is gone, and with it every connection it had. */
+  /** Called when that Mongrel2, and with it every connection, is gone. */
   lost(): void
-  /** Resolves when messages can be dealt with; none is pulled before. Without it they can at once. */
-  readonly willing?: Promise<void>
+  /** The link pulls no message until this resolves. Default: it pulls at once. */
+  readonly acceptsMessages?: Promise<void>
 }
 
-/** What a link has to know of its endpoint. */
+/** The options of an endpoint that a link uses. */
 type LinkSettings = Pick<EndpointSettings, 'sendSpec' | 'recvSpec' | 'maxMessageSize'>
 
-/** Whether an epoch is of the same life of Mongrel2 as the one before: its numbers of connections then mean the same clients. */
+/** Whether Mongrel2 is the same process as in the epoch before, so that the same connection ids mean the same clients. */
 export type Succession = 'same' | 'unknown' | 'other'
 
 /**
  * Begins an epoch, before its first message.
  *
- * @param prefix What Mongrel2 subscribed to, its `recv_ident`: no reply arrives whose SENDER begins otherwise.
- * @param socketId The name of the epoch for others on this machine, if it has one (`socketIdOf`).
+ * @param prefix Mongrel2's subscription, its `recv_ident`: replies with another beginning of SENDER do not arrive.
+ * @param socketId Identifies the epoch on this machine, if possible (`socketIdOf`).
  */
 export type BeginEpoch = (
   publisher: Publisher,
@@ -37,22 +36,21 @@ export type BeginEpoch = (
   succession: Succession,
 ) => LinkEpoch
 
-/** Waits between attempts, in milliseconds: the first after a loss is quick, since a restart takes less than a second. */
+/** First and longest wait between attempts, in milliseconds: a restart of Mongrel2 takes less than a second. */
 const RETRY = [50, 1000] as const
-/** How long one attempt may take, in milliseconds; libzmq says nothing about a host name it cannot resolve, and nobody of a silent network. */
+/** Milliseconds for one attempt: libzmq does not report a host name that it cannot resolve, and a silent network reports nothing. */
 const ATTEMPT_TIMEOUT = 10_000
 /**
- * How long a Mongrel2 that we are connected to may take to subscribe, in milliseconds, until the link pulls from it without a subscription:
- * Mongrel2 does nothing else while it cannot send a notice (of a reply to a client that was gone) because no handler pulls.
+ * Milliseconds until the link pulls from a connected Mongrel2 that has not subscribed: Mongrel2 blocks while it cannot send a notice
+ * because no handler pulls.
  */
-const SUBSCRIPTION_PATIENCE = 1000
-/** When the log says that nobody is there, in milliseconds. */
-const PATIENCE = 2000
+const SUBSCRIPTION_TIMEOUT = 1000
+/** Milliseconds without Mongrel2 until a warning is logged. */
+const WARN_AFTER = 2000
 
 /**
- * A link: the pulling and the publishing socket to one Mongrel2 Handler, made anew for each of its lives.
- * It promises that nothing is dealt with before replies can be delivered, that none is dropped while that Mongrel2 lives, and that
- * none meant for one life reaches the next.
+ * A link: the pulling and the publishing socket to one Mongrel2 Handler, made anew for each epoch. No message is processed before
+ * replies can be delivered, no reply is dropped while that Mongrel2 runs, and none reaches the next epoch.
  */
 export class Link {
   readonly #endpoint: LinkSettings
@@ -62,16 +60,15 @@ export class Link {
   readonly #begin: BeginEpoch
   #publisher: LinkPublisher | undefined
   #source: LinkSource | undefined
-  /** The way to the publisher's recv_spec. */
+  /** Watches the path to the publisher's recv_spec. */
   #path: PathWatch | undefined
   #stopping = false
   readonly #pause = new Pause()
   #found = false
-  #impatient: NodeJS.Timeout | undefined
-  /** The name of the epoch before, when there was one. */
+  #warnTimer: NodeJS.Timeout | undefined
+  /** The epoch before. */
   #before: { readonly socketId: string | undefined } | undefined
-
-  /** What was said last: a peer that is none is tried again every second. */
+  /** The last error in the log: attempts repeat every second. */
   #reported = ''
 
   readonly #report = (error: unknown): void => {
@@ -91,30 +88,26 @@ export class Link {
     this.#begin = begin
   }
 
-  /**
-   * Connects, and again whenever Mongrel2 comes back, until the link is stopped.
-   *
-   * @param ready Called once, when messages can come for the first time.
-   */
+  /** Connects, and again whenever Mongrel2 comes back, until the link is stopped. Calls `ready` whenever messages can come. */
   async run(ready: () => void): Promise<void> {
-    this.#beImpatient()
+    this.#startWarnTimer()
     const backoff = new Backoff(...RETRY)
     const found = () => {
-      clearTimeout(this.#impatient)
+      clearTimeout(this.#warnTimer)
       this.#found = true
       backoff.reset()
       this.#reported = ''
       ready()
     }
     while (!this.#stopping) {
-      await this.#live(found)
+      await this.#runEpoch(found)
       if (this.#stopping) break
       await this.#pause.wait(backoff.next())
     }
-    clearTimeout(this.#impatient)
+    clearTimeout(this.#warnTimer)
   }
 
-  /** Reads what has arrived and disconnects from new messages; replies can still be published. */
+  /** Reads what has arrived and stops pulling; replies can still be published. */
   async stop(): Promise<void> {
     this.#stopping = true
     this.#pause.end()
@@ -122,20 +115,20 @@ export class Link {
     else await this.#source.stop()
   }
 
-  /** Delivers what was published and closes; resolves when the publishing connection is gone. */
+  /** Delivers published replies and closes; resolves when the publishing connection is closed. */
   async close(): Promise<void> {
     if (this.#publisher !== undefined && this.#path !== undefined) await closePublisher(this.#publisher, this.#path)
     this.#source?.close()
   }
 
-  /** One life: from the first socket to the loss of one of them. Failures are all the same here: there is nobody yet. */
-  async #live(ready: () => void): Promise<void> {
+  /** Runs from the first connection attempt until a connection is lost. Every failure means that there is no Mongrel2. */
+  async #runEpoch(ready: () => void): Promise<void> {
     const { recvSpec } = this.#endpoint
     const before = socketIdOf(recvSpec)
     const publisher = this.#transport.createPublisher(recvSpec, this.#identity, this.#report)
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
-    /** What comes before it can be dealt with. */
+    /** Messages that arrive before the epoch accepts them. */
     let early: Buffer[] | undefined = []
     let path = new PathWatch(recvSpec, publisher)
     this.#path = path
@@ -148,12 +141,16 @@ export class Link {
       await within(publisher.connected, ATTEMPT_TIMEOUT)
       const prefix = await this.#subscription(publisher, receive)
       const found = socketIdOf(recvSpec)
-      // Where there were two, it cannot be told which of them we are connected to.
+      // If it has changed meanwhile, it is unknown which of the two we are connected to.
       const socketId = before === undefined || found === before ? found : undefined
       const begun = this.#begin(publisher, prefix, socketId, this.#successionOf(socketId))
       epoch = begun
       this.#before = { socketId }
-      if (begun.willing !== undefined) await this.#awaitWill(begun.willing, publisher)
+      if (begun.acceptsMessages !== undefined) {
+        clearTimeout(this.#warnTimer)
+        await Promise.race([begun.acceptsMessages, publisher.closed.then(failClosed)])
+        this.#startWarnTimer()
+      }
       for (const message of early.splice(0)) begun.receive(message)
       early = undefined
       let gone = false
@@ -185,12 +182,7 @@ export class Link {
     }
   }
 
-  /**
-   * Pulls until a connection ends or the path of replies is lost.
-   *
-   * @param ready Called when messages can come.
-   * @returns Whether the path was lost. Then nothing is pulled any more, and Mongrel2 keeps its requests or deals them to others.
-   */
+  /** Pulls until a connection ends or the path of replies is lost; returns whether it was the path. Calls `ready` when messages can come. */
   async #pull(
     publisher: LinkPublisher,
     path: PathWatch,
@@ -198,7 +190,7 @@ export class Link {
     ready: () => void,
   ): Promise<boolean> {
     const source = this.#source ?? this.#openSource(receive)
-    // When this process stood still, that Mongrel2 may be gone, and the source be connected to the next: its requests are not for here.
+    // If this process was suspended, the source may be connected to the next Mongrel2: its requests belong to the next epoch.
     await within(Promise.race([source.opened, publisher.closed.then(failClosed)]), ATTEMPT_TIMEOUT)
     ready()
     const ended = Promise.race([publisher.closed, source.closed]).then(() => false)
@@ -208,18 +200,14 @@ export class Link {
     return true
   }
 
-  /** A connection ends when Mongrel2 does, but also by silence on the way: where the epoch has no name, it may be the same. */
+  /** A lost connection may be the network's fault: without socketIds, Mongrel2 may be the same. */
   #successionOf(socketId: string | undefined): Succession {
     if (this.#before === undefined) return 'other'
     if (socketId === undefined || this.#before.socketId === undefined) return 'unknown'
     return socketId === this.#before.socketId ? 'same' : 'other'
   }
 
-  /**
-   * Resolves with the prefix that Mongrel2 subscribes to.
-   *
-   * @param receive Takes what has to be pulled before, if that is the only way to a subscription.
-   */
+  /** Resolves with the prefix that Mongrel2 subscribes to. `receive` gets messages that have to be pulled before it can subscribe. */
   async #subscription(publisher: LinkPublisher, receive: (message: Buffer) => void): Promise<string> {
     let pulled = false
     let source: LinkSource | undefined
@@ -228,11 +216,11 @@ export class Link {
         pulled = true
         receive(message)
       })
-    }, SUBSCRIPTION_PATIENCE)
+    }, SUBSCRIPTION_TIMEOUT)
     try {
       return await within(publisher.opened, ATTEMPT_TIMEOUT)
     } catch (error) {
-      // What was pulled can be answered as long as both connections last; a new attempt would drop it.
+      // Pulled messages can be answered while both connections last; a new attempt would drop them.
       if (!pulled || source === undefined) throw error
       return await Promise.race([publisher.opened, source.closed.then(failClosed)])
     } finally {
@@ -243,32 +231,20 @@ export class Link {
   #openSource(receive: (message: Buffer) => void): LinkSource {
     const { sendSpec, maxMessageSize } = this.#endpoint
     const source = this.#transport.createSource(sendSpec, this.#identity, receive, this.#report, maxMessageSize)
-    source.opened.catch(() => {}) // seen by who waits for it, if anybody does yet
+    source.opened.catch(() => {}) // `#pull` handles it, if it is waiting already
     this.#source = source
     return source
   }
 
-  /** Mongrel2 is there: whoever deals with its messages is waited for. */
-  async #awaitWill(willing: Promise<void>, publisher: LinkPublisher): Promise<void> {
-    clearTimeout(this.#impatient)
-    await Promise.race([willing, publisher.closed.then(failClosed)])
-    this.#beImpatient()
-  }
-
-  #beImpatient(): void {
+  #startWarnTimer(): void {
     if (this.#found) return
-    this.#impatient = setTimeout(() => this.#logger.warn?.(this.#nobodyThere()), PATIENCE).unref()
+    const question = 'is it running, and are these the send_spec and the recv_spec of its Handler, in this order?'
+    const warn = () => this.#logger.warn?.(`mongrel2-fetch waits for Mongrel2 at ${this.#specs}: ${question}`)
+    this.#warnTimer = setTimeout(warn, WARN_AFTER).unref()
   }
 
   get #specs(): string {
     return `${this.#endpoint.sendSpec},${this.#endpoint.recvSpec}`
-  }
-
-  #nobodyThere(): string {
-    return (
-      `mongrel2-fetch waits for Mongrel2 at ${this.#specs}: ` +
-      'is it running, and are these the send_spec and the recv_spec of its Handler, in this order?'
-    )
   }
 }
 
@@ -276,7 +252,7 @@ function failClosed(): never {
   throw new Mongrel2Error('closed', 'the connection ended')
 }
 
-/** Rejects when a promise has not settled after so many milliseconds. */
+/** Rejects when the promise takes longer. */
 async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
   const late = delay(milliseconds).then(() => {
     throw new Mongrel2Error('timeout', `no answer within ${milliseconds} ms`)

@@ -3,14 +3,16 @@ import { type Deferred, deferred, Pause } from '../runtime/promises.ts'
 import type { LinkPublisher } from './transport.ts'
 import { addressOf } from './zmtp/connection.ts'
 
-/** The time between two looks at the path while messages come, and between two while it is lost, in milliseconds. */
+/** Milliseconds between two checks of the path while messages come, and between two while it is lost. */
 const INTERVAL = 2000
-/** How long Mongrel2 may take to answer on the connection that there is until another is tried, in milliseconds. */
+/** Milliseconds for an answer on the existing connection, before a new one is tried. */
 const ANSWER_TIME = 500
-/** How long either may take from then on, in milliseconds. The other side's system accepts a connection even while Mongrel2 stands still. */
+/** Milliseconds for either from then on. The system accepts a connection even while Mongrel2 is suspended. */
 const LOOK_TIME = 3000
+/** Milliseconds in which replies may still be delivered after the end, if their delivery cannot be observed. */
+const LINGER = 5000
 
-/** Errors of the path. Others, such as too many open files, say nothing about it. */
+/** Errors of the path. Others, such as too many open files, do not concern it. */
 const PATH_ERRORS: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -20,10 +22,9 @@ const PATH_ERRORS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Watches whether a Handler's recv_spec can be reached while messages come from its send_spec. A firewall that loses the packets of one
- * port is noticed by the publishing connection only after its silence, and until then answers would go nowhere.
- *
- * The path is good while Mongrel2 answers on a connection that there is, or a new one is accepted. It is lost when neither happens.
+ * Watches whether a Handler's recv_spec can be reached while messages come from its send_spec. When a firewall drops the packets of one
+ * port, the publishing connection notices only by its heartbeat, and answers would be lost until then. The path is good while Mongrel2
+ * answers on the existing connection or a new one is accepted.
  */
 export class PathWatch {
   readonly #spec: string
@@ -35,12 +36,12 @@ export class PathWatch {
   #always = false
   #closed = false
 
-  /** @param spec The publisher's. Over ipc there is no path that could be lost. */
+  /** @param spec The publisher's `recv_spec`. A path over ipc cannot be lost. */
   constructor(spec: string, publisher: LinkPublisher) {
     this.#spec = spec
     this.#publisher = publisher
     this.#closed = !spec.startsWith('tcp://')
-    // Some publishers need a connection of its own for this, which is best made while all is well.
+    // Some publishers need another connection for this, which is best made now.
     if (!this.#closed) publisher.answer().catch(() => {})
   }
 
@@ -49,22 +50,22 @@ export class PathWatch {
     return this.#lost.promise
   }
 
-  /** A message came. */
+  /** Called for each message: schedules a check. */
   used(): void {
     this.#lookIn(INTERVAL)
   }
 
-  /** Looks at once, and again until it is closed, whether messages come or not. */
+  /** Checks at once, and repeatedly until it is closed, even without messages. */
   always(): void {
     this.#always = true
     this.#lookIn(0)
   }
 
-  /** Resolves when the path is there again, or the watch is closed. */
+  /** Resolves when the path is good again, or the watch is closed. */
   async found(): Promise<void> {
     while (!this.#closed) {
       const reachable = await this.#isReachable()
-      // It may have been closed meanwhile, which ends no pause that begins now.
+      // `close` does not end a pause that begins after it.
       if (reachable || this.#closed) return
       await this.#pause.wait(INTERVAL)
     }
@@ -90,7 +91,7 @@ export class PathWatch {
     else if (this.#always) this.used()
   }
 
-  /** Asks the connection that there is, and tries a new one when it does not answer soon. */
+  /** Asks on the existing connection, and tries a new one if no answer comes soon. */
   #isReachable(): Promise<boolean> {
     return new Promise((resolve) => {
       let socket: Socket | undefined
@@ -101,11 +102,11 @@ export class PathWatch {
         resolve(reachable)
       }
       let timer = setTimeout(() => {
-        // What came while this process stood still is read before the time is up.
+        // `setImmediate`: bytes that arrived while this process was suspended are read first.
         timer = setTimeout(() => setImmediate(end, false), LOOK_TIME)
         socket = connect(addressOf(this.#spec))
         socket.once('connect', () => end(true))
-        // Where a new connection is refused, the one that there is may still answer.
+        // If a new connection is refused, the existing one may still answer.
         socket.once('error', ({ code = '' }: NodeJS.ErrnoException) => {
           if (!PATH_ERRORS.has(code)) end(true)
         })
@@ -113,8 +114,20 @@ export class PathWatch {
       this.#endLook = () => end(false)
       this.#publisher.answer().then(
         () => end(true),
-        () => {}, // it never will
+        () => {}, // no answer will come
       )
     })
   }
+}
+
+/**
+ * Delivers published replies and closes; resolves when the connection is closed. While the path is good, a slow Mongrel2 gets all the
+ * time it needs. When it is lost, the system sends on what it has; otherwise `LINGER` applies.
+ */
+export async function closePublisher(publisher: LinkPublisher, path: PathWatch): Promise<void> {
+  path.always()
+  const lost = await Promise.race([path.lost.then(() => true), publisher.drained().then(() => false)])
+  publisher.close(lost && publisher.handedOver ? 0 : LINGER)
+  path.close()
+  await publisher.closed
 }

@@ -1,13 +1,12 @@
 import { describeError, type Logger } from '../runtime/log.ts'
 import { Backoff, Pause } from '../runtime/promises.ts'
-import { closePublisher } from './close-publisher.ts'
-import { PathWatch } from './path-watch.ts'
+import { closePublisher, PathWatch } from './path-watch.ts'
 import type { LinkPublisher, Transport } from './transport.ts'
 
-/** Waits between attempts to reach a Mongrel2, in milliseconds. */
+/** First and longest wait between attempts, in milliseconds. */
 const RETRY = [20, 1000] as const
 
-/** The publishing half alone, opened again until it is ended: for who answers what somebody else has pulled. */
+/** The publishing half of a link alone, reopened until it is ended: for processes that answer messages pulled by another one. */
 export class ReconnectingPublisher {
   readonly #recvSpec: string
   readonly #open: () => LinkPublisher
@@ -17,7 +16,7 @@ export class ReconnectingPublisher {
   #ended = false
   readonly #pause = new Pause()
 
-  /** @param changed Told when replies can be delivered, and when not any more. */
+  /** @param changed Called when replies can be delivered, and when they no longer can. */
   constructor(
     transport: Transport,
     recvSpec: string,
@@ -38,14 +37,14 @@ export class ReconnectingPublisher {
     return this.#publisher
   }
 
-  /** That Mongrel2 is gone. */
+  /** Closes at once: that Mongrel2 is gone. */
   end(): void {
     this.#ended = true
     this.#pause.end()
     this.#publisher?.close()
   }
 
-  /** Delivers what was published, and closes. */
+  /** Delivers published replies and closes. */
   async close(): Promise<void> {
     this.#ended = true
     this.#pause.end()

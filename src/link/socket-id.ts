@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs'
 
 const LOOPBACK = /^tcp:\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):(\d+)$/
-/** The listening sockets of this machine, as Linux tells (proc_pid_net(5)). */
+/** The sockets of this machine (Linux, proc_pid_net(5)). */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 const LISTEN = '0A'
 
 /**
- * Names the socket that listens at a ZeroMQ address: by its file, or on this machine's loopback by its number. Programs that see the same name
- * see the same epoch of a Mongrel2. Undefined where nothing listens or it cannot be told: on other machines, and without Linux for tcp.
+ * Identifies the listening socket of a ZeroMQ address by inode. All processes that see the same id see the same epoch of a Mongrel2.
+ * Undefined if nothing listens, on another machine, or for tcp without Linux.
  */
 export function socketIdOf(spec: string): string | undefined {
   try {
@@ -22,7 +22,6 @@ export function socketIdOf(spec: string): string | undefined {
   }
 }
 
-/** The numbers of the sockets that listen at a port. */
 function listenerOf(port: number): string | undefined {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
   const inodes = TABLES.flatMap((table) => readFileSync(table, 'latin1').split('\n'))

@@ -1,64 +1,56 @@
 import type { Reply } from '../wire/reply.ts'
 
-/** Where replies go. */
+/** Publishes replies to a Mongrel2. */
 export interface Publisher {
-  /** Whether more waits than is good. */
+  /** Whether so much waits that senders should pause. */
   readonly full: boolean
-  /** Resolves when nothing waits any more, or the connection is gone. */
+  /** Resolves when nothing waits any more, or the connection is closed. */
   drained(): Promise<void>
-  /** Publishes replies in their order, together. Those for a Mongrel2 that is gone are dropped. */
+  /** Publishes replies together, in order. Drops them if the connection is closed. */
   publish(replies: Reply[]): void
 }
 
-/** The publishing half of a link: one connection to a Handler's `recv_spec`, in one life of that Mongrel2. */
+/** The publishing half of a link: one connection to a Handler's `recv_spec`, in one epoch. */
 export interface LinkPublisher extends Publisher {
-  /** Resolves when the ZMTP handshake with Mongrel2 is done; rejects when it never will be. */
+  /** Resolves when the ZMTP handshake is done; rejects when it fails. */
   readonly connected: Promise<void>
-  /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when they never will. */
+  /** Resolves with the subscribed prefix (Mongrel2's `recv_ident`) when replies can be delivered; rejects when it fails. */
   readonly opened: Promise<string>
-  /** Whether the system has all that was published, and goes on sending it after `close`. */
+  /** Whether the system has taken all published replies, and sends them even after `close`. */
   readonly handedOver: boolean
-  /** Resolves when the connection is gone; what was not delivered by then is lost. */
+  /** Resolves when the connection is closed; undelivered replies are lost. */
   readonly closed: Promise<void>
-  /** Asks Mongrel2 for a sign of life. Resolves when one comes; rejects, or never settles, when none does. */
+  /** Asks Mongrel2 for a sign of life. Resolves with it; otherwise rejects or never settles. */
   answer(): Promise<void>
-  /** @param linger Milliseconds that what was published may still be delivered in. Default: 0, it is lost. */
+  /** @param linger Milliseconds in which published replies may still be delivered. Default: 0. */
   close(linger?: number): void
 }
 
-/** The pulling half of a link: one connection to a Handler's `send_spec`, in one life of that Mongrel2. */
+/** The pulling half of a link: one connection to a Handler's `send_spec`, in one epoch. */
 export interface LinkSource {
-  /** Resolves when messages can come; rejects when they never will. */
+  /** Resolves when messages can come; rejects when the connection fails. */
   readonly opened: Promise<void>
-  /** Resolves when the connection is gone, by either side's will. */
+  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>
-  /** Hands over what has arrived to the last message, then disconnects: Mongrel2 deals what comes later to others. */
+  /** Receives every message that has arrived, then disconnects: Mongrel2 deals later ones to others. */
   stop(): Promise<void>
-  /** Closes at once; what has not been handed over is lost. */
+  /** Closes at once; messages not yet received are lost. */
   close(): void
 }
 
-/** Told why a half was closed, if that was neither our will nor Mongrel2's. */
+/** Called with the error that closed a half; not for an ordinary end by either side. */
 export type Report = (error: unknown) => void
 
-/** Makes the halves of a link. A half connects once and never again: what follows the end of its connection is the link's affair. */
+/** Called for each message in order of arrival; may keep the bytes. Must not throw. */
+export type Receive = (message: Buffer) => void
+
+/** Makes the halves of a link. A half connects once; the link makes a new one. `identity` is the ZeroMQ socket's. */
 export interface Transport {
-  /**
-   * @param spec The Handler's `recv_spec`.
-   * @param identity The socket's identity.
-   */
+  /** @param spec The Handler's `recv_spec`. */
   createPublisher(spec: string, identity: string, report: Report): LinkPublisher
   /**
    * @param spec The Handler's `send_spec`.
-   * @param identity The socket's identity.
-   * @param receive Called for each message in the order of arrival; keeps its bytes as long as it likes. Must not throw.
    * @param maxMessageSize Bytes that a message's body may have; a longer one is cut to its first `CUT_MESSAGE` bytes.
    */
-  createSource(
-    spec: string,
-    identity: string,
-    receive: (message: Buffer) => void,
-    report: Report,
-    maxMessageSize: number,
-  ): LinkSource
+  createSource(spec: string, identity: string, receive: Receive, report: Report, maxMessageSize: number): LinkSource
 }

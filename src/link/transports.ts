@@ -4,7 +4,7 @@ import { ZeromqSource } from './zeromq/source.ts'
 import { ZmtpPublisher } from './zmtp/publisher.ts'
 import { ZmtpSource } from './zmtp/source.ts'
 
-/** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write for what one turn brings. */
+/** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write per turn. */
 export const zmtp: Transport = {
   createPublisher: (spec, identity, report) => new ZmtpPublisher(spec, identity, report),
   createSource: (...args) => new ZmtpSource(...args),
@@ -16,5 +16,5 @@ export const zeromq: Transport = {
   createSource: (...args) => new ZeromqSource(...args),
 }
 
-/** What sockets to Mongrel2 can be made of, by the names of the option `link`. */
+/** By the values of the option `link`. */
 export const TRANSPORTS: Readonly<Record<'zeromq' | 'zmtp', Transport>> = { zeromq, zmtp }

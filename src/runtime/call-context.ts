@@ -6,8 +6,8 @@ const createResource = () => new AsyncResource(TYPE)
 let tracking = false
 
 /**
- * Lets what code goes on with after an await stay in its context: on Node 20 and 22 no promise has one before the first use of any
- * `AsyncLocalStorage`, so that the first `enterWith` of a process could reach others that waited at the same time. Later versions do without.
+ * Makes promises keep their context. On Node 20 and 22 none does before the first use of any `AsyncLocalStorage`, so that the first
+ * `enterWith` of a process could affect other code that waits at the same time.
  */
 export function trackPromises(): void {
   if (tracking) return
@@ -16,19 +16,14 @@ export function trackPromises(): void {
 }
 
 /**
- * The async context in which code of the user's runs (`AsyncLocalStorage`): the one in which this object was made.
- *
- * Two scopes and a resource a call cost less than `AsyncLocalStorage.snapshot()`; `npm run bench:micro` times both. A snapshot alone would not do: on Node 20
- * and 22 all calls of one share what is entered in it.
+ * The async context (`AsyncLocalStorage`) for user code: the one in which this object was made. Cheaper than
+ * `AsyncLocalStorage.snapshot()` (`npm run bench:micro`), whose calls moreover share one context on Node 20 and 22.
  */
 export class CallContext {
   readonly #origin = createResource()
   readonly #shared: boolean
 
-  /**
-   * @param shared Whether calls run in it that have nothing to do with each other: each gets a copy, so that what one enters by `enterWith` is not seen by
-   *   the next.
-   */
+  /** @param shared Whether unrelated calls run in it: each gets a copy, so that `enterWith` in one does not affect the next. */
   constructor(shared = false) {
     this.#shared = shared
   }

@@ -1,29 +1,29 @@
-/** What went wrong, for programs: the message says it for people. */
+/** What went wrong, for programs. */
 export type Mongrel2ErrorCode =
   /** An option of `serveMongrel2` has a wrong type or value. */
   | 'invalid_option'
   /** The server was closed before it could do what was asked. */
   | 'closed'
-  /** An upload's file does not lie where the options say, or cannot be read. */
+  /** An upload's file is not where the options say, or is unreadable. */
   | 'upload_unavailable'
-  /** The handler returned something that cannot be sent as an HTTP response. */
+  /** The handler returned a value that cannot be sent as an HTTP response. */
   | 'invalid_response'
-  /** `upgradeWebSocket` was called for a request that is no handshake, or not any more. */
+  /** `upgradeWebSocket` was called for a request that is no handshake, or was answered. */
   | 'not_a_handshake'
-  /** `defer` was called for a request that was answered or deferred before, or whose body is still on its way. */
+  /** `defer` was called for a request that was answered or deferred before, or whose body is incomplete. */
   | 'not_deferrable'
-  /** A token is none, or is one for something else. */
+  /** A token is malformed, or is for something else. */
   | 'invalid_token'
-  /** A token is of another Mongrel2 or another life of it, its time is over, or it was answered before. */
+  /** A token is of another Mongrel2 or another epoch, has expired, or was answered before. */
   | 'stale_token'
-  /** More than may be sent to a connection from outside. */
+  /** More bytes than may be sent to a connection from outside. */
   | 'over_budget'
-  /** A Mongrel2 that was connected to did not answer in time; logged, and tried again. */
+  /** A connected Mongrel2 did not answer in time; logged, and tried again. */
   | 'timeout'
-  /** A worker could not load its app, or ended before it had. */
+  /** A worker could not load its app, or ended before that. */
   | 'load_failed'
 
-/** The one class of errors this package throws. Its message says what was expected, what came and what to do. */
+/** The error class of this package. */
 export class Mongrel2Error extends Error {
   readonly code: Mongrel2ErrorCode
 
@@ -34,7 +34,7 @@ export class Mongrel2Error extends Error {
   }
 }
 
-/** The error for an option, with its name as the user gave it. */
+/** An error about an option, with its name as the user gave it. */
 export function invalid(name: string, expected: string, got: unknown): Mongrel2Error {
   return new Mongrel2Error('invalid_option', `${name}: expected ${expected}, got ${describe(got)}`)
 }
@@ -45,7 +45,7 @@ function describe(value: unknown): string {
   return isObject(value) ? `an object (${Object.keys(value).join(', ')})` : String(value)
 }
 
-/** Whether a value has properties to look at. */
+/** Whether a value is an object, and no list. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

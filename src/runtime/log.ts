@@ -1,9 +1,6 @@
 import { inspect } from 'node:util'
 
-/**
- * Where lines go: the method shape that the console, pino and others share. Each method gets one string.
- * What is left out is not logged.
- */
+/** A logger such as the console or pino. Each method gets one string; lines of a missing method are not logged. */
 export interface Logger {
   debug?(line: string): void
   info?(line: string): void
@@ -11,28 +8,25 @@ export interface Logger {
   error?(line: string): void
 }
 
-/** A logger's methods, from what is of the least interest on. */
+/** A logger's methods, the least important first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LOG_LEVELS)[number]
 
-/** The console, for what somebody has to look at. */
+/** The console, for warnings and errors. */
 export const consoleLogger: Logger = {
   warn: (line) => console.warn(line),
   error: (line) => console.error(line),
 }
 
-/**
- * Lets the process live when nobody reads its output any more, or its disk is full: what cannot be written is lost. Without this the first such write is an
- * uncaught exception, and so is the line that reports it.
- */
+/** Ignores errors of stdout and stderr (a closed pipe, a full disk), which would otherwise be uncaught exceptions. */
 export function surviveLostOutput(): void {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 }
 
-/** What a stranger can make happen at will is said at most this often, in milliseconds. */
+/** Milliseconds between two lines about events that a client can cause at will. */
 const INTERVAL = 1000
 
-/** Says one line a second at most, and with the next one how many were left out. */
+/** Logs one line a second at most, with the number of lines that were left out before it. */
 export class ThrottledWarning {
   readonly #logger: Logger
   readonly #level: Level
@@ -44,7 +38,7 @@ export class ThrottledWarning {
     this.#level = level
   }
 
-  /** @param line Made only when it is said. */
+  /** @param line Called only if the line is logged. */
   say(line: () => string): void {
     const now = performance.now()
     if (now < this.#next) {
@@ -58,7 +52,7 @@ export class ThrottledWarning {
   }
 }
 
-/** Shows bytes in a log line: the first 80, what is not printable ASCII escaped. */
+/** Shows the first 80 bytes in a log line; escapes all but printable ASCII. */
 export function escapeBytes(bytes: Buffer): string {
   const text = bytes.toString('latin1', 0, 80).replace(/[^\x20-\x7e]|\\/g, escapeCharacter)
   return bytes.length > 80 ? `${text}... (${bytes.length} bytes)` : text
@@ -68,11 +62,7 @@ function escapeCharacter(character: string): string {
   return character === '\\' ? '\\\\' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 }
 
-/**
- * A logger that cannot fail, and whose lines cannot be forged: control characters are escaped, and what follows a line break is indented.
- *
- * @param logger The user's. What its methods throw is dropped: there is no other place to say it.
- */
+/** Wraps the user's logger: drops its errors, and escapes lines (`escapeLine`) so that none can be forged. */
 export function safeLogger(logger: Logger): Logger {
   const safe: Logger = {}
   for (const level of LOG_LEVELS) {
@@ -87,12 +77,12 @@ export function safeLogger(logger: Logger): Logger {
   return safe
 }
 
-/** Escapes the control characters of a log line (C0, DEL, C1). Line breaks stay, and what follows one is indented. */
+/** Escapes the control characters of a log line (C0, DEL, C1). Line breaks stay; the lines after them are indented. */
 export function escapeLine(line: string): string {
   return escapeLines(line).replace(/\n(?! {4})/g, '\n    ')
 }
 
-/** Escapes the control characters of a text but for line breaks. */
+/** Escapes the control characters of a text except line breaks. */
 export function escapeLines(text: string): string {
   return text.replace(/[^\P{Cc}\n]/gu, escapeCharacter)
 }
@@ -102,15 +92,11 @@ function escapeControls(text: string): string {
   return text.replace(/\p{Cc}/gu, escapeCharacter)
 }
 
-/** How V8 begins each frame of a stack. */
+/** The beginning of each frame of V8's stacks. */
 const FRAME = '\n    at '
-
 const UNDESCRIBED = 'something that cannot be described'
 
-/**
- * Describes something thrown, with its stack where it has one. Never throws itself, whatever the value is. Control characters of the message
- * are escaped; the line breaks of the stack stay.
- */
+/** Describes a thrown value, with its stack if it has one. Escapes control characters except the stack's line breaks. Never throws. */
 export function describeError(error: unknown): string {
   try {
     if (!(error instanceof Error)) return escapeControls(typeof error === 'object' ? inspect(error) : String(error))
@@ -125,16 +111,13 @@ export function describeError(error: unknown): string {
   }
 }
 
-/**
- * Describes an error that no client can have caused, such as a syntax error of the app: all line breaks of its stack stay.
- * Never throws.
- */
+/** Describes an error that no client can cause, such as a syntax error of the app: all line breaks stay. Never throws. */
 export function describeLoadError(error: unknown): string {
   const { stack } = asError(error)
   return typeof stack === 'string' ? stack : describeError(error)
 }
 
-/** What an error says, without where it came from. Never throws. */
+/** An error's message. Never throws. */
 export function messageOf(error: unknown): string {
   try {
     return error instanceof Error ? String(error.message) : describeError(error)
@@ -143,7 +126,7 @@ export function messageOf(error: unknown): string {
   }
 }
 
-/** Something thrown as an Error: itself if it is one. Never throws. */
+/** A thrown value as an Error. Never throws. */
 export function asError(thrown: unknown): Error {
   try {
     if (thrown instanceof Error) return thrown

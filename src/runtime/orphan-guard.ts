@@ -2,13 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 
-// Ends processes and removes directories that must not outlive this process. When this process is killed, it cannot do so itself: a shell
-// does, which waits for the end of a pipe that only this process holds. The shell runs as long as anything is guarded.
+// Ends processes and removes directories that must not outlive this process, even if it is killed: a shell waits for the end of a pipe
+// that only this process holds. The shell runs as long as anything is guarded.
 
-/** Time for a process to end by itself after this one is gone, in seconds: longer than workers give to open requests. */
+/** Seconds for a process to end by itself after this one: longer than workers wait for open requests. */
 const GRACE = 20
 
-/** `$0` is the grace; the arguments are what is guarded: an absolute path, or `KILL PID`, `TERM PID` or `late PID`. */
+/** `$0` is the grace; each argument is a guarded entry: an absolute path, or `KILL PID`, `TERM PID` or `late PID`. */
 const SCRIPT = `trap '' HUP INT TERM
 while read -r change entry; do
   [ "$change" = + ] && set -- "$@" "$entry" && continue
@@ -29,7 +29,7 @@ for entry; do kill -s KILL "\${entry#late }"; done`
 const entries = new Set<string>()
 let shell: ChildProcess | undefined
 
-// At an ordinary exit this process does what the shell would do a little later.
+// At an ordinary exit this process does it itself.
 process.on('exit', () => {
   for (const entry of entries) {
     const [how, pid] = entry.split(' ')
@@ -43,11 +43,7 @@ process.on('exit', () => {
   for (const entry of entries) if (entry.startsWith('/')) removeDirectory(entry)
 })
 
-/**
- * Ends a process when this one is gone.
- *
- * @param how By a signal at once, or by SIGKILL when it has not ended by itself after a while.
- */
+/** Ends a child process when this one ends: by a signal at once, or `late` by SIGKILL if it does not end by itself. */
 export function guardChild(child: ChildProcess, how: 'KILL' | 'TERM' | 'late'): void {
   if (child.pid === undefined) return // it could not be started
   const entry = `${how} ${child.pid}`
@@ -55,12 +51,7 @@ export function guardChild(child: ChildProcess, how: 'KILL' | 'TERM' | 'late'): 
   child.once('exit', () => drop(entry))
 }
 
-/**
- * Removes a directory when this process is gone. Called before the directory is made, it leaves no moment without a guard.
- *
- * @param directory An absolute path.
- * @returns Removes it now.
- */
+/** Removes a directory, given by its absolute path, when this process ends. Call it before making the directory. Returns a function that removes it now. */
 export function guardDirectory(directory: string): () => void {
   add(directory)
   return () => {
@@ -76,7 +67,11 @@ function removeDirectory(path: string): void {
 function add(entry: string): void {
   entries.add(entry)
   if (shell !== undefined) return tell('+', entry)
-  shell = start()
+  try {
+    shell = startShell()
+  } catch {
+    // Without a shell, or without the right to start programs, nothing is guarded.
+  }
   for (const each of entries) tell('+', each)
 }
 
@@ -87,22 +82,13 @@ function drop(entry: string): void {
   shell = undefined
 }
 
-/** Returns undefined where there is no shell, or this process may not start programs: then nothing is guarded. */
-function start(): ChildProcess | undefined {
-  try {
-    return startShell()
-  } catch {
-    return undefined
-  }
-}
-
 function startShell(): ChildProcess {
   const child = spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
     cwd: '/',
-    // The shell needs its programs where PATH was narrowed, too.
+    // The shell needs its programs even if PATH lacks them.
     env: { PATH: `${process.env.PATH}:/usr/bin:/bin` },
     stdio: ['pipe', 'ignore', 'ignore'],
-    // In a session of its own, it does not get signals to the whole process group.
+    // In its own session it does not get signals to the process group.
     detached: true,
   })
   const gone = () => {

@@ -5,7 +5,7 @@ export interface Deferred<T> {
   reject(reason: unknown): void
 }
 
-/** Makes a deferred; its rejection is never reported as unhandled, since not everybody waits for it. */
+/** Makes a deferred, whose rejection is never reported as unhandled. */
 export function deferred<T = void>(): Deferred<T> {
   let settle: Omit<Deferred<T>, 'promise'> | undefined
   const promise = new Promise<T>((resolve, reject) => {
@@ -22,24 +22,21 @@ export function delay(milliseconds: number): Promise<void> {
   })
 }
 
-/**
- * Resolves when everything that was only waiting for promises has gone on as far as it can: what `nextTick` is given comes after
- * all of that, if it is given amid it.
- */
+/** Resolves when the microtask queue is empty: `nextTick`, called from a microtask, runs after all of them. */
 export function tickEnd(): Promise<'tick end'> {
   return new Promise((resolve) => {
     queueMicrotask(() => process.nextTick(resolve, 'tick end'))
   })
 }
 
-/** Resolves when this turn of the event loop is over: what was ready to be read by then has been. */
+/** Resolves when this turn of the event loop is over: everything that was ready to be read has been read. */
 export function turnEnd(): Promise<'turn end'> {
   return new Promise((resolve) => {
     setImmediate(resolve, 'turn end')
   })
 }
 
-/** A wait that can be ended before its time. It keeps the process alive, as an open socket does: who waits for Mongrel2 is no less at work. */
+/** A wait that can be ended early. It keeps the process alive, since a server that waits for Mongrel2 must not exit. */
 export class Pause {
   #end: (() => void) | undefined
 
@@ -59,7 +56,7 @@ export class Pause {
   }
 }
 
-/** The waits between attempts, in milliseconds: each is twice the one before, up to a bound. */
+/** The waits between attempts, in milliseconds: each doubles, up to a bound. */
 export class Backoff {
   readonly #first: number
   readonly #longest: number
@@ -83,17 +80,13 @@ export class Backoff {
     return wait
   }
 
-  /** An attempt has succeeded. */
+  /** Call it when an attempt has succeeded. */
   reset(): void {
     this.#next = this.#first
   }
 }
 
-/**
- * Calls an action when a signal is aborted, at once if it is already; never without a signal.
- *
- * @returns Forgets the action.
- */
+/** Calls an action when a signal is aborted, or at once if it already is. Returns a function that removes the action. */
 export function whenAborted(signal: AbortSignal | undefined, action: () => void): () => void {
   if (signal?.aborted === true) action()
   else signal?.addEventListener('abort', action, { once: true })
@@ -104,7 +97,7 @@ export function whenAborted(signal: AbortSignal | undefined, action: () => void)
 export class TaskChain {
   #last: Promise<void> | undefined
 
-  /** Whether a task runs: new tasks have to wait for it. */
+  /** Whether a task runs, so that new tasks have to wait. */
   get busy(): boolean {
     return this.#last !== undefined
   }

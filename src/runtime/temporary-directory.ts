@@ -5,31 +5,22 @@ import { join } from 'node:path'
 import { invalid } from './errors.ts'
 import { guardDirectory } from './orphan-guard.ts'
 
-/** The longest path of an ipc address in bytes: `sun_path` of Linux holds 108, the last of them zero. */
+/** Bytes of the longest path of an ipc address: `sun_path` of Linux holds 108, with a zero at the end. */
 export const IPC_LONGEST = 107
 /** The longest name of a socket in such a directory. */
 const LONGEST_NAME = 'run/control'.length
 
-/**
- * A path for a new directory of sockets, which is not made yet.
- *
- * @throws Mongrel2Error `invalid_option` when the paths of sockets in it would be longer than the system takes: it cuts them off, so that they collide.
- */
+/** A path for a new directory of sockets. Throws Mongrel2Error `invalid_option` if paths of sockets in it would exceed `IPC_LONGEST`. */
 export function temporaryPath(): string {
   const parent = realpathSync(tmpdir())
   const path = join(parent, `mongrel2-fetch-${randomBytes(6).toString('hex')}`)
   const most = IPC_LONGEST - LONGEST_NAME - 1 - Buffer.byteLength(path) + Buffer.byteLength(parent)
-  if (Buffer.byteLength(parent) > most) {
-    throw invalid(
-      'TMPDIR',
-      `a temporary directory whose path has at most ${most} bytes, since sockets are made in it`,
-      parent,
-    )
-  }
+  const expected = `a temporary directory whose path has at most ${most} bytes, since sockets are made in it`
+  if (Buffer.byteLength(parent) > most) throw invalid('TMPDIR', expected, parent)
   return path
 }
 
-/** A new directory that only this user can enter, and that is removed with this process at the latest. */
+/** A new directory that only this user can enter; removed at the end of this process at the latest. */
 export class TemporaryDirectory {
   readonly path: string = temporaryPath()
   readonly #remove = guardDirectory(this.path)
@@ -38,7 +29,7 @@ export class TemporaryDirectory {
     mkdirSync(this.path, { mode: 0o700 })
   }
 
-  /** Removes it with all that is in it. */
+  /** Removes it with its contents. */
   remove(): void {
     this.#remove()
   }

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 /** This package's version. */
 export const { version }: { version: string } = createRequire(import.meta.url)('mongrel2-fetch/package.json')
 
-/** What runs us and its version, such as `Node 24.11.0`. Bun and Deno name a version of Node, too. */
+/** The runtime and its version, such as `Node 24.11.0`. Bun and Deno also have a version of Node. */
 export function runtimeName(): string {
   const { bun, deno, node } = process.versions
   if (bun !== undefined) return `Bun ${bun}`

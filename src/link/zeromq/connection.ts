@@ -4,18 +4,17 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TIME_TO_LIVE } from '../zmtp/connection.ts'
 
 /**
- * Options of both halves of a link. `reconnectInterval: -1` is what a link rests on: a socket speaks to one life of
- * a Mongrel2 and never to the next, so nothing queued for connections of the old one can reach the new one's, whose
- * numbers begin again at 1.
+ * Options of both halves of a link. With `reconnectInterval: -1` a socket connects to one epoch of a Mongrel2 only: replies queued for
+ * its connections cannot reach those of the next, whose ids begin again at 1.
  */
 const OPTIONS = {
   reconnectInterval: -1,
   linger: 0,
   handshakeInterval: 5000,
-  // Finds a peer whose machine or network went away without a word.
+  // Detects a peer whose machine or network has failed silently.
   heartbeatInterval: 10_000,
   heartbeatTimeout: 30_000,
-  // Has Mongrel2 find the same of us, and deal to others.
+  // Makes Mongrel2 detect the same of us.
   heartbeatTimeToLive: TIME_TO_LIVE,
 } as const
 
@@ -24,14 +23,14 @@ export function socketOptions(spec: string): typeof OPTIONS & { ipv6: boolean } 
   return { ...OPTIONS, ipv6: spec.startsWith('tcp://[') }
 }
 
-/** `ZMQ_ROUTING_ID`: zeromq.js offers it for other socket types only. */
+/** `ZMQ_ROUTING_ID`: zeromq.js has it for other socket types only. */
 export const ZMQ_ROUTING_ID = 5
 
-/** The life of a socket's one connection. */
+/** The state of a socket's one connection. */
 export interface SocketConnection {
-  /** Settles when the ZMTP handshake is done; rejects when it never will be. */
+  /** Resolves when the ZMTP handshake is done; rejects when it fails. */
   readonly opened: Deferred<void>
-  /** Resolves when the connection is gone or the socket closed. */
+  /** Resolves when the connection or the socket is closed. */
   readonly closed: Promise<void>
 }
 
@@ -44,21 +43,19 @@ export function watchConnection(events: Observer): SocketConnection {
       if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
     }
   })()
-    .catch(() => {}) // the observer fails only because its socket was closed
+    .catch(() => {}) // the observer fails only when its socket is closed
     .then(() => opened.reject(new Mongrel2Error('closed', 'the connection ended')))
   return { opened, closed }
 }
 
-/** How often a monitor is asked for at most, a millisecond apart: libzmq frees a name within a few. */
+/** Attempts to create a monitor, a millisecond apart: libzmq frees a name within a few. */
 const TRIES = 1000
 
 /**
- * What libzmq tells of a socket (`zmq_socket_monitor`).
+ * The events of a socket (`zmq_socket_monitor`). zeromq.js names a monitor after an address in memory, and a thread of libzmq frees the
+ * name some time after the socket was closed: until then a new object at that address gets `EADDRINUSE`, and this waits.
  *
- * zeromq.js names a monitor after the address of an object in memory, and libzmq frees the name in a thread of its own some time after the
- * socket was closed: in between, an object in the same place is refused with `EADDRINUSE`. Then this waits.
- *
- * @throws Error of zeromq.js when the socket is closed, or no monitor can be had.
+ * @throws Error of zeromq.js when the socket is closed, or no monitor can be created.
  */
 export function socketEvents(socket: Socket): Observer {
   for (let tries = 1; ; tries++) {

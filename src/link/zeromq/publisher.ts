@@ -6,25 +6,23 @@ import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from '../zmtp/connection.ts'
 import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
-/** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, where they are counted. */
+/** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, which counts them. */
 const SEND_HIGH_WATER_MARK = 256
-/** How long to wait for room in libzmq, in milliseconds: XPUB calls itself writable at any time, so there is no event. */
+/** Milliseconds between attempts to send when libzmq is full: XPUB has no event for it. */
 const RETRY_TIME = 1
-/** Bytes that may wait in the publisher until `full` asks those who can to wait. */
+/** `full` from this many bytes on that wait in the publisher. */
 const FULL_AT = 4 * 1024 * 1024
-/** What is said on the connection that is only asked for signs of life: nothing is published on it, and subscriptions are ignored. */
+/** The second connection, used only for signs of life: it publishes nothing and ignores subscriptions. */
 const WITNESS = { socketType: 'PUB', peers: ['SUB', 'XSUB'], receive: () => {}, bounds: { maxFrame: 4096 } }
-/** First byte of the message that XPUB receives for a new subscription; 0 stands for its end. */
+/** First byte of the message that XPUB receives for a new subscription; 0 cancels one. */
 const SUBSCRIBE = 1
 
 /**
- * The publishing half of a link on libzmq.
- *
- * XPUB and not PUB, since PUB drops without a word what is sent before Mongrel2's subscription has arrived or while its
- * queue is full; XPUB shows the subscription as a message and with `noDrop` waits for room.
+ * The publishing half of a link on libzmq. PUB silently drops what is sent before Mongrel2's subscription or into a full queue; XPUB
+ * reports the subscription as a message, and with `noDrop` a full queue as an error.
  */
 export class ZeromqPublisher implements LinkPublisher {
-  /** libzmq does not tell. */
+  /** libzmq does not report it. */
   readonly handedOver = false
   readonly opened: Promise<string>
   readonly closed: Promise<void>
@@ -66,7 +64,7 @@ export class ZeromqPublisher implements LinkPublisher {
     await this.#room.promise
   }
 
-  /** Publishes replies, in one multipart send with those that wait already: Mongrel2 takes each part for a reply. */
+  /** Publishes replies in one multipart send with those that wait: Mongrel2 reads each part as a reply. */
   publish(replies: Reply[]): void {
     if (!this.#open) return
     for (const reply of replies) {
@@ -77,10 +75,7 @@ export class ZeromqPublisher implements LinkPublisher {
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }
 
-  /**
-   * libzmq does not tell what it hears of its peer. A second connection to the same address is asked in its place; it is kept, since a new
-   * one may be refused where those that there are go on.
-   */
+  /** libzmq does not report signs of life, so a second connection to the same address is asked. It is kept, since a new one may be refused. */
   async answer(): Promise<void> {
     await this.connected
     if (this.#open) await (this.#witness ?? this.#connectWitness()).answer()
@@ -112,7 +107,7 @@ export class ZeromqPublisher implements LinkPublisher {
     this.close()
   }
 
-  /** zeromq.js takes one send at a time: what is published meanwhile goes with the next. */
+  /** zeromq.js accepts one send at a time: replies published meanwhile go with the next. */
   async #send(): Promise<void> {
     this.#sending = true
     while (this.#waiting.length > 0) {
@@ -126,7 +121,7 @@ export class ZeromqPublisher implements LinkPublisher {
     this.#room = undefined
   }
 
-  /** Whether libzmq had room: with `noDrop` XPUB takes all parts of a message or none. */
+  /** Sends; returns whether libzmq had room. With `noDrop` XPUB takes all parts of a message or none. */
   async #taken(batch: Buffer[]): Promise<boolean> {
     try {
       await this.#socket.send(batch)

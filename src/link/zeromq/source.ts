@@ -1,10 +1,10 @@
 import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
-import type { LinkSource, Report } from '../transport.ts'
+import type { LinkSource, Receive, Report } from '../transport.ts'
 import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
 
-/** How long libzmq is given to finish a disconnect, of which it says nothing, in milliseconds; it takes a third of one. */
+/** Milliseconds for libzmq to finish a disconnect, which it does not report; it takes a third of one. */
 const DISCONNECT_TIME = 25
 
 /** The pulling half of a link on libzmq. */
@@ -17,13 +17,7 @@ export class ZeromqSource implements LinkSource {
   #stopped: Promise<void> | undefined
   #disconnected = false
 
-  constructor(
-    spec: string,
-    identity: string,
-    receive: (message: Buffer) => void,
-    report: Report,
-    maxMessageSize: number,
-  ) {
+  constructor(spec: string, identity: string, receive: Receive, report: Report, maxMessageSize: number) {
     this.#spec = spec
     this.#maxMessage = maxMessageSize + CUT_MESSAGE
     this.#socket = new PullSocket(spec, identity)
@@ -52,20 +46,18 @@ export class ZeromqSource implements LinkSource {
     this.#socket.close()
   }
 
-  async #read(receive: (message: Buffer) => void): Promise<void> {
+  async #read(receive: Receive): Promise<void> {
     for (;;) {
       const message = await this.#next()
       this.#arrived++
-      for (const part of message) receive(this.#cut(part))
+      for (const part of message) {
+        // libzmq cannot skip the rest of a long message; its `ZMQ_MAXMSGSIZE` would end the link.
+        receive(part.length > this.#maxMessage ? Buffer.from(part.subarray(0, CUT_MESSAGE)) : part)
+      }
     }
   }
 
-  /** libzmq cannot skip what is too long: it has to be there before it can be cut. Its `ZMQ_MAXMSGSIZE` would end the link. */
-  #cut(message: Buffer): Buffer {
-    return message.length > this.#maxMessage ? Buffer.from(message.subarray(0, CUT_MESSAGE)) : message
-  }
-
-  /** While stopping, a read fails when nothing is queued: the moment to disconnect, which throws away what is. */
+  /** While stopping, a read fails when nothing is queued. Only then it disconnects, which drops queued messages. */
   async #next(): Promise<Buffer[]> {
     try {
       return await this.#socket.receive()
@@ -80,7 +72,7 @@ export class ZeromqSource implements LinkSource {
   async #drain(): Promise<void> {
     if (this.#socket.closed) return
     this.#socket.receiveTimeout = 0
-    // The read under way was begun before and never fails; that two turns bring nothing says as much.
+    // The pending read began before this and never fails; if two turns bring nothing, nothing is queued.
     for (let before = -1; before !== this.#arrived && !this.#disconnected; ) {
       before = this.#arrived
       await turnEnd()
@@ -91,14 +83,14 @@ export class ZeromqSource implements LinkSource {
     this.close()
   }
 
-  /** Reading goes on: libzmq finishes a disconnect only while the socket is used. */
+  /** Reading continues: libzmq finishes a disconnect only while the socket is used. */
   #disconnect(): void {
     if (this.#disconnected || this.#socket.closed) return
     this.#disconnected = true
     try {
       this.#socket.disconnect(this.#spec)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error // Mongrel2 was quicker, and the event is on its way
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error // Mongrel2 has disconnected already
     }
     this.#socket.receiveTimeout = -1
   }

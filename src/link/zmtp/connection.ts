@@ -16,49 +16,45 @@ import { type Frame, type FrameBounds, FrameParser } from '../../wire/zmtp/frame
 import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp/greeting.ts'
 import type { Report } from '../transport.ts'
 
-/** What is read at once, in bytes: Node's own size for a read. */
+/** Bytes of a read, as in Node. */
 const READ_SIZE = 64 * 1024
-/** How long a peer may take from accepting to READY, in milliseconds. */
+/** Milliseconds for a peer from accepting to READY. */
 const HANDSHAKE_TIMEOUT = 5000
-/** How often a peer is asked for a sign of life, in milliseconds: it finds one whose machine or network went away without a word. */
+/** Milliseconds between two PINGs, which detect a peer whose machine or network has failed silently. */
 const HEARTBEAT_INTERVAL = 10_000
-/**
- * Intervals that a peer may be silent for. Counted by the timer and not by the clock: when this process stood still, what came
- * meanwhile is read before the next.
- */
+/** Intervals of silence that end a connection. Counted by the timer, not the clock: this process may have been suspended. */
 const SILENT_INTERVALS = 3
-
 /**
- * Milliseconds of silence after which Mongrel2's libzmq gives us up: otherwise it deals messages to a connection whose end it was not told,
- * until the system gives that up after a quarter of an hour. Longer than our own patience, since this process may be stopped for a while.
+ * Milliseconds of silence after which Mongrel2's libzmq closes the connection; without it, it would deal messages to a dead connection
+ * for a quarter of an hour. Longer than our own timeout, since this process may be suspended for a while.
  */
 export const TIME_TO_LIVE = 60_000
-/** The same as a PING says it, in tenths of a second. */
+/** The same in a PING's unit, tenths of a second. */
 const PING_TTL = TIME_TO_LIVE / 100
 const PING = renderPing(PING_TTL)
-/** The bytes of a question's number. */
+/** Bytes of the number in a PING of `answer`. */
 const CONTEXT = 4
 
-/** What one socket type does on a connection. */
-export interface Role {
+/** The behaviour of one socket type on a connection. */
+interface Role {
   readonly socketType: string
   /** The socket types that it can talk to. */
   readonly peers: readonly string[]
-  /** A part of a message came. Parts are not collected, so that a message of any number of them costs nothing. Must not throw. */
+  /** Called for each part of a message. Parts are not collected, which bounds memory. Must not throw. */
   receive(part: Buffer): void
-  /** How long parts may be. Default: 1 GiB, and longer ones end the connection. */
+  /** Bounds of a part's length. Default: 1 GiB; a longer part ends the connection. */
   readonly bounds?: FrameBounds
-  /** A command came that is not of the connection's own. Must not throw. */
+  /** Called for commands other than the connection's own. Must not throw. */
   command?(command: Command): void
-  /** Whether a peer that gives no sign of life is given up. Default: true; false where somebody else watches over it. */
+  /** Whether a silent peer ends the connection. Default: true. */
   readonly heartbeats?: boolean
 }
 
-/** A ZMTP connection to a peer: from the greeting to its end, over tcp or ipc, without security (RFC 37; peers of RFC 23 too). */
+/** A ZMTP connection over tcp or ipc, without security (RFC 37; also with peers of RFC 23). */
 export class ZmtpConnection {
-  /** Settles when the handshake is done; rejects when it never will be. */
+  /** Resolves when the handshake is done; rejects when it fails. */
   readonly opened: Deferred<void> = deferred()
-  /** Resolves when the connection is gone. */
+  /** Resolves when the connection is closed. */
   readonly closed: Promise<void>
   readonly #role: Role
   readonly #identity: string
@@ -71,23 +67,20 @@ export class ZmtpConnection {
   /** Whether we have ended our side. */
   #ending = false
   #silent = 0
-  /** How often `answer` was called: the number of its last PING. */
+  /** The number of the last PING of `answer`. */
   #questions = 0
   #answer: Deferred<void> | undefined
   #peerIdentity = ''
   #timer: NodeJS.Timeout | undefined
 
-  /**
-   * @param peer Where to connect to, or a socket that was accepted.
-   * @param report Told why it was closed, if that was neither our will nor the peer's.
-   */
+  /** @param peer The address to connect to, or an accepted socket. */
   constructor(peer: string | Socket, identity: string, role: Role, report: Report) {
     this.#role = role
     this.#frames = new FrameParser((frame) => this.#take(frame), role.bounds)
     this.#identity = identity
     this.#report = report
     if (typeof peer === 'string') {
-      // What is read into is used again and again: the parser copies.
+      // The buffer is reused for each read: the parser copies.
       const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
       const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
       this.#socket = connect({ ...addressOf(peer), onread })
@@ -97,7 +90,7 @@ export class ZmtpConnection {
       peer.on('data', (bytes: Buffer) => this.#read(bytes))
       this.#begin()
     }
-    // Whatever goes wrong with the network says that there is no Mongrel2 (any more).
+    // Not reported: a network error only means that there is no Mongrel2 (any more).
     this.#socket.on('error', (error) => this.opened.reject(error))
     this.closed = new Promise((resolve) => {
       this.#socket.once('close', () => {
@@ -108,21 +101,17 @@ export class ZmtpConnection {
     })
   }
 
-  /** What the peer calls itself; empty before `opened`, or when it says nothing. */
+  /** The identity in the peer's READY; empty before `opened`, or without one. */
   get peerIdentity(): string {
     return this.#peerIdentity
   }
 
-  /** Bytes that were written and that the system has not taken. */
+  /** Bytes that the system has not taken yet. */
   get waitingBytes(): number {
     return this.#socket.writableLength
   }
 
-  /**
-   * Writes pieces, in one go where the system takes them.
-   *
-   * @param written Called when they have been taken, or never will be.
-   */
+  /** Writes pieces, in one system call if possible. `written` is called when they have been taken, or never will be. */
   write(pieces: readonly Buffer[], written?: () => void): void {
     if (this.#ending || this.#socket.destroyed) return
     if (pieces.length > 1) this.#socket.cork()
@@ -130,7 +119,7 @@ export class ZmtpConnection {
     if (pieces.length > 1) this.#socket.uncork()
   }
 
-  /** Asks the peer for a sign of life. Resolves when it has answered the last question; never, if it does not or knows no PING. */
+  /** Asks the peer for a sign of life. Resolves with the answer to the last PING; never without one, or if the peer knows no PING. */
   async answer(): Promise<void> {
     await this.opened.promise
     this.#answer ??= deferred()
@@ -138,11 +127,7 @@ export class ZmtpConnection {
     await this.#answer.promise
   }
 
-  /**
-   * Ends our side once all that was written has been taken, and reads on until the peer ends its own.
-   *
-   * @param timeout Milliseconds that this may take.
-   */
+  /** Ends our side once everything written has been taken, and reads until the peer ends its side, for `timeout` milliseconds at most. */
   end(timeout: number): void {
     if (this.#ending || this.#socket.destroyed) return
     if (!this.#ready) return this.destroy()
@@ -199,7 +184,7 @@ export class ZmtpConnection {
     else this.#role.command?.(command)
   }
 
-  /** What came before the question may still have waited to be read. */
+  /** An older PONG may have arrived before the last PING was sent: ignore it. */
   #answered(pong: Buffer): void {
     if (!pong.equals(context(this.#questions))) return
     this.#answer?.resolve()
@@ -225,22 +210,21 @@ export class ZmtpConnection {
     this.opened.resolve()
   }
 
-  /** Peers of ZMTP 3.0 do not. */
+  /** Peers of ZMTP 3.0 know no PING. */
   get #knowsPing(): boolean {
     const { major, minor } = this.#version ?? { major: 3, minor: 0 }
     return major > 3 || minor > 0
   }
 
-  /** Where the peer knows no PING, the system's keep-alive has to do. */
+  /** For a peer without PING only TCP keep-alive detects its end. */
   #beat(): void {
     if (!this.#knowsPing) return
     if (this.#silent++ < SILENT_INTERVALS) return this.write([PING])
-    this.#fail(
-      new Mongrel2Error('timeout', `no sign of life within ${(SILENT_INTERVALS * HEARTBEAT_INTERVAL) / 1000} s`),
-    )
+    const seconds = (SILENT_INTERVALS * HEARTBEAT_INTERVAL) / 1000
+    this.#fail(new Mongrel2Error('timeout', `no sign of life within ${seconds} s`))
   }
 
-  /** What came while this process stood still has been read by now. */
+  /** Called by `setImmediate`, after reading what arrived while this process was suspended. */
   #handshakeTimedOut(): void {
     if (this.#ready || this.#socket.destroyed) return
     this.#fail(new Mongrel2Error('timeout', `no ZMTP handshake within ${HANDSHAKE_TIMEOUT / 1000} s of connecting`))
@@ -254,13 +238,10 @@ export class ZmtpConnection {
   }
 }
 
-/**
- * Milliseconds of silence until the system asks a TCP peer whether it is there, ten times in as many seconds: what finds one of
- * ZMTP 3.0, which knows no PING, gone.
- */
+/** Milliseconds of silence until TCP keep-alive probes a peer, ten times in ten seconds: it detects the end of peers without PING. */
 const KEEP_ALIVE_DELAY = 20_000
 
-/** Where and how `node:net` connects for a spec, `tcp://HOST:PORT` or `ipc://PATH`. */
+/** The options of `node:net` for a spec, `tcp://HOST:PORT` or `ipc://PATH`. */
 export function addressOf(spec: string): IpcNetConnectOpts | TcpNetConnectOpts {
   if (spec.startsWith('ipc://')) return { path: spec.slice('ipc://'.length) }
   const colon = spec.lastIndexOf(':')

@@ -11,13 +11,12 @@ import { renderMessages } from '../../wire/zmtp/frame.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from './connection.ts'
 
-/** Bytes that may wait for the system to take them until `full` asks those who can to wait. */
+/** `full` from this many bytes on that the system has not taken. */
 const FULL_AT = 4 * 1024 * 1024
-
 /** Bytes that a subscription may have: Mongrel2's is its `recv_ident`. */
 const MAX_SUBSCRIPTION = 4096
 
-/** The publishing half of a link on plain ZMTP, a PUB. What the system does not take waits here: nothing is dropped. */
+/** The publishing half of a link on plain ZMTP, a PUB. Replies that the system does not take wait here: none is dropped. */
 export class ZmtpPublisher implements LinkPublisher {
   readonly opened: Promise<string>
   readonly closed: Promise<void>
@@ -91,11 +90,11 @@ export class ZmtpPublisher implements LinkPublisher {
   }
 }
 
-/** What the other side of a PUB has subscribed to. The same prefix twice has to be cancelled twice (RFC 37). */
-export class Subscriptions {
+/** The subscriptions at a PUB. A prefix subscribed twice has to be cancelled twice (RFC 37). */
+class Subscriptions {
   readonly #counts = new Map<string, number>()
   #prefixes: Buffer[] = []
-  /** Whether every message is wanted, the usual case. */
+  /** Whether every message is subscribed to, the usual case. */
   #all = false
 
   change({ kind, prefix }: Subscription): void {
@@ -107,13 +106,13 @@ export class Subscriptions {
     this.#prefixes = [...this.#counts.keys()].map((text) => Buffer.from(text, 'latin1'))
   }
 
-  /** The messages that are wanted, in their order. */
+  /** The messages that are subscribed to, in order. */
   filter(messages: readonly Reply[]): readonly Reply[] {
     return this.#all ? messages : messages.filter((message) => this.#prefixes.some((prefix) => begins(message, prefix)))
   }
 }
 
-/** An envelope is in one piece, and no prefix that Mongrel2 subscribes to goes beyond it. */
+/** An envelope is in one piece, and longer than any prefix that Mongrel2 subscribes to. */
 function begins(reply: Reply, prefix: Buffer): boolean {
   const message = Buffer.isBuffer(reply) ? reply : (reply[0] as Buffer)
   return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0

@@ -1,21 +1,15 @@
 import { CUT_MESSAGE } from '../../wire/message.ts'
-import type { LinkSource, Report } from '../transport.ts'
+import type { LinkSource, Receive, Report } from '../transport.ts'
 import { ZmtpConnection } from './connection.ts'
 
-/** How long Mongrel2 may take to end its side after we have ended ours, in milliseconds. */
+/** Milliseconds for Mongrel2 to end its side after we have ended ours. */
 const END_TIMEOUT = 1000
 
 /** The pulling half of a link on plain ZMTP, a PULL. */
 export class ZmtpSource implements LinkSource {
   readonly #connection: ZmtpConnection
 
-  constructor(
-    spec: string,
-    identity: string,
-    receive: (message: Buffer) => void,
-    report: Report,
-    maxMessageSize: number,
-  ) {
+  constructor(spec: string, identity: string, receive: Receive, report: Report, maxMessageSize: number) {
     const bounds = { maxFrame: maxMessageSize + CUT_MESSAGE, cutTo: CUT_MESSAGE }
     const role = { socketType: 'PULL', peers: ['PUSH'], receive, bounds }
     this.#connection = new ZmtpConnection(spec, identity, role, report)
@@ -29,7 +23,7 @@ export class ZmtpSource implements LinkSource {
     return this.#connection.closed
   }
 
-  /** Ends our side only: Mongrel2's libzmq then takes this PULL out of its round and closes, and all it has sent until then is read. */
+  /** Ends our side only: Mongrel2's libzmq then sends nothing more and closes, and all that it has sent is read. */
   async stop(): Promise<void> {
     this.#connection.end(END_TIMEOUT)
     await this.#connection.closed

@@ -326,7 +326,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     // Where no worker comes up, clients get a 503.
     if (this.#pool.isFailing(this.#local)) acceptsMessages.resolve()
     return {
-      willing: acceptsMessages.promise,
+      acceptsMessages: acceptsMessages.promise,
       receive: (bytes) => this.#receive(epoch, bytes),
       lost: () => {
         this.#epochs.delete(number)

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Subscriber } from 'zeromq'
-import { closePublisher } from '../../../src/link/close-publisher.ts'
-import { PathWatch } from '../../../src/link/path-watch.ts'
+import { closePublisher, PathWatch } from '../../../src/link/path-watch.ts'
 import type { LinkPublisher } from '../../../src/link/transport.ts'
 import { TRANSPORTS } from '../../../src/link/transports.ts'
 import { BreakableNetwork } from '../../support/breakable-network.ts'

@@ -152,13 +152,13 @@ it('pulls nothing before its epoch says that messages can be dealt with, and beg
   await using sends = await ZmtpListener.start()
   await using receives = await ZmtpListener.start()
   const logger = new CollectingLogger()
-  const wills: (() => void)[] = []
+  const acceptances: (() => void)[] = []
   let lost = 0
   let pulled = false
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
   const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({
-    willing: new Promise<void>((resolve) => {
-      wills.push(resolve)
+    acceptsMessages: new Promise<void>((resolve) => {
+      acceptances.push(resolve)
     }),
     receive: () => {},
     lost: () => {
@@ -170,17 +170,17 @@ it('pulls nothing before its epoch says that messages can be dealt with, and beg
     pulled = true
     return peer
   })
-  for (const life of [1, 2]) {
+  for (const epoch of [1, 2]) {
     const subscriber = await receives.accept()
     subscriber.handshake('SUB')
     subscriber.send(renderCommand('SUBSCRIBE', Buffer.alloc(0)))
-    await expect.poll(() => wills.length).toBe(life)
-    if (life === 2) break
+    await expect.poll(() => acceptances.length).toBe(epoch)
+    if (epoch === 2) break
     subscriber.destroy()
     await expect.poll(() => lost).toBe(1)
   }
   expect(pulled).toBe(false)
-  wills[1]?.()
+  acceptances[1]?.()
   const pusher = await pulling
   pusher.handshake('PUSH')
   await link.stop()
