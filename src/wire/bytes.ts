@@ -1,4 +1,4 @@
-/** Bytes in any of the shapes that the platform has for them. */
+/** Bytes in any type of the platform. */
 export type BytesLike = ArrayBuffer | SharedArrayBuffer | ArrayBufferView
 
 /** Whether a value is bytes. */
@@ -6,14 +6,13 @@ export function isBytes(value: unknown): value is BytesLike {
   return ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer
 }
 
-/** A text in UTF-8, or bytes where they are. */
+/** A text in UTF-8, or a view of bytes. */
 export function bytesOf(data: string | BytesLike): Buffer {
   if (typeof data === 'string') return Buffer.from(data)
   return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data)
 }
 
-/** A text in UTF-8, or bytes as they are now, whatever is done with `data` later. */
+/** A text in UTF-8, or a copy of bytes. */
 export function copyOf(data: string | BytesLike): Buffer {
-  const bytes = bytesOf(data)
-  return typeof data === 'string' ? bytes : Buffer.from(bytes)
+  return typeof data === 'string' ? Buffer.from(data) : Buffer.from(bytesOf(data))
 }

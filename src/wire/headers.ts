@@ -4,7 +4,7 @@ import { MalformedError } from './malformed.ts'
 export type HeaderField = readonly [name: string, value: string]
 
 const ZERO = 48
-/** What `:` is above `0`. */
+/** The difference of `:` and `0`. */
 const COLON_DIGIT = 10
 const COMMA = 0x2c
 const COLON = 0x3a
@@ -17,22 +17,21 @@ const LIST_END = 0x5d
 /** Digits that a length may have: a header block is far below 10^6 bytes. */
 const MAX_LENGTH_DIGITS = 9
 
-/** Numbers that a value is remembered by: where its name begins and how long that is, where the value begins and ends. */
+/** Numbers stored for each value: start and length of its name, start and end of the value. */
 const SPAN = 4
 
 /**
- * A message's headers, bytes as Latin-1. Mongrel2 lower-cases the names that clients send: a name that begins with a capital is its own.
- * They are read in one pass that finds where each name and value stands, and looked up by going through that: there are few, and most are
- * never asked for. `request, method and URL` of the micro-benchmarks pays for that and for the plain loops.
+ * A message's headers, bytes as Latin-1. Mongrel2 lower-cases the names that clients send, so a name with a capital is Mongrel2's own.
+ * One pass finds the positions of names and values; a lookup searches them, since there are few and most are never read. The plain loops
+ * are for the micro-benchmark `request, method and URL`.
  */
 export class MessageHeaders {
   readonly #text: string
   /** `SPAN` numbers for each value. */
   readonly #spans: readonly number[]
-  /** Whether `"` and `\` stand in values behind a `\`. */
+  /** Whether values have `"` and `\` escaped by `\`. */
   readonly #escaped: boolean
 
-  /** @param spans `SPAN` numbers for each value in the text. */
   private constructor(text: string, spans: readonly number[], escaped: boolean) {
     this.#text = text
     this.#spans = spans
@@ -40,8 +39,8 @@ export class MessageHeaders {
   }
 
   /**
-   * Reads the tnetstring dictionary that stands in a message from `start` to `end`. `text` is the same bytes as Latin-1: bytes are quicker to
-   * go through, a text is quicker to cut. Throws MalformedError when it is none, or has a value that is neither a string nor a list of strings.
+   * Reads the tnetstring dictionary from `start` to `end`. `text` is the same as Latin-1: scanning bytes is faster, slicing a text is
+   * faster. Throws MalformedError for other bytes, or for a value that is neither a string nor a list of strings.
    */
   static fromTnetstring(bytes: Uint8Array, text: string, start: number, end: number): MessageHeaders {
     const spans: number[] = []
@@ -60,7 +59,7 @@ export class MessageHeaders {
     return new MessageHeaders(text, spans, false)
   }
 
-  /** Reads the JSON object that stands in Latin-1 text from `start` to `end`; throws as `fromTnetstring` does. */
+  /** Reads the JSON object from `start` to `end` of Latin-1 text; throws as `fromTnetstring` does. */
   static fromJson(text: string, start: number, end: number): MessageHeaders {
     const firstEscape = text.indexOf('\\', start)
     const spans = plainJsonSpans(text, start, end, firstEscape === -1 ? end : firstEscape)
@@ -86,37 +85,37 @@ export class MessageHeaders {
     return new MessageHeaders(text, spans, false)
   }
 
-  /** Mongrel2's own value under a name in upper case. */
+  /** Mongrel2's own value, by its name in upper case. */
   own(name: string): string | undefined {
     return this.first(name)
   }
 
-  /** All values that are Mongrel2's own. */
+  /** All of Mongrel2's own values. */
   ownEntries(): Record<string, string> {
     const entries: Record<string, string> = {}
     for (let at = 0; at < this.#spans.length; at += SPAN) if (this.#isOwn(at)) entries[this.#name(at)] = this.#value(at)
     return entries
   }
 
-  /** The client's first value under a name in lower case. */
+  /** The client's first value, by its name in lower case. */
   first(name: string): string | undefined {
     const at = this.#find(name, 0)
     return at === -1 ? undefined : this.#value(at)
   }
 
-  /** The client's values under a name in lower case, in their order. */
+  /** The client's values in order, by their name in lower case. */
   all(name: string): string[] {
     const values: string[] = []
     for (let at = this.#find(name, 0); at !== -1; at = this.#find(name, at + SPAN)) values.push(this.#value(at))
     return values
   }
 
-  /** Goes through all fields of the client, in no order but that of a name's values. */
+  /** Visits all fields of the client. Only values of the same name are in order. */
   forEach(visit: (name: string, value: string) => void): void {
     for (let at = 0; at < this.#spans.length; at += SPAN) if (!this.#isOwn(at)) visit(this.#name(at), this.#value(at))
   }
 
-  /** @returns Where its span begins; -1 where there is none. */
+  /** @returns The start of its span; -1 if there is none. */
   #find(name: string, from: number): number {
     const spans = this.#spans
     const text = this.#text
@@ -144,7 +143,7 @@ export class MessageHeaders {
   }
 }
 
-/** Adds the items of the list that `stringEnd` has just found. */
+/** Adds the items of the list that `stringEnd` has found last. */
 function addList(spans: number[], bytes: Uint8Array, nameStart: number, nameEnd: number, end: number): void {
   for (let at = payloadStart; at < end; ) {
     const itemEnd = stringEnd(bytes, at, end)
@@ -155,10 +154,8 @@ function addList(spans: number[], bytes: Uint8Array, nameStart: number, nameEnd:
 }
 
 /**
- * Finds everything in an object that is written the way Mongrel2 writes it: no spaces, no escapes but of `"` and `\` in values, nothing but
- * strings and lists of them; undefined for any other. Many times as quick as `JSON.parse`, and it takes raw tabs.
- *
- * @param firstEscape Where the first `\` stands, or `end`.
+ * Reads an object in the form that Mongrel2 writes: no spaces, only `"` and `\` escaped and only in values, only strings and lists of them.
+ * Undefined for other forms. Much faster than `JSON.parse`, and accepts raw tabs. `firstEscape` is the position of the first `\`, or `end`.
  */
 function plainJsonSpans(text: string, start: number, end: number, firstEscape: number): number[] | undefined {
   const spans: number[] = []
@@ -196,10 +193,10 @@ function plainJsonSpans(text: string, start: number, end: number, firstEscape: n
   return at > start && at === end - 1 && text.charCodeAt(at) === BRACE_END ? spans : undefined
 }
 
-/** Where the payload begins that `stringEnd` has found the end of: two numbers in one answer would have to be allocated. */
+/** The second result of `stringEnd`, the start of the payload: returning two numbers would allocate. */
 let payloadStart = 0
 
-/** Finds where the payload of the netstring at `at` ends, and its type stands. */
+/** Returns the end of the payload of the netstring at `at`, which is the position of its type. */
 function stringEnd(bytes: Uint8Array, at: number, limit: number): number {
   let length = 0
   let colon = at
@@ -218,19 +215,18 @@ function stringEnd(bytes: Uint8Array, at: number, limit: number): number {
 }
 
 function noLength(at: number, digits: number, digit: number): MalformedError {
-  if (digits === 0 || digits > MAX_LENGTH_DIGITS || digit !== COLON_DIGIT) {
-    return new MalformedError(`expected a netstring's length and ':' at ${at} of the headers`)
-  }
-  return new MalformedError(`the netstring at ${at} leaves the headers`)
+  const valid = digits > 0 && digits <= MAX_LENGTH_DIGITS && digit === COLON_DIGIT
+  if (valid) return new MalformedError(`the netstring at ${at} goes beyond the headers`)
+  return new MalformedError(`expected a netstring's length and ':' at ${at} of the headers`)
 }
 
-/** Whether a name that begins here is Mongrel2's. */
+/** Whether the name that begins here is Mongrel2's own. */
 function isOwn(text: string, nameStart: number): boolean {
   const first = text.charCodeAt(nameStart)
   return first >= 65 && first <= 90
 }
 
-/** Mongrel2 escapes only `"` and `\` in its JSON: a tab in a header's value comes raw, which JSON forbids. */
+/** Mongrel2 escapes only `"` and `\` in its JSON: a tab in a value is raw, which JSON forbids. */
 function jsonObject(text: string): Record<string, unknown> {
   const value = parseJson(text) ?? parseJson(text.replace(/[\0-\x1f]/g, escapeControl))
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -2,12 +2,12 @@ import type { HeaderField } from './headers.ts'
 
 const CRLF = '\r\n'
 
-/** The mark of a response whose answer comes from elsewhere. It is never sent. */
+/** Marks a deferred response. It is never sent. */
 export const DEFERRED_FIELD = 'x-mongrel2-deferred'
 
 /**
- * Fields that a handler cannot set: those that concern one hop only (RFC 9110, section 7.6.1), those of an accepted handshake, and the
- * mark of a deferred response. Middleware such as Hono's copies them into the response that it sends instead.
+ * Fields that a handler cannot set: hop-by-hop fields (RFC 9110, section 7.6.1), those of an accepted handshake, and the mark of a deferred
+ * response. Middleware such as Hono's may copy them into another response.
  */
 const RESERVED = new Set([
   'connection',
@@ -31,7 +31,7 @@ export function isReserved(name: string): boolean {
 /** The end of a chunked body without trailers (RFC 9112, section 7.1). */
 export const LAST_CHUNK: Buffer = Buffer.from('0\r\n\r\n', 'latin1')
 
-/** What follows a chunk's data. */
+/** Follows a chunk's data. */
 export const CHUNK_END: Buffer = Buffer.from(CRLF, 'latin1')
 
 /** Renders a response's status line and header section (RFC 9112, sections 4 and 5), the empty line included. */
@@ -41,12 +41,12 @@ export function renderHead(status: number, reason: string, fields: readonly Head
   return Buffer.from(head + CRLF, 'latin1')
 }
 
-/** Renders what precedes a chunk's data: its size in hexadecimal digits. */
+/** Renders the line before a chunk's data: its size in hexadecimal digits. */
 export function renderChunkSize(size: number): Buffer {
   return Buffer.from(size.toString(16) + CRLF, 'latin1')
 }
 
-/** Renders a chunk: its size, its data and what follows it. */
+/** Renders a whole chunk. */
 export function renderChunk(data: Uint8Array): Buffer {
   return Buffer.concat([renderChunkSize(data.length), data, CHUNK_END])
 }
@@ -54,7 +54,7 @@ export function renderChunk(data: Uint8Array): Buffer {
 let dateText = ''
 let dateSecond = 0
 
-/** The time as HTTP writes it (RFC 9110, section 5.6.7), made once a second. */
+/** The present time in HTTP's format (RFC 9110, section 5.6.7), made once a second. */
 export function httpDate(): string {
   const second = Math.floor(Date.now() / 1000)
   if (second !== dateSecond) {
@@ -64,11 +64,11 @@ export function httpDate(): string {
   return dateText
 }
 
-/** What an event has besides its data. */
+/** The fields of an event besides its data. */
 export interface EventFields {
-  /** What kind of event it is: a page listens for it by this name. Default: `message`. */
+  /** The event's type, which a page listens for. Default: `message`. */
   readonly event?: string
-  /** What the page says as `Last-Event-ID` when it comes back. */
+  /** The `Last-Event-ID` that the page sends when it reconnects. */
   readonly id?: string
 }
 
@@ -84,7 +84,7 @@ export function renderEvent(data: string, { event, id }: EventFields = {}): Buff
 /** A token (RFC 9110, section 5.6.2), such as a method or a field's name. */
 export const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
-/** The items of a comma-separated list (RFC 9110, section 5.6.1), as they are written. */
+/** The items of a comma-separated list (RFC 9110, section 5.6.1), in their original case. */
 export function listItemsAsWritten(value: string): string[] {
   return value
     .split(',')
@@ -92,7 +92,7 @@ export function listItemsAsWritten(value: string): string[] {
     .filter((item) => item !== '')
 }
 
-/** The items of a comma-separated list whose items are case-insensitive, in lower case. */
+/** The items of a comma-separated list, in lower case. */
 export function listItems(value: string): string[] {
   return listItemsAsWritten(value.toLowerCase())
 }

@@ -1,4 +1,4 @@
-/** Limits of Mongrel2 1.12, each with the name it has there. Where a setting can change one, it is the default. */
+// Limits of Mongrel2 1.12 by their names there. If a setting can change one, this is the default.
 
 /** `DELIVER_OUTSTANDING_MSGS`: messages that may wait for one connection; one more and Mongrel2 ends it. */
 export const DELIVER_OUTSTANDING_MSGS = 16
@@ -12,5 +12,5 @@ export const HANDLER_TARGETS = 128
 /** The largest Content-Length that Mongrel2 reads a body for: it keeps the length in a C `int`. */
 export const MAX_CONTENT_LENGTH = 2_147_483_647
 
-/** Values of one field's name that Mongrel2 keeps; it drops those that come behind them without a word. */
+/** Values of one field that Mongrel2 keeps; it silently drops more. */
 export const MOST_FIELD_VALUES = 5

@@ -1,4 +1,4 @@
-/** Thrown for bytes that break a format; says what was expected and what came. */
+/** Thrown for bytes that break a format. */
 export class MalformedError extends Error {
   constructor(message: string) {
     super(message)

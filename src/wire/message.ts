@@ -3,36 +3,24 @@ import { MalformedError } from './malformed.ts'
 import { renderTnetstring, type Span, spanAt, type Tnetstring } from './tnetstring.ts'
 
 /**
- * What Mongrel2 sends: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`. HEADERS is a tnetstring dictionary or JSON, as the
- * route's `protocol` says; the message itself tells which.
+ * A message of Mongrel2: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`. HEADERS is a tnetstring dictionary or JSON,
+ * by the route's `protocol`; the message itself shows which.
  */
-export interface Message {
-  /** The Handler's `send_ident`; goes back unchanged in each reply. */
-  readonly sender: string
-  /** The connection's number, unique in one epoch of that Mongrel2. */
-  readonly connectionId: number
-  /** The request's path as the client wrote it, `@route` or `@*`. */
-  readonly path: string
-  readonly headers: MessageHeaders
-  readonly body: Buffer
-  /** Whether the link skipped the rest of a message that is too long; then the body is empty. */
-  readonly cut: boolean
-  readonly kind: MessageKind
-}
+export type Message = Pick<ParsedMessage, keyof ParsedMessage>
 
 /**
- * What a message is. `streamed` is a request whose body comes in messages behind it (`upload.stream`), `part` is one of those; `socket`
- * is a message of a JSON or XML client.
+ * `streamed` is a request whose body follows in messages of their own (`upload.stream`), `part` is one of those; `socket` is a message of a
+ * JSON or XML client.
  */
-export type MessageKind = 'request' | 'streamed' | 'part' | 'notice' | 'handshake' | 'frame' | 'socket'
+type MessageKind = 'request' | 'streamed' | 'part' | 'notice' | 'handshake' | 'frame' | 'socket'
 
 /**
- * A header of our gateway, which no Mongrel2 sends: the request is the only one of its connection, which the handler closes after the answer.
- * Clients cannot write it, since their headers have lower-case names.
+ * A header of our gateway only: the request is the only one of its connection, and the handler closes the connection after the answer.
+ * Clients cannot set it, since their headers have lower-case names.
  */
 export const SINGLE_REQUEST = 'SINGLE_REQUEST'
 
-/** Bytes that a link keeps of a message that is too long: envelope and headers are within them. */
+/** Bytes that a link keeps of a message that is too long, which hold envelope and headers. */
 export const CUT_MESSAGE: number = 128 * 1024
 
 const NO_BODY = Buffer.alloc(0)
@@ -40,19 +28,16 @@ const SPACE = 32
 const ZERO = 48
 const DICTIONARY = 0x7d
 const STRING = 0x2c
-/** What Mongrel2 can read in a reply's SENDER (`UUID` in its handler_parser.rl). */
+/** The SENDERs that Mongrel2 can read in a reply (`UUID` in its handler_parser.rl). */
 const SENDER = /^[A-Za-z0-9-]+$/
 /** Mongrel2 counts connections in a C `int`. */
 const CONNECTION_ID_DIGITS = 10
 
-/** The last SENDER that was found right: it is the same in all messages of a Handler. */
+/** The last valid SENDER: all messages of a Handler have the same. */
 let lastSender = ''
 
-/** What a message begins with. */
-export type Envelope = Pick<Message, 'sender' | 'connectionId' | 'path'>
-
-/** Parses what a message begins with, to pass it on; throws MalformedError when the bytes are no message's beginning. */
-export function parseEnvelope(bytes: Buffer): Envelope {
+/** Parses only a message's envelope; throws MalformedError for other bytes. */
+export function parseEnvelope(bytes: Buffer): Pick<Message, 'sender' | 'connectionId' | 'path'> {
   const senderEnd = spaceAfter(bytes, 0, 'SENDER')
   const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')
   const pathEnd = spaceAfter(bytes, idEnd + 1, 'PATH')
@@ -61,7 +46,7 @@ export function parseEnvelope(bytes: Buffer): Envelope {
   return { sender: senderIn(text, senderEnd), connectionId, path: text.slice(idEnd + 1) }
 }
 
-/** Parses a message; throws MalformedError when the bytes are none. */
+/** Parses a message; throws MalformedError for other bytes. */
 export function parseMessage(bytes: Buffer): Message {
   const senderEnd = spaceAfter(bytes, 0, 'SENDER')
   const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')
@@ -70,19 +55,22 @@ export function parseMessage(bytes: Buffer): Message {
   const headers = spanAt(bytes, pathEnd + 1, bytes.length)
   const body = bodyIn(bytes, headers.end + 1)
 
-  // One text for all: cutting it costs next to nothing, each call of the decoder does.
+  // One text for all: slicing is cheap, calls of the decoder are not.
   const text = bytes.toString('latin1', 0, headers.end)
   const path = text.slice(idEnd + 1, pathEnd)
   return new ParsedMessage(senderIn(text, senderEnd), connectionId, path, headersIn(bytes, text, headers), body)
 }
 
-/** A message whose kind is found out when it is first asked for. */
-class ParsedMessage implements Message {
+class ParsedMessage {
+  /** The Handler's `send_ident`; goes back unchanged in each reply. */
   readonly sender: string
+  /** The connection's id, unique in one epoch of that Mongrel2. */
   readonly connectionId: number
+  /** The request's path as the client wrote it, `@route` or `@*`. */
   readonly path: string
   readonly headers: MessageHeaders
   readonly body: Buffer
+  /** Whether the link skipped the rest of a message that is too long; then the body is empty. */
   readonly cut: boolean
   #kind: MessageKind | undefined
 
@@ -102,8 +90,8 @@ class ParsedMessage implements Message {
 }
 
 /**
- * Tells a message's kind by what only Mongrel2 can write: a notice has no REMOTE_ADDR, a frame has FLAGS, a message socket's has no
- * VERSION. A client can write the literal METHOD `JSON` or `WEBSOCKET` (`JSON /x HTTP/1.1`), and the notices' PATH to a route named `@`.
+ * Derives the kind from headers that a client cannot write: a notice has no REMOTE_ADDR, a frame has FLAGS, a message socket's message
+ * has no VERSION. A client can write the METHOD `JSON` or `WEBSOCKET` (`JSON /x HTTP/1.1`), and a notice's PATH to a route named `@`.
  */
 function kindOf({ headers, path }: Pick<Message, 'headers' | 'path'>): MessageKind {
   if (path === '@*' && headers.own('REMOTE_ADDR') === undefined) return 'notice'
@@ -122,7 +110,7 @@ function kindOf({ headers, path }: Pick<Message, 'headers' | 'path'>): MessageKi
   return method === undefined ? 'part' : 'streamed'
 }
 
-/** The body at `offset`, which is the rest of the message; undefined where the link has cut it. */
+/** The body at `offset`, which is the rest of the message; undefined if the link has cut it. */
 function bodyIn(bytes: Buffer, offset: number): Buffer | undefined {
   if (bytes.length === CUT_MESSAGE && isCut(bytes, offset)) return undefined
   const { start, end, type } = spanAt(bytes, offset, bytes.length)
@@ -131,7 +119,7 @@ function bodyIn(bytes: Buffer, offset: number): Buffer | undefined {
   return bytes.subarray(start, end)
 }
 
-/** Whether a body's length goes beyond the message. Mongrel2 sends WebSocket frames of 2 GB, so it may have more digits than others. */
+/** Whether a body's length goes beyond the message. Up to 15 digits, since Mongrel2 sends WebSocket frames of 2 GB. */
 function isCut(bytes: Buffer, offset: number): boolean {
   const [digits = ''] = /^\d{1,15}(?=:)/.exec(bytes.toString('latin1', offset, offset + 16)) ?? []
   return Number(digits) > bytes.length - offset
@@ -177,13 +165,13 @@ function headersIn(bytes: Buffer, text: string, { start, end, type }: Span): Mes
   )
 }
 
-/** How a Handler wants its headers: the values of its `protocol`. */
+/** The format of headers: the values of a Handler's `protocol`. */
 export type HeaderProtocol = 'json' | 'tnetstring'
 
-/** A message's headers; a name that came more than once has a list. Values are bytes as Latin-1. */
+/** A message's headers; a repeated name has a list. Values are bytes as Latin-1. */
 export type MessageFields = ReadonlyMap<string, string | readonly string[]>
 
-/** Renders a message as Mongrel2 1.12 does: `SENDER SP CONN_ID SP PATH SP netstring(HEADERS) netstring(BODY)`. */
+/** Renders a message as Mongrel2 1.12 does. */
 export function renderMessage(
   sender: string,
   connectionId: number,
@@ -192,7 +180,7 @@ export function renderMessage(
   body: Uint8Array,
   protocol: HeaderProtocol,
 ): Buffer {
-  const headers = protocol === 'json' ? netstring(renderJson(fields)) : renderDictionary(fields)
+  const headers = protocol === 'json' ? renderJson(fields) : renderDictionary(fields)
   const envelope = `${sender} ${connectionId} ${path} ${headers}${body.length}:`
   const message = Buffer.allocUnsafe(envelope.length + body.length + 1)
   message.write(envelope, 0, 'latin1')
@@ -201,16 +189,10 @@ export function renderMessage(
   return message
 }
 
-function netstring(payload: string): string {
-  return `${payload.length}:${payload},`
-}
-
 function renderDictionary(fields: MessageFields): string {
-  const entries = [...fields].map(([name, value]): [string, Tnetstring] => [
-    name,
-    typeof value === 'string' ? value : [...value],
-  ])
-  return renderTnetstring(new Map(entries)).toString('latin1')
+  const dictionary = new Map<string, Tnetstring>()
+  for (const [name, value] of fields) dictionary.set(name, typeof value === 'string' ? value : [...value])
+  return renderTnetstring(dictionary).toString('latin1')
 }
 
 function renderJson(fields: MessageFields): string {
@@ -218,10 +200,11 @@ function renderJson(fields: MessageFields): string {
     const rendered = typeof value === 'string' ? jsonString(value) : `[${value.map(jsonString).join(',')}]`
     return `${jsonString(name)}:${rendered}`
   })
-  return `{${pairs.join(',')}}`
+  const json = `{${pairs.join(',')}}`
+  return `${json.length}:${json},`
 }
 
-/** Mongrel2 escapes nothing else, so that this is not JSON where a value has a tab. */
+/** Like Mongrel2, escapes nothing else: a value with a tab is not valid JSON. */
 function jsonString(text: string): string {
   return `"${text.replace(/["\\]/g, '\\$&')}"`
 }

@@ -1,6 +1,6 @@
 import { type Reply, renderReply } from './reply.ts'
 
-/** Connections of one sender that get the very same bytes. */
+/** Connections of one sender that get the same buffers. */
 interface Group {
   readonly sender: string
   readonly pieces: readonly Uint8Array[]
@@ -8,15 +8,15 @@ interface Group {
 }
 
 /**
- * The replies of one turn. Connections that get the very same buffers are named in one reply, as many as Mongrel2 takes in one. Plain code,
- * since `fanout` of the benchmarks pays for it.
+ * The replies of one turn. Connections that get the same buffers share a reply, as many as Mongrel2 accepts. The plain loops are for the
+ * benchmark `fanout`.
  */
 export class ReplyBatch {
   readonly #targets: number
   readonly #replies: Reply[] = []
-  /** By the first of their bytes. */
+  /** By their first buffer. */
   #groups: Map<Uint8Array, Group[]> | undefined
-  /** The group that was added to last, most likely that of the next connection. */
+  /** The last group used, probably also that of the next connection. */
   #last: Group | undefined
 
   /** @param targets Connections that a reply may name. */
@@ -29,7 +29,7 @@ export class ReplyBatch {
     this.#replies.push(reply)
   }
 
-  /** Adds bytes for a connection, to which nothing more may be added: these bytes may go out after what is added later. */
+  /** Adds bytes for a connection. Nothing more may be added for it: later bytes could go out before these. */
   share(sender: string, id: number, pieces: readonly Uint8Array[]): void {
     const last = this.#last
     const group = last !== undefined && isFor(last, sender, pieces) ? last : this.#groupFor(sender, pieces)
@@ -37,7 +37,7 @@ export class ReplyBatch {
     if (group.ids.push(id) === this.#targets) this.#render(group)
   }
 
-  /** All that were added. */
+  /** Returns all replies. */
   finish(): Reply[] {
     for (const groups of this.#groups?.values() ?? []) for (const group of groups) this.#render(group)
     return this.#replies

@@ -1,21 +1,21 @@
 import { MalformedError } from './malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from './tnetstring.ts'
 
-/** The empty payload: Mongrel2 closes the connection once what was queued for it has been written. */
+/** The empty payload: Mongrel2 closes the connection after writing its queue. */
 export const CLOSE: Buffer = Buffer.alloc(0)
 
-/** A reply's bytes: in several pieces where copying them would cost more than writing each for itself. */
+/** A reply's bytes, in several pieces if copying them costs more than separate writes. */
 export type Reply = Buffer | readonly Buffer[]
 
-/** Payloads from this size on stay in pieces, in bytes, if these have this size on the average. */
+/** A payload stays in pieces from this size and this mean size of a piece on, in bytes. */
 const IN_PIECES_FROM = 16 * 1024
 const MEAN_PIECE = 4 * 1024
 
 /**
- * Renders a reply: `SENDER SP netstring("ID ID ...") SP BYTES`. The bytes go to each client as they are.
+ * Renders a reply: `SENDER SP netstring("ID ID ...") SP BYTES`. Each client gets the bytes unchanged.
  *
  * @param connectionIds From one to `limits.handler_targets`: Mongrel2 drops a longer list.
- * @param payload The bytes in pieces. Those of a large reply are not copied: they must not change any more.
+ * @param payload The bytes in pieces, which must not change: those of a large reply are not copied.
  */
 export function renderReply(sender: string, connectionIds: readonly number[], payload: readonly Uint8Array[]): Reply {
   let length = 0
@@ -35,42 +35,42 @@ export function joinReply(reply: Reply): Buffer {
   return Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
 }
 
-/** Credits with which Mongrel2 reads all that a client's socket may hold, in bytes. */
+/** Credits in bytes with which Mongrel2 reads all that a client's socket may hold. */
 const UNREAD = 64 * 1024 * 1024
 
 /**
- * Renders what closes a connection during a streamed body: behind what is queued, Mongrel2 shuts the socket down, and needs credits to
- * read up to its end and let go of it. The system resets the connection when the client sends more. But a client that has filled
- * Mongrel2's socket cannot send, so it waits until the system forgets the connection, about a minute: see `renderReset`.
+ * Renders the replies that close a connection during a streamed body: after its queue Mongrel2 shuts the socket down, then needs credits to
+ * read to its end and close it. The system resets the connection when the client sends more. A client that has filled Mongrel2's socket
+ * cannot send, and waits about a minute until the system drops the connection: see `renderReset`.
  */
 export function renderCloseDuringBody(sender: string, connectionId: number): Reply[] {
   return [renderReply(sender, [connectionId], [CLOSE]), renderControl(sender, [connectionId], { credits: UNREAD })]
 }
 
 /**
- * Renders what resets a connection during a streamed body, whatever is queued for it. Only without TLS, which has a buffer of its own,
- * and for a body of known length of which Mongrel2 has sent all that it had credits for, and of which more is missing than its buffer
- * (`limits.content_length`) holds:
- * - a `cancel` while Mongrel2 waits for the client closes the socket under that read, which then takes the first bytes of the next client
- *   whose socket gets the same number;
- * - without credits its task waits for ever, and with a buffer that holds what they ask for it sends a message for a wrong connection.
+ * Renders the reply that resets a connection during a streamed body, whatever is queued for it. Safe only without TLS, which has a buffer of
+ * its own, and only for a body of known length, of which Mongrel2 has used all credits and still lacks more than its buffer
+ * (`limits.content_length`) holds. Otherwise:
+ * - a `cancel` while Mongrel2 reads from the client closes that socket, and the read takes the first bytes of the next client with the same
+ *   file descriptor;
+ * - without credits its task waits forever; if its buffer holds the bytes asked for, it sends a message for a wrong connection.
  */
 export function renderReset(sender: string, connectionId: number): Reply {
   return renderControl(sender, [connectionId], { credits: UNREAD, cancel: true })
 }
 
-/** What Mongrel2 is told about a connection, instead of bytes for its client. */
+/** A command to Mongrel2 about a connection. */
 export type Control =
-  /** Counts as activity of the client: the connection's idle time begins anew. */
+  /** Restarts the connection's idle time. */
   | { readonly 'keep-alive': true }
-  /** So many bytes more of an upload may be sent to us; with `cancel`, the connection is ended then, before any is. */
+  /** Mongrel2 may send us so many more bytes of an upload; with `cancel` it ends the connection before it sends any. */
   | { readonly credits: number; readonly cancel?: true }
-  /** The connection is ended at once; what waits for it is lost. */
+  /** Ends the connection at once; its queue is lost. */
   | { readonly cancel: true }
 
 /**
- * Renders an extended reply, whose target list begins with `X` and whose payload is the tnetstring list `[ctl, {...}]`. Mongrel2 crashes on a
- * malformed one, so the forms are few and fixed. Throws RangeError when credits are no integer from 0 to 2^31 - 1.
+ * Renders an extended reply: its target list begins with `X`, its payload is the tnetstring list `[ctl, {...}]`. Mongrel2 crashes on a
+ * malformed one. Throws RangeError for credits other than an integer from 0 to 2^31 - 1.
  */
 export function renderControl(sender: string, connectionIds: readonly number[], control: Control): Buffer {
   const arguments_ = renderTnetstring(['ctl', controlArguments(control)])
@@ -97,7 +97,6 @@ function renderEnvelope(sender: string, list: string): string {
   return `${sender} ${list.length}:${list}, `
 }
 
-/** @param length Bytes of the payload. */
 function joined(envelope: string, payload: readonly Uint8Array[], length: number): Buffer {
   const reply = Buffer.allocUnsafe(envelope.length + length)
   let at = reply.write(envelope, 0, 'latin1')
@@ -112,11 +111,11 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-/** What a handler publishes, as Mongrel2 reads it. */
+/** A reply as Mongrel2 reads it. */
 export interface ParsedReply {
   readonly sender: string
   readonly connectionIds: readonly number[]
-  /** Bytes for the clients, none to close their connections; or what an extended reply tells Mongrel2 of them. */
+  /** Bytes for the clients, where none closes their connections; or the command of an extended reply. */
   readonly content: { readonly payload: Buffer } | { readonly control: Control }
 }
 
@@ -125,11 +124,7 @@ const TARGETS = /^(X )?(\d+(?: \d+)*) ?$/
 /** Bytes of SENDER, a space and the length of the list. */
 const ENVELOPE_LONGEST = 512
 
-/**
- * Parses a reply, plain or extended; throws MalformedError when the bytes are none.
- *
- * @param targetsMost Connections that it may name: `limits.handler_targets`.
- */
+/** Parses a plain or extended reply to at most `targetsMost` connections (`limits.handler_targets`); throws MalformedError for other bytes. */
 export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))
   if (envelope === null) throw new MalformedError('expected SENDER, a space and the length of the target list')
@@ -147,7 +142,7 @@ export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   return { sender, connectionIds, content: targets[1] === undefined ? { payload } : { control: controlIn(payload) } }
 }
 
-/** Mongrel2 takes any value for `keep-alive` and `cancel`; it crashes on what is refused here. */
+/** Mongrel2 accepts any value of `keep-alive` and `cancel`; it crashes on the forms refused here. */
 function controlIn(payload: Buffer): Control {
   const value = parseTnetstring(payload)
   const [key, args] = Array.isArray(value) ? value : []

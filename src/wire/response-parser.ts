@@ -4,21 +4,21 @@ import { MalformedError } from './malformed.ts'
 export interface ResponseHead {
   readonly status: number
   readonly reason: string
-  /** Names and values in turn, as they were sent; values are bytes as Latin-1. */
+  /** Names and values in turn, as sent; values are bytes as Latin-1. */
   readonly fields: readonly string[]
 }
 
-/** What some bytes of a response hold. */
+/** The parsed content of some bytes of a response. */
 export interface ResponsePart {
-  /** The head, where it ends in these bytes. */
+  /** The head, if it ends in these bytes. */
   readonly head: ResponseHead | undefined
-  /** What they have of the body, without its framing. */
+  /** Pieces of the body, without its framing. */
   readonly body: readonly Buffer[]
   /** Whether the response is complete. */
   readonly complete: boolean
 }
 
-/** Bytes that a head, a line in a chunked body or its trailers may have: more than any handler sends. */
+/** Bytes that a head, a line of a chunked body, or a trailer may have: more than any handler sends. */
 const MAX_LINES = 1024 * 1024
 const STATUS_LINE = /^HTTP\/1\.[01] ([1-9]\d\d)(?: (.*))?$/
 const FIELD = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):(.*)$/
@@ -27,25 +27,25 @@ const LENGTH = /^\d{1,15}$/
 const CRLF = '\r\n'
 const NOTHING = Buffer.alloc(0)
 
-/** What comes next. */
+/** The next element of the response. */
 type State = 'head' | 'length' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'rest' | 'complete'
 
 /**
- * Parses one response of HTTP/1.1 (RFC 9112) that comes in pieces: what a handler publishes for a connection. Skips interim responses, drops
- * trailers. After a 101 everything is body, as it is where nothing tells the body's length.
+ * Parses one HTTP/1.1 response (RFC 9112) from the pieces that a handler publishes. Skips interim responses, drops trailers. After a 101,
+ * and without a length, all the rest is body.
  */
 export class ResponseParser {
   readonly #toHead: boolean
   #state: State = 'head'
-  /** The beginning of a head or a line that has not ended. */
+  /** An incomplete head or line. */
   #pending: Buffer = NOTHING
-  /** Where the search for its end goes on. */
+  /** The position from which to search for its end. */
   #searched = 0
   #missing = 0
   #head: ResponseHead | undefined
   #body: Buffer[] = []
 
-  /** @param toHead Whether the request was HEAD: the response has no body, whatever its fields say. */
+  /** @param toHead Whether the request was HEAD, whose response has no body. */
   constructor(toHead: boolean) {
     this.#toHead = toHead
   }
@@ -55,7 +55,7 @@ export class ResponseParser {
     return this.#state === 'rest'
   }
 
-  /** Reads on; ignores what follows a complete response. Throws MalformedError when this is none. */
+  /** Parses the next bytes; ignores those after a complete response. Throws MalformedError for a malformed one. */
   push(bytes: Buffer): ResponsePart {
     this.#head = undefined
     this.#body = []
@@ -73,7 +73,7 @@ export class ResponseParser {
     return { head: this.#head, body: this.#body, complete: this.#state === 'complete' }
   }
 
-  /** Takes what comes next; returns the rest, undefined when the end of what comes next is missing. */
+  /** Reads the next element; returns the rest, or undefined if the element is incomplete. */
   #step(bytes: Buffer): Buffer | undefined {
     switch (this.#state) {
       case 'head':
@@ -145,7 +145,7 @@ export class ResponseParser {
     this.#state = this.#stateAfter(head.status, chunked, length)
   }
 
-  /** What follows a head (RFC 9112, section 6.3). */
+  /** The state after a head (RFC 9112, section 6.3). */
   #stateAfter(status: number, chunked: boolean, length: string | undefined): State {
     if (status === 101) return 'rest'
     if (this.#toHead || status === 204 || status === 304) return 'complete'
@@ -165,7 +165,7 @@ export class ResponseParser {
   }
 }
 
-/** Chunks override a length, which must not be passed on then (RFC 9112, section 6.3): the client would end the body elsewhere. */
+/** Chunks override a length, which must not be passed on then (RFC 9112, section 6.3). */
 function withoutLength(fields: readonly string[]): string[] {
   return fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== 'content-length')
 }

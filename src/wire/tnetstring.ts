@@ -1,12 +1,9 @@
 import { MalformedError } from './malformed.ts'
 
-/**
- * A tagged netstring's value (https://tnetstrings.info). Strings hold bytes, one per character (Latin-1): the format knows no character set.
- * Dictionaries are Maps, so that no key from outside meets an object's prototype.
- */
+/** A tagged netstring's value (https://tnetstrings.info). Strings are bytes as Latin-1; dictionaries are Maps, safe for any key. */
 export type Tnetstring = string | number | boolean | null | Tnetstring[] | Map<string, Tnetstring>
 
-/** Mongrel2's messages nest twice; deeper nesting than this is made to exhaust the stack. */
+/** Levels of nesting, a bound that protects the stack. Mongrel2's messages nest twice. */
 const MAX_DEPTH = 16
 
 const COLON = 58
@@ -14,7 +11,7 @@ const ZERO = 48
 /** Digits that a length may have: 9 keep it below 2^30, more than one ZeroMQ frame from Mongrel2 ever holds. */
 const MAX_LENGTH_DIGITS = 9
 
-/** Where a netstring's payload stands, and the byte behind it that tells its type. */
+/** The position of a netstring's payload, and its type. */
 export interface Span {
   readonly start: number
   readonly end: number
@@ -22,10 +19,7 @@ export interface Span {
   readonly type: number
 }
 
-/**
- * Finds the payload of the netstring at `offset` without looking inside. The next one begins at `end + 1`. Throws MalformedError when the
- * length is missing, is no plain number, or goes beyond `limit`.
- */
+/** Finds the payload of the netstring at `offset`; the next begins at `end + 1`. Throws MalformedError for a bad length or one beyond `limit`. */
 export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
   let length = 0
   let at = offset
@@ -51,7 +45,7 @@ export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
   return { start, end, type: bytes[end] as number }
 }
 
-/** Parses the one value that fills the bytes; throws MalformedError when it is none, or nests deeper than 16 levels. */
+/** Parses the one value that fills the bytes; throws MalformedError for other bytes, or nesting deeper than 16 levels. */
 export function parseTnetstring(bytes: Buffer): Tnetstring {
   const span = spanAt(bytes, 0, bytes.length)
   if (span.end + 1 !== bytes.length) {
@@ -60,8 +54,7 @@ export function parseTnetstring(bytes: Buffer): Tnetstring {
   return parseSpan(bytes, span, 0)
 }
 
-/** Parses the value in a span that `spanAt` found. */
-export function parseSpan(bytes: Buffer, span: Span, depth = 0): Tnetstring {
+function parseSpan(bytes: Buffer, span: Span, depth: number): Tnetstring {
   if (depth > MAX_DEPTH) throw new MalformedError(`values nest deeper than ${MAX_DEPTH} levels`)
   switch (span.type) {
     case 0x2c: // ,
@@ -120,7 +113,7 @@ function dictionaryIn(bytes: Buffer, span: Span, depth: number): Map<string, Tne
   return dictionary
 }
 
-/** Renders a value. Throws RangeError for a number that is no integer below 2^53: Mongrel2 crashes on a float in a reply. */
+/** Renders a value. Throws RangeError for a number other than a safe integer: Mongrel2 crashes on a float in a reply. */
 export function renderTnetstring(value: Tnetstring): Buffer {
   return Buffer.from(render(value), 'latin1')
 }

@@ -1,16 +1,16 @@
 import { isUtf8 } from 'node:buffer'
 
-/** What a frame is (RFC 6455, section 5.2). */
+/** Kinds of frames (RFC 6455, section 5.2). */
 export const OPCODE = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const
 
-/** Why a WebSocket ends (RFC 6455, section 7.4.1). */
+/** Close codes (RFC 6455, section 7.4.1). */
 export const CLOSE_CODE = {
   normal: 1000,
   goingAway: 1001,
   protocolError: 1002,
-  /** No frame says this: the client's close frame had no code. */
+  /** Never sent: the client's close frame had no code. */
   noStatus: 1005,
-  /** No frame says this: there was no close frame. */
+  /** Never sent: there was no close frame. */
   abnormal: 1006,
   invalidPayload: 1007,
   policyViolation: 1008,
@@ -22,12 +22,12 @@ export const CLOSE_CODE = {
 
 /** Bytes that a control frame's payload may have. */
 export const MOST_CONTROL_BYTES = 125
-/** Bytes that the reason in a close frame may have: two are the code's. */
+/** Bytes that the reason in a close frame may have, after the two of the code. */
 export const MOST_REASON_BYTES = MOST_CONTROL_BYTES - 2
 
 const FIN = 0x80
 const RSV1 = 0x40
-/** Payloads longer than 125 bytes have their length in 16 bits, those longer than that holds in 64. */
+/** Payloads longer than 125 bytes have a length of 16 bits, and longer ones than that can express one of 64. */
 const LENGTH_16 = 126
 const LENGTH_64 = 127
 const MOST_16 = 0xffff
@@ -42,7 +42,7 @@ export interface FrameFlags {
   readonly rsv3: boolean
 }
 
-/** Reads Mongrel2's header FLAGS, a frame's first byte in hexadecimal digits such as `0x81`; undefined when it is none. */
+/** Reads Mongrel2's header FLAGS, a frame's first byte such as `0x81`; undefined for another text. */
 export function parseFlags(text: string): FrameFlags | undefined {
   const digits = /^0x([0-9a-f]{1,2})$/i.exec(text)?.[1]
   if (digits === undefined) return undefined
@@ -56,11 +56,7 @@ export function parseFlags(text: string): FrameFlags | undefined {
   }
 }
 
-/**
- * Renders a whole message or a control frame as a server sends it: one frame, not masked. The same bytes serve any number of clients.
- *
- * @param compressed Whether the payload is compressed by permessage-deflate.
- */
+/** Renders a message or a control frame as one unmasked frame. `compressed`: whether by permessage-deflate. */
 export function renderFrame(opcode: number, payload: Uint8Array, compressed = false): Buffer {
   const { length } = payload
   const lengthBytes = length < LENGTH_16 ? 0 : length <= MOST_16 ? 2 : 8
@@ -76,7 +72,7 @@ export function renderFrame(opcode: number, payload: Uint8Array, compressed = fa
 /** Bytes of a probe's payload. */
 const PROBE_BYTES = 6
 
-/** A ping that comes back when a client has read everything before it: the same bytes for every client that is asked in a turn. */
+/** A ping whose pong shows that a client has read everything before it. One probe serves all clients of a turn. */
 export class Probe {
   readonly number: number
   readonly frame: Buffer
@@ -88,29 +84,26 @@ export class Probe {
     this.frame = renderFrame(OPCODE.ping, payload)
   }
 
-  /** The number that a pong's payload says; undefined when it is none. */
+  /** The number in a pong's payload; undefined for another payload. */
   static numberIn(payload: Buffer): number | undefined {
     return payload.length === PROBE_BYTES ? payload.readUIntBE(0, PROBE_BYTES) : undefined
   }
 }
 
-/** What a close frame says. */
+/** The content of a close frame. */
 export interface CloseStatus {
-  /** 1005 where the frame says nothing. */
+  /** 1005 for an empty frame. */
   readonly code: number
   readonly reason: string
 }
 
-/** Whether a code may stand in a close frame (RFC 6455, section 7.4, and what IANA has registered since). */
+/** Whether a close frame may have a code (RFC 6455, section 7.4, and IANA's registry). */
 export function isCloseCode(code: number): boolean {
   if (code >= 3000) return code <= 4999
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
 }
 
-/**
- * Reads a close frame's payload. Throws WebSocketFault 1002 for half a code or one that no frame may have, 1007 for a reason that is not
- * UTF-8.
- */
+/** Reads a close frame's payload. Throws WebSocketFault 1002 for an incomplete or invalid code, 1007 for a reason that is not UTF-8. */
 export function parseClosePayload(payload: Buffer): CloseStatus {
   if (payload.length === 0) return { code: CLOSE_CODE.noStatus, reason: '' }
   if (payload.length === 1) throw new WebSocketFault(CLOSE_CODE.protocolError, 'a close frame with half a code')
@@ -121,7 +114,7 @@ export function parseClosePayload(payload: Buffer): CloseStatus {
   return { code, reason: reason.toString() }
 }
 
-/** Renders a close frame: without a payload for 1005. The reason may have 123 bytes of UTF-8. */
+/** Renders a close frame, without a payload for 1005. The reason may have 123 bytes of UTF-8. */
 export function renderClose({ code, reason }: CloseStatus): Buffer {
   if (code === CLOSE_CODE.noStatus) return renderFrame(OPCODE.close, Buffer.alloc(0))
   const payload = Buffer.from(`\0\0${reason}`)
@@ -129,12 +122,12 @@ export function renderClose({ code, reason }: CloseStatus): Buffer {
   return renderFrame(OPCODE.close, payload)
 }
 
-/** What ends a WebSocket: the client broke the protocol or a limit. */
+/** Ends a WebSocket whose client broke the protocol or a limit. */
 export class WebSocketFault extends Error {
-  /** What the client is told as the reason (RFC 6455, section 7.4.1). */
+  /** The close code that the client gets. */
   readonly code: number
 
-  /** @param message Goes to the client too: at most 123 bytes of UTF-8. */
+  /** @param message The reason that the client gets: at most 123 bytes of UTF-8. */
   constructor(code: number, message: string) {
     super(message)
     this.name = 'WebSocketFault'

@@ -1,8 +1,8 @@
 import { CLOSE_CODE, MOST_CONTROL_BYTES, WebSocketFault } from './frames.ts'
 
-/** A message of a WebSocket's client, or one of its control frames. */
-export interface ClientMessage {
-  /** The first byte: FIN, the reserved bits and the opcode. Of a message in fragments those of the first, and FIN. */
+/** A message or a control frame of a WebSocket client. */
+interface ClientMessage {
+  /** The first byte: FIN, the reserved bits and the opcode. For a fragmented message that of the first frame, and FIN. */
   readonly flags: number
   /** Unmasked, fragments joined. */
   readonly payload: Buffer
@@ -20,15 +20,14 @@ const KEY_SIZE = 4
 const LONGEST_HEAD = 14
 
 /**
- * Reads what a WebSocket's client sends (RFC 6455, section 5) as Mongrel2 does: fragments are joined, control frames come at once, also between
- * fragments, and the reserved bits are left to the reader of the message. Memory grows with the payload that has come, whatever a frame
- * announces and in however many pieces it comes.
+ * Reads the frames of a WebSocket client (RFC 6455, section 5) as Mongrel2 does: joins fragments, yields control frames at once, even between
+ * fragments, and does not check the reserved bits. Memory grows with the payload received, not with the length that a frame announces.
  */
 export class WebSocketReader {
   readonly #maxSize: number
   readonly #head = Buffer.alloc(LONGEST_HEAD)
   #headSize = 0
-  /** Bytes of the frame's payload that have not come; undefined while its head is incomplete. */
+  /** Bytes of the frame's payload still to come; undefined while its head is incomplete. */
   #missing: number | undefined
   #masked = 0
   #message: Payload | undefined
@@ -39,10 +38,7 @@ export class WebSocketReader {
     this.#maxSize = maxSize
   }
 
-  /**
-   * Reads on; returns the messages and control frames that end in these bytes. Throws WebSocketFault 1002 for a frame that breaks the protocol,
-   * 1009 for a message that is too long.
-   */
+  /** Yields the messages and control frames that end in these bytes. Throws WebSocketFault 1002 for a bad frame, 1009 for a message too long. */
   *read(bytes: Buffer): Generator<ClientMessage> {
     for (let at = 0; at < bytes.length; ) {
       if (this.#missing === undefined) at = this.#readHead(bytes, at)
@@ -111,7 +107,7 @@ export class WebSocketReader {
   }
 }
 
-/** A payload under way: one buffer that grows, so that the number of pieces does not matter. */
+/** An incomplete payload, in one growing buffer. */
 class Payload {
   readonly #flags: number
   #bytes: Buffer = Buffer.alloc(0)
@@ -121,7 +117,7 @@ class Payload {
     this.#flags = flags
   }
 
-  /** Appends bytes without their mask, of which the first is at `phase` of the key. */
+  /** Unmasks and appends bytes; `phase` is the position of the first in the key. */
   append(bytes: Buffer, start: number, end: number, key: Buffer, phase: number): void {
     const needed = this.size + end - start
     if (needed > this.#bytes.length) {
@@ -142,7 +138,7 @@ class Payload {
   }
 }
 
-/** The length of a frame's payload, once its head is there: the first two bytes, what they announce of the length, and a key. */
+/** The length of a frame's payload; undefined while its head (two bytes, an extended length, a key) is incomplete. */
 function payloadLength(head: Buffer, size: number, keySize: number): number | undefined {
   if (size < 2) return undefined
   const short = (head[1] as number) & LENGTH
@@ -156,11 +152,11 @@ function broken(what: string): WebSocketFault {
   return new WebSocketFault(CLOSE_CODE.protocolError, what)
 }
 
-/** Follows the frames that a server sends, which are not masked, through bytes that are cut anywhere. */
+/** Follows the unmasked frames of a server, in pieces of any size. */
 export class FrameFollower {
   readonly #head = Buffer.alloc(LONGEST_HEAD)
   #headSize = 0
-  /** Bytes that the frame still has. */
+  /** Bytes of the frame still to come. */
   #missing = 0
 
   /** Whether a frame has ended and the next has not begun. */

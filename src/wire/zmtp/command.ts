@@ -1,18 +1,18 @@
 import { MalformedError } from '../malformed.ts'
 import { renderCommandFrame } from './frame.ts'
 
-/** What a command frame holds (RFC 37, "Commands"). */
+/** A command (RFC 37, "Commands"). */
 export interface Command {
   readonly name: string
   readonly data: Buffer
 }
 
-/** The bytes that a PING's context has at most. */
+/** Bytes that a PING's context may have. */
 const CONTEXT_LONGEST = 16
-/** The bytes of a PING's time to live, which precedes the context. */
+/** Bytes of a PING's time to live, which precedes the context. */
 const TTL_LENGTH = 2
 
-/** Parses a command frame's body; throws MalformedError when it has no name. */
+/** Parses a command frame's body; throws MalformedError without a name. */
 export function parseCommand(body: Buffer): Command {
   const length = body[0] ?? 0
   if (length === 0 || length >= body.length) throw new MalformedError("expected a command's name")
@@ -24,7 +24,7 @@ export function renderCommand(name: string, ...data: readonly Buffer[]): Buffer 
   return renderCommandFrame(Buffer.concat([lengthAndText(name), ...data]))
 }
 
-/** Renders READY, which ends the NULL handshake with what the other side may know about the connection. */
+/** Renders READY, which ends the NULL handshake. */
 export function renderReady(properties: Readonly<Record<string, string>>): Buffer {
   return renderCommand('READY', ...Object.entries(properties).flatMap(([name, value]) => property(name, value)))
 }
@@ -36,7 +36,7 @@ function property(name: string, value: string): Buffer[] {
   return [lengthAndText(name), length, bytes]
 }
 
-/** Parses the properties in READY's data, names in lower case; throws MalformedError when they are none. */
+/** Parses the properties in READY's data, with names in lower case; throws MalformedError for other data. */
 export function parseReady(data: Buffer): Map<string, string> {
   const properties = new Map<string, string>()
   for (let at = 0; at < data.length; ) {
@@ -51,17 +51,14 @@ export function parseReady(data: Buffer): Map<string, string> {
   return properties
 }
 
-/**
- * Renders a PING. After `ttl` tenths of a second of silence the other side gives its sender up; 0 is never. The PONG repeats the `context`,
- * up to 16 bytes.
- */
+/** Renders a PING. The peer closes the connection after `ttl` tenths of a second of silence, 0 is never. Its PONG repeats the `context`, up to 16 bytes. */
 export function renderPing(ttl: number, context: Buffer = Buffer.alloc(0)): Buffer {
   const bytes = Buffer.alloc(TTL_LENGTH)
   bytes.writeUInt16BE(ttl)
   return renderCommand('PING', bytes, context)
 }
 
-/** Renders the PONG to a PING's data; throws MalformedError when that is none. */
+/** Renders the PONG to a PING's data; throws MalformedError for other data. */
 export function renderPong(ping: Buffer): Buffer {
   if (ping.length < TTL_LENGTH || ping.length > TTL_LENGTH + CONTEXT_LONGEST) {
     throw new MalformedError(`expected 2 to 18 bytes of PING, got ${ping.length}`)
@@ -74,7 +71,7 @@ export function renderError(reason: string): Buffer {
   return renderCommand('ERROR', lengthAndText(reason))
 }
 
-/** Reads the reason in ERROR's data, as far as there is one. */
+/** Reads the reason in ERROR's data, if there is one. */
 export function parseError(data: Buffer): string {
   return data.toString('latin1', 1, 1 + (data[0] ?? 0))
 }
@@ -83,20 +80,20 @@ function lengthAndText(text: string): Buffer {
   return Buffer.from(String.fromCharCode(text.length) + text, 'latin1')
 }
 
-/** What a subscriber wants to get from now on, or no longer. */
+/** Begins or cancels a subscription. */
 export interface Subscription {
   readonly kind: 'subscribe' | 'cancel'
-  /** The bytes that messages have to begin with. */
+  /** The beginning of the messages. */
   readonly prefix: Buffer
 }
 
-/** Reads a subscription in the form of ZMTP 3.1, a command; undefined when it is another command. */
+/** Reads a subscription in the form of ZMTP 3.1, a command; undefined for another command. */
 export function subscriptionInCommand({ name, data }: Command): Subscription | undefined {
   if (name === 'SUBSCRIBE') return { kind: 'subscribe', prefix: data }
   return name === 'CANCEL' ? { kind: 'cancel', prefix: data } : undefined
 }
 
-/** Reads a subscription in the form of ZMTP 3.0, a message (RFC 23, "The Publish-Subscribe Pattern"); undefined when it is another message. */
+/** Reads a subscription in the form of ZMTP 3.0, a message (RFC 23, "The Publish-Subscribe Pattern"); undefined for another message. */
 export function subscriptionInMessage(body: Buffer): Subscription | undefined {
   if (body[0] !== 0 && body[0] !== 1) return undefined
   return { kind: body[0] === 1 ? 'subscribe' : 'cancel', prefix: body.subarray(1) }

@@ -1,4 +1,5 @@
 import { MalformedError } from '../malformed.ts'
+import { lengthOf, type Reply } from '../reply.ts'
 
 /** Bits of a frame's first byte (RFC 37, "Framing"). */
 const MORE = 1
@@ -10,57 +11,54 @@ const LONG_HEAD = 9
 /** The largest body with a length of one byte. */
 const SHORT_LONGEST = 255
 
-/** The bytes that a frame may have where nothing less is agreed on. */
+/** Bytes that a frame may have by default. */
 export const MAX_FRAME = 1024 * 1024 * 1024
-/** The bytes that a command may have: READY has some hundred, a PING has 23. */
+/** Bytes that a command may have: READY has about a hundred, a PING has 23. */
 const MAX_COMMAND = 64 * 1024
-
-/** Bodies from this size on are written as they are; below it, copying one costs less than a second entry in a write. */
+/** Smaller bodies are copied into one buffer, which costs less than another entry in a write. */
 const JOINED_BELOW = 4096
-
 const NOTHING = Buffer.alloc(0)
 
-/** A frame as it was received. */
+/** A received frame. */
 export interface Frame {
-  /** Its own memory, no part of a larger read. */
+  /** Memory of its own, not a part of a larger read. */
   readonly body: Buffer
-  /** Bytes of the body as it was sent: more than `body` has where it was cut. */
+  /** Bytes of the body as sent: more than `body` has if it was cut. */
   readonly size: number
-  /** Whether it is for the protocol itself. */
   readonly command: boolean
-  /** Whether more of the same message follows. */
+  /** Whether more frames of the same message follow. */
   readonly more: boolean
 }
 
-/** Which frames of messages are too long, and what becomes of them. Asked for at the head of each frame. */
+/** The bounds of messages' frames, read at the head of each frame. */
 export interface FrameBounds {
   /** Bytes that a frame's body may have. */
   readonly maxFrame: number
-  /** Bytes that are kept of a longer one, the rest is skipped. Without it a longer one is an error. */
+  /** Bytes that are kept of a longer body. Default: a longer body is an error. */
   readonly cutTo?: number | undefined
 }
 
-/** Takes a stream of bytes apart into frames, wherever reads may have cut it. */
+/** Parses a stream of bytes, in pieces of any size, into frames. */
 export class FrameParser {
   readonly #take: (frame: Frame) => void
   readonly #bounds: FrameBounds
-  /** The beginning of a head that is not complete. */
+  /** An incomplete head. */
   #head: Buffer = NOTHING
-  /** The frame whose body is not complete, and what there is of it. */
+  /** The frame whose body is incomplete, and the bytes it has. */
   #partial: Frame | undefined
   #filled = 0
-  /** Bytes of the frame's body that are not kept and have not come. */
+  /** Bytes of the frame's body still to be skipped. */
   #skip = 0
 
-  /** @param take Called for each frame in its turn. */
+  /** @param take Called for each frame. */
   constructor(take: (frame: Frame) => void, bounds: FrameBounds = { maxFrame: MAX_FRAME }) {
     this.#take = take
     this.#bounds = bounds
   }
 
   /**
-   * Parses the next bytes of the stream. Bodies are copied out of them, so that one that is kept does not keep all of a read, and the memory
-   * that is read into can be used again. Throws MalformedError at a frame that breaks the format or the bound; the parser is of no use then.
+   * Parses the next bytes of the stream. Copies bodies, so that the memory of the read can be reused. Throws MalformedError for a frame that
+   * breaks the format or a bound; then the parser cannot continue.
    */
   push(read: Buffer): void {
     const bytes = this.#head.length === 0 ? read : Buffer.concat([this.#head, read])
@@ -94,7 +92,7 @@ export class FrameParser {
     }
   }
 
-  /** Goes on with the body under way; returns where the next frame begins. */
+  /** Fills the incomplete body; returns the position of the next frame. */
   #fill(bytes: Buffer): number {
     const frame = this.#partial
     if (frame === undefined) return 0
@@ -107,7 +105,7 @@ export class FrameParser {
     return copied
   }
 
-  /** Passes over what is not kept of a body; returns where the next frame begins. */
+  /** Skips the rest of a cut body; returns the position of the next frame. */
   #skipRest(bytes: Buffer, at: number): number {
     if (this.#partial !== undefined) return at
     const skipped = Math.min(this.#skip, bytes.length - at)
@@ -115,7 +113,7 @@ export class FrameParser {
     return at + skipped
   }
 
-  /** How many bytes of a body are kept. */
+  /** Bytes of a body that are kept. */
   #keptOf(size: number, command: boolean): number {
     const { maxFrame, cutTo } = this.#bounds
     const most = command ? Math.min(maxFrame, MAX_COMMAND) : maxFrame
@@ -132,21 +130,18 @@ function longSize(bytes: Buffer, at: number): number {
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 }
 
-/** A frame's body: in one piece or in several. */
-export type FrameBody = Buffer | readonly Buffer[]
-
-/** Renders messages of one frame each. Returns what to write, in order: small pieces are joined, large ones not copied. */
-export function renderMessages(bodies: readonly FrameBody[]): Buffer[] {
+/** Renders messages of one frame each. Returns the pieces to write: small bodies are joined, large ones not copied. */
+export function renderMessages(bodies: readonly Reply[]): Buffer[] {
   return renderFrames(bodies, 0)
 }
 
-/** Renders one message of several frames, as `renderMessages` does several of one. */
+/** Renders one message of several frames, in pieces as `renderMessages` does. */
 export function renderMultipart(bodies: readonly Buffer[]): Buffer[] {
   return renderFrames(bodies, MORE)
 }
 
 /** @param more The flags of every frame but the last. */
-function renderFrames(bodies: readonly FrameBody[], more: number): Buffer[] {
+function renderFrames(bodies: readonly Reply[], more: number): Buffer[] {
   let size = 0
   for (const body of bodies) size += LONG_HEAD + joinedBytes(body)
   const joined = Buffer.allocUnsafe(size)
@@ -164,25 +159,16 @@ function renderFrames(bodies: readonly FrameBody[], more: number): Buffer[] {
   }
   for (const body of bodies) {
     const flags = --left === 0 ? 0 : more
-    if (Buffer.isBuffer(body)) {
-      at = writeHead(joined, at, flags, body.length)
-      add(body)
-    } else {
-      at = writeHead(
-        joined,
-        at,
-        flags,
-        body.reduce((sum, { length }) => sum + length, 0),
-      )
-      for (const piece of body) add(piece)
-    }
+    at = writeHead(joined, at, flags, lengthOf(body))
+    if (Buffer.isBuffer(body)) add(body)
+    else for (const piece of body) add(piece)
   }
   if (start < at) pieces.push(joined.subarray(start, at))
   return pieces
 }
 
-/** Bytes of a body that are not written for themselves. */
-function joinedBytes(body: FrameBody): number {
+/** Bytes of a body that are joined with others. */
+function joinedBytes(body: Reply): number {
   if (Buffer.isBuffer(body)) return body.length < JOINED_BELOW ? body.length : 0
   return body.reduce((sum, { length }) => (length < JOINED_BELOW ? sum + length : sum), 0)
 }

@@ -1,24 +1,23 @@
 import { MalformedError } from '../malformed.ts'
 
-/** The bytes that a greeting has. */
+/** Bytes of a greeting. */
 const LENGTH = 64
 const VERSION_AT = 10
 const MECHANISM_AT = 12
 const MECHANISM_END = 32
 
-/** A version of ZMTP. */
 export interface ZmtpVersion {
   readonly major: number
   readonly minor: number
 }
 
-/** The greeting of a side without security. */
+/** The greeting without security. */
 export const GREETING: Buffer = renderGreeting('NULL')
 
-/** Security mechanisms of ZMTP that are spoken here. */
+/** The supported security mechanisms of ZMTP. */
 export type Mechanism = 'NULL' | 'CURVE'
 
-/** What each side of a connection sends first: ZMTP 3.1 with a security mechanism (RFC 37, "Version Negotiation"). */
+/** Renders the first bytes of either side: ZMTP 3.1 with a security mechanism (RFC 37, "Version Negotiation"). */
 export function renderGreeting(mechanism: Mechanism): Buffer {
   const greeting = Buffer.alloc(LENGTH)
   greeting[0] = 0xff
@@ -30,8 +29,8 @@ export function renderGreeting(mechanism: Mechanism): Buffer {
 }
 
 /**
- * Parses the greeting that the bytes begin with: the peer's version, or undefined while it is incomplete. Throws MalformedError as soon as the
- * bytes cannot become one of ZMTP 3 with the mechanism: an older peer waits for us to step back and would never send the rest.
+ * Parses the greeting at the beginning of the bytes; returns the peer's version, or undefined while it is incomplete. Throws MalformedError
+ * as soon as it cannot be one of ZMTP 3 with the mechanism: an older peer would never send the rest.
  */
 export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): ZmtpVersion | undefined {
   if ((bytes.length > 0 && bytes[0] !== 0xff) || (bytes.length > 9 && bytes[9] !== 0x7f)) {
@@ -50,7 +49,7 @@ export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): Zmtp
   return { major: bytes[VERSION_AT] as number, minor: bytes[VERSION_AT + 1] as number }
 }
 
-/** What follows a complete greeting. */
+/** The bytes after a complete greeting. */
 export function afterGreeting(bytes: Buffer): Buffer {
   return bytes.subarray(LENGTH)
 }

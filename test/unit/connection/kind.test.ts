@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type MessageKind, parseMessage } from '../../../src/wire/message.ts'
+import { type Message, parseMessage } from '../../../src/wire/message.ts'
 import {
   PROTOCOLS,
   renderCredits,
@@ -11,7 +11,7 @@ import {
 
 const REMOTE_ADDR = '192.0.2.7'
 
-const KINDS: [what: string, message: Buffer, kind: MessageKind][] = [
+const KINDS: [what: string, message: Buffer, kind: Message['kind']][] = [
   ['GET /', renderRequest(), 'request'],
   ['PROPFIND /', renderRequest({ method: 'PROPFIND' }), 'request'],
   ['TRACE /', renderRequest({ method: 'TRACE' }), 'request'],
