@@ -66,7 +66,7 @@ export class WorkerMain {
   readonly #settings: Settings
   readonly #pipe: FramePipe
   readonly #threads: HandlerThread[] = []
-  readonly #attachments = new Map<number, ReconnectingPublisher>()
+  readonly #publishers = new Map<number, ReconnectingPublisher>()
   readonly #controlPorts = new Map<number, SharedControlPort>()
   readonly #ended: Deferred<void> = deferred()
   /** The thread that the next frame is for, when it is a message. */
@@ -125,8 +125,8 @@ export class WorkerMain {
     const uplink: Uplink = {
       emit: (emission) => this.#emit(emission),
       send: (frame) => this.#write(frame),
-      isFull: (epoch) => this.#attachments.get(epoch)?.publisher?.full ?? false,
-      drained: async (epoch) => await this.#attachments.get(epoch)?.publisher?.drained(),
+      isFull: (epoch) => this.#publishers.get(epoch)?.publisher?.full ?? false,
+      drained: async (epoch) => await this.#publishers.get(epoch)?.publisher?.drained(),
       feedback: (epoch, address) => this.#controlPort(epoch, address),
     }
     if (count <= 1) {
@@ -187,7 +187,7 @@ export class WorkerMain {
     if (endpoint === undefined) return
     let before = false
     const { identity } = this.#settings
-    const attachment = new ReconnectingPublisher(
+    const publisher = new ReconnectingPublisher(
       TRANSPORTS[endpoint.link],
       endpoint.recvSpec,
       identity,
@@ -199,12 +199,12 @@ export class WorkerMain {
         this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
       },
     )
-    this.#attachments.set(epoch, attachment)
+    this.#publishers.set(epoch, publisher)
   }
 
   #detach(epoch: number): void {
-    this.#attachments.get(epoch)?.end()
-    this.#attachments.delete(epoch)
+    this.#publishers.get(epoch)?.end()
+    this.#publishers.delete(epoch)
     this.#controlPorts.get(epoch)?.close()
     this.#controlPorts.delete(epoch)
   }
@@ -220,7 +220,7 @@ export class WorkerMain {
     const act = () => {
       if (publication !== undefined) {
         const replies = this.#closed === undefined ? publication.replies : closeInstead(publication, this.#closed)
-        if (replies.length > 0) this.#attachments.get(publication.epoch)?.publisher?.publish([...replies])
+        if (replies.length > 0) this.#publishers.get(publication.epoch)?.publisher?.publish([...replies])
       }
       if (after !== undefined) this.#writeWhenTaken(after)
     }
@@ -278,7 +278,7 @@ export class WorkerMain {
   }
 
   async #allTaken(): Promise<void> {
-    for (const { publisher } of this.#attachments.values()) await publisher?.drained()
+    for (const { publisher } of this.#publishers.values()) await publisher?.drained()
   }
 
   #write(frame?: Buffer): void {
@@ -301,7 +301,7 @@ export class WorkerMain {
       await this.#allActed.promise
     }
     await this.#taken
-    await Promise.all([...this.#attachments.values()].map((attachment) => attachment.close()))
+    await Promise.all([...this.#publishers.values()].map((publisher) => publisher.close()))
     this.#write()
     await this.#endPipe()
     this.#ended.resolve()
