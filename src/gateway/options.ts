@@ -6,61 +6,58 @@ import type { HeaderProtocol } from '../wire/message.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
 export interface FrontRoute {
-  /** The beginning of the paths that go there, such as `/` or `/api/`; of several routes that fit, the longest. */
+  /** The beginning of the paths, such as `/` or `/api/`. The longest match wins. */
   path: string
-  /** Where messages are sent: bound here, pulled from by handlers. `tcp://HOST:PORT` or `ipc://PATH`. */
+  /** The address of messages: bound here, pulled from by handlers. `tcp://HOST:PORT` or `ipc://PATH`. */
   sendSpec: string
-  /** Where replies are received: bound here, published to by handlers. */
+  /** The address of replies: bound here, published to by handlers. */
   recvSpec: string
-  /** How headers are written. Default: `json`, as Mongrel2's. */
+  /** The format of headers. Default: `json`, as Mongrel2's. */
   protocol?: HeaderProtocol
-  /** The messages' SENDER: letters, digits and hyphens. Default: a new UUID. */
+  /** The SENDER of messages: letters, digits and hyphens. Default: a new UUID. */
   sendIdent?: string
-  /** How a reply's SENDER has to begin. Default: empty, any SENDER. */
+  /** The beginning of a reply's SENDER. Default: empty, any SENDER. */
   recvIdent?: string
 }
 
 /** Settings of Mongrel2 that a front has, and bounds of its own. */
 export interface FrontSettings {
   /**
-   * What happens to bodies over `contentLength`, and to those in chunks: `stream`, sent to the handler as they come (`upload.stream`),
-   * or `none`, refused with 413. Default: `stream`. Bodies are never stored in files.
+   * Bodies over `contentLength` and chunked bodies: `stream` sends them to the handler as they arrive (`upload.stream`), `none` refuses
+   * them with 413. Default: `stream`. Bodies are never stored in files.
    */
   uploads?: 'stream' | 'none'
-  /** Tells handlers each byte that a client has taken (`download.flow_control`). Default: false. */
+  /** Reports to handlers how many bytes a client has taken (`download.flow_control`). Default: false. */
   flowControl?: boolean
-  /** Leaves the client's X-Forwarded-For alone (`no_clobber_xff`). Default: false, it becomes the client's address. */
+  /** Keeps the client's X-Forwarded-For (`no_clobber_xff`). Default: false, it becomes the client's address. */
   noClobberXff?: boolean
   /** Bytes that a request's head may have (`limits.buffer_size`). Default: 16 KiB; Mongrel2's own is 4 KiB. */
   bufferSize?: number
-  /** Bytes of a body that come within its request's message (`limits.content_length`). Default: 20 KiB. */
+  /** Bytes of a body that is sent within its request's message (`limits.content_length`). Default: 20 KiB. */
   contentLength?: number
-  /** Bytes that a WebSocket's message may have; one that is larger ends it with 1009. Default: 16 MiB. */
+  /** Bytes that a WebSocket message may have; a larger one closes the WebSocket with 1009. Default: 16 MiB. */
   maxMessageSize?: number
-  /** Milliseconds in which a request's head must have come. Default: 60,000. */
+  /** Milliseconds for a request's head to arrive. Default: 60,000. */
   headersTimeout?: number
-  /**
-   * Milliseconds that may pass between two pieces of a body that the handler waits for, and until the whole of one has come that fits
-   * its message. Default: 60,000.
-   */
+  /** Milliseconds between two pieces of a body that the handler waits for, and for all of a body up to `contentLength`. Default: 60,000. */
   bodyTimeout?: number
-  /** Milliseconds after which a client that reads nothing of what waits for it is closed. Default: 120,000. */
+  /** Milliseconds until a client that does not read its answer is closed. Default: 120,000. */
   sendTimeout?: number
-  /** Milliseconds for which a connection without a request is kept. Default: 75,000. */
+  /** Milliseconds until a connection without a request is closed. Default: 75,000. */
   keepAliveTimeout?: number
-  /** Connections of clients; those beyond are closed at once. Default: 10,000. */
+  /** Connections of clients; further ones are closed at once. Default: 10,000. */
   maxConnections?: number
-  /** Where log lines go. Default: the console, for warnings and errors. */
+  /** Logs lines. Default: the console, for warnings and errors. */
   logger?: Logger
 }
 
 /** Options of `createFront`. Sizes are in bytes. */
 export interface FrontOptions extends FrontSettings {
-  /** Where browsers connect; 0 for any that is free. */
+  /** The port for browsers; 0 for any free port. */
   port: number
   /** The address to listen at. Default: `127.0.0.1`. */
   host?: string
-  /** At least one. Those with the same addresses share a Handler. */
+  /** At least one. Routes with the same addresses share a Handler. */
   routes: readonly FrontRoute[]
 }
 

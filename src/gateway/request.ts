@@ -59,7 +59,7 @@ export interface Answer {
 /** Events after which `read` may return something else. */
 const NEWS = ['readable', 'end', 'close', 'error'] as const
 
-/** Waits for a piece of at most so many bytes; undefined when the stream has ended or was destroyed. Reads nothing that was not asked for. */
+/** Waits for a piece of at most so many bytes; undefined when the stream has ended or was destroyed. Reads no more than that. */
 export async function readPiece(stream: Readable, most: number): Promise<Buffer | undefined> {
   for (;;) {
     const piece: unknown =

@@ -182,7 +182,7 @@ export class Link {
     }
   }
 
-  /** Pulls until a connection ends or the path of replies is lost; returns whether it was the path. Calls `ready` when messages can come. */
+  /** Pulls until a connection ends or the path is lost; returns whether it was the path. Calls `ready` when messages can come. */
   async #pull(
     publisher: LinkPublisher,
     path: PathWatch,

@@ -51,7 +51,7 @@ export function guardChild(child: ChildProcess, how: 'KILL' | 'TERM' | 'late'): 
   child.once('exit', () => drop(entry))
 }
 
-/** Removes a directory, given by its absolute path, when this process ends. Call it before making the directory. Returns a function that removes it now. */
+/** Removes a directory (an absolute path) when this process ends; call it before making the directory. Returns what removes it now. */
 export function guardDirectory(directory: string): () => void {
   add(directory)
   return () => {

@@ -124,7 +124,7 @@ const TARGETS = /^(X )?(\d+(?: \d+)*) ?$/
 /** Bytes of SENDER, a space and the length of the list. */
 const ENVELOPE_LONGEST = 512
 
-/** Parses a plain or extended reply to at most `targetsMost` connections (`limits.handler_targets`); throws MalformedError for other bytes. */
+/** Parses a plain or extended reply; throws MalformedError for other bytes, or more than `targetsMost` (`limits.handler_targets`) ids. */
 export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))
   if (envelope === null) throw new MalformedError('expected SENDER, a space and the length of the target list')

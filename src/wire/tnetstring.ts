@@ -19,7 +19,7 @@ export interface Span {
   readonly type: number
 }
 
-/** Finds the payload of the netstring at `offset`; the next begins at `end + 1`. Throws MalformedError for a bad length or one beyond `limit`. */
+/** Finds the payload of the netstring at `offset`; the next begins at `end + 1`. Throws MalformedError for a length that is wrong or too large. */
 export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
   let length = 0
   let at = offset

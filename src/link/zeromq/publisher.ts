@@ -75,7 +75,7 @@ export class ZeromqPublisher implements LinkPublisher {
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }
 
-  /** libzmq does not report signs of life, so a second connection to the same address is asked. It is kept, since a new one may be refused. */
+  /** libzmq does not report signs of life: a second connection is asked. It is kept open, since a new one may be refused. */
   async answer(): Promise<void> {
     await this.connected
     if (this.#open) await (this.#witness ?? this.#connectWitness()).answer()

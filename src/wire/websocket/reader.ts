@@ -38,7 +38,7 @@ export class WebSocketReader {
     this.#maxSize = maxSize
   }
 
-  /** Yields the messages and control frames that end in these bytes. Throws WebSocketFault 1002 for a bad frame, 1009 for a message too long. */
+  /** Yields the messages and control frames that end in these bytes. Throws WebSocketFault 1002 for a bad frame, 1009 for a long message. */
   *read(bytes: Buffer): Generator<ClientMessage> {
     for (let at = 0; at < bytes.length; ) {
       if (this.#missing === undefined) at = this.#readHead(bytes, at)

@@ -51,7 +51,7 @@ export function parseReady(data: Buffer): Map<string, string> {
   return properties
 }
 
-/** Renders a PING. The peer closes the connection after `ttl` tenths of a second of silence, 0 is never. Its PONG repeats the `context`, up to 16 bytes. */
+/** Renders a PING. The peer closes after `ttl` tenths of a second of silence, never for 0. Its PONG repeats `context`, up to 16 bytes. */
 export function renderPing(ttl: number, context: Buffer = Buffer.alloc(0)): Buffer {
   const bytes = Buffer.alloc(TTL_LENGTH)
   bytes.writeUInt16BE(ttl)
