@@ -1,9 +1,10 @@
 import { Command, Option as Flag } from 'commander'
+import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
-import { KEY_FILE, keygen } from './join/keygen.ts'
 import {
   type CommandOption,
   flagsOf,
+  KEY_FILE,
   OPTIONS,
   type OptionKey,
   type OptionSource,
@@ -12,18 +13,19 @@ import {
 } from './options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
 import { sourceOf } from './options/sources.ts'
-import { type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
-
-/** Told how a command ended. */
-export type Ended = (ending: Ending) => void
+import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
 
 const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
 }
 
-/** The command line; what only one subcommand needs is imported when it runs. */
-export function commandLine(ended: Ended): Command {
+/**
+ * The command line; what only one subcommand needs is imported when it runs.
+ *
+ * @param ended Called when a command has ended.
+ */
+export function commandLine(ended: (ending: Ending) => void): Command {
   const program = new Command('mongrel2-fetch')
     .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')
     .version(version)
@@ -58,7 +60,7 @@ export function commandLine(ended: Ended): Command {
   return program
 }
 
-/** A subcommand that takes an app and options, and what runs it. */
+/** Makes a subcommand that takes an app and options. */
 function subcommand(name: Subcommand, run: (flags: OptionSources) => Promise<void>): Command {
   const command = new Command(name)
     .description(SUBCOMMANDS[name])
@@ -81,29 +83,35 @@ function exitCodesText(): string {
 function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {
   const summary = fallback === '' ? help : `${help} (default: ${fallback})`
   if (placeholder === '') {
-    // Both, since the flag comes before what a variable or the file says; the help shows the one that changes the default.
+    // Both values have a flag, which overrides a variable or the file; the help shows the one that changes the default.
     const off = fallback === 'true'
     const opposite = `Do not ${summary.charAt(0).toLowerCase()}${summary.slice(1)}`
     return [new Flag(`--${flag}`, summary).hideHelp(off), new Flag(`--no-${flag}`, opposite).hideHelp(!off)]
   }
   const short = letter === undefined ? '' : `-${letter}, `
-  const taken = new Flag(`${short}--${flag} <${placeholder}>`, summary)
-  return [
-    repeated ? taken.argParser((text, before?: string) => (before === undefined ? text : `${before} ${text}`)) : taken,
-  ]
+  const valued = new Flag(`${short}--${flag} <${placeholder}>`, summary)
+  return [repeated ? valued.argParser((text, before?: string) => (before ? `${before} ${text}` : text)) : valued]
 }
 
 function sourcesInFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): OptionSources {
   const sources = new Map<OptionKey, OptionSource>()
   if (app !== undefined) sources.set('app', { value: app, from: 'the argument' })
   for (const option of OPTIONS) {
-    const value = values[attributeOf(option)]
+    const attribute = option.flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+    const value = values[attribute]
     if (value !== undefined) sources.set(option.key, sourceOf(option, String(value), `--${option.flag}`))
   }
   return sources
 }
 
-/** The name that commander gives to a flag's value. */
-function attributeOf({ flag }: CommandOption): string {
-  return flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+/** Writes new keys into a file and returns the public one. */
+function keygen(file: string): string {
+  const pair = createKeyPair()
+  try {
+    writeKeyPair(file, pair)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw new CommandError('usage', String(error))
+    throw new CommandError('usage', `${file} already exists, and machines that know its key would not know a new one`)
+  }
+  return pair.publicKey
 }

@@ -18,18 +18,17 @@ async function run(): Promise<Ending> {
     }).parseAsync()
     return how
   } catch (error) {
-    // It has printed its message, or the help that was asked for.
+    // Commander has printed the message or the help.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
     if (error instanceof Mongrel2Error) {
       console.error(`mongrel2-fetch: ${escapeLines(error.message)}`)
       return error.code === 'invalid_option' ? 'usage' : 'failed'
     }
-    if (!(error instanceof CommandError)) {
-      console.error(escapeLines(describeLoadError(error)))
-      return 'failed'
+    if (error instanceof CommandError) {
+      console.error(escapeLines(`mongrel2-fetch: ${error.describe()}`))
+      return error.ending
     }
-    const cause = error.cause === undefined ? '' : `:\n${describeLoadError(error.cause)}`
-    console.error(escapeLines(`mongrel2-fetch: ${error.message}${cause}`))
-    return error.ending
+    console.error(escapeLines(describeLoadError(error)))
+    return 'failed'
   }
 }

@@ -72,7 +72,7 @@ it('keygen prints the public key, and does not write over a file', async () => {
   expect(key).toMatch(/^[0-9a-f]{64}$/)
   const again = main.run(['keygen', 'my.key'])
   expect(await again.ended).toBe(2)
-  expect(again.stderr).toMatch(/^mongrel2-fetch: my.key is there already/)
+  expect(again.stderr).toMatch(/^mongrel2-fetch: my.key already exists/)
   expect(again.stdout).toBe('')
 })
 

@@ -10,7 +10,7 @@ import type { OptionKey, OptionSource } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import { errorPage } from './error-page.ts'
 
-/** The flags. The environment and the configuration file, which may change, are read by each worker. */
+/** The flags; each worker reads the environment and the configuration file, which may change. */
 export interface DevAppData {
   readonly flags: readonly (readonly [OptionKey, OptionSource])[]
 }
@@ -30,7 +30,7 @@ export default async function load(data: unknown): Promise<LoadedApp> {
   }
 }
 
-/** The app's handler, or one that shows why there is none; in an array, since a router of itty-router passes for a promise. */
+/** The app's handler, or one that shows why it did not load; in an array, since itty-router's router looks like a promise. */
 async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<[Mongrel2Handler]> {
   try {
     return [(await loadHandler(app, exportName)).handler]
@@ -42,30 +42,21 @@ async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<
 }
 
 /**
- * Lets a handler answer only for hosts of this machine: `localhost`, names below it, addresses, and the one that is named. A stranger's
- * name may lead here too (DNS rebinding), and its page would read the source on our error pages.
- *
- * @param named The value of `--host`.
+ * Restricts a handler to `localhost`, names below it, addresses, and the host of `--host`. Any other name may resolve to this machine too (DNS
+ * rebinding), and its page could read the source on our error pages.
  */
 function answerOwnHosts([handler]: [Mongrel2Handler], named: string | undefined): FetchHandler {
-  const own = named === undefined ? undefined : hostOf(`http://${named}/`)
+  const own = named === undefined ? undefined : new URL(`http://${named}/`).hostname
   return (request, env, ctx) => {
-    const host = hostOf(request.url)
+    const host = new URL(request.url).hostname
     if (isLocal(host) || host === own) {
       return typeof handler === 'function' ? handler(request, env, ctx) : handler.fetch(request, env, ctx)
     }
     return new Response(
       `mongrel2-fetch dev does not answer for the host ${host}; to let it, start it with --host ${host}\n`,
-      {
-        status: 403,
-        headers: { 'content-type': 'text/plain; charset=utf-8' },
-      },
+      { status: 403, headers: { 'content-type': 'text/plain; charset=utf-8' } },
     )
   }
-}
-
-function hostOf(url: string): string {
-  return new URL(url).hostname
 }
 
 function isLocal(host: string): boolean {

@@ -6,26 +6,27 @@ import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { LocalHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
-import type { Ending } from '../shared/exit-code.ts'
-import { stopSignal } from '../shared/stop-signals.ts'
+import { type Ending, stopSignal } from '../shared/exit-code.ts'
 import type { DevAppData } from './dev-app.ts'
 import { type DevFront, EmbeddedFront } from './front.ts'
 import { DevMongrel2 } from './mongrel2.ts'
 import { WatchedFiles } from './watched-files.ts'
 
-/** The longest time of a timer, in milliseconds: a debugger may stop the app for any time. */
+/** The longest delay of a timer, in milliseconds: a debugger may stop the app for any time. */
 const NEVER = 2_147_483_647
 
-/** Runs `mongrel2-fetch dev`: a front, and an app behind it that is loaded anew after each change. */
+/** Runs `mongrel2-fetch dev`: a front, and an app behind it that is reloaded after each change. */
 export async function devCommand(flags: OptionSources): Promise<Ending> {
   const stopped = stopSignal()
-  // Only a Handler of the command line is for `dev`; that of the configuration file is for `serve`.
+  // A Handler in the configuration file is for `serve`.
   const front = flags.has('zeromq') ? undefined : findFront()
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
     const url = await front?.start(settings.port, settings.options.messages)
-    const where = front === undefined ? `at ${endpointsOf(flags).join(' and ')}` : `at ${url} through ${front.name}`
+    // The endpoints of `--zeromq` are strings.
+    const endpoints = () => [flags.get('zeromq')?.value].flat().join(' and ')
+    const where = front === undefined ? `at ${endpoints()}` : `at ${url} through ${front.name}`
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
     await serveAndReload(attached, settings, where, ended)
     return 'ok'
@@ -43,12 +44,7 @@ function attach(flags: OptionSources, { name, endpoint, chroot }: DevFront): Opt
   return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
 }
 
-/** The endpoints of `--zeromq`, which are strings. */
-function endpointsOf(flags: OptionSources): string[] {
-  return [flags.get('zeromq')?.value].flat().map(String)
-}
-
-/** Serves the app by one worker, which is replaced after each change of a file, until `ended`. */
+/** Serves the app by one worker, which is replaced after each change of a file, until `ended` resolves. */
 async function serveAndReload(
   flags: OptionSources,
   { app, options, logger, closeTimeout }: CommandSettings,
@@ -59,7 +55,7 @@ async function serveAndReload(
   using files = new WatchedFiles()
   files.add(app)
   const data: DevAppData = { flags: [...flags] }
-  // The lines about worker processes are of no interest here.
+  // Without the lines about worker processes.
   const { info: _, ...quiet } = logger
   const settings = checkWorkersOptions({
     app: { module: moduleBeside(import.meta.url, './dev-app').href, data },

@@ -6,13 +6,8 @@ h1 { color: #b00020; font-size: 1.4rem; overflow-wrap: anywhere }
 pre { background: #8882; padding: 1rem; overflow: auto }
 :root { color-scheme: light dark }`
 
-/**
- * The response of `mongrel2-fetch dev` for an error: a page with its message and stack for browsers, text for others.
- *
- * @param title What could not be done.
- */
+/** The response of `mongrel2-fetch dev` to an error: a page with its message, stack and causes for browsers, text for other clients. */
 export function errorPage(error: unknown, request: Request, title: string): Response {
-  // With its causes and other properties.
   const details = detailsOf(error)
   const headers = { 'cache-control': 'no-store' }
   if (!request.headers.get('accept')?.includes('text/html')) {
@@ -36,14 +31,6 @@ export function errorPage(error: unknown, request: Request, title: string): Resp
   return new Response(page, { status: 500, headers: { ...headers, 'content-type': 'text/html; charset=utf-8' } })
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
 function detailsOf(error: unknown): string {
   try {
     return inspect(error)
@@ -53,5 +40,5 @@ function detailsOf(error: unknown): string {
 }
 
 function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }

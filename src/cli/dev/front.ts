@@ -3,20 +3,20 @@ import type { MessageHandlers } from '../../message-socket/types.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
-/** What `dev` puts between browsers and the app. */
+/** The server of `dev` between browsers and the app. */
 export interface DevFront {
   /** Its name in the output. */
   readonly name: string
-  /** What the app serves, as `zeromq` takes it. */
+  /** The Handler that the app serves, as the option `zeromq` takes it. */
   readonly endpoint: string
-  /** What the app takes for its `chroot`. */
+  /** The app's `chroot`. */
   readonly chroot: string
   /**
    * Begins to listen for browsers.
    *
-   * @param port 0 is any that is free.
-   * @param messages What the app takes of clients that send JSON or XML, which a front may not know.
-   * @returns The URL that it answers at.
+   * @param port 0 is any free port.
+   * @param messages The app's handlers of clients that send JSON or XML, which the embedded front does not support.
+   * @returns Its URL.
    * @throws CommandError `front`
    */
   start(port: number, messages: MessageHandlers | undefined): Promise<string>
@@ -25,13 +25,13 @@ export interface DevFront {
   stop(): Promise<void>
 }
 
-/** Where a front listens for browsers. */
+/** The address where a front listens for browsers. */
 export const DEV_ADDRESS = '127.0.0.1'
 
-/** Says why a front could not listen, and what to do. */
+/** The error of a front that cannot listen. */
 export function cannotListen(port: number, error: unknown): CommandError {
   const { code, message } = error as NodeJS.ErrnoException
-  const why = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be had: ${message}`
+  const why = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be used: ${message}`
   return new CommandError('front', `port ${port} of ${DEV_ADDRESS} ${why}; choose another with --port, or 0 for any`)
 }
 
@@ -40,7 +40,7 @@ export class EmbeddedFront implements DevFront {
   readonly name = 'the embedded front'
   readonly endpoint: string
   readonly chroot: string
-  /** It is part of this process. */
+  /** Never settles: the front is part of this process. */
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
   readonly #directory = new TemporaryDirectory()

@@ -10,9 +10,9 @@ import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
-/** The user and group `nobody`, as Linux numbers them: started as root, Mongrel2 goes on as the owner of its directory. */
+/** The user and group `nobody` of Linux: Mongrel2, started as root, changes to the owner of its directory. */
 const NOBODY = 65_534
-/** Time until Mongrel2 has to listen, in milliseconds. */
+/** Time for Mongrel2 to start listening, in milliseconds. */
 const START_TIMEOUT = 10_000
 const POLL_TIME = 20
 const UUID = 'a1b0d8e4-66c0-4a5e-9c7a-2f6d10c7fd34'
@@ -27,14 +27,13 @@ export class DevMongrel2 implements DevFront {
   #child: ChildProcess | undefined
   readonly #directory = new TemporaryDirectory()
 
-  /** Makes its directory; nothing runs yet. */
   constructor() {
     this.chroot = this.#directory.path
     this.endpoint = ['send', 'recv', 'control'].map((name) => `ipc://${this.chroot}/run/${name}`).join(',')
     this.died = new Promise((_, reject) => {
       this.#reportDeath = reject
     })
-    this.died.catch(() => {}) // not everybody waits for it
+    this.died.catch(() => {}) // it may have no listener
   }
 
   async start(port: number, messages: MessageHandlers | undefined): Promise<string> {
@@ -62,7 +61,7 @@ export class DevMongrel2 implements DevFront {
   async #load(): Promise<void> {
     const m2sh = this.#launch('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'])
     const how = await m2sh.ended
-    // m2sh ends with 0 even when it could not read the file, and reports an error for raw_payload, which it loads.
+    // m2sh exits with 0 even if it cannot read the file, and logs an error for raw_payload, which it loads.
     if (how !== 'exit code 0' || /\[ERROR\](?!.*Invalid type given)/.test(m2sh.output())) {
       throw new CommandError('front', `m2sh could not load the configuration (${how}):\n${m2sh.output()}`)
     }
@@ -87,7 +86,7 @@ export class DevMongrel2 implements DevFront {
   #launch(command: string, args: string[]): { child: ChildProcess; ended: Promise<string>; output: () => string } {
     const child = spawn(command, args, {
       cwd: this.chroot,
-      // m2sh logs who has loaded a configuration.
+      // m2sh logs this name.
       env: { ...process.env, LOGNAME: process.env.LOGNAME ?? 'mongrel2-fetch' },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -107,8 +106,8 @@ export class DevMongrel2 implements DevFront {
 }
 
 function configuration(port: number, messages: MessageHandlers | undefined): string {
-  // A route is the beginning of what clients send: these are for every JSON and every XML message. By `@` a client can make up a notice for
-  // itself, which harms nobody else.
+  // A route is a prefix of what clients send: `@` matches every JSON message, `<` every XML message. With `@`, a client can forge a notice, but
+  // only for its own connection.
   const routes = ['/', ...(messages?.json === undefined ? [] : ['@']), ...(messages?.xml === undefined ? [] : ['<'])]
   const rawPayload = messages?.rawPayload === true ? ', raw_payload=1' : ''
   return `app = Handler(send_spec='ipc://run/send', send_ident='34f9ceee-cd52-4b7f-b197-88bf2f0ec378',
@@ -121,7 +120,7 @@ servers = [main]
 `
 }
 
-/** Finds a free port for 0, which Mongrel2 does not know, and checks another, since Mongrel2's own error is long. */
+/** Finds a free port for 0, which Mongrel2 does not support; checks that any other is free, since Mongrel2's own error is long. */
 async function reserve(port: number): Promise<number> {
   const probe = createServer().listen(port, DEV_ADDRESS)
   try {

@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 
-/** Time within which changes count as one, in milliseconds: editors write a file in several steps. */
+/** Changes within this time count as one, in milliseconds: editors write a file in several steps. */
 const TOGETHER = 50
 
 /** The files of an app, watched for changes. */
@@ -12,7 +12,7 @@ export class WatchedFiles implements Disposable {
   #change: Deferred<void> = deferred()
   #timer: NodeJS.Timeout | undefined
 
-  /** Watches a file, which need not exist yet, by its directory: editors replace files by new ones. */
+  /** Watches the directory of a file, which need not exist yet: editors replace files by new ones. */
   add(path: string): void {
     this.#files.add(path)
     const directory = dirname(path)
@@ -22,7 +22,7 @@ export class WatchedFiles implements Disposable {
       watcher.on('error', () => this.#directories.delete(directory)) // the directory is gone
       this.#directories.set(directory, watcher)
     } catch {
-      // There is no such directory, so nothing in it can change.
+      // The directory does not exist.
     }
   }
 

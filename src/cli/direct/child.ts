@@ -16,10 +16,10 @@ import { reasonOf, takeConfig } from '../../workers/worker/worker-config.ts'
 import load from '../modules/worker-app.ts'
 import type { DirectConfig } from './serve-directly.ts'
 
-/** Time to finish what is open after the parent is gone, in milliseconds. */
+/** Time to finish open requests after losing the parent, in milliseconds. */
 const ORPHAN_TIMEOUT = 10_000
 
-/** Resolves with the milliseconds that what is open may take. */
+/** Resolves with the time to finish open requests, in milliseconds. */
 const stop: Deferred<number> = deferred()
 const pipe = openPipes((frame) => {
   const order = parseOrder(frame)
@@ -44,13 +44,13 @@ leaveOnSigterm(leave)
 leaveAfterUncaughtError(logger, leave)
 server.ready.then(
   () => tell({ news: 'serves' }),
-  () => {}, // it was closed before
+  () => {}, // it was closed first
 )
 await server.close({ timeout: await stop.promise })
 await pipe.end()
 process.exit(0)
 
-/** Undefined when the app cannot be loaded, which is reported. */
+/** Loads and serves the app; reports it and returns undefined if the app cannot be loaded. */
 async function serve(): Promise<Mongrel2Server | undefined> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   try {

@@ -7,35 +7,35 @@ import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
 import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { CommandSettings } from '../options/settings.ts'
 
-/** What a process that pulls itself is started with. */
+/** The configuration of a process that pulls from Mongrel2 itself. */
 export interface DirectConfig {
   readonly data: WorkerAppData
   readonly options: Mongrel2Options
-  /** What the parent logs. */
+  /** The levels that the parent logs. */
   readonly logLevels: readonly Level[]
 }
 
 /** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
 interface DirectServer {
-  /** Resolves when each of them serves; rejects with a `Mongrel2Error` `load_failed` when one cannot load the app, or `closed`. */
+  /** Resolves when all of them serve; rejects with a `Mongrel2Error` `load_failed` if one cannot load the app, or `closed`. */
   readonly ready: Promise<void>
   stats(): { workers: { pid: number }[] }
-  /** @throws Mongrel2Error `load_failed` when the app cannot be loaded anew; `closed` after `close`. */
+  /** @throws Mongrel2Error `load_failed` if the app cannot be loaded again; `closed` after `close`. */
   reload(): Promise<void>
-  /** Has all of them answer what is open within so many milliseconds, and end. */
+  /** Ends all of them, after at most `timeout` milliseconds for open requests. */
   close(options: { timeout: number }): Promise<void>
 }
 
 /** Serves an app by processes that each pull from Mongrel2 themselves. */
 export function serveDirectly(
   { app, exportName, config, options, logger }: CommandSettings,
-  given: Omit<WorkersOptions, 'app' | 'options'>,
+  workersOptions: Omit<WorkersOptions, 'app' | 'options'>,
 ): DirectServer {
-  const settings = checkWorkersOptions({ ...given, app: { module: '' }, options })
+  const settings = checkWorkersOptions({ ...workersOptions, app: { module: '' }, options })
   const { options: shared, logLevels } = sharedStartOf(options, settings.workers, 1, logger)
   const child: DirectConfig = { data: { app, exportName, config }, options: { ...shared, shared: true }, logLevels }
   const entry = moduleBeside(import.meta.url, './child')
-  // They are not asked for signs of life.
+  // They send no signs of life.
   const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, logger, {
     news: (worker, { news }) => {
       if (news === 'serves') pool.onReady(worker)

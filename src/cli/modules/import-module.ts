@@ -1,15 +1,15 @@
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { sep } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { runtimeName } from '../../runtime/versions.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { languageOf, moduleKind } from './module-kind.ts'
-import { type ModuleKindHooks, moduleKindHooks } from './module-kind-hooks.ts'
-import { addPlace } from './syntax-error-place.ts'
+import { languageOf, type ModuleKindHooks, moduleKind, moduleKindHooks } from './module-kind.ts'
 
-/** Node 20 has no hooks in this thread. */
+/** Node 20 has no such hooks. */
 type NewerModule = typeof Module & { readonly registerHooks?: (hooks: ModuleKindHooks) => void }
 
 const { extensions } = createRequire(import.meta.url)
@@ -22,13 +22,13 @@ const OURS = fileURLToPath(new URL('../../../', import.meta.url))
  * JSX are loaded by tsx if it is installed, otherwise by Node.
  *
  * @param path An absolute path.
- * @param caught Whether somebody catches what is thrown. Node shows the place of a syntax error otherwise.
+ * @param caught Whether the caller catches errors; otherwise Node itself shows the place of a syntax error.
  * @returns The exports. The properties of a CommonJS module's `module.exports` are exports, and `default` is all of it unless it has one.
  * @throws CommandError `load` when tsx is needed and not installed; otherwise what the module throws.
  */
 export async function importModule(path: string, caught = true): Promise<Readonly<Record<string, unknown>>> {
   const url = pathToFileURL(path).href
-  // These run everything by themselves.
+  // Deno and Bun run everything by themselves.
   if (!runtimeName().startsWith('Node')) return exportsOf(path, await import(url))
   await prepareFor(path)
   try {
@@ -77,7 +77,7 @@ async function prepareFor(path: string): Promise<void> {
 async function registerTsx(tsx: string): Promise<void> {
   const tsxRequire = createRequire(tsx)
   for (const api of ['tsx/cjs/api', 'tsx/esm/api']) {
-    // Of its two kinds the module: the other looks for its hooks in the wrong place.
+    // The ES module: the CommonJS one looks for its hooks in the wrong place.
     const url = pathToFileURL(tsxRequire.resolve(api).replace(/\.cjs$/, '.mjs')).href
     const { register }: { register: () => unknown } = await import(url)
     register()
@@ -90,36 +90,58 @@ function findTsx(path: string): string | undefined {
     try {
       return createRequire(from).resolve('tsx')
     } catch {
-      // Not from there.
+      // It is not installed there.
     }
   }
   return undefined
 }
 
-/** For `import`. */
+/** Lets `import` follow `moduleKind`. */
 function importByKind(tsx: boolean): void {
   const { registerHooks, register } = Module as NewerModule
   if (registerHooks !== undefined) registerHooks(moduleKindHooks(tsx))
-  else register(`${moduleBeside(import.meta.url, './module-kind-hooks')}${tsx ? '?tsx' : ''}`)
+  else register(`${moduleBeside(import.meta.url, './module-kind')}${tsx ? '?tsx' : ''}`)
 }
 
-/** For `require`. */
+/** Lets `require` follow `moduleKind`. */
 function requireByKind(): void {
   const other = extensions['.js']
   extensions['.js'] = (module, path) => {
-    // tsx would compile the ES modules of packages once more. Required, they are those that `import` gives.
+    // tsx would compile a package's ES modules again, and `require` would give other modules than `import`.
     if (isOfPackage(path)) nativeRequire(module, path)
-    // Node would refuse it in a project of ES modules. Other endings that have no loader of their own come here, too.
-    else if (path.endsWith('.js') && moduleKind(pathToFileURL(path).href) === 'commonjs') compile(module, path)
-    else other(module, path)
+    // Node would refuse it in a project of ES modules. Files of unknown extensions come here too.
+    else if (path.endsWith('.js') && moduleKind(pathToFileURL(path).href) === 'commonjs') {
+      const { _compile } = module as NodeJS.Module & { _compile(code: string, path: string): void }
+      _compile.call(module, readFileSync(path, 'utf8'), path)
+    } else other(module, path)
   }
-}
-
-function compile(module: NodeJS.Module, path: string): void {
-  const { _compile } = module as NodeJS.Module & { _compile(code: string, path: string): void }
-  _compile.call(module, readFileSync(path, 'utf8'), path)
 }
 
 function isOfPackage(path: string): boolean {
   return path.includes(`${sep}node_modules${sep}`) || path.startsWith(OURS)
+}
+
+/** Time for the process that finds a syntax error, in milliseconds. */
+const FIND_TIME = 10_000
+
+/**
+ * Puts the place of a syntax error before its stack, as Node does with other errors: a line such as `file:///app/part.js:2`, and that line of
+ * the file. Node tells that place in an ES module only when nothing catches the error, so another process imports the module again. Nothing of
+ * the module runs there, unless the part with the error is imported dynamically: then the process is ended after `FIND_TIME`.
+ *
+ * @param path The module that was imported; the error may be in one of its parts.
+ */
+export async function addPlace(error: unknown, path: string): Promise<void> {
+  if (!(error instanceof SyntaxError) || !/^SyntaxError.*\n +at compileSourceTextModule/.test(error.stack ?? '')) return
+  const importer = moduleBeside(import.meta.url, './import-module').href
+  const code = `const { importModule } = await import(process.argv[1]); await importModule(process.argv[2], false)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code, importer, path], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: FIND_TIME,
+    killSignal: 'SIGKILL',
+  })
+  child.on('error', () => {}) // the place stays unknown
+  if (child.stderr === null || child.stderr === undefined) return
+  const [place] = (await text(child.stderr)).split('SyntaxError:')
+  if (place?.startsWith('file:')) error.stack = `${place.trimEnd()}\n${error.stack}`
 }

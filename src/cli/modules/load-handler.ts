@@ -6,12 +6,12 @@ import { CommandError } from '../shared/exit-code.ts'
 import { importModule } from './import-module.ts'
 
 /**
- * Loads an app and takes its handler: a function `(request, env, ctx) => Response`, or an object with such a `fetch`.
- * It is returned within an object: itty-router's has every method that it is asked for, and with a `then` it would be taken for a promise.
+ * Loads an app's handler: a function `(request, env, ctx) => Response`, or an object with such a `fetch`. Returns it in an object: itty-router's
+ * has a method of any name, and one with a `then` would be taken for a promise.
  *
  * @param path An absolute path.
  * @param exportName The module's export that is the handler.
- * @throws CommandError `load` when the module is not there, does not load (with `cause`) or exports no handler.
+ * @throws CommandError `load` if the module does not exist, does not load (with `cause`) or exports no handler.
  */
 export async function loadHandler(path: string, exportName: string): Promise<Pick<LoadedApp, 'handler'>> {
   if (!existsSync(path)) throw new CommandError('load', `there is no file ${path}`)
@@ -19,7 +19,7 @@ export async function loadHandler(path: string, exportName: string): Promise<Pic
   const handler = exports[exportName]
   if (isHandler(handler)) return { handler }
   const others = Object.keys(exports).filter((name) => name !== exportName && isHandler(exports[name]))
-  const found = handler === undefined ? `has no export ${exportName}` : `exports as ${exportName} something else`
+  const found = handler === undefined ? `has no export ${exportName}` : `exports something else as ${exportName}`
   const meant =
     didYouMean(exportName, others) || (others.length > 0 ? `; there is --export ${others.join(' or ')}` : '')
   throw new CommandError('load', `${path} ${found}: expected a function, or an object with a function fetch${meant}`)

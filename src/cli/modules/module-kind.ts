@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
+import type { LoadFnOutput, LoadHookContext, ResolveFnOutput, ResolveHookContext } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-/** The endings that leave open which kind a module is. Node asks the project; here the text of the file decides. */
+/** Extensions that do not tell the kind of module: Node asks the project, here the text of the file decides. */
 const OPEN = /\.(?:[jt]sx?|cts)$/
 const TRANSFORMED = /\.(?:[jt]sx|c?ts)$/
 
 const STRING_OR_COMMENT =
   /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[\s\S]|[^`\\])*`|(?<comment>\/\*[\s\S]*?\*\/|\/\/.*)/g
-/** TypeScript's own words for `module.exports =` and `const x = require()`. */
+/** TypeScript's forms of `module.exports =` and `const x = require()`. */
 const COMMONJS_STATEMENT = /^\s*(?:export\s*=|(?:export\s+)?import\s+\w+\s*=\s*require\b)/m
 const MODULE_STATEMENT = /^\s*(?:import\s*['{*\w]|export\s*[{*]|export\s+[a-z])|;\s*export\s+default\b/m
 const IMPORT_META = /\bimport\.meta\b/
@@ -15,10 +16,9 @@ const COMMONJS_VARIABLE = /(?<![.\w$])(?:require\s*\(|module\.exports\b|__dirnam
 const EXPORTS_VARIABLE = /(?<![.\w$])exports\.\w+\s*=/
 
 /**
- * Which kind of module a file of an app is, by what is written in it.
+ * Finds the kind of an app's module by its text.
  *
- * @param url The module's URL.
- * @returns undefined for the files of packages, and where Node can tell by the ending.
+ * @returns undefined for files of packages, and where the extension tells.
  */
 export function moduleKind(url: string): 'module' | 'commonjs' | undefined {
   const [file = ''] = url.split(/[?#]/)
@@ -28,7 +28,7 @@ export function moduleKind(url: string): 'module' | 'commonjs' | undefined {
   )
   if (COMMONJS_STATEMENT.test(code)) return 'commonjs'
   if (IMPORT_META.test(code)) return 'module'
-  // TypeScript may say `import` and mean `require`. In JavaScript `import` is an ES module; bundles have all of these words.
+  // TypeScript compiles `import` to `require` in CommonJS. In JavaScript `import` means an ES module, and bundles contain all of these words.
   if (TRANSFORMED.test(file) && COMMONJS_VARIABLE.test(code)) return 'commonjs'
   if (MODULE_STATEMENT.test(code)) return 'module'
   return COMMONJS_VARIABLE.test(code) || EXPORTS_VARIABLE.test(code) ? 'commonjs' : undefined
@@ -37,14 +37,52 @@ export function moduleKind(url: string): 'module' | 'commonjs' | undefined {
 /** Whether this Node (22.18, 24 or later), Deno or Bun runs TypeScript by itself. */
 const RUNS_TYPESCRIPT = 'typescript' in process.features && process.features.typescript !== false
 
-/**
- * What a module is written in, as this Node sees it.
- *
- * @param file A path or a URL.
- * @returns `unreadable` for what Node cannot run without tsx: JSX always, TypeScript on older versions.
- */
+/** The language of a path or URL; `unreadable` if this Node needs tsx to run it: JSX always, TypeScript on older versions. */
 export function languageOf(file: string): 'javascript' | 'typescript' | 'unreadable' {
   if (/\.[jt]sx(?:[?#]|$)/.test(file)) return 'unreadable'
   if (!/\.[cm]?ts(?:[?#]|$)/.test(file)) return 'javascript'
   return RUNS_TYPESCRIPT ? 'typescript' : 'unreadable'
 }
+
+/** Hooks of Node's loader that use `moduleKind` instead of the project's `type`. */
+export interface ModuleKindHooks {
+  resolve<Result extends ResolveFnOutput | Promise<ResolveFnOutput>>(
+    specifier: string,
+    context: ResolveHookContext,
+    next: (specifier: string, context: ResolveHookContext) => Result,
+  ): Result | Promise<ResolveFnOutput> | ResolveFnOutput
+  load<Result>(
+    url: string,
+    context: LoadHookContext,
+    next: (url: string, context: LoadHookContext) => Result,
+  ): Result | LoadFnOutput
+}
+
+/** @param tsx Whether tsx comes after them and turns TypeScript and JSX into JavaScript. */
+export function moduleKindHooks(tsx: boolean): ModuleKindHooks {
+  const formatOf = (url: string): LoadHookContext['format'] => {
+    const kind = moduleKind(url)
+    // For a file that Node cannot run, its own error names the file.
+    if (kind === undefined || tsx || languageOf(url) === 'javascript') return kind
+    return languageOf(url) === 'typescript' ? (`${kind}-typescript` as LoadHookContext['format']) : undefined
+  }
+  return {
+    resolve: (specifier, context, next) => {
+      const withFormat = (resolved: ResolveFnOutput) => ({
+        ...resolved,
+        format: formatOf(resolved.url) ?? resolved.format,
+      })
+      const resolved = next(specifier, context)
+      return resolved instanceof Promise ? resolved.then(withFormat) : withFormat(resolved)
+    },
+    load: (url, context, next) => {
+      const format = formatOf(url)
+      // Without a source the CommonJS loader reads the file, and `require` in it is the usual one.
+      if (format?.startsWith('commonjs')) return { format: 'commonjs', shortCircuit: true }
+      return next(url, { ...context, format: format ?? context.format })
+    },
+  }
+}
+
+/** For Node 20, which imports this module in a separate thread, with `?tsx` if tsx comes after it. */
+export const { resolve, load } = moduleKindHooks(import.meta.url.endsWith('?tsx'))

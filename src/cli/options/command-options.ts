@@ -63,6 +63,8 @@ export interface CommandConfig
     OwnConfig {}
 
 const LEVELS: readonly LogLevel[] = [...LOG_LEVELS, 'silent']
+/** The usual file of a machine's keys. */
+export const KEY_FILE = 'mongrel2-fetch.key'
 export const LOGGER_FORM = 'console, zeromq:tcp://HOST:PORT or zeromq:ipc://PATH'
 
 const COMMAND = {
@@ -126,7 +128,7 @@ const SERVE = {
   }),
   clusterKey: is.text('a text', undefined, {
     placeholder: 'FILE',
-    fallback: 'mongrel2-fetch.key, if there is one',
+    fallback: `${KEY_FILE}, if there is one`,
     help: "This machine's keys, as `mongrel2-fetch keygen` makes them.",
   }),
   clusterNodes: is.texts({

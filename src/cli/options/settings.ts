@@ -12,12 +12,12 @@ import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchan
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
-import { KEY_FILE } from '../join/keygen.ts'
 import { type HttpSettings, httpEndpoint } from '../serve/http-front.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
 import {
   checkedValue,
+  KEY_FILE,
   LOGGER_FORM,
   OPTIONS,
   type OptionKey,

@@ -1,76 +1,152 @@
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
-import type { EndpointInput } from '../../options/endpoint.ts'
+import { joinCluster } from '../../cluster/join-cluster.ts'
+import { serveWithWorkers } from '../../cluster/serve-with-workers.ts'
+import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { describeError, type Logger } from '../../runtime/log.ts'
+import { moduleBeside } from '../../runtime/module-beside.ts'
 import { runtimeName, version } from '../../runtime/versions.ts'
+import { serveMongrel2 } from '../../serve.ts'
 import { serveDirectly } from '../direct/serve-directly.ts'
-import { joinCommand } from '../join/join-command.ts'
+import { loadHandler } from '../modules/load-handler.ts'
+import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { OptionSources } from '../options/command-options.ts'
-import { type CommandSettings, gather, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
-import { CommandError, type Ending, failure } from '../shared/exit-code.ts'
-import { notifyServiceManager } from '../shared/service-manager.ts'
-import { stopSignal } from '../shared/stop-signals.ts'
+import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
+import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
 import { HttpFront } from './http-front.ts'
-import { reloadBySignal } from './reload-by-signal.ts'
-import { serveModule } from './serve-module.ts'
-import { serveWithWorkerProcesses } from './serve-with-worker-processes.ts'
+import { notifyServiceManager, reloadBySignal } from './service-manager.ts'
 
-/** What the command does with a server, with workers or without. */
+/** A server of an app, or a node of a cluster. */
 interface Server {
   readonly ready: Promise<void>
   close(options: { timeout: number }): Promise<void>
-  stats(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
+  stats?(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
   reload?(): Promise<void>
 }
 
-/** `mongrel2-fetch serve`: from the first line to the last, and how it ended. */
+/** What `serve` runs, and how its lines name that. */
+interface Service extends Pick<NodeSettings, 'logger' | 'closeTimeout'> {
+  /** The app, or the node. */
+  readonly name: string
+  /** What begins, such as `starts app.ts`. */
+  readonly beginning: string
+  /** Why SIGHUP reloads nothing where the server cannot reload. */
+  readonly fixed: string
+  begin(): Promise<Server>
+  /** What the server does once it is ready, such as `serves app.ts at ADDRESS`. */
+  describe(): string
+}
+
+/** Runs `mongrel2-fetch serve`; without an app it joins a cluster as a node. */
 export async function serveCommand(flags: OptionSources): Promise<Ending> {
   const gathered = await gather('serve', flags)
-  if (gathered.joins !== undefined) return await joinCommand(nodeSettingsOf(gathered.joins, gathered.logger))
-  const settings = settingsFrom(gathered)
-  const { logger, closeTimeout } = settings
-  const app = relative(process.cwd(), settings.app)
+  const { joins, logger } = gathered
+  return await run(
+    joins === undefined ? appService(settingsFrom(gathered)) : nodeService(nodeSettingsOf(joins, logger)),
+  )
+}
+
+function nodeService({ options, logger, closeTimeout }: NodeSettings): Service {
+  const where = options.main.replace(/\w+@/, '')
+  return {
+    logger,
+    closeTimeout,
+    name: 'the node',
+    beginning: `joins ${where}`,
+    fixed: 'the main node reloads all workers',
+    begin: async () => joinCluster(options),
+    describe: () => `serves as a node of ${where}`,
+  }
+}
+
+function appService(settings: CommandSettings): Service {
+  const { logger, closeTimeout, http, direct } = settings
+  const name = relative(process.cwd(), settings.app)
+  let front: HttpFront | undefined
+  return {
+    logger,
+    closeTimeout,
+    name,
+    beginning: `starts ${name}`,
+    fixed: 'only workers can be replaced, and -p 1 makes one',
+    async begin() {
+      // Without the dispatcher, credits go to any of the processes that pull.
+      if (http !== undefined) front = await HttpFront.start(http, !direct, logger)
+      const server = await serverOf(settings)
+      return {
+        ready: server.ready,
+        stats: () => server.stats?.() ?? {},
+        ...(server.reload && { reload: () => server.reload?.() ?? Promise.resolve() }),
+        async close(options) {
+          front?.stop()
+          await server.close(options)
+          await front?.close()
+        },
+      }
+    },
+    describe() {
+      const places = [...endpointsOf(settings), ...(front === undefined ? [] : [front.where])]
+      return `serves ${name} at ${places.join(' and ')}${workersText(settings)}`
+    },
+  }
+}
+
+async function run({ logger, closeTimeout, name, ...service }: Service): Promise<Ending> {
   let server: Server | undefined
   const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
-  logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} starts ${app}, process ${process.pid}`)
-
-  const { http, direct } = settings
-  // Credits would go to any of those that pull.
-  const front = http === undefined ? undefined : await HttpFront.start(http, !direct, logger)
-  const begun: Promise<Server> = begin(settings)
-  const reloading = reloadBySignal(begun, logger)
+  logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} ${service.beginning}, process ${process.pid}`)
+  const begun = service.begin()
+  const announce = reloadBySignal(begun, logger, service.fixed)
   const first = await Promise.race([begun, stopped, failed])
   if (typeof first !== 'object') return first === 'failed' ? 'failed' : 'ok'
   server = first
   // A link that fails for good has logged why.
   const ready = server.ready.then(
     () => 'ready' as const,
-    (error: unknown) => loadFailure(app, error) ?? ('failed' as const),
+    (error: unknown) => loadFailure(name, error) ?? ('failed' as const),
   )
   let came = await Promise.race([ready, stopped, failed])
   if (came === 'ready') {
-    const where = `${[...endpointsOf(settings), ...(front === undefined ? [] : [front.where])].join(' and ')}${workersText(settings)}`
-    console.log(`mongrel2-fetch serves ${app} at ${where}`)
-    await reloading.announce(`Serves ${app} at ${where}`)
+    const text = service.describe()
+    console.log(`mongrel2-fetch ${text}`)
+    await announce(`S${text.slice(1)}`)
     came = await Promise.race([stopped, failed])
   }
   if (typeof came === 'string' && came !== 'failed')
     logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
   await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
-  front?.stop()
   await server.close({ timeout: closeTimeout })
-  await front?.close()
-  const { messages } = server.stats()
-  logger.info?.(`mongrel2-fetch ended ${app}${messages === undefined ? '' : ` after ${messages} messages`}`)
+  const { messages } = server.stats?.() ?? {}
+  logger.info?.(`mongrel2-fetch ended ${name}${messages === undefined ? '' : ` after ${messages} messages`}`)
   if (typeof came === 'object') throw came
   return came === 'failed' ? 'failed' : 'ok'
 }
 
-async function begin(settings: CommandSettings): Promise<Server> {
-  const { workers, direct } = settings
-  if (workers === undefined) return await serveModule(settings)
-  return direct ? serveDirectly(settings, workers) : serveWithWorkerProcesses(settings, workers)
+/** Serves an app in this process, by workers, or by processes that pull for themselves. */
+async function serverOf(settings: CommandSettings): Promise<Server> {
+  const { app, exportName, config, options, workers, direct } = settings
+  if (workers === undefined) {
+    // Before the app is loaded, which may keep the classes that it finds.
+    if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
+    return serveMongrel2((await loadHandler(app, exportName)).handler, options)
+  }
+  if (direct) return serveDirectly(settings, workers)
+  const here = (path: string) => relative(process.cwd(), path)
+  const data: WorkerAppData = { app: here(app), exportName, config: config === undefined ? undefined : here(config) }
+  const module = moduleBeside(import.meta.url, '../modules/worker-app').href
+  return serveWithWorkers({ ...workers, app: { module, data }, options })
+}
+
+/** Resolves after the first error that nothing caught: the app is not reliable any more, but open requests can be answered. */
+function failure(logger: Logger): Promise<'failed'> {
+  return new Promise((resolve) => {
+    process.on('uncaughtException', (error) => {
+      logger.error?.(`mongrel2-fetch ends because of an error that nobody caught: ${describeError(error)}`)
+      resolve('failed')
+    })
+  })
 }
 
 /** The end of a command whose workers cannot load the app; undefined for another error. */
@@ -79,14 +155,14 @@ function loadFailure(app: string, error: unknown): CommandError | undefined {
   return new CommandError('load', `${app} is not served: ${error.message}`)
 }
 
-/** Without the one that they work for they would go on for a while. Those on other machines end with their connection. */
+/** Kills the workers of this machine, which go on for a while without their dispatcher. Those on nodes end with their connection. */
 function killWorkers(server: Server | undefined): void {
-  for (const { pid, node = '' } of server?.stats().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
+  for (const { pid, node = '' } of server?.stats?.().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
 }
 
 function endpointsOf({ options, http }: CommandSettings): string[] {
-  const inputs: readonly EndpointInput[] = [options.zeromq].flat()
-  return inputs
+  return [options.zeromq]
+    .flat()
     .filter((input) => input !== http?.endpoint)
     .map((input) => (typeof input === 'string' ? input : `${input.sendSpec},${input.recvSpec}`))
 }

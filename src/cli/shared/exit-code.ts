@@ -1,6 +1,7 @@
-import { describeError, type Logger } from '../../runtime/log.ts'
+import { describeLoadError } from '../../runtime/log.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 
-/** What the command ends with; the README and `--help` show this table. */
+/** The exit codes of the command; the README and `--help` show this table. */
 export const EXIT_CODES = {
   ok: [0, 'closed after a signal, everything that was received is answered'],
   failed: [1, 'an error that nobody caught, or serving could not go on'],
@@ -12,12 +13,12 @@ export const EXIT_CODES = {
   ],
 } as const
 
-/** Ended at once by a second signal: 128 and its number, as shells count. */
+/** The exit codes after a second signal: 128 and its number, as shells count. */
 export const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 
 export type Ending = keyof typeof EXIT_CODES
 
-/** Ends the command: its message is for the user, without a stack. */
+/** Ends the command with an exit code and a message for the user, without a stack. */
 export class CommandError extends Error {
   readonly ending: Ending
 
@@ -26,14 +27,32 @@ export class CommandError extends Error {
     this.name = 'CommandError'
     this.ending = ending
   }
+
+  /** The message and the cause. */
+  describe(): string {
+    return this.cause === undefined ? this.message : `${this.message}:\n${describeLoadError(this.cause)}`
+  }
 }
 
-/** Resolves after the first error that nobody caught: the app cannot be relied on any more, but what is open can be answered. */
-export function failure(logger: Logger): Promise<'failed'> {
-  return new Promise((resolve) => {
-    process.on('uncaughtException', (error) => {
-      logger.error?.(`mongrel2-fetch ends because of an error that nobody caught: ${describeError(error)}`)
-      resolve('failed')
+/** Signals within this time count as one, in milliseconds: a terminal sends Ctrl-C to us and to npm, which passes it on. */
+const TOGETHER = 300
+
+/**
+ * Resolves with the first SIGTERM or SIGINT. A later one ends the process at once.
+ *
+ * @param beforeExit Called before that.
+ */
+export function stopSignal(beforeExit: () => void = () => {}): Promise<NodeJS.Signals> {
+  const first: Deferred<NodeJS.Signals> = deferred()
+  let since: number | undefined
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      since ??= performance.now()
+      first.resolve(signal)
+      if (performance.now() - since <= TOGETHER) return
+      beforeExit()
+      process.exit(SIGNAL_EXIT_CODES[signal])
     })
-  })
+  }
+  return first.promise
 }

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { keygen } from '../../../../src/cli/join/keygen.ts'
 import type { OptionKey, OptionSource } from '../../../../src/cli/options/command-options.ts'
 import { gather, nodeSettingsOf, settingsFrom } from '../../../../src/cli/options/settings.ts'
+import { createKeyPair, writeKeyPair } from '../../../../src/cluster/key-pair.ts'
 
 let directory: string
 let keyFile: string
@@ -13,7 +13,9 @@ let publicKey: string
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'cluster-settings-'))
   keyFile = join(directory, 'main.key')
-  publicKey = keygen(keyFile)
+  const pair = createKeyPair()
+  publicKey = pair.publicKey
+  writeKeyPair(keyFile, pair)
 })
 
 afterEach(() => {

@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest'
-import { addPlace } from '../../../../src/cli/modules/syntax-error-place.ts'
+import { addPlace } from '../../../../src/cli/modules/import-module.ts'
 
 afterEach(() => {
   vi.unstubAllGlobals()
