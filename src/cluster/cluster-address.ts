@@ -8,7 +8,7 @@ export interface ClusterAddress {
   readonly spec: string
   readonly host: string
   readonly port: number
-  /** The main node's public key, where the address carries it. */
+  /** The main node's public key, if the address contains it. */
   readonly key: string | undefined
 }
 
@@ -19,7 +19,7 @@ const ANY = /^(?:0\.0\.0\.0|\[?::\]?)$/
 /**
  * Parses `tcp://HOST:PORT` or `tcp://KEY@HOST:PORT`.
  *
- * @param leastPort 0 where any free port will do.
+ * @param leastPort 0 if the address may leave the port open.
  * @throws Mongrel2Error `invalid_option`
  */
 export function parseClusterAddress(name: string, address: unknown, leastPort: 0 | 1): ClusterAddress {
@@ -37,17 +37,17 @@ export function parseClusterAddress(name: string, address: unknown, leastPort: 0
   }
 }
 
-/** Whether only this machine can be reached by a host name. */
+/** Whether a host name means only this machine. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host)
 }
 
-/** Whether a host name stands for every address of this machine. */
+/** Whether a host name means all addresses of this machine. */
 export function isAny(host: string): boolean {
   return ANY.test(host)
 }
 
-/** Whether a ZeroMQ address means something else, or nothing, on another machine. */
+/** Whether a ZeroMQ address is of no use on another machine. */
 export function isLocal(spec: string): boolean {
   if (spec.startsWith('ipc://')) return true
   const { host } = parseClusterAddress('', SPEC.check('', spec), 1)

@@ -11,30 +11,29 @@ import { curveKey, type KeyPair } from './key-pair.ts'
 import type { NodeConnection } from './node-connection.ts'
 import { type CurveOptions, HANDSHAKE_TIME, STREAM_OPTIONS } from './secure-stream.ts'
 
-/** How many peers may be in their handshake at once: it bounds what unauthenticated peers can make us hold. */
+/** Peers in their handshake at once, which bounds the memory that unauthenticated peers can take. */
 const MOST_UNAUTHENTICATED = 32
-/** How many nodes may be connected at once; each takes a socket of libzmq's and a few descriptors. */
+/** Nodes connected at once; each needs a socket of libzmq and some file descriptors. */
 const MOST_NODES = 256
-
-/** How many bytes a node may send until libzmq gives a message: it collects all parts of one first. Messages of ours have 64 KiB. */
+/** Bytes that a node may send without a complete message: libzmq collects all parts of one. Our messages have 64 KiB. */
 const MOST_WITHOUT_MESSAGE = 4 * 1024 * 1024
 
-/** Who may join, and how. */
+/** The keys of the main node, and of the nodes that may join. */
 export interface ClusterSecurity {
   readonly keys: KeyPair
   /** The public keys of nodes. */
   readonly nodes: ReadonlySet<string>
 }
 
-/** Makes a node's connection of a socket that is about to be connected. */
+/** Makes a node's connection from a socket that is not connected yet. */
 type Admit = (socket: Dealer, from: string) => NodeConnection
 
 /**
- * Listens for nodes. A socket of Node's takes a few unauthenticated peers at a time and refuses those that do not greet as ZMTP with the
- * right security does; then each peer gets a socket of libzmq's of its own, which authenticates it.
+ * Listens for nodes. A socket of Node's accepts a few unauthenticated peers at a time and refuses those without the expected ZMTP greeting; then
+ * each peer gets a libzmq socket of its own, which authenticates it.
  */
 export class ClusterListener {
-  /** Resolves with the port when nodes can connect; rejects when they never can. */
+  /** Resolves with the port when nodes can connect; rejects if that fails. */
   readonly opened: Promise<number>
   readonly #security: ClusterSecurity | undefined
   readonly #mechanism: Mechanism
@@ -59,7 +58,7 @@ export class ClusterListener {
     this.#authenticator = new Authenticator(this.#context, (number, key) => this.#decide(number, key))
     this.#server = createServer({ noDelay: true }, (socket) => this.#greet(socket))
     this.opened = this.#open(address)
-    this.opened.catch(() => {}) // not everybody waits for it
+    this.opened.catch(() => {}) // it may have no listener
   }
 
   close(): void {
@@ -125,7 +124,7 @@ export class ClusterListener {
     socket.write(renderGreeting(this.#mechanism))
   }
 
-  /** Connects a peer that has greeted to a socket of libzmq's, whose own greeting is left out. */
+  /** Connects a peer to a libzmq socket after its greeting; drops the greeting of that socket. */
   async #connect(number: string, peer: Peer, greeting: Buffer, known: () => void): Promise<void> {
     const { socket, from } = peer
     const dealer = new Dealer({ ...STREAM_OPTIONS, ...this.#options(number), context: this.#context })
@@ -180,16 +179,16 @@ export class ClusterListener {
   }
 }
 
-/** The other end of a connection. */
+/** A connected node, or a peer in its handshake. */
 interface Peer {
   readonly socket: Socket
   readonly from: string
-  /** Why libzmq was told to refuse it. */
+  /** Why its key was refused. */
   refused: string | undefined
   refusalLogged: boolean
 }
 
-/** Answers libzmq's questions about the keys of peers of a context's sockets (ZAP, RFC 27). */
+/** Authenticates the keys of peers for libzmq (ZAP, RFC 27). */
 class Authenticator {
   readonly #socket: Reply
   readonly #decide: (domain: string, key: string) => boolean

@@ -13,21 +13,21 @@ const RETRY = [100, 3000] as const
 
 /** A node of a cluster: this machine. */
 export interface ClusterNode extends AsyncDisposable {
-  /** Resolves when the node has joined for the first time; rejects with a `Mongrel2Error` `closed` when it is closed before. */
+  /** Resolves when the node has joined for the first time; rejects with a `Mongrel2Error` `closed` if it is closed first. */
   readonly ready: Promise<void>
   /**
-   * Leaves the cluster: has its workers answer what is open and end, then disconnects. A second call returns the first one's promise.
+   * Leaves the cluster: lets its workers answer open requests and end, then disconnects. A second call returns the first one's promise.
    *
-   * @param options.timeout Milliseconds after which what is still open is closed. Default: 10,000.
+   * @param options.timeout Milliseconds after which open connections are closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
 }
 
 /**
- * Joins the dispatcher of a main node, which says how many workers to run, with which app and options. Joins again when the connection is
- * lost, until it is closed.
+ * Joins the dispatcher of a main node, which decides how many workers to run, with which app and options. Joins again after losing the
+ * connection, until it is closed.
  *
- * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ * @throws Mongrel2Error `invalid_option` if an option is wrong.
  */
 export function joinCluster(options: JoinOptions): ClusterNode {
   return new Node(checkJoinOptions(options))
@@ -41,7 +41,7 @@ class Node implements ClusterNode {
   #agent: NodeAgent | undefined
   #closed: Promise<void> | undefined
   readonly #pause = new Pause()
-  /** The last line about a failed attempt. */
+  /** The last logged line about a failed attempt. */
   #reported = ''
 
   constructor(settings: JoinSettings) {
@@ -119,7 +119,7 @@ class Node implements ClusterNode {
     }
   }
 
-  /** Logs why an attempt failed, unless the one before failed for the same reason. */
+  /** Logs why an attempt failed, unless the reason is that of the previous attempt. */
   #report(what: string, reason: string): void {
     const line = `${what} the main node at ${this.#settings.address.spec}: ${reason}`
     if (line !== this.#reported) this.#settings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)

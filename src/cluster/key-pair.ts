@@ -20,20 +20,20 @@ export function createKeyPair(): KeyPair {
 /**
  * Writes a key pair into a new file that only this user can read.
  *
- * @throws {Error} Node's own, `EEXIST` when the file is there.
+ * @throws {Error} Node's own, such as `EEXIST`.
  */
 export function writeKeyPair(path: string, pair: KeyPair): void {
   writeFileSync(path, `${JSON.stringify(pair, undefined, 2)}\n`, { mode: 0o600, flag: 'wx' })
 }
 
 /**
- * Reads what `writeKeyPair` has written.
+ * Reads a file of `writeKeyPair`.
  *
- * @throws Mongrel2Error `invalid_option` when it is no key pair, or others than its owner may read it; Error of Node's own when it cannot be read.
+ * @throws Mongrel2Error `invalid_option` if it has no key pair, or if others than its owner may read it; Node's own error if it cannot be read.
  */
 export function readKeyPair(path: string): KeyPair {
   const mode = statSync(path).mode & 0o777
-  // Windows has other permissions.
+  // Windows does not use the mode.
   if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
     const shown = mode.toString(8)
     throw invalid(path, `a file that only its owner can read (chmod 600 ${path})`, `the mode ${shown}`)
@@ -69,14 +69,14 @@ function hexadecimal(base64url: string): string {
   return Buffer.from(base64url, 'base64url').toString('hex')
 }
 
-/** A key in the form that libzmq takes. */
+/** Renders a key in the form of libzmq. */
 export function curveKey(hexadecimal: string): string {
   return renderZ85(Buffer.from(hexadecimal, 'hex'))
 }
 
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#'
 
-/** Renders bytes, a multiple of four, in ZeroMQ's Z85 (RFC 32), the form that libzmq takes keys in. */
+/** Renders bytes, a multiple of four, in ZeroMQ's Z85 (RFC 32). */
 export function renderZ85(bytes: Buffer): string {
   let text = ''
   for (let at = 0; at < bytes.length; at += 4) {

@@ -17,14 +17,14 @@ import {
 } from './node-connection.ts'
 import type { JoinSettings } from './options.ts'
 
-/** Time for workers to end after the connection was lost, in milliseconds. */
+/** Time for workers to end after losing the connection, in milliseconds. */
 const CUT_TIME = 3000
 /** Time for the main node to close the connection of a node that leaves, in milliseconds. */
 const FAREWELL = 1000
 
 /** One connection of a node to its main node: starts workers as the main node orders, and passes on frames. */
 export class NodeAgent implements NodeConnectionObserver {
-  /** Resolves when the node has joined; rejects with the reason when it is refused. */
+  /** Resolves when the node has joined; rejects with the reason if it is refused. */
   readonly joined: Promise<void>
   /** Resolves with the reason when the connection has ended and every worker is gone. */
   readonly ended: Promise<string>
@@ -37,7 +37,7 @@ export class NodeAgent implements NodeConnectionObserver {
   #leaving = false
   #empty: Deferred<void> | undefined
 
-  /** @param socket A socket that is about to be connected to the main node. */
+  /** @param socket Not connected yet. */
   constructor(socket: Dealer, settings: JoinSettings) {
     this.#settings = settings
     this.#warning = new ThrottledWarning(settings.logger)
@@ -52,7 +52,7 @@ export class NodeAgent implements NodeConnectionObserver {
     this.ended = this.#connection.closed.then((reason) => this.#cutOff(reason))
   }
 
-  /** Has the workers finish what is open within so many milliseconds, and end. */
+  /** Lets the workers finish open requests within a time in milliseconds, and end. */
   async leave(timeout: number): Promise<void> {
     this.#leaving = true
     this.#connection.say({ say: 'leave' })
@@ -97,12 +97,7 @@ export class NodeAgent implements NodeConnectionObserver {
   #start(number: number, { app, options, ...rest }: NodeStart): void {
     if (this.#leaving) return this.#end(number, 'its node leaves', false)
     const { chroot, execArgv } = this.#settings
-    const config = {
-      app: appSourceOf(app),
-      options: withOwnChroot(options, chroot),
-      ...rest,
-      remote: true,
-    }
+    const config = { app: appSourceOf(app), options: withOwnChroot(options, chroot), ...rest, remote: true }
     const worker = new WorkerChild(workerStart(config, execArgv), {
       receive: (frame) => this.#pass(number, frame),
       ended: (how, clean) => this.#end(number, how, clean),
@@ -111,7 +106,7 @@ export class NodeAgent implements NodeConnectionObserver {
     this.#connection.say({ say: 'started', worker: number, pid: worker.pid })
   }
 
-  /** Passes on together the frames that a worker sends together. */
+  /** Passes on the frames of one turn together. */
   #pass(number: number, frame: Buffer): void {
     if (this.#outgoing.size === 0) queueMicrotask(() => this.#passOn())
     const frames = this.#outgoing.get(number)
@@ -132,7 +127,7 @@ export class NodeAgent implements NodeConnectionObserver {
     if (this.#workers.size === 0) this.#empty?.resolve()
   }
 
-  /** Has the workers close what is open: the main node answers it in their place. */
+  /** Lets the workers close open connections: the main node answers in their place. */
   async #cutOff(reason: string): Promise<string> {
     this.#joined.reject(new Mongrel2Error('closed', reason))
     for (const worker of this.#workers.values()) worker.send([renderJson({ order: 'cut' })])
@@ -151,10 +146,8 @@ export class NodeAgent implements NodeConnectionObserver {
   }
 }
 
-/** The `chroot` of a node that has none: stored bodies are found nowhere, since the main node does not choose a directory here. */
-const NO_CHROOT = '/nonexistent'
-
-function withOwnChroot(options: NodeStart['options'], chroot = NO_CHROOT): NodeStart['options'] {
+/** Replaces every `chroot`, since the main node must not choose a directory here; without one, stored bodies are not found. */
+function withOwnChroot(options: NodeStart['options'], chroot = '/nonexistent'): NodeStart['options'] {
   const zeromq = [options.zeromq].flat().map((endpoint) => {
     if (typeof endpoint === 'string') return endpoint
     const { chroot: _theirs, ...rest } = endpoint

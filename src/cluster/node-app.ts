@@ -4,22 +4,22 @@ import { invalid } from '../runtime/errors.ts'
 import { pathBelow } from '../runtime/path-below.ts'
 import type { AppSource } from '../workers/worker/worker-config.ts'
 
-/** The directory of this package's modules, and the one of them that a main node may name: that of the command. */
+/** The directory of this package's modules, and the only one that a main node may name: that of the command. */
 const PACKAGE = fileURLToPath(new URL('../', import.meta.url))
 const COMMAND_APP = /^cli[\\/]modules[\\/]worker-app\.[jt]s$/
 
-/** An app as a node finds it. */
+/** Where a node finds an app. */
 export interface NodeApp {
-  /** What the module's path is relative to: a node's working directory, or this package wherever it is installed there. */
+  /** The base of the path: the node's working directory, or this package as installed there. */
   readonly from: 'directory' | 'package'
   readonly path: string
   readonly data?: unknown
 }
 
 /**
- * Says where nodes find an app.
+ * Makes an app's path relative, for nodes.
  *
- * @throws Mongrel2Error `invalid_option` when that is not below the working directory.
+ * @throws Mongrel2Error `invalid_option` if the app is not below the working directory.
  */
 export function nodeAppOf({ module, data }: AppSource): NodeApp {
   const path = fileURLToPath(module)
@@ -31,9 +31,9 @@ export function nodeAppOf({ module, data }: AppSource): NodeApp {
 }
 
 /**
- * Finds an app on this node, and checks it: a main node may not choose any other file.
+ * Finds an app on this node.
  *
- * @throws Mongrel2Error `invalid_option` when the app is not below the working directory.
+ * @throws Mongrel2Error `invalid_option` if the app is not below the working directory: a main node must not choose any other file.
  */
 export function appSourceOf({ from, path, data }: NodeApp): AppSource {
   const directory = process.cwd()

@@ -21,24 +21,24 @@ import type { WorkerConfig } from '../workers/worker/worker-config.ts'
 import type { NodeApp } from './node-app.ts'
 import { SecureStream } from './secure-stream.ts'
 
-/** How often each side gives a sign of life, in milliseconds. */
+/** How often each side sends a sign of life, in milliseconds. */
 const BEAT = 250
-/** Beats that the other side may be silent for. The timer counts them, so what came while this process stood still is read before. */
+/** Beats that the other side may be silent. A timer counts them, so this process reads first what came while it was paused. */
 const SILENT_BEATS = 8
-/** Frames of one message that are collected before they are handed over, however many the other side sends. */
+/** Frames that are collected until they are handed over. */
 const MOST_COLLECTED = 256
-/** Bytes that frames may have until they are handed over. */
+/** Bytes of frames that are collected until they are handed over. */
 const MOST_COLLECTED_BYTES = 1024 * 1024
-/** Bytes that a control frame, or a worker's report, may have at least. */
-const MOST_SAID = 1024 * 1024
+/** The largest control frame, and the least bound for a worker's frame, in bytes. */
+const MOST_CONTROL = 1024 * 1024
 /** Workers that one node may be asked to start. */
 export const MOST_PROCESSORS = 1024
-/** The bytes of a worker's number. */
+/** Bytes of a worker's number. */
 const ADDRESS = 4
-/** The number that stands for the node itself. */
+/** The number of the node itself. */
 const NODE = 0
 
-/** What a node starts a worker with. */
+/** The configuration of a worker on a node. */
 export type NodeStart = Pick<WorkerConfig, 'options' | 'threads' | 'logLevels'> & { readonly app: NodeApp }
 
 const nodeStart: FieldCheck<NodeStart> = {
@@ -60,7 +60,7 @@ const CONTROLS = {
   join: { version: text, processors: integer(1, MOST_PROCESSORS), seesUploads: bool },
   started: { worker: uint32, pid: count },
   ended: { worker: uint32, how: text, clean: bool },
-  /** Its workers are to finish what is open and to end. */
+  /** Asks to retire its workers. */
   leave: {},
   // The main node:
   /** @see NodeConnection.allowMessages */
@@ -71,26 +71,26 @@ const CONTROLS = {
   kill: { worker: uint32 },
 }
 
-/** What a node and the main node say to each other, beside the frames of workers. */
+/** A control frame between a node and the main node. */
 export type Control = FrameOf<typeof CONTROLS, 'say'>
 
-/** Takes what the other side says. When it throws, the connection ends. */
+/** Takes what the other side sends. If it throws, the connection ends. */
 export interface NodeConnectionObserver {
   hear(control: Control): void
-  /** Takes frames from or for a worker. `skipped` more came, which were too long. */
+  /** Takes frames from or for a worker; `skipped` others were too long. */
   receive(worker: number, frames: readonly Buffer[], skipped: number): void
-  /** A message of a topic was too long. */
+  /** Called when a topic's message was too long. */
   skip(size: number, most: number): void
 }
 
 /**
- * A node and the main node, connected. Each message begins with a worker's number, and its frames follow; the node itself has a number too,
- * and a message to it without more is a sign of life.
+ * The connection between a node and the main node. Each message begins with a worker's number, and its frames follow; the node itself is
+ * number 0, and its message without frames is a sign of life.
  */
 export class NodeConnection implements FrameBounds {
-  /** Resolves when the other side is authenticated; rejects with the reason when it never will be. */
+  /** Resolves when the other side is authenticated; rejects with the reason if that fails. */
   readonly opened: Promise<void>
-  /** Resolves when it is over, with the reason. */
+  /** Resolves with the reason when it has ended. */
   readonly closed: Promise<string>
   /** Bytes of messages that have come. */
   bytesRead = 0
@@ -99,13 +99,13 @@ export class NodeConnection implements FrameBounds {
   readonly #observer: NodeConnectionObserver
   readonly #frames = new FrameParser((frame) => this.#take(frame), this)
   readonly #beat: NodeJS.Timeout
-  /** Whose frames come; undefined between two messages. */
+  /** The worker of the present message; undefined between two messages. */
   #address: number | undefined
   #collected: Buffer[] = []
   #collectedBytes = 0
   #skipped = 0
-  /** Bytes that a frame of a worker may have. */
-  #mostOfWorker = MOST_SAID
+  /** Bytes that a worker's frame may have. */
+  #mostOfWorker = MOST_CONTROL
   #silent = 0
 
   constructor(socket: Dealer, observer: NodeConnectionObserver) {
@@ -117,27 +117,23 @@ export class NodeConnection implements FrameBounds {
     void this.#stream.closed.then(() => this.close('the connection ended'))
   }
 
-  /**
-   * Allows messages that are dealt to workers.
-   *
-   * @param maxMessageSize The largest of the endpoints. Messages of topics may have no more, the rest is small.
-   */
+  /** Allows worker frames with messages up to `maxMessageSize`, the largest of the endpoints. It bounds messages of topics too. */
   allowMessages(maxMessageSize: number): void {
-    this.#mostOfWorker = Math.max(MOST_SAID, maxMessageSize + CUT_MESSAGE)
+    this.#mostOfWorker = Math.max(MOST_CONTROL, maxMessageSize + CUT_MESSAGE)
   }
 
   /** Bytes that the next frame may have. */
   get maxFrame(): number {
     if (this.#address === undefined) return ADDRESS
-    return this.#address === NODE ? MOST_SAID : this.#mostOfWorker
+    return this.#address === NODE ? MOST_CONTROL : this.#mostOfWorker
   }
 
-  /** The first byte of a worker's frame that is too long is kept: it tells the kind of frame. */
+  /** Keeps the first byte of a worker's frame that is too long: it tells the kind of frame. */
   get cutTo(): number | undefined {
     return this.#address === undefined || this.#address === NODE ? undefined : 1
   }
 
-  /** Sends frames to or of a worker, together. */
+  /** Sends frames to or from a worker, in one message. */
   send(worker: number, frames: readonly Buffer[]): void {
     const address = Buffer.alloc(ADDRESS)
     address.writeUInt32LE(worker)
@@ -167,7 +163,7 @@ export class NodeConnection implements FrameBounds {
       this.#frames.push(bytes)
     } catch (error) {
       const known = error instanceof Mongrel2Error || error instanceof MalformedError
-      this.close(`it said something wrong: ${known ? error.message : error}`)
+      this.close(`it sent something wrong: ${known ? error.message : error}`)
     }
   }
 
@@ -181,7 +177,7 @@ export class NodeConnection implements FrameBounds {
     if (!more) this.#address = undefined
   }
 
-  /** Messages of topics have no bound of their own, so one that is too long is not an error. */
+  /** Collects a frame; skips a topic's message that is too long, since topics have no bound of their own. */
   #collect({ body, size }: Frame): void {
     if (body.length === size) {
       this.#collected.push(body)

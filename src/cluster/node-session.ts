@@ -1,7 +1,7 @@
 import type { Dealer } from 'zeromq'
 import { type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { version as ownVersion } from '../runtime/versions.ts'
-import type { Dispatcher } from '../workers/dispatcher/dispatcher.ts'
+import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
 import {
@@ -17,18 +17,18 @@ const JOIN_TIME = 3000
 /** Time for a refused node to read why, in milliseconds. */
 const REFUSAL_TIME = 1000
 
-/** What a node joins. */
+/** The dispatcher that a node joins, and how it starts workers. */
 interface NodeSessionSettings {
-  readonly dispatcher: () => Pick<Dispatcher, 'addHost' | 'retireHost' | 'removeHost'>
+  readonly pool: () => Pick<WorkerPool, 'addHost' | 'retireHost' | 'removeHost'>
   readonly start: NodeStart
-  /** Bytes that a message of Mongrel2 may have, the largest of the endpoints. */
+  /** The largest `maxMessageSize` of the endpoints, in bytes. */
   readonly maxMessageSize: number
-  /** How many workers a node has; undefined for one for each of its processors. */
+  /** Workers on each node; undefined for one for each of its processors. */
   readonly workers: number | undefined
   readonly logger: Logger
 }
 
-/** A node that is connected, as the main node sees it: a host of workers. */
+/** A connected node, as the main node sees it: a host of workers. */
 export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly name: string
   readonly connection: NodeConnection
@@ -99,7 +99,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     if (this.#state !== 'new' && this.#state !== 'opened') return
     if (version !== ownVersion) {
       this.#state = 'refused'
-      const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion}: let both be the same`
+      const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion}: install the same version on both`
       this.#logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
       this.connection.say({ say: 'refuse', reason })
       setTimeout(() => this.connection.close('it was refused'), REFUSAL_TIME).unref()
@@ -108,17 +108,17 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.#state = 'joined'
     this.#seesUploads = seesUploads
     this.#logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
-    const { maxMessageSize, workers = processors, dispatcher } = this.#settings
+    const { maxMessageSize, workers = processors, pool } = this.#settings
     this.connection.allowMessages(maxMessageSize)
     this.connection.say({ say: 'welcome', maxMessageSize })
-    dispatcher().addHost(this, workers)
+    void pool().addHost(this, workers)
   }
 
   #leave(): void {
     if (this.#state !== 'joined') return
     this.#state = 'leaving'
     this.#logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
-    this.#settings.dispatcher().retireHost(this)
+    this.#settings.pool().retireHost(this)
     if (this.#workers.size === 0) this.connection.close('it left')
   }
 
@@ -128,7 +128,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   }
 
   #expectJoin(): void {
-    if (this.#state === 'opened') this.connection.close('it did not say that it joins')
+    if (this.#state === 'opened') this.connection.close('it did not join in time')
   }
 
   #lost(reason: string): void {
@@ -140,13 +140,13 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     if (this.#state === 'leaving' && this.#workers.size === 0) {
       this.#logger.info?.(`mongrel2-fetch: node ${this.name} left`)
     } else this.#logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
-    this.#settings.dispatcher().removeHost(this)
+    this.#settings.pool().removeHost(this)
     for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
     this.#workers.clear()
   }
 }
 
-/** A worker process that a node has started. */
+/** A worker process on a node. */
 class NodeWorker implements WorkerHandle {
   pid = 0
   readonly observer: WorkerHandleObserver
@@ -172,7 +172,7 @@ class NodeWorker implements WorkerHandle {
     this.#connection.say({ say: 'kill', worker: this.#number })
   }
 
-  /** Confirms reports: those on their way are lost when the connection ends. */
+  /** Takes reports and confirms them: unconfirmed ones may be lost with the connection. */
   receive(frames: readonly Buffer[], skipped: number): void {
     for (const frame of frames) this.observer.receive(frame)
     this.#reports += frames.length + skipped

@@ -2,57 +2,45 @@ import { checkOptions, type Mongrel2Options } from '../exchange/options.ts'
 import type { EndpointInput, EndpointSettings } from '../options/endpoint.ts'
 import * as is from '../options/option.ts'
 import { invalid, Mongrel2Error } from '../runtime/errors.ts'
-import {
-  WORKER_POOL_OPTIONS,
-  type WorkerPoolOptions,
-  type WorkersSettings,
-  workersSettingsOf,
-} from '../workers/options.ts'
-import type { AppSource } from '../workers/worker/worker-config.ts'
+import { WORKER_POOL_OPTIONS, type WorkerPoolOptions, type WorkersSettings } from '../workers/options.ts'
 import { type ClusterAddress, isLocal, isLoopback, parseClusterAddress } from './cluster-address.ts'
 import type { ClusterSecurity } from './cluster-listener.ts'
 import { checkKey, checkKeyPair, type KeyPair } from './key-pair.ts'
 import { type NodeApp, nodeAppOf } from './node-app.ts'
 
-/** What `serveWithWorkers` needs. Times are in milliseconds, sizes in bytes. */
+/** The options of `serveWithWorkers`. Times are in milliseconds, sizes in bytes. */
 export interface WorkersOptions extends WorkerPoolOptions {
-  /** Lets workers on other machines join. Each node that does runs as many as `workers` says, by default one for each processor of its own. */
+  /** Lets workers on other machines join. Each node runs as many as `workers` says, by default one for each of its processors. */
   cluster?: ClusterOptions
 }
 
-/** How workers on other machines join the dispatcher of this one. */
+/** How workers on other machines join this machine's dispatcher. */
 export interface ClusterOptions {
   /** Where to listen for nodes: `tcp://0.0.0.0:1717`. */
   listen: string
-  /** This machine's keys, as `createKeyPair` makes them. Without them nothing is encrypted, and everybody can join. */
+  /** This machine's keys, as `createKeyPair` makes them. Without keys nothing is encrypted, and any machine can join. */
   keys?: KeyPair
   /** The public keys of the nodes that may join. */
   nodes?: readonly string[]
-  /** Whether to do without keys where other machines can connect. Default: false. */
+  /** Whether to allow no keys although other machines can connect. Default: false. */
   insecure?: boolean
-  /**
-   * Mongrel2's Handlers as the nodes reach them, in the order of the option `zeromq`: where that has addresses of this machine only.
-   * Default: as they are.
-   */
+  /** Mongrel2's Handlers as nodes reach them, in the order of the option `zeromq`, if that has addresses of this machine. Default: `zeromq`. */
   zeromq?: EndpointInput | readonly EndpointInput[]
 }
 
 /** How this machine joins a main node's dispatcher. Times are in milliseconds. */
 export interface JoinOptions {
-  /** The main node: `tcp://KEY@HOST:PORT` with its public key, or `tcp://HOST:PORT` where it does without. */
+  /** The main node: `tcp://KEY@HOST:PORT` with its public key, or `tcp://HOST:PORT` if it has none. */
   main: string
   /** This node's keys, as `createKeyPair` makes them; the main node has to know the public one. */
   keys?: KeyPair
-  /** Whether to do without keys though other machines could answer in the main node's place. Default: false. */
+  /** Whether to allow no keys although another machine could pose as the main node. Default: false. */
   insecure?: boolean
-  /**
-   * Mongrel2's chroot as seen from this node, where that is on a file system that they share: then workers here get uploads that Mongrel2
-   * has stored in files, too. Default: not seen.
-   */
+  /** Mongrel2's chroot as seen from this node, if they share a file system: then workers here get stored uploads too. Default: not seen. */
   chroot?: string
   /** Arguments for Node before the program, in the workers. Default: this process' own. */
   execArgv?: readonly string[]
-  /** Where log lines go. Default: the console, for warnings and errors. */
+  /** The destination of log lines. Default: the console, for warnings and errors. */
   logger?: Mongrel2Options['logger']
   /** Aborted, it leaves as `close()` does. */
   signal?: AbortSignal
@@ -85,7 +73,7 @@ export const JOIN_OPTIONS = {
 } satisfies is.Described<Omit<JoinOptions, 'main'> & { main: ClusterAddress }>
 const checkJoin = is.checkerOf('option', 'an object with at least main', JOIN_OPTIONS)
 
-const REMEDY = 'make keys by `mongrel2-fetch keygen`, or say insecure where nobody else can connect'
+const REMEDY = 'make keys by `mongrel2-fetch keygen`, or set insecure if no other machine can connect'
 
 /** The options, checked. */
 export interface ClusterSettings {
@@ -96,21 +84,21 @@ export interface ClusterSettings {
   readonly options: Mongrel2Options
 }
 
-/** Checks what a user gave to `serveWithWorkers`; throws a Mongrel2Error `invalid_option`. */
+/** Checks the options of `serveWithWorkers`; throws a Mongrel2Error `invalid_option`. */
 export function checkWorkersOptions(
   options: WorkersOptions,
 ): WorkersSettings & { cluster: ClusterSettings | undefined } {
   const { cluster, ...checked } = checkWorkers(options)
-  const settings = workersSettingsOf(checked, options)
-  return { ...settings, cluster: cluster && checkClusterOptions(cluster, checked.app, checked.options) }
+  const settings = checkOptions(() => new Response(), checked.options)
+  return {
+    ...checked,
+    settings,
+    workersGiven: options.workers,
+    cluster: cluster && clusterSettingsOf(cluster, checked),
+  }
 }
 
-/** Checks a main node's options, those of its workers among them; throws a Mongrel2Error `invalid_option`. */
-export function checkClusterOptions(
-  cluster: ClusterOptions,
-  app: AppSource,
-  options: Mongrel2Options,
-): ClusterSettings {
+function clusterSettingsOf(cluster: ClusterOptions, { app, options }: WorkerPoolOptions): ClusterSettings {
   const { listen, keys, nodes, insecure, zeromq } = checkCluster(cluster, 'cluster')
   const address = parseClusterAddress('cluster.listen', listen, 0)
   if (keys === undefined && !insecure && !isLoopback(address.host)) {
@@ -140,8 +128,8 @@ function checkEndpoints(seen: readonly EndpointSettings[], options: Mongrel2Opti
       if (spec === undefined || !isLocal(spec)) continue
       throw new Mongrel2Error(
         'invalid_option',
-        `cluster: other machines cannot reach Mongrel2 at ${spec}: let its Handler have an address that they can reach, or say in ` +
-          'cluster.zeromq how they reach it',
+        `cluster: other machines cannot reach Mongrel2 at ${spec}: give its Handler an address that they can reach, or name in ` +
+          'cluster.zeromq the address by which they reach it',
       )
     }
   }

@@ -3,20 +3,20 @@ import { socketEvents } from '../link/zeromq/connection.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
-/** The largest message, in bytes. With what CURVE adds, it bounds what libzmq holds for an unauthenticated peer. */
+/** The largest message, in bytes. With CURVE's overhead, it bounds the memory of libzmq for an unauthenticated peer. */
 const CHUNK = 64 * 1024
 const MAX_MESSAGE = 2 * CHUNK
-/** How long a peer may take for the handshake, in milliseconds. */
+/** Time for the handshake, in milliseconds. */
 export const HANDSHAKE_TIME = 3000
 
-/** Why a handshake failed, as far as libzmq knows. */
+/** Reasons of failed handshakes, by libzmq's events. */
 const FAILURES: ReadonlyMap<string, string> = new Map([
   ['handshake:error:auth', "it does not know this machine's public key"],
   ['handshake:error:protocol', 'one side has keys, and the other none'],
-  ['handshake:error:other', 'it broke the handshake off, as one does whose public key is another'],
+  ['handshake:error:other', 'it ended the handshake, as a peer with another public key does'],
 ])
 
-/** Options of both ends: a socket has one peer, to which it does not connect again. */
+/** Options of both ends: a socket has one peer and does not reconnect. */
 export const STREAM_OPTIONS = {
   reconnectInterval: -1,
   linger: 0,
@@ -25,17 +25,17 @@ export const STREAM_OPTIONS = {
   sendHighWaterMark: 64,
 } as const
 
-/** CURVE's part of a socket's options. */
+/** The options of a socket that the two ends set differently. */
 export type CurveOptions = Partial<
   Pick<Dealer, 'curveServer' | 'curveServerKey' | 'curvePublicKey' | 'curveSecretKey' | 'zapDomain'>
 > & { readonly context?: Context; readonly ipv6?: boolean }
 
 /**
- * A stream of bytes through a DEALER that has one peer, encrypted where its socket has keys. Large pieces are cut, so that signs
- * of life pass on a slow line.
+ * A stream of bytes through a DEALER with one peer, encrypted if its socket has keys. Large pieces are cut, so that signs of life pass on a
+ * slow line.
  */
 export class SecureStream {
-  /** Resolves when the handshake is done; rejects, with the reason, when it never will be. */
+  /** Resolves after the handshake; rejects with the reason if it fails. */
   readonly opened: Promise<void>
   /** Resolves when the peer is gone, or `destroy` was called. */
   readonly closed: Promise<void>
@@ -46,7 +46,7 @@ export class SecureStream {
 
   /**
    * @param socket Not connected and not bound; it belongs to the stream.
-   * @param receive Told the bytes that come. Must not throw.
+   * @param receive Called with received bytes. Must not throw.
    */
   constructor(socket: Dealer, receive: (bytes: Buffer) => void) {
     this.#socket = socket
@@ -78,7 +78,7 @@ export class SecureStream {
         if (event.type === 'disconnect' || event.type === 'close' || event.type === 'end') break
       }
     } catch {
-      // Its socket was closed, or has no monitor.
+      // The socket was closed, or has no monitor.
     }
     this.#opened.reject(new Mongrel2Error('closed', reason))
     this.destroy()
@@ -92,7 +92,7 @@ export class SecureStream {
     }
   }
 
-  /** Sends together what is written in one turn. zeromq.js takes one send at a time: what is written meanwhile goes with the next. */
+  /** Sends the writes of one turn together. zeromq.js allows one send at a time: later writes go with the next. */
   async #send(): Promise<void> {
     try {
       while (this.#waiting.length > 0) await this.#socket.send(this.#next())

@@ -4,51 +4,52 @@ import { describeError } from '../runtime/log.ts'
 import { whenAborted } from '../runtime/promises.ts'
 import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
 import { LocalHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
+import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import type { WorkersSettings } from '../workers/options.ts'
 import { isAny } from './cluster-address.ts'
 import { ClusterListener } from './cluster-listener.ts'
 import { NodeSession } from './node-session.ts'
 import { type ClusterSettings, checkWorkersOptions, type WorkersOptions } from './options.ts'
 
-/** Worker processes at work behind Mongrel2. */
+/** A dispatcher and its worker processes. */
 export interface WorkersServer extends AsyncDisposable {
   /**
    * Resolves when every endpoint is pulled from and each worker has loaded the app and can answer. Rejects with a `Mongrel2Error`
-   * `closed` when the server is closed before, or `load_failed` when a worker of this machine cannot load the app, which is tried again
-   * until `close`; or with Node's error when the cluster's port cannot be had.
+   * `closed` if the server is closed first, or `load_failed` if a worker of this machine cannot load the app, which it tries again
+   * until `close`; or with Node's error if the cluster's port cannot be opened.
    */
   readonly ready: Promise<void>
-  /** The port that nodes connect to, where `cluster` is given, from `ready` on. */
+  /** The port that nodes connect to, if `cluster` is set, from `ready` on. */
   readonly clusterPort: number | undefined
   /**
    * Replaces every worker: new ones load the app anew and take over, old ones finish what is open and end. Resolves when they have.
    * Workers that cannot load the app are started again, and the old ones stay until one can.
    *
-   * @throws Mongrel2Error `load_failed` when one cannot; `closed` after `close`.
+   * @throws Mongrel2Error `load_failed` if one cannot; `closed` after `close`.
    */
   reload(): Promise<void>
   /**
-   * Stops: reads what Mongrel2 has sent already, takes no more, lets the workers answer all of it, then ends them and closes the
-   * sockets. A second call returns the first one's promise.
+   * Stops pulling, lets the workers answer all that Mongrel2 has sent, then ends them and closes the sockets. A second call returns the
+   * first one's promise.
    *
-   * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
+   * @param options.timeout Milliseconds after which open requests are aborted and their connections closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
-  /** What has been counted since the start, and what is there. */
+  /** Counters since the start, and the present state. */
   stats(): DispatcherStatistics
 }
 
 /**
- * Serves an app by several worker processes: this one pulls from Mongrel2 and deals its messages to them, all of a connection to the
- * same one, and they publish their answers themselves.
+ * Serves an app by worker processes: this process pulls from Mongrel2 and deals its messages to them, all of a connection to the same one,
+ * and they publish their answers themselves.
  *
- * @throws Mongrel2Error `invalid_option` when an option is wrong.
+ * @throws Mongrel2Error `invalid_option` if an option is wrong.
  */
 export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const settings = checkWorkersOptions(options)
   const { logger, signal } = settings.settings
   const { app, workers, threads, execArgv, cluster } = settings
-  const main = cluster && openMainNode(cluster, settings, () => dispatcher)
+  const main = cluster && openMainNode(cluster, settings, () => dispatcher.pool)
   const config = { ...sharedStartOf(settings.options, workers, threads, logger), app, remote: false }
   const dispatcher = new Dispatcher(settings, new LocalHost(workerStart(config, execArgv)))
   let clusterPort: number | undefined
@@ -64,38 +65,36 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const ready = Promise.all([dispatcher.ready, main?.opened]).then(([, port]) => {
     clusterPort = port
   })
-  ready.catch(() => {}) // not everybody waits for it
+  ready.catch(() => {}) // it may have no listener
   return {
     ready,
     get clusterPort() {
       return clusterPort
     },
-    reload: () => dispatcher.reload(),
+    reload: () => dispatcher.pool.reload(),
     close,
     stats: () => dispatcher.stats(),
     [Symbol.asyncDispose]: () => close(),
   }
 }
 
-/** The main node's side of a cluster. */
-interface MainNode {
-  /** Resolves with the port when nodes can connect; rejects when they never can. */
-  readonly opened: Promise<number>
-  close(): void
-}
-
 /**
- * Lets nodes in, and gives the dispatcher their workers.
+ * Listens for nodes, and adds them to the pool.
  *
- * @param dispatcher Called when a node has joined: it is made after this, which may fail.
+ * @param pool Called when a node has joined: it is made after this, which may fail.
+ * @returns `opened` resolves with the port when nodes can connect, and rejects if that fails.
  */
-function openMainNode(cluster: ClusterSettings, settings: WorkersSettings, dispatcher: () => Dispatcher): MainNode {
+function openMainNode(
+  cluster: ClusterSettings,
+  settings: WorkersSettings,
+  pool: () => WorkerPool,
+): { opened: Promise<number>; close: () => void } {
   const { address, security } = cluster
   const { workers, threads, workersGiven } = settings
   const { logger } = settings.settings
   const start = { ...sharedStartOf(cluster.options, workers, threads, logger), app: cluster.app }
   const maxMessageSize = Math.max(...settings.settings.endpoints.map((endpoint) => endpoint.maxMessageSize))
-  const session = { dispatcher, start, maxMessageSize, workers: workersGiven, logger }
+  const session = { pool, start, maxMessageSize, workers: workersGiven, logger }
   const listener = new ClusterListener(
     address,
     security,
@@ -115,7 +114,7 @@ function openMainNode(cluster: ClusterSettings, settings: WorkersSettings, dispa
   return { opened: open(), close: () => listener.close() }
 }
 
-/** What nodes are told; where all addresses of this machine are listened at, its name stands for them. */
+/** The address for nodes, with this machine's name if it listens at all of its addresses. */
 function joinAddress({ address, security }: ClusterSettings, port: number): string {
   const host = isAny(address.host) ? hostname() : address.host
   return `tcp://${security === undefined ? '' : `${security.keys.publicKey}@`}${host.includes(':') ? `[${host}]` : host}:${port}`

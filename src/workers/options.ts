@@ -1,16 +1,16 @@
 import { availableParallelism } from 'node:os'
-import { checkOptions, type Mongrel2Options, type Settings } from '../exchange/options.ts'
+import type { Mongrel2Options, Settings } from '../exchange/options.ts'
 import * as is from '../options/option.ts'
 import { invalid, isObject } from '../runtime/errors.ts'
 import type { AppSource } from './worker/worker-config.ts'
 
-/** How an app is served by workers. Times are in milliseconds, sizes in bytes. */
+/** The options of workers. Times are in milliseconds, sizes in bytes. */
 export interface WorkerPoolOptions {
-  /** What each worker loads: a handler is a function, which no process can hand to another. */
+  /** The app that each worker loads: a process cannot hand a function to another. */
   app: AppSource
   /**
-   * The options of `serveMongrel2`, for each worker; `maxInFlight` holds for each of them, `maxQueued` for all. Functions in it but the
-   * logger's stay here: let `app` give those.
+   * The options of `serveMongrel2` for each worker; `maxInFlight` is for each of them, `maxQueued` for all. Functions but the logger's do not
+   * reach the workers: let `app` return them.
    */
   options: Mongrel2Options
   /** Worker processes. Default: one for each processor. */
@@ -27,11 +27,11 @@ export interface WorkerPoolOptions {
   maxRequests?: number
   /** Resident memory beyond which a worker process is replaced. Default: 0, never. */
   maxRss?: number
-  /** Arguments for Node before the program, as `child_process.fork` has them. Default: this process' own. */
+  /** Arguments for Node, as `child_process.fork` has them. Default: those of this process. */
   execArgv?: readonly string[]
 }
 
-/** A frame has one byte for the number of the thread. */
+/** A frame has one byte for the thread's number. */
 const MOST_THREADS = 255
 const MOST_WORKERS = 1024
 
@@ -74,15 +74,6 @@ export const WORKER_POOL_OPTIONS = {
 /** The options, checked and with their defaults. */
 export interface WorkersSettings extends is.Checked<typeof WORKER_POOL_OPTIONS> {
   readonly settings: Settings
-  /** `workers` as it was given. */
+  /** The option `workers` without its default. */
   readonly workersGiven: number | undefined
-}
-
-/** Adds what follows from checked options. */
-export function workersSettingsOf(
-  checked: is.Checked<typeof WORKER_POOL_OPTIONS>,
-  given: WorkerPoolOptions,
-): WorkersSettings {
-  const settings = checkOptions(() => new Response(), checked.options)
-  return { ...checked, settings, workersGiven: given.workers }
 }

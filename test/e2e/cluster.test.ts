@@ -429,7 +429,7 @@ describe('a node that has proved who it is', () => {
       setTimeout(() => connection.send(worker, [Buffer.from('nonsense')]), 100)
     })
     expect(reason).toBe('the connection ended')
-    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it said something wrong: expected a frame of JSON/)
+    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node \S+: it sent something wrong: expected a frame of JSON/)
     expect(await get(connect(), '/')).toBe('/')
   })
 
@@ -440,7 +440,7 @@ describe('a node that has proved who it is', () => {
     })
     expect(reason).toBe('the connection ended')
     expect(logger.errors[0]).toMatch(
-      /^mongrel2-fetch lost node \S+: it said something wrong: a frame of 2097152 bytes is larger than the 1048576 /,
+      /^mongrel2-fetch lost node \S+: it sent something wrong: a frame of 2097152 bytes is larger than the 1048576 /,
     )
   })
 
@@ -461,7 +461,7 @@ describe('a node that has proved who it is', () => {
     await meet((connection) => connection.say(join as Control))
     await expect
       .poll(() => logger.warnings.join())
-      .toContain(`did not join: it said something wrong: expected ${expected}`)
+      .toContain(`did not join: it sent something wrong: expected ${expected}`)
     expect(nodeWorkers()).toEqual([])
     expect(await get(connect(), '/')).toBe('/')
   })

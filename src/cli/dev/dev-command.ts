@@ -77,7 +77,7 @@ async function serveAndReload(
   })
   try {
     while ((await Promise.race([files.changed(), ended])) === 'changed') {
-      dispatcher.reload().catch(() => {}) // the dispatcher has logged why the app does not load
+      dispatcher.pool.reload().catch(() => {}) // the dispatcher has logged why the app does not load
     }
   } finally {
     await dispatcher.close(closeTimeout)

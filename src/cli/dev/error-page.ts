@@ -31,6 +31,14 @@ export function errorPage(error: unknown, request: Request, title: string): Resp
   return new Response(page, { status: 500, headers: { ...headers, 'content-type': 'text/html; charset=utf-8' } })
 }
 
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
 function detailsOf(error: unknown): string {
   try {
     return inspect(error)
@@ -40,5 +48,5 @@ function detailsOf(error: unknown): string {
 }
 
 function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
 }

@@ -1,17 +1,10 @@
 // The entry of a process of `serve --direct`, which pulls from Mongrel2 itself.
 
 import { replaceGlobalsFirst } from '../../platform/globals.ts'
-import { surviveLostOutput } from '../../runtime/log.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
 import { type News, parseOrder, renderJson } from '../../workers/protocol/frames.ts'
-import {
-  leaveAfterUncaughtError,
-  leaveOnSigterm,
-  leaveSignalsToParent,
-  openPipes,
-  parentLogger,
-} from '../../workers/worker/parent.ts'
+import { leaveAfterUncaughtError, leaveSignalsToParent, openPipes, parentLogger } from '../../workers/worker/parent.ts'
 import { reasonOf, takeConfig } from '../../workers/worker/worker-config.ts'
 import load from '../modules/worker-app.ts'
 import type { DirectConfig } from './serve-directly.ts'
@@ -28,7 +21,6 @@ const pipe = openPipes((frame) => {
 void pipe.closed.then(() => stop.resolve(ORPHAN_TIMEOUT))
 const tell = (news: News) => pipe.send([renderJson(news)])
 
-surviveLostOutput()
 leaveSignalsToParent()
 
 const { data, options, logLevels } = takeConfig<DirectConfig>()
@@ -40,7 +32,7 @@ if (server === undefined) {
 }
 tell({ news: 'loaded' })
 const leave = (reason: string) => tell({ news: 'leaving', reason })
-leaveOnSigterm(leave)
+process.on('SIGTERM', () => leave('it got SIGTERM'))
 leaveAfterUncaughtError(logger, leave)
 server.ready.then(
   () => tell({ news: 'serves' }),

@@ -4,47 +4,45 @@ import type { ConnectionReport } from '../protocol/frames.ts'
 import { canTake, canTakeHeld, Places, storedPathOf } from './places.ts'
 import { DealtConnection, type DealtEpoch, type ReceivedMessage, type ThreadState } from './state.ts'
 
-/** How many messages of one connection may wait. */
+/** Messages of one connection that may wait. */
 const MOST_HELD = 128
 
-/** Only messages with one of these words in them are parsed: without the headers, dealing costs less than half as much. */
+/** Only messages that contain one of these are parsed: dealing without headers costs less than half as much. */
 const NOTICE_PATH = '@*'
 const STREAMED = Buffer.from('UPLOAD_STREAM')
 const STORED = Buffer.from('x-mongrel2-upload-')
 
-/** The answer to the client of a connection that is ended; undefined where an answer has begun or none is awaited. */
+/** The answer on a connection that is ended; undefined if an answer has begun or no request is open. */
 export type EndStatus = 502 | 503 | undefined
 
 /** Carries out what the balancer decides. */
 export interface BalancerOutlet {
-  /** @param balance Bytes that Mongrel2 has not written yet; only the connection's first message has any. */
-  deal(thread: ThreadState, epoch: DealtEpoch, message: Buffer, balance: number): void
-  /** Asks a thread to give up a connection if nothing is open on it; `handedOver` takes the answer. */
+  /** @param unwrittenBytes Bytes that Mongrel2 has not written yet; 0 but for the connection's first message at this thread. */
+  deal(thread: ThreadState, epoch: DealtEpoch, message: Buffer, unwrittenBytes: number): void
+  /** Asks a thread to hand over a connection on which nothing is open; `handedOver` takes the answer. */
   askHandOver(thread: ThreadState, connection: DealtConnection): void
-  /** Ends a connection in place of the thread that had it. */
+  /** Ends a connection in place of its thread. */
   end(connection: DealtConnection, status: EndStatus): void
-  /** A part of a body came for a connection that was ended. */
+  /** Takes a part of a body for a connection that was ended. */
   partOfEnded(epoch: DealtEpoch, message: Message): void
-  /** The client of a connection without a thread has left. */
+  /** Called when the client of a connection without a thread has left. */
   leftEnded(epoch: DealtEpoch, id: number): void
-  /** No thread will read the file of a stored body. */
+  /** Deletes the file of a stored body that no thread will read. */
   deleteUpload(epoch: DealtEpoch, path: string): void
-  /** A thread has lost the last of its connections. */
+  /** Called when a thread has no connection any more. */
   emptied(thread: ThreadState): void
 }
 
-/** What has been counted since the start. */
+/** Counters since the start, as `DispatcherStatistics` describes them. */
 interface BalancerCounters {
   messages: number
-  /** Requests that got a 503, and messages of connections that are closed. */
   rejected: number
-  /** Notices of connections that are not known (any more). */
   ignored: number
 }
 
 /**
  * Deals messages to handler threads: all of one connection to the same thread, in order; a new connection to the thread with the least in
- * flight. It knows of each connection which thread has it and whether an answer has begun, so that no client waits for a thread that ended.
+ * flight. Tracks the thread of each connection and whether an answer has begun, so that no client waits for a thread that ended.
  */
 export class ConnectionBalancer {
   readonly counters: BalancerCounters = { messages: 0, rejected: 0, ignored: 0 }
@@ -53,15 +51,15 @@ export class ConnectionBalancer {
   readonly #outlet: BalancerOutlet
 
   /**
-   * @param maxInFlight Requests that a thread gets at once.
-   * @param maxQueued Requests that wait for a place when all threads have so many.
+   * @param maxInFlight Requests in flight at a thread.
+   * @param maxQueued Requests that wait for a place when all threads are full.
    */
   constructor(maxInFlight: number, maxQueued: number, outlet: BalancerOutlet) {
     this.#places = new Places(maxInFlight, maxQueued)
     this.#outlet = outlet
   }
 
-  /** Connections that state is kept for. */
+  /** Connections with state. */
   get connections(): number {
     let count = 0
     for (const epoch of this.#epochs) count += epoch.connections.size
@@ -77,7 +75,7 @@ export class ConnectionBalancer {
     this.#epochs.add(epoch)
   }
 
-  /** Ends an epoch whose Mongrel2, and all of its clients with it, is gone. */
+  /** Ends an epoch: Mongrel2 and all of its clients are gone. */
   end(epoch: DealtEpoch): void {
     this.#epochs.delete(epoch)
     for (const connection of epoch.connections.values()) {
@@ -88,7 +86,7 @@ export class ConnectionBalancer {
     for (const thread of this.#places.threads) thread.attached.delete(epoch)
   }
 
-  /** Closes connections that the epoch before has left open at the same Mongrel2: nothing else will answer them. */
+  /** Closes the connections that the epoch before left open at the same Mongrel2: nothing else will answer them. */
   closeLeft(epoch: DealtEpoch): void {
     for (const [id, { sender, deferred }] of epoch.left) {
       if (deferred) continue
@@ -97,25 +95,25 @@ export class ConnectionBalancer {
     }
   }
 
-  /** Deals to a thread that has come up, from the epochs that it is attached to. */
+  /** Adds a thread, which gets messages of the epochs that it is attached to. */
   add(thread: ThreadState): void {
     this.#places.add(thread)
   }
 
-  /** Notes that a thread can answer to an epoch. */
+  /** Notes that a thread can publish to an epoch. */
   attach(thread: ThreadState, epoch: DealtEpoch): void {
     if (!this.#places.threads.has(thread)) return
     thread.attached.add(epoch)
-    this.#fill(thread)
+    this.#dealQueued(thread)
   }
 
-  /** Notes that a thread cannot answer to an epoch any more, and ends its connections there. */
+  /** Notes that a thread cannot publish to an epoch any more, and ends its connections there. */
   detach(thread: ThreadState, epoch: DealtEpoch): void {
     thread.attached.delete(epoch)
     this.#endConnections(thread, epoch)
   }
 
-  /** Deals no new connections to a thread, which keeps those that it has. */
+  /** Deals no new connections to a thread. */
   withdraw(thread: ThreadState): void {
     this.#places.remove(thread)
     thread.attached.clear()
@@ -124,9 +122,9 @@ export class ConnectionBalancer {
   }
 
   /**
-   * Ends the connections of a thread that is gone, after all that it reported has been received.
+   * Ends the connections of a thread that is gone; call it after its last report.
    *
-   * @param clean Whether the thread had delivered everything: then connections on which nothing is open stay.
+   * @param clean Whether the thread had delivered everything: then connections on which nothing is open stay open.
    */
   remove(thread: ThreadState, clean = false): void {
     for (const epoch of this.#epochs) this.#endConnections(thread, epoch, clean)
@@ -158,7 +156,7 @@ export class ConnectionBalancer {
       }
       connection = new DealtConnection(epoch, connectionId, sender)
       if (epoch.left.delete(connectionId)) {
-        // An answer to this request would be taken for the answer to the one that was left open.
+        // The client would take an answer to this request for the answer to the one that was left open.
         this.#drop(epoch, message)
         return this.#end(connection, undefined)
       }
@@ -167,13 +165,13 @@ export class ConnectionBalancer {
     this.#take(connection, { bytes, message })
   }
 
-  /** Takes a thread's report of how much it works on, having seen so many messages. */
+  /** Takes a thread's report of requests in flight after it has seen so many messages. */
   report(thread: ThreadState, seen: number, inFlight: number): void {
     thread.report(seen, inFlight)
-    this.#fill(thread)
+    this.#dealQueued(thread)
   }
 
-  /** Takes a thread's report of a connection, having seen so many messages. */
+  /** Takes a thread's report of a connection after it has seen so many messages. */
   reportConnection(thread: ThreadState, epoch: DealtEpoch, id: number, report: ConnectionReport, seen: number): void {
     const connection = epoch.connections.get(id)
     if (connection?.thread !== thread) return
@@ -198,19 +196,19 @@ export class ConnectionBalancer {
         this.#remove(connection)
         break
       case 'forgotten':
-        // A connection that was asked for is given up by `handedOver`.
+        // `handedOver` removes a connection that was asked for.
         if (connection.last <= seen && connection.held === undefined) this.#remove(connection)
     }
   }
 
-  /** Takes a thread's answer to `askHandOver`: the balance of a connection that it gives up; undefined for one that it keeps. */
-  handedOver(thread: ThreadState, epoch: DealtEpoch, id: number, balance: number | undefined): void {
+  /** Takes a thread's answer to `askHandOver`; `unwrittenBytes` is undefined if the thread keeps the connection. */
+  handedOver(thread: ThreadState, epoch: DealtEpoch, id: number, unwrittenBytes: number | undefined): void {
     const connection = epoch.connections.get(id)
     if (connection?.thread !== thread || connection.waitsFor !== 'handOver') return
     connection.waitsFor = undefined
-    if (balance !== undefined) {
+    if (unwrittenBytes !== undefined) {
       this.#leave(connection)
-      connection.balance = balance
+      connection.unwrittenBytes = unwrittenBytes
     } else if (!canTakeHeld(thread, connection)) return this.#refuse(connection)
     this.#place(connection)
   }
@@ -229,7 +227,7 @@ export class ConnectionBalancer {
     } else this.#deal(connection, received)
   }
 
-  /** Deals the messages that a connection holds, to another thread if that is better. */
+  /** Deals the held messages of a connection, to another thread if that is better. */
   #move(connection: DealtConnection): void {
     const { thread } = connection
     if (thread !== undefined && this.#places.hasBetter(thread, connection)) {
@@ -238,14 +236,14 @@ export class ConnectionBalancer {
     } else this.#place(connection)
   }
 
-  /** Deals the messages that a connection holds as soon as there is a place for them. */
+  /** Deals the held messages of a connection as soon as there is a place for them. */
   #place(connection: DealtConnection): void {
     const thread = connection.thread ?? this.#places.pick(connection)
-    if (thread !== undefined && this.#places.hasRoom(thread)) this.#settle(connection, thread)
+    if (thread !== undefined && this.#places.hasRoom(thread)) this.#assign(connection, thread)
     else if (!this.#places.queue(connection)) this.#refuse(connection)
   }
 
-  #settle(connection: DealtConnection, thread: ThreadState): void {
+  #assign(connection: DealtConnection, thread: ThreadState): void {
     if (connection.thread === undefined) {
       connection.thread = thread
       thread.connections++
@@ -264,19 +262,19 @@ export class ConnectionBalancer {
   }
 
   #deal(connection: DealtConnection, { bytes, message }: ReceivedMessage): void {
-    const { thread, epoch, balance } = connection
+    const { thread, epoch, unwrittenBytes } = connection
     if (thread === undefined) return
     this.#followUpload(connection, message)
     connection.last = thread.count(connection.state === 'idle')
     if (connection.state === 'idle') connection.state = 'waiting'
-    connection.balance = 0
-    this.#outlet.deal(thread, epoch, bytes, balance)
+    connection.unwrittenBytes = 0
+    this.#outlet.deal(thread, epoch, bytes, unwrittenBytes)
   }
 
-  /** Deals connections that wait for a place to a thread, in the order in which they came. */
-  #fill(thread: ThreadState): void {
+  /** Deals connections that wait for a place to a thread, oldest first. */
+  #dealQueued(thread: ThreadState): void {
     for (let first = this.#places.next(thread); first !== undefined; first = this.#places.next(thread)) {
-      this.#settle(first, thread)
+      this.#assign(first, thread)
     }
   }
 
@@ -297,9 +295,9 @@ export class ConnectionBalancer {
   }
 
   /**
-   * Passes a notice of a connection without a thread to the thread that closed it, which waits for Mongrel2 to deliver the rest.
+   * Passes a notice of a closed connection to the thread that closed it, which waits for Mongrel2 to deliver the rest.
    *
-   * @param left The connection's number, when the notice is a disconnect.
+   * @param left The connection's id if the notice is a disconnect.
    */
   #noticeOfUnknown(epoch: DealtEpoch, bytes: Buffer, left: number | undefined): void {
     const thread = left === undefined ? undefined : epoch.closed.get(left)
@@ -321,7 +319,7 @@ export class ConnectionBalancer {
         continue
       }
       for (const path of connection.uploads ?? []) this.#outlet.deleteUpload(epoch, path)
-      // A thread that cannot reach Mongrel2 may be the first to notice the end of the epoch: the close would not arrive either.
+      // A thread that lost Mongrel2 may be the first to notice the end of the epoch: then the close would not arrive either.
       leaveOpen(connection)
       if (connection.state === 'deferred') {
         // The holder of its token can still answer.
@@ -377,7 +375,7 @@ export class ConnectionBalancer {
     connection.uploads.push(path)
   }
 
-  /** Ignores a message of a closed connection, and deletes the file that it may name. */
+  /** Drops a message of a closed connection, and the file that it may name. */
   #drop(epoch: DealtEpoch, message: Message | undefined): void {
     this.counters.rejected++
     this.#discard(epoch, message)

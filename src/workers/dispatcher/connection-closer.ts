@@ -11,16 +11,16 @@ const REPEAT_DELAY = 2000
 
 const OUTCOMES = { 502: workerLost(), 503: overloaded() } as const
 
-/** What is known of a connection that is to be closed. */
+/** A connection to close. */
 type ClosingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
 
-/** Answers and closes connections of one epoch in place of the worker that had them, those of one turn together. */
+/** Answers and closes connections of one epoch in place of their worker, those of one turn together. */
 export class ConnectionCloser {
   readonly #publisher: Publisher
   #now: Reply[] = []
   #repeats: Reply[] = []
   #turn: NodeJS.Immediate | undefined
-  /** Bodies that are discarded as they come, by their connections, which are closed when the body has ended. */
+  /** Bodies that are discarded, by connection ids; the end of the body closes the connection. */
   readonly #bodies = new Map<number, StreamUpload>()
 
   constructor(publisher: Publisher) {
@@ -48,7 +48,7 @@ export class ConnectionCloser {
     this.#repeats = []
   }
 
-  /** Takes a part of a body that came for a connection that was ended. */
+  /** Takes a part of a body for a connection that was ended. */
   receive(message: Message): void {
     this.#bodies.get(message.connectionId)?.receive(message)
   }
@@ -59,12 +59,12 @@ export class ConnectionCloser {
     this.#bodies.delete(id)
   }
 
-  /** Forgets all connections: their Mongrel2 is gone. */
+  /** Forgets all connections: Mongrel2 is gone. */
   lost(): void {
     for (const id of this.#bodies.keys()) this.left(id)
   }
 
-  /** Discards the rest of a body: the client may write all of it before it reads, and a close would take the answer away. */
+  /** Discards the rest of a body: a client may write all of it before it reads, and a close would destroy the answer. */
   #drain(connection: ClosingConnection): void {
     const { sender, id } = connection
     const body = new StreamUpload(

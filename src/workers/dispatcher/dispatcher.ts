@@ -21,59 +21,56 @@ import {
 import type { WorkerHost } from '../protocol/worker-handle.ts'
 import { type BalancerOutlet, ConnectionBalancer, type EndStatus } from './connection-balancer.ts'
 import { ConnectionCloser } from './connection-closer.ts'
-import { type DealtConnection, DealtEpoch, type ThreadState } from './state.ts'
-import { TopicSubscriptions } from './topic-subscriptions.ts'
+import { type DealtConnection, DealtEpoch, type ThreadState, TopicSubscriptions } from './state.ts'
 import { type PoolOwner, WorkerPool } from './worker-pool.ts'
 import type { WorkerProxy, WorkerStatistics } from './worker-proxy.ts'
 
 /**
- * Time from a worker's report that it has reached a Mongrel2 until that is believed, in milliseconds. If it has reached the next life of
- * that Mongrel2 already, the end of the one before arrives here within that time.
+ * Time from a worker's report that it is attached to an epoch until that is believed, in milliseconds. If the worker has reached the next epoch
+ * of that Mongrel2 already, this process learns the end of the epoch within that time.
  */
 const ATTACH_TIME = 25
-/** Time for the goodbye of a worker that has not finished in time, in milliseconds. */
+/** Time for a worker that has not finished in time to close its WebSockets, in milliseconds. */
 const FAREWELL = 1000
 /** How often to look whether all that was pulled has been dealt, in milliseconds. */
 const DEALT_INTERVAL = 10
 
-/** An epoch, and what it takes to answer in the place of workers. */
+/** An epoch, and what answers in place of workers that were lost. */
 interface ServedEpoch {
   readonly epoch: DealtEpoch
   readonly prefix: string
-  /** The name that it is known by on this machine. */
+  /** The name of the epoch on this machine. */
   readonly socketId: string | undefined
   readonly closer: ConnectionCloser
   readonly acceptsMessages: Deferred<void>
   flowControl: boolean
 }
 
-/** What a server for development does otherwise. */
+/** What `mongrel2-fetch dev` adds. */
 interface Development {
-  /** Called when a worker takes over. */
+  /** Called when a worker replaces another. */
   ready(): void
   /** Called with each file that the app loads. */
   loaded(path: string): void
-  /** The text of an answer in place of a worker that was lost. */
+  /** Returns the text of a 502 or 503 while no worker serves. */
   explain(reason: string): string
 }
 
-/** What has been counted, and what is there. */
+/** Counters since the start, and the present state. */
 export interface DispatcherStatistics {
   /** Messages that Mongrel2 sent. */
   messages: number
   /** Requests that got a 503 here, and messages of connections that are closed. */
   rejected: number
-  /** Notices of connections that are not known (any more). */
+  /** Notices of unknown or forgotten connections. */
   ignored: number
   /** Messages dropped because they were malformed. */
   malformed: number
-  /** Connections that state is kept for, at most what is open. */
+  /** Connections with state, at most those that are open. */
   connections: number
   /** Requests that wait for a place. */
   queued: number
-  /**
-   * How many connections are paced by Mongrel2's credits, by its control port, or by estimate, as the workers reported within the last second.
-   */
+  /** Connections by their pacing: credits, control port or estimate, as the workers reported within the last second. */
   pacing: PacingCounts
   workers: WorkerStatistics[]
 }
@@ -81,17 +78,17 @@ export interface DispatcherStatistics {
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */
 export class Dispatcher implements BalancerOutlet, PoolOwner {
   readonly ready: Promise<void>
+  readonly pool: WorkerPool
   readonly #settings: WorkersSettings
   readonly #development: Development | undefined
   readonly #logger: Logger
   readonly #balancer: ConnectionBalancer
-  readonly #pool: WorkerPool
   /** This machine. */
   readonly #local: WorkerHost
   readonly #workerOf = new Map<ThreadState, WorkerProxy>()
   readonly #epochs = new Map<number, ServedEpoch>()
   readonly #links: Link[] = []
-  /** What the last epoch of each link has left open. */
+  /** The connections that the last epoch of each link left open. */
   readonly #left = new Map<number, LeftConnections>()
   readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
@@ -106,81 +103,56 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#logger = logger
     this.#warning = new ThrottledWarning(logger)
     this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this)
-    this.#pool = new WorkerPool(settings, logger, this)
+    this.pool = new WorkerPool(settings, logger, this)
     this.#local = local
-    const filled = this.#pool.addHost(local, settings.workers)
+    const filled = this.pool.addHost(local, settings.workers)
     const found = endpoints.map(async (endpoint, number) => {
       const begin: BeginEpoch = (...epoch) => this.#begin(number, ...epoch)
       const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
       this.#links.push(link)
       const first = deferred()
-      link
-        .run(first.resolve)
-        .then(
-          () =>
-            first.reject(
-              new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'),
-            ),
-          first.reject,
-        )
+      const closed = () =>
+        first.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
+      link.run(first.resolve).then(closed, first.reject)
       await first.promise
     })
     this.ready = Promise.all([filled, ...found]).then(() => {})
-    this.ready.catch(() => {}) // not everybody waits for it
+    this.ready.catch(() => {}) // it may have no listener
   }
 
   stats(): DispatcherStatistics {
     const { counters, connections, queued } = this.#balancer
     const pacing = noPacings()
-    const workers = this.#pool.workers.map((worker) => {
+    const workers = this.pool.workers.map((worker) => {
       for (const thread of worker.threads) addPacings(pacing, thread.pacing)
       return worker.statistics
     })
     return { ...counters, malformed: this.#malformed, connections, queued, pacing, workers }
   }
 
-  async reload(): Promise<void> {
-    await this.#pool.reload()
-  }
-
-  /** Keeps so many workers running on a machine. */
-  addHost(host: WorkerHost, workers: number): void {
-    void this.#pool.addHost(host, workers)
-  }
-
-  /** Retires the workers of a machine, where no other is started any more. */
-  retireHost(host: WorkerHost): void {
-    this.#pool.retireHost(host)
-  }
-
-  /** Forgets a machine that is lost. Its workers end one by one. */
-  removeHost(host: WorkerHost): void {
-    this.#pool.removeHost(host)
-  }
-
   async close(timeout: number): Promise<void> {
     const until = performance.now() + timeout
-    this.#pool.close()
-    await Promise.all(this.#pool.workers.map((worker) => worker.goAway(timeout)))
+    this.pool.close()
+    await Promise.all(this.pool.workers.map((worker) => worker.goAway(timeout)))
     await Promise.all(this.#links.map((link) => link.stop()))
     while (this.#balancer.queued > 0 && performance.now() < until) await delay(DEALT_INTERVAL)
-    for (const worker of this.#pool.workers) this.#stop(worker, Math.max(0, until - performance.now()))
-    await this.#pool.ended()
+    for (const worker of this.pool.workers) this.#stop(worker, Math.max(0, until - performance.now()))
+    await this.pool.ended()
     for (const { closer } of this.#epochs.values()) closer.flush()
     await Promise.all(this.#links.map((link) => link.close()))
   }
 
-  // What the balancer asks for.
+  // For the balancer.
 
-  deal(thread: ThreadState, epoch: DealtEpoch, bytes: Buffer, balance: number): void {
+  deal(thread: ThreadState, epoch: DealtEpoch, bytes: Buffer, unwrittenBytes: number): void {
     const worker = this.#workerOf.get(thread)
     if (worker === undefined) return
     const { link, number } = epoch
-    worker.send(renderDealtHead({ thread: thread.index, link, epoch: number, balance }))
+    worker.send(renderDealtHead({ thread: thread.index, link, epoch: number, unwrittenBytes }))
     worker.send(bytes)
     const { maxRequests } = this.#settings
     if (maxRequests > 0 && worker.requests >= maxRequests) {
-      this.#pool.replace(worker, `it got ${maxRequests} requests`)
+      this.pool.replace(worker, `it got ${maxRequests} requests`)
     }
   }
 
@@ -190,7 +162,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   }
 
   end(connection: DealtConnection, status: EndStatus): void {
-    const why = this.#pool.isServing(this.#local) ? undefined : this.#development?.explain(this.#pool.lastLoss)
+    const why = this.pool.isServing(this.#local) ? undefined : this.#development?.explain(this.pool.lastLoss)
     this.#epochs.get(connection.epoch.number)?.closer.add(connection, status, why)
   }
 
@@ -216,7 +188,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#stop(worker, this.#settings.replaceTimeout)
   }
 
-  // What the pool passes on.
+  // For the pool.
 
   report(worker: WorkerProxy, { thread: index, seen, inFlight, records }: Report): void {
     const thread = worker.threads[index]
@@ -250,7 +222,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
       case 'handedOver': {
         const served = this.#epochs.get(news.epoch)
         if (thread === undefined || served === undefined) return
-        return this.#balancer.handedOver(thread, served.epoch, news.id, news.balance ?? undefined)
+        return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes ?? undefined)
       }
       case 'alive':
         if (thread !== undefined) thread.pacing = news.pacing
@@ -279,7 +251,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     worker.order({ order: 'retire' })
     for (const thread of worker.threads) thread.retiring = true
     for (const thread of worker.threads) this.#balancer.retire(thread)
-    // The page of a WebSocket connects to the new code.
+    // Closed WebSockets let their pages connect to the new code.
     if (this.#development !== undefined) void worker.goAway(replaceTimeout)
     setTimeout(() => {
       void worker.goAway(FAREWELL).then(() => this.#stop(worker, 0))
@@ -292,7 +264,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
       this.#workerOf.delete(thread)
     }
     for (const { closer } of this.#epochs.values()) closer.flush()
-    if (this.#pool.isFailing(this.#local))
+    if (this.pool.isFailing(this.#local))
       for (const { acceptsMessages } of this.#epochs.values()) acceptsMessages.resolve()
   }
 
@@ -302,7 +274,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   }
 
   #checkReady(worker: WorkerProxy): void {
-    if (this.#pool.onReady(worker)) this.#development?.ready()
+    if (this.pool.onReady(worker)) this.#development?.ready()
   }
 
   #begin(
@@ -322,9 +294,9 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#epochs.set(number, served)
     this.#balancer.begin(epoch)
     if (succession === 'same') this.#balancer.closeLeft(epoch)
-    for (const worker of this.#pool.workers) if (worker.loaded) this.#announce(served, worker)
-    // Where no worker comes up, clients get a 503.
-    if (this.#pool.isFailing(this.#local)) acceptsMessages.resolve()
+    for (const worker of this.pool.workers) if (worker.loaded) this.#announce(served, worker)
+    // Without workers, clients get a 503.
+    if (this.pool.isFailing(this.#local)) acceptsMessages.resolve()
     return {
       acceptsMessages: acceptsMessages.promise,
       receive: (bytes) => this.#receive(epoch, bytes),
@@ -332,7 +304,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
         this.#epochs.delete(number)
         closer.lost()
         this.#balancer.end(epoch)
-        for (const worker of this.#pool.workers) {
+        for (const worker of this.pool.workers) {
           worker.unattached.delete(number)
           worker.order({ order: 'end', link, epoch: number })
           this.#checkReady(worker)
@@ -374,12 +346,12 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     for (const thread of worker.threads) this.#balancer.detach(thread, served.epoch)
   }
 
-  /** A connection may come to any worker, and only its first request has told. */
+  /** Tells all workers: a connection may come to any of them, and only its first request shows flow control. */
   #learnFlowControl(number: number): void {
     const served = this.#epochs.get(number)
     if (served === undefined || served.flowControl) return
     served.flowControl = true
-    for (const worker of this.#pool.workers) {
+    for (const worker of this.pool.workers) {
       if (worker.loaded) worker.order({ order: 'flowControl', link: served.epoch.link, epoch: number })
     }
   }

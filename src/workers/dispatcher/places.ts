@@ -2,12 +2,12 @@ import { uploadHeadersOf } from '../../exchange/request/framing.ts'
 import type { Message } from '../../wire/message.ts'
 import type { DealtConnection, ReceivedMessage, ThreadState } from './state.ts'
 
-/** A header of both messages of a body that Mongrel2 stores. */
+/** A header of both messages of a stored body. */
 const UPLOAD_START = 'x-mongrel2-upload-start'
 
 /** The places for requests at handler threads, and the connections that wait for one. */
 export class Places {
-  /** In the order in which they got their last new connection. */
+  /** In the order of their last new connections. */
   readonly #threads = new Set<ThreadState>()
   readonly #maxInFlight: number
   readonly #maxQueued: number
@@ -15,8 +15,8 @@ export class Places {
   #tickets = 0
 
   /**
-   * @param maxInFlight Requests that a thread gets at once.
-   * @param maxQueued Requests that wait when all threads have so many.
+   * @param maxInFlight Requests in flight at a thread.
+   * @param maxQueued Requests that wait when all threads are full.
    */
   constructor(maxInFlight: number, maxQueued: number) {
     this.#maxInFlight = maxInFlight
@@ -41,7 +41,7 @@ export class Places {
     this.#threads.delete(thread)
   }
 
-  /** Among equals the first is picked, so the thread that has got a new connection goes last. */
+  /** Moves the thread of a new connection to the end: among equals, `pick` takes the first. */
   putLast(thread: ThreadState): void {
     if (this.#threads.delete(thread)) this.#threads.add(thread)
   }
@@ -51,8 +51,8 @@ export class Places {
   }
 
   /**
-   * Picks the thread with the least in flight, of those the one with the fewest connections, and of those the one that has waited longest
-   * for a connection. One that is to be left is picked only where there is no other.
+   * Picks the thread with the least in flight, then the fewest connections, then the longest time without a new connection. A retiring
+   * thread is picked only if there is no other.
    */
   pick(connection: DealtConnection): ThreadState | undefined {
     let best: ThreadState | undefined
@@ -63,7 +63,7 @@ export class Places {
     return best
   }
 
-  /** Whether a connection whose thread is to be left, or is full, would be taken by another; or cannot stay. */
+  /** Whether a connection should leave its thread: that retires or is full and there is a better one, or it cannot read a stored body. */
   hasBetter(thread: ThreadState, connection: DealtConnection): boolean {
     if (!canTakeHeld(thread, connection)) return true
     if (!thread.retiring && this.hasRoom(thread)) return false
@@ -71,7 +71,7 @@ export class Places {
     return best !== undefined && best !== thread && !best.retiring && (thread.retiring || this.hasRoom(best))
   }
 
-  /** Lets a connection wait for a place; returns whether it may. */
+  /** Queues a connection for a place; false if the queue is full. */
   queue(connection: DealtConnection): boolean {
     if (this.#threads.size === 0 || this.#queued >= this.#maxQueued) return false
     connection.waitsFor = 'place'
@@ -87,7 +87,7 @@ export class Places {
     this.#queued--
   }
 
-  /** Takes the connection that has waited longest for a place that a thread has; undefined where there is none. */
+  /** Dequeues the connection that has waited longest for a place at a thread; undefined if there is none. */
   next(thread: ThreadState): DealtConnection | undefined {
     if (this.#queued === 0 || !this.hasRoom(thread)) return undefined
     let [first] = thread.waiting
@@ -101,7 +101,7 @@ export class Places {
   }
 }
 
-/** Whether a thread can do what a message asks for: the file of a stored body is not everywhere. */
+/** Whether a thread can handle a message: not all see the files of stored bodies. */
 export function canTake(thread: ThreadState, { message }: ReceivedMessage): boolean {
   return thread.seesUploads || message?.headers.first(UPLOAD_START) === undefined
 }
@@ -110,7 +110,7 @@ export function canTakeHeld(thread: ThreadState, { held = [] }: DealtConnection)
   return thread.seesUploads || held.every((received) => canTake(thread, received))
 }
 
-/** The file of a body that is complete: the thread that gets its message deletes it. */
+/** The file of a complete stored body; the thread that gets the message deletes it. */
 export function storedPathOf(message: Message): string | undefined {
   if (message.headers.first('x-mongrel2-upload-done') === undefined) return undefined
   const upload = uploadHeadersOf(message)
@@ -126,7 +126,7 @@ function waitingWith({ thread, epoch }: DealtConnection): Set<DealtConnection> {
   return thread?.waiting ?? epoch.waiting
 }
 
-/** The first of the connections that wait which a thread can take. */
+/** The first waiting connection that a thread can take. */
 function firstFor(thread: ThreadState, waiting: ReadonlySet<DealtConnection>): DealtConnection | undefined {
   for (const connection of waiting) if (canTakeHeld(thread, connection)) return connection
   return undefined

@@ -2,51 +2,50 @@ import { ClosedConnections, type LeftConnections } from '../../connection/closed
 import { noPacings, type PacingCounts } from '../../connection/pacing/pacing.ts'
 import type { Message } from '../../wire/message.ts'
 
-// What the dispatcher knows of handler threads, epochs and connections, which refer to each other.
+// The dispatcher's view of handler threads, epochs and connections, which refer to each other.
 
-/** How long a connection that was closed is remembered at least, in milliseconds: until then the close has reached Mongrel2. */
+/** Least time to remember a closed connection, in milliseconds: the close reaches Mongrel2 within it. */
 const REMEMBERED = 1000
 
-/** A handler thread: a thread of a worker process, or all of one. */
+/** A handler thread of a worker process. */
 export class ThreadState {
   /** Its number within its process. */
   readonly index: number
   readonly seesUploads: boolean
   /** The epochs that it can answer to. */
   readonly attached = new Set<DealtEpoch>()
-  /** Connections that wait for a place here, and cannot go elsewhere. */
+  /** Connections that wait for a place at this thread and cannot move. */
   readonly waiting = new Set<DealtConnection>()
-  /** Whether it is to be left: it keeps what it has, and gets new connections only where there is no other. */
+  /** Whether it will end: it keeps its connections, and gets new ones only if there is no other thread. */
   retiring = false
-  /** Connections that are its own. */
   connections = 0
-  /** Requests that began something, since the beginning. */
+  /** Requests that were dealt to it on idle connections. */
   requests = 0
   /** Messages that were dealt to it. */
   dealt = 0
-  /** How its connections are paced, as it reported last. */
+  /** The pacings of its connections at its last report. */
   pacing: PacingCounts = noPacings()
-  /** Connections that it has closed within the last `REMEMBERED`, and within the one before. */
+  /** Connections that it closed in the present period of `REMEMBERED`, and in the one before. */
   #closed: DealtConnection[] = []
   #closedBefore: DealtConnection[] = []
   #turned = 0
   /** Handlers that had not returned at its last report. */
   #reported = 0
-  /** Requests that it had not seen then, by the numbers of their messages. */
+  /** The message numbers of requests that it had not seen at that report. */
   #unseen: number[] = []
 
-  /** @param seesUploads Whether it can read the files that Mongrel2 stores uploads in. */
+  /** @param seesUploads Whether it can read the files in which Mongrel2 stores uploads. */
   constructor(index: number, seesUploads = true) {
     this.index = index
     this.seesUploads = seesUploads
   }
 
-  /** Requests that it works on, or will have to. */
+  /** Requests that it handles, or has still to read. */
   get inFlight(): number {
     return this.#reported + this.#unseen.length
   }
 
-  /** The connections whose close may be lost with it. */
+  /** The connections whose close may be lost if the thread ends. */
   get recentlyClosed(): readonly DealtConnection[] {
     return [...this.#closedBefore, ...this.#closed]
   }
@@ -71,7 +70,7 @@ export class ThreadState {
     return this.dealt
   }
 
-  /** Notes how much it works on, having seen so many messages. */
+  /** Takes its report of requests in flight after so many messages. */
   report(seen: number, inFlight: number): void {
     this.#reported = inFlight
     const first = this.#unseen.findIndex((number) => number > seen)
@@ -79,7 +78,7 @@ export class ThreadState {
   }
 }
 
-/** One life of a Mongrel2. */
+/** An epoch, as the dispatcher sees it. */
 export class DealtEpoch {
   /** The link's number, in the order of the endpoints. */
   readonly link: number
@@ -88,9 +87,9 @@ export class DealtEpoch {
   readonly connections = new Map<number, DealtConnection>()
   /** Connections without a thread that wait for one. */
   readonly waiting = new Set<DealtConnection>()
-  /** By the threads that closed them. */
+  /** Closed connections, with the threads that closed them. */
   readonly closed = new ClosedConnections<ThreadState>()
-  /** What the epoch before has left open; once this one has ended, what it leaves itself. */
+  /** Connections that the epoch before left open; after the end, those that this one leaves open. */
   readonly left: LeftConnections
 
   constructor(link: number, number: number, left: LeftConnections = new Map()) {
@@ -100,21 +99,21 @@ export class DealtEpoch {
   }
 }
 
-/** Where a connection stands, as far as the dispatcher has been told. */
+/** The phase of a connection, as far as reported to the dispatcher. */
 type DealtPhase =
   /** Nothing is open on it. */
   | 'idle'
-  /** It has sent something, and no byte of an answer has gone out. */
+  /** A request is open, and no byte of its answer has been published. */
   | 'waiting'
   /** An answer has begun. */
   | 'answering'
-  /** The answer is left to others. */
+  /** The answer is deferred. */
   | 'deferred'
 
-/** A message as it came. */
+/** A received message. */
 export interface ReceivedMessage {
   readonly bytes: Buffer
-  /** The parsed message, where its content may matter to more than its worker. */
+  /** The parsed message, if its headers may matter to the dispatcher. */
   readonly message: Message | undefined
 }
 
@@ -127,21 +126,46 @@ export class DealtConnection {
   state: DealtPhase = 'idle'
   /** The number of its last message that was dealt. */
   last = 0
-  /** Bytes that Mongrel2 has not written yet, from the time with the thread before. */
-  balance = 0
+  /** Bytes of its previous thread that Mongrel2 has not written yet. */
+  unwrittenBytes = 0
   /** Whether the body of a request comes in parts, by credits. */
   streaming = false
   /** Files of stored bodies that its thread would delete. */
   uploads: string[] | undefined
-  /** Messages that wait, in their order, and what for. */
+  /** Messages that wait, in order. */
   held: ReceivedMessage[] | undefined
   waitsFor: 'place' | 'handOver' | 'idle' | undefined
-  /** Its place among those that wait. */
+  /** Its position among the connections that wait for a place. */
   ticket = 0
 
   constructor(epoch: DealtEpoch, id: number, sender: string) {
     this.epoch = epoch
     this.id = id
     this.sender = sender
+  }
+}
+
+/** The threads that have members of each named topic. */
+export class TopicSubscriptions {
+  readonly #threads = new Map<string, Set<ThreadState>>()
+
+  subscribe(name: string, thread: ThreadState): void {
+    const threads = this.#threads.get(name)
+    if (threads === undefined) this.#threads.set(name, new Set([thread]))
+    else threads.add(thread)
+  }
+
+  unsubscribe(name: string, thread: ThreadState): void {
+    const threads = this.#threads.get(name)
+    if (threads?.delete(thread) === true && threads.size === 0) this.#threads.delete(name)
+  }
+
+  forget(thread: ThreadState): void {
+    for (const name of this.#threads.keys()) this.unsubscribe(name, thread)
+  }
+
+  /** The threads that get a message: all but its sender. */
+  others(name: string, sender: ThreadState): ThreadState[] {
+    return [...(this.#threads.get(name) ?? [])].filter((thread) => thread !== sender)
   }
 }

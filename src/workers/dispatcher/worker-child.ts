@@ -11,7 +11,7 @@ import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../protocol
 import { WATCH_ENVIRONMENT } from '../worker/parent.ts'
 import { CONFIG_VARIABLE, type WorkerConfig } from '../worker/worker-config.ts'
 
-/** How long a child may take to end after it has closed its pipe, in milliseconds: told to end, and otherwise. */
+/** Time for a child to exit after it has closed its pipe, in milliseconds: if it was told to end, and if not. */
 const EXIT_TIME = 2000
 const LOSS_TIME = 500
 
@@ -19,23 +19,22 @@ const LOSS_TIME = 500
 interface ChildStart {
   /** The module that it runs. */
   readonly entry: URL
-  /** What `takeConfig` gives it; it has to survive JSON. */
+  /** What `takeConfig` returns in it; it has to survive JSON. */
   readonly config: object
   /** Arguments for Node. */
   readonly execArgv: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** How a worker process is started. */
 export function workerStart(config: WorkerConfig, execArgv: readonly string[]): ChildStart {
   const entry = moduleBeside(import.meta.url, '../worker/process')
   return { entry, config, execArgv, env: config.watched === true ? WATCH_ENVIRONMENT : {} }
 }
 
 /**
- * What of a server's options is for every worker, wherever it runs: what JSON can carry, and what is logged.
+ * The part of a worker's start that is the same on every machine: options that JSON can carry, and the levels that are logged.
  *
- * @param workers Worker processes on a machine, which share its part of Mongrel2's memory.
+ * @param workers Worker processes on a machine, which share the bounds of memory.
  */
 export function sharedStartOf(
   { logger: _logger, signal: _signal, identity: _identity, ...options }: Mongrel2Options,
@@ -65,7 +64,7 @@ export class LocalHost implements WorkerHost {
   }
 }
 
-/** A child process that speaks frames by two pipes, which the system closes when either process ends. */
+/** A child process that exchanges frames by two pipes, which the system closes when either process ends. */
 export class WorkerChild implements WorkerHandle {
   readonly #observer: WorkerHandleObserver
   readonly #child: ChildProcess
@@ -89,7 +88,7 @@ export class WorkerChild implements WorkerHandle {
       if (child.pid === undefined) this.#end(`it could not be started: ${error.message}`)
     })
     child.on('exit', () => clearTimeout(this.#exitTimer))
-    // When it has ended and all that it reported has been received.
+    // `close` comes after the end of the process and of its pipes.
     child.on('close', (code, signal) =>
       this.#end(signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`),
     )
@@ -111,7 +110,7 @@ export class WorkerChild implements WorkerHandle {
     this.#child.kill('SIGKILL')
   }
 
-  /** Undefined where no file descriptors are left: then the child cannot be started, which it tells by an error. */
+  /** Undefined if no file descriptors are left: then the child emits an error. */
   #openPipe(): FramePipe | undefined {
     const stdio = this.#child.stdio ?? []
     const [orders, reports] = [stdio[ORDERS_FD], stdio[REPORTS_FD]]
@@ -126,7 +125,7 @@ export class WorkerChild implements WorkerHandle {
     return pipe
   }
 
-  /** A worker that does not report any more could still publish, so it has to end. */
+  /** Kills a child that closed its pipe and does not exit: it could still publish. */
   #closed(): void {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const time = this.#endExpected ? EXIT_TIME : LOSS_TIME

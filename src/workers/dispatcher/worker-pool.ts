@@ -6,18 +6,17 @@ import type { News, Report } from '../protocol/frames.ts'
 import type { WorkerHost } from '../protocol/worker-handle.ts'
 import { type WorkerObserver, WorkerProxy } from './worker-proxy.ts'
 
-/** Waits between starts of workers that end before they have loaded the app, in milliseconds. */
+/** Waits between starts of workers that end before they load the app, in milliseconds. */
 const BACKOFF = [100, 10_000] as const
 
-/** How workers are kept. */
 type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
 
-/** Told what workers report and what becomes of them. */
+/** Takes the reports of workers, and learns of their ends. */
 export interface PoolOwner {
   news(worker: WorkerProxy, news: News): void
   report?(worker: WorkerProxy, report: Report): void
   topicMessage?(worker: WorkerProxy, frame: Buffer): void
-  /** Another worker has taken the place of this one, which has to finish what is open and end. */
+  /** Lets a worker whose place another has taken finish what is open and end. */
   retire(worker: WorkerProxy): void
   gone?(worker: WorkerProxy): void
 }
@@ -25,35 +24,35 @@ export interface PoolOwner {
 /** A machine with places for workers. */
 interface Machine {
   readonly host: WorkerHost
-  readonly places: readonly Place[]
+  readonly places: Place[]
   readonly filled: Deferred<void>
   readonly backoff: Backoff
-  /** Whether the last worker that tried could not load the app. */
+  /** Whether the last worker could not load the app. */
   loadFailed: boolean
   closed: boolean
 }
 
-/** A place for one worker process, which gets another when its worker is gone. */
+/** A place for one worker process; if it ends, another is started. */
 interface Place {
   readonly machine: Machine
   current: WorkerProxy | undefined
   /** The worker that takes the place when it is ready. */
   next: WorkerProxy | undefined
   timer: NodeJS.Timeout | undefined
-  /** Why `next` asked to be replaced before it took its place. */
+  /** Why `next` asked to be replaced before it was ready. */
   nextLeaves: string | undefined
 }
 
-/** Keeps so many worker processes running on each machine, replaces them without a gap, and logs what becomes of them. */
+/** Keeps a number of worker processes running on each machine, replaces them without a gap, and logs their starts and ends. */
 export class WorkerPool implements WorkerObserver {
-  /** Why a worker was lost last. */
+  /** Why the last lost worker ended. */
   lastLoss = ''
   readonly #settings: PoolSettings
   readonly #logger: Logger
   readonly #owner: PoolOwner
   readonly #machines = new Map<WorkerHost, Machine>()
   readonly #workers = new Map<WorkerProxy, Place>()
-  /** Settled when a worker that is replaced is gone, or stays since the app does not load. */
+  /** Settled when a replaced worker is gone, or stays since the app does not load. */
   readonly #departures = new Map<WorkerProxy, Deferred<void>>()
   #closing = false
   #noWorkers: Deferred<void> | undefined
@@ -69,62 +68,55 @@ export class WorkerPool implements WorkerObserver {
   }
 
   /**
-   * Keeps so many workers running on a host.
+   * Keeps a number of workers running on a host.
    *
    * @returns Resolves when each has been ready; rejects when one ends before it has loaded the app.
    */
   addHost(host: WorkerHost, count: number): Promise<void> {
-    const places: Place[] = []
-    const filled: Deferred<void> = deferred()
-    const machine: Machine = {
-      host,
-      places,
-      filled,
-      backoff: new Backoff(...BACKOFF),
-      loadFailed: false,
-      closed: this.#closing,
-    }
-    for (let number = 0; number < count; number++) {
-      places.push({ machine, current: undefined, next: undefined, timer: undefined, nextLeaves: undefined })
-    }
+    const backoff = new Backoff(...BACKOFF)
+    const machine: Machine = { host, places: [], filled: deferred(), backoff, loadFailed: false, closed: this.#closing }
     this.#machines.set(host, machine)
-    for (const place of places) this.#start(place)
-    return filled.promise
+    for (let number = 0; number < count; number++) {
+      const place = { machine, current: undefined, next: undefined, timer: undefined, nextLeaves: undefined }
+      machine.places.push(place)
+      this.#start(place)
+    }
+    return machine.filled.promise
   }
 
-  /** Retires the workers of a host, where no other is started any more. */
+  /** Retires the workers of a host and starts no others there. */
   retireHost(host: WorkerHost): void {
     this.removeHost(host)
     for (const [worker, { machine }] of this.#workers) if (machine.host === host) this.#owner.retire(worker)
   }
 
-  /** Forgets a host that is lost. Its workers end one by one. */
+  /** Removes a lost host; its workers report their ends one by one. */
   removeHost(host: WorkerHost): void {
     const machine = this.#machines.get(host)
     if (machine !== undefined) closeMachine(machine)
     this.#machines.delete(host)
   }
 
-  /** Whether the last workers that were started on a host have failed to load the app. */
+  /** Whether the last workers on a host failed to load the app. */
   isFailing(host: WorkerHost): boolean {
     return this.#machines.get(host)?.backoff.failed === true
   }
 
-  /** Whether a worker of a host has taken its place. */
+  /** Whether a worker of a host is ready. */
   isServing(host: WorkerHost): boolean {
     return this.#machines.get(host)?.places.some(({ current }) => current !== undefined) === true
   }
 
   /**
-   * Replaces every worker; resolves when those of now are gone.
+   * Replaces every worker; resolves when the present ones are gone.
    *
-   * @throws Mongrel2Error `load_failed` when the app cannot be loaded anew: those of now stay until it can; `closed` after `close`.
+   * @throws Mongrel2Error `load_failed` if the app cannot be loaded: the present workers stay until it can; `closed` after `close`.
    */
   async reload(): Promise<void> {
     if (this.#closing) throw new Mongrel2Error('closed', 'expected to reload before close, not after')
     const places = [...this.#machines.values()].flatMap((machine) => machine.places)
     const gone = places.map((place) => {
-      // A worker that is starting may have read files of before.
+      // A starting worker may have read the old files.
       const { next, current } = place
       place.next = undefined
       if (next !== undefined) {
@@ -140,7 +132,7 @@ export class WorkerPool implements WorkerObserver {
     await Promise.all(gone)
   }
 
-  /** Replaces a worker, unless it is being replaced. One that has not taken its place yet is replaced when it has. */
+  /** Replaces a worker, unless that has begun. A worker that is not ready yet is replaced once it is. */
   replace(worker: WorkerProxy, reason: string): void {
     const place = this.#workers.get(worker)
     if (place?.next === worker) place.nextLeaves ??= reason
@@ -150,7 +142,7 @@ export class WorkerPool implements WorkerObserver {
     this.#start(place)
   }
 
-  /** Has a worker take its place if it is ready; returns whether it does so now. */
+  /** Gives a worker its place if it is ready; returns whether that happens now. */
   onReady(worker: WorkerProxy): boolean {
     const place = this.#workers.get(worker)
     if (place?.next !== worker || !worker.ready) return false
@@ -168,7 +160,7 @@ export class WorkerPool implements WorkerObserver {
     return true
   }
 
-  /** Starts no worker any more. */
+  /** Starts no more workers. */
   close(): void {
     this.#closing = true
     for (const machine of this.#machines.values()) closeMachine(machine)
@@ -205,7 +197,7 @@ export class WorkerPool implements WorkerObserver {
     this.#workers.delete(worker)
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended ${worker.name}`)
     else {
-      // Workers that end for one reason are lost together, or again and again.
+      // Workers often end for the same reason: its details are logged once.
       const [line] = reason.split('\n', 1)
       this.#logger.error?.(`mongrel2-fetch lost ${worker.name}: ${reason === this.lastLoss ? line : reason}`)
       this.lastLoss = reason

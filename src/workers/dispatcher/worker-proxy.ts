@@ -15,24 +15,24 @@ import {
 import type { WorkerHandle, WorkerHost } from '../protocol/worker-handle.ts'
 import { ThreadState } from './state.ts'
 
-/** How often a worker is asked for a sign of life within the time that it may be silent for. */
+/** Pings within the time that a worker may be silent. */
 const BEATS = 4
-/** The longest time between two of them, in milliseconds. */
+/** The longest time between two pings, in milliseconds. */
 const LONGEST_BEAT = 1000
-/** How much longer than its time a worker may take to end, in milliseconds. */
+/** Time beyond its timeout for a worker to end, in milliseconds. */
 const STOP_GRACE = 2000
 
-/** Told what a worker process reports and how it ends. */
+/** Takes the reports of a worker process, and learns of its end. */
 export interface WorkerObserver {
   report(worker: WorkerProxy, report: Report): void
   news(worker: WorkerProxy, news: News): void
-  /** The worker sends a message of a topic with a name. */
+  /** Takes a message of a named topic. */
   topicMessage(worker: WorkerProxy, frame: Buffer): void
-  /** The worker is gone, and all that it reported has been received. */
+  /** Called when the worker is gone, after its last report. */
   gone(worker: WorkerProxy, reason: string): void
 }
 
-/** A worker process and what it has to do. */
+/** The state of a worker process. */
 export interface WorkerStatistics {
   pid: number
   /** The node that it runs on; empty for this machine. */
@@ -49,7 +49,7 @@ export interface WorkerStatistics {
 /** A worker process as the dispatcher sees it, from its start to its end. */
 export class WorkerProxy {
   readonly threads: readonly ThreadState[]
-  /** Epochs, by their numbers, that the worker has been told of and cannot answer to (yet), with the beats that this has lasted. */
+  /** Numbers of announced epochs to which the worker is not attached, with the pings since then. */
   readonly unattached = new Map<number, number>()
   loaded = false
   /** Whether it was told to end. */
@@ -64,7 +64,7 @@ export class WorkerProxy {
   readonly #timeout: number
   #outgoing: Buffer[] = []
   #turn: NodeJS.Immediate | undefined
-  /** Beats that each thread has been silent for. */
+  /** Pings that each thread has not answered. */
   readonly #silent: number[]
   readonly #beat: NodeJS.Timeout
   readonly #beatTime: number
@@ -109,7 +109,7 @@ export class WorkerProxy {
     return this.node === '' ? `worker ${this.pid}` : `worker ${this.pid} on ${this.node}`
   }
 
-  /** Whether it can answer to every Mongrel2 that there is. */
+  /** Whether it has loaded the app and is attached to every epoch. */
   get ready(): boolean {
     return this.loaded && this.unattached.size === 0
   }
@@ -139,14 +139,14 @@ export class WorkerProxy {
     return this.stopping && this.#endedCleanly
   }
 
-  /** Has it finish what needs messages, within so many milliseconds; resolves when it needs none, or is gone. */
+  /** Lets it finish what needs messages, within a time in milliseconds; resolves when it needs none, or is gone. */
   async goAway(timeout: number): Promise<void> {
     if (!this.loaded || this.stopping) return
     this.order({ order: 'goAway', timeout })
     await Promise.race([this.#inputDrained.promise, delay(timeout)])
   }
 
-  /** Has it answer what is open within so many milliseconds, and end. */
+  /** Lets it answer what is open within a time in milliseconds, and end. */
   stop(timeout: number): void {
     if (this.stopping || this.gone) return
     this.stopping = true
@@ -156,7 +156,7 @@ export class WorkerProxy {
     setTimeout(() => this.kill('it did not end'), timeout + STOP_GRACE).unref()
   }
 
-  /** Sends a frame, together with all others of this turn. */
+  /** Sends a frame, together with the others of this turn. */
   send(frame: Buffer): void {
     this.#outgoing.push(frame)
     this.#turn ??= setImmediate(this.#flush)
@@ -208,10 +208,7 @@ export class WorkerProxy {
     if (thread > last) throw new MalformedError(`expected a thread from 0 to ${last}, got ${thread}`)
   }
 
-  /**
-   * Counts silence by the timer and not by the clock: when this process itself stood still, the signs of life that came meanwhile are
-   * read before the next beat.
-   */
+  /** Counts silence in timer ticks: after a pause of this process, it reads the signs of life that came meanwhile before the next tick. */
   #expectLife(): void {
     if (!this.loaded) return
     const most = this.#timeout / this.#beatTime

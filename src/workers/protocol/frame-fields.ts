@@ -1,16 +1,16 @@
 import { isObject } from '../../runtime/errors.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 
-/** What a field of a frame may hold. */
+/** The check of a field of a frame. */
 export interface FieldCheck<Value> {
   readonly expected: string
   holds(value: unknown): value is Value
 }
 
-/** The fields of each kind of frame. */
+/** The fields of frames, by the kinds of frames. */
 type FrameFields = Readonly<Record<string, Readonly<Record<string, FieldCheck<unknown>>>>>
 
-/** The frames that such fields describe, where `Kind` is the field that names the kind of frame. */
+/** The frames of such fields; the field `Kind` names the kind of frame. */
 export type FrameOf<Fields extends FrameFields, Kind extends string> = {
   [Name in keyof Fields & string]: { readonly [_ in Kind]: Name } & {
     readonly [Field in keyof Fields[Name]]: Fields[Name][Field] extends FieldCheck<infer Value> ? Value : never
@@ -23,11 +23,11 @@ export const time: FieldCheck<number> = {
   expected: 'a time in milliseconds',
   holds: (value): value is number => typeof value === 'number' && value >= 0,
 }
-/** What fits in one byte of the frames that are not JSON. */
+/** A number of one byte in binary frames. */
 export const byte: FieldCheck<number> = integer(0, 0xff)
-/** What fits in four bytes of them. */
+/** A number of four bytes in binary frames. */
 export const uint32: FieldCheck<number> = integer(0, 0xffff_ffff)
-/** A number that counts up. */
+/** A counter. */
 export const count: FieldCheck<number> = integer(0, Number.MAX_SAFE_INTEGER)
 
 export function integer(least: number, most: number): FieldCheck<number> {
@@ -42,7 +42,7 @@ export function oneOf<Value extends string>(values: readonly Value[]): FieldChec
   return { expected: values.join(' or '), holds: (value): value is Value => values.includes(value as Value) }
 }
 
-/** A field that may hold something else too: null, or undefined, which JSON leaves out. */
+/** A field that may also be null, or undefined, which JSON leaves out. */
 export function or<Other extends null | undefined, Value>(
   other: Other,
   check: FieldCheck<Value>,
@@ -57,7 +57,7 @@ export function or<Other extends null | undefined, Value>(
  * Parses a frame of JSON and checks each of its fields.
  *
  * @param kind The field that names the kind of frame.
- * @throws MalformedError that says what was expected and what came.
+ * @throws MalformedError with what was expected and what came.
  */
 export function parseFields<Fields extends FrameFields, Kind extends string>(
   bytes: Buffer,

@@ -1,12 +1,12 @@
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { FrameParser, renderMessages } from '../../wire/zmtp/frame.ts'
 
-/** What is read at once, in bytes: Node's own size for a read. */
+/** The size of a read, in bytes: Node's own. */
 const READ_SIZE = 64 * 1024
 
 /**
- * Frames between a process and its child, by one pipe for each direction. Nothing is ever written to the pipe that is read from: a write
- * that fails closes its pipe, and what a child reported before its death has to be read to the end.
+ * Frames between a process and its child, by one pipe for each direction: a write that fails closes its pipe, and the reports of a child that
+ * ended have to be read to the end.
  */
 export class FramePipe {
   /** Resolves when the other side has ended and all of its frames have been received. */
@@ -16,7 +16,7 @@ export class FramePipe {
   /**
    * @param input The pipe to read from, or its file descriptor.
    * @param receive Called with each frame.
-   * @param failed Called with what `receive` or the parser throws; nothing is received after that.
+   * @param failed Called with an error of `receive` or the parser, which ends reading.
    */
   constructor(
     input: Socket | number,
@@ -40,15 +40,15 @@ export class FramePipe {
     this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
   }
 
-  /** Bytes that were written and that the system has not taken. */
+  /** Written bytes that the system has not taken. */
   get waitingBytes(): number {
     return this.#output.writableLength
   }
 
   /**
-   * Sends frames, in one write where the system takes them.
+   * Sends frames, in one write if the system takes them.
    *
-   * @param written Called when the system has taken them, or never will.
+   * @param written Called when the system has taken them, or when that failed.
    */
   send(frames: readonly Buffer[], written?: () => void): void {
     const output = this.#output
@@ -59,7 +59,7 @@ export class FramePipe {
     if (pieces.length > 1) output.uncork()
   }
 
-  /** Ends this side; resolves when the system has taken all frames, or cannot. */
+  /** Ends this side; resolves when the system has taken all frames, or when that failed. */
   async end(): Promise<void> {
     await new Promise<void>((resolve) => this.#output.end(() => resolve()))
   }

@@ -19,14 +19,14 @@ import {
   uint32,
 } from './frame-fields.ts'
 
-// The frames between the dispatcher and a worker process. Messages and reports, of which there are many, have a binary form; the rest is
-// JSON. Every field is checked, since a worker may run on a machine that is not trusted.
+// The frames between the dispatcher and a worker process. Messages and reports, the most frequent, are binary; the others are JSON. Every
+// field is checked, since a worker may run on a machine that is not trusted.
 
 /** The file descriptors of a worker's pipes: it reads the first and writes to the second. */
 export const ORDERS_FD = 3
 export const REPORTS_FD = 4
 
-/** A handler thread's report of a connection; `idle` and `forgotten` hold for the messages that it had seen. */
+/** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
 export type ConnectionReport = 'answering' | 'idle' | 'deferred' | 'closed' | 'forgotten'
 
 const DEALT = 0x4d
@@ -39,28 +39,28 @@ const RECORD = 10
 const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'deferred', 'closed', 'forgotten']
 
 const ORDERS = {
-  /** An epoch has begun: replies to it go to the link's endpoint. `socketId` is the name that it is known by on this machine. */
+  /** An epoch has begun: replies to it go to the link's endpoint. `socketId` is its name on this machine. */
   begin: { link: byte, epoch: uint32, prefix: text, socketId: or(undefined, text), flowControl: bool },
   /** The epoch is over. */
   end: { link: byte, epoch: uint32 },
   flowControl: { link: byte, epoch: uint32 },
-  /** Give up a connection, unless something is open on it. */
+  /** Hand over a connection, unless something is open on it. */
   handOver: { thread: byte, link: byte, epoch: uint32, id: uint32 },
-  /** Each thread is to report that it is alive. */
+  /** Report `alive`, from each thread. */
   ping: {},
-  /** Forget connections as soon as possible. */
+  /** Forget idle connections as soon as possible. */
   retire: {},
-  /** Close WebSockets, and finish what needs messages within a time: no more will come. */
+  /** Close WebSockets, and finish within a time what needs messages: no more will come. */
   goAway: { timeout: time },
-  /** The dispatcher, on another machine, has received so many frames. */
+  /** The dispatcher, on another machine, has received a number of frames. */
   confirm: { frames: count },
-  /** The dispatcher cannot be reached and has given up what is open: close it without an answer, and end. */
+  /** The dispatcher is lost and has given up the connections: close them without an answer, and end. */
   cut: {},
-  /** Answer what is open within a time, and end. */
+  /** Answer open requests within a time, and end. */
   stop: { timeout: time },
 }
 
-/** How many connections are paced in each way. */
+/** Connections by their pacing. */
 const pacingCounts: FieldCheck<PacingCounts> = {
   expected: 'counts of credits, controlPort and estimate',
   holds: (value): value is PacingCounts => isObject(value) && PACING_MODES.every((mode) => count.holds(value[mode])),
@@ -69,9 +69,9 @@ const pacingCounts: FieldCheck<PacingCounts> = {
 const NEWS = {
   /** The app is loaded in each thread. */
   loaded: {},
-  /** The app is served, by a process that pulls itself. */
+  /** A process that pulls itself serves the app. */
   serves: {},
-  /** The app has loaded a file, of which changes are to be noticed. */
+  /** The app has loaded a file, to be watched. */
   file: { path: text },
   /** The app cannot be loaded, and the process ends. */
   failed: { reason: text },
@@ -79,18 +79,18 @@ const NEWS = {
   line: { level: oneOf(LOG_LEVELS), line: text },
   /** Replies to an epoch can be delivered. */
   attached: { link: byte, epoch: uint32 },
-  /** They cannot any more. */
+  /** Replies to an epoch cannot be delivered any more. */
   detached: { link: byte, epoch: uint32 },
   flowControl: { link: byte, epoch: uint32 },
-  /** `balance`: bytes that Mongrel2 has not written yet; null when the connection stays. */
-  handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, balance: or(null, uint32) },
-  /** The process' resident set in bytes, and how the thread's connections are paced. */
+  /** `unwrittenBytes`: bytes that Mongrel2 has not written yet; null if the connection stays. */
+  handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, unwrittenBytes: or(null, uint32) },
+  /** The process' resident set in bytes, and the thread's connections by their pacing. */
   alive: { thread: byte, rss: count, pacing: pacingCounts },
-  /** A thread has members of a topic with a name. */
+  /** A thread has members of a named topic. */
   subscribed: { thread: byte, topic: text },
-  /** It has none any more. */
+  /** A thread has no members of it any more. */
   unsubscribed: { thread: byte, topic: text },
-  /** A thread needs no messages any more. */
+  /** A thread needs no more messages. */
   inputDrained: { thread: byte },
   /** A thread is gone. */
   ended: { thread: byte },
@@ -98,10 +98,10 @@ const NEWS = {
   leaving: { reason: text },
 }
 
-/** What the dispatcher orders. Times are in milliseconds. */
+/** A frame from the dispatcher. Times are in milliseconds. */
 export type Order = FrameOf<typeof ORDERS, 'order'>
 
-/** What a worker process reports. */
+/** A frame from a worker process. */
 export type News = FrameOf<typeof NEWS, 'news'>
 
 /** The head of a message, which is the next frame. */
@@ -109,8 +109,8 @@ export interface DealtHead {
   readonly thread: number
   readonly link: number
   readonly epoch: number
-  /** Bytes that Mongrel2 has not written yet to a connection that comes from another thread. */
-  readonly balance: number
+  /** Bytes of another thread on the connection that Mongrel2 has not written yet. */
+  readonly unwrittenBytes: number
 }
 
 /** A report of one connection. */
@@ -121,7 +121,7 @@ export interface ReportRecord {
   readonly report: ConnectionReport
 }
 
-/** A thread's report of its connections, having seen so many messages. */
+/** A thread's report of its connections, after it has seen a number of messages. */
 export interface Report {
   readonly thread: number
   readonly seen: number
@@ -129,13 +129,13 @@ export interface Report {
   readonly records: readonly ReportRecord[]
 }
 
-export function renderDealtHead({ thread, link, epoch, balance }: DealtHead): Buffer {
+export function renderDealtHead({ thread, link, epoch, unwrittenBytes }: DealtHead): Buffer {
   const frame = Buffer.allocUnsafe(DEALT_HEAD)
   frame[0] = DEALT
   frame[1] = thread
   frame[2] = link
   frame.writeUInt32LE(epoch, 3)
-  frame.writeUInt32LE(balance, 7)
+  frame.writeUInt32LE(unwrittenBytes, 7)
   return frame
 }
 
@@ -150,13 +150,13 @@ export function dealtThreadOf(head: Buffer): number {
 
 export function parseDealtHead(frame: Buffer): DealtHead {
   if (frame.length !== DEALT_HEAD) {
-    throw new MalformedError(`expected ${DEALT_HEAD} bytes that say who gets a message, got ${frame.length}`)
+    throw new MalformedError(`expected a message's head of ${DEALT_HEAD} bytes, got ${frame.length}`)
   }
   return {
     thread: frame[1] as number,
     link: frame[2] as number,
     epoch: frame.readUInt32LE(3),
-    balance: frame.readUInt32LE(7),
+    unwrittenBytes: frame.readUInt32LE(7),
   }
 }
 
@@ -215,17 +215,13 @@ export function parseNews(frame: Buffer): News {
   return parseFields(frame, 'news', NEWS)
 }
 
-/** A message of a topic with a name, as it goes from a thread to the dispatcher and on to the threads that have members. */
+/** A message of a named topic, from a thread to the dispatcher and on to the threads that have members. */
 interface TopicFrame {
   readonly name: string
   readonly message: SharedMessage
 }
 
-/**
- * Renders kind, thread, whether the message is bytes, the lengths of the name and of the event's fields, then these and the message.
- *
- * @param thread The sender.
- */
+/** Renders kind, sending thread, whether the message is binary, the lengths of the name and of the event's fields, then these and the message. */
 export function renderTopicFrame(thread: number, { name, message }: TopicFrame): Buffer {
   const nameBytes = Buffer.from(name)
   const fields = Buffer.from(JSON.stringify(message.fields))
@@ -242,12 +238,12 @@ export function isTopicFrame(frame: Buffer): boolean {
   return frame[0] === TOPIC
 }
 
-/** The thread that a topic's message comes from, or goes to. */
+/** The thread that sent a topic's message, or gets it. */
 export function topicThreadOf(frame: Buffer): number {
   return frame[1] as number
 }
 
-/** The topic that a message is for. */
+/** The name of a message's topic. */
 export function topicNameOf(frame: Buffer): string {
   return parseTopicFrame(frame).name
 }

@@ -1,29 +1,29 @@
 /** Controls a worker process, on this machine or on a node. */
 export interface WorkerHandle {
-  /** Its process id on its machine; 0 while that is not known. */
+  /** Its process id on its machine; 0 while it is unknown. */
   readonly pid: number
   /** Sends frames, in one write. */
   send(frames: readonly Buffer[]): void
-  /** Notes that it was told to end: it may take a while to exit after it has closed its pipe. */
+  /** Notes that it was told to end: then it gets more time to exit after closing its pipe. */
   expectEnd(): void
   /** Ends it at once. */
   kill(): void
 }
 
-/** Takes what a worker process reports. */
+/** Takes the frames of a worker process, and learns of its end. */
 export interface WorkerHandleObserver {
   /** Takes the next frame. */
   receive(frame: Buffer): void
   /**
-   * Called when the process is gone and all of its frames have been received.
+   * Called when the process is gone, after its last frame.
    *
-   * @param how What ended it, for the log.
-   * @param clean Whether it ended by itself and had delivered everything.
+   * @param how How it ended, for the log.
+   * @param clean Whether it exited with everything delivered.
    */
   ended(how: string, clean: boolean): void
 }
 
-/** A machine that worker processes run on. */
+/** A machine with worker processes. */
 export interface WorkerHost {
   /** Its name in the log; empty for this machine. */
   readonly name: string

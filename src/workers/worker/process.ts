@@ -1,11 +1,9 @@
-import { surviveLostOutput } from '../../runtime/log.ts'
-import { leaveAfterUncaughtError, leaveOnSigterm, leaveSignalsToParent } from './parent.ts'
+import { leaveAfterUncaughtError, leaveSignalsToParent } from './parent.ts'
 import { takeConfig, type WorkerConfig } from './worker-config.ts'
 import { WorkerMain } from './worker-main.ts'
 
-// The entry of a worker process. It ends when the dispatcher says so, or is gone.
+// The entry of a worker process. It ends when the dispatcher orders that, or is gone.
 
-surviveLostOutput()
 leaveSignalsToParent()
 
 const main = new WorkerMain(takeConfig<WorkerConfig>())
@@ -13,7 +11,7 @@ const main = new WorkerMain(takeConfig<WorkerConfig>())
 const loaded = await Promise.race([main.start(), main.ended.then(() => true)])
 if (!loaded) process.exit(1)
 const leave = (reason: string) => main.leave(reason)
-leaveOnSigterm(leave)
+process.on('SIGTERM', () => leave('it got SIGTERM'))
 leaveAfterUncaughtError(main.logger, leave)
 await main.ended
 process.exit(0)

@@ -6,7 +6,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Uplink } from './worker-server.ts'
 
-/** Bytes in memory that is handed over. */
+/** Bytes whose memory is transferred to another thread. */
 export type OwnBytes = Uint8Array<ArrayBuffer>
 
 /** What the main thread of a worker process sends to a handler thread. */
@@ -15,7 +15,7 @@ export type ToThread =
   | { readonly frames: readonly OwnBytes[] }
   /** The system has taken so many bytes that were published to an epoch. */
   | { readonly taken: number; readonly epoch: number }
-  /** The control port's answer to a question; undefined where it gave none. */
+  /** The control port's answer to a question; undefined if it gave none. */
   | { readonly question: number; readonly written: ReadonlyMap<number, number> | undefined }
 
 /** A question to an epoch's control port. */
@@ -25,7 +25,7 @@ interface ControlPortQuestion {
   readonly address: ControlPortAddress
 }
 
-/** A `ReportedPublication`, with each reply in one piece. */
+/** A `ReportedPublication` with each reply in one piece. */
 interface ThreadPublication {
   readonly before: OwnBytes | undefined
   readonly publication: { readonly epoch: number; readonly replies: readonly OwnBytes[] } | undefined
@@ -42,11 +42,11 @@ export type FromThread =
   | ThreadPublication
   | ControlPortQuestion
 
-/** A handler thread that is not the main thread, as the main thread reaches it. */
+/** A handler thread beside the main thread, as the main thread reaches it. */
 export class ThreadHandle {
-  /** Resolves when the app is loaded; rejects when it cannot be. */
+  /** Resolves when the app is loaded; rejects if it cannot be. */
   readonly loaded: Promise<void>
-  /** Resolves when the thread has followed the order to stop, or is gone. */
+  /** Resolves when the thread has stopped as ordered, or is gone. */
   readonly stopped: Promise<void>
   readonly #thread: Worker
   readonly #uplink: Uplink
@@ -75,7 +75,7 @@ export class ThreadHandle {
     })
   }
 
-  /** Takes a frame of the dispatcher's. Frames that come in one read go to the thread together. */
+  /** Takes a frame of the dispatcher's. The frames of one read go to the thread together. */
   receive(frame: Buffer): void {
     if (this.#frames.length === 0) queueMicrotask(() => this.#pass())
     this.#frames.push(frame)
@@ -84,29 +84,27 @@ export class ThreadHandle {
   #pass(): void {
     const frames = this.#frames.map((frame) => new Uint8Array(frame))
     this.#frames = []
-    this.#send(
-      { frames },
-      frames.map(({ buffer }) => buffer),
-    )
+    const memory = frames.map(({ buffer }) => buffer)
+    this.#send({ frames }, memory)
   }
 
-  #send(message: ToThread, transfer: ArrayBuffer[] = []): void {
-    this.#thread.postMessage(message, transfer)
+  #send(message: ToThread, memory: ArrayBuffer[] = []): void {
+    this.#thread.postMessage(message, memory)
   }
 
   #take(message: FromThread): void {
     // The dispatcher ends the connections of a thread that is gone.
     if (this.#gone) return
     if ('frame' in message) this.#uplink.send(bufferOf(message.frame))
-    else if ('before' in message) this.#emit(message)
+    else if ('before' in message) this.#publish(message)
     else if ('question' in message) void this.#ask(message)
     else if ('loaded' in message) this.#loaded.resolve()
     else if ('failed' in message) this.#loaded.reject(new Mongrel2Error('load_failed', message.failed))
     else this.#stopped.resolve()
   }
 
-  #emit({ before, publication, after }: ThreadPublication): void {
-    this.#uplink.emit({
+  #publish({ before, publication, after }: ThreadPublication): void {
+    this.#uplink.publish({
       before: before && bufferOf(before),
       publication: publication && { epoch: publication.epoch, replies: publication.replies.map(bufferOf) },
       after: after && bufferOf(after),
@@ -123,7 +121,7 @@ export class ThreadHandle {
   }
 }
 
-/** Makes a Buffer of bytes, which are not copied. */
+/** Makes a Buffer without copying. */
 export function bufferOf({ buffer, byteOffset, length }: OwnBytes): Buffer {
   return Buffer.from(buffer, byteOffset, length)
 }

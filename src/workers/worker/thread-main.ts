@@ -9,16 +9,16 @@ import { bufferOf, type FromThread, type OwnBytes, sizeOf, type ToThread } from 
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
 import { type Uplink, WorkerServer } from './worker-server.ts'
 
-// The entry of a handler thread. It has no sockets: to end a thread with a pending read of ZeroMQ's would end the process.
+// The entry of a handler thread. It has no sockets: the end of a thread with a pending read of ZeroMQ's would end the process.
 
-/** Bytes on their way through the main thread above which streams are asked to wait. */
+/** Bytes on their way through the main thread above which streams wait. */
 const FULL_AT = 4 * 1024 * 1024
 
 const port = parentPort
 if (port === null) throw new Error('expected to run in a worker thread')
 const { config, thread } = workerData as { config: WorkerConfig; thread: number }
 
-/** Bytes that the system has not taken, by epochs. */
+/** Published bytes that the system has not taken, by epoch. */
 const untaken = new Map<number, number>()
 const rooms = new Map<number, Deferred<void>>()
 const questions = new Map<number, Deferred<Map<number, number>>>()
@@ -32,9 +32,9 @@ const sendFrame = (bytes: Buffer) => {
 const tell = (news: News) => sendFrame(renderJson(news))
 
 const uplink: Uplink = {
-  emit({ before, publication, after }) {
+  publish({ before, publication, after }) {
     const replies = publication?.replies ?? []
-    // One piece of memory is handed over faster than many.
+    // One piece of memory is transferred faster than many.
     const bytes = new Uint8Array([before ?? [], after ?? [], ...replies].reduce((sum, each) => sum + lengthOf(each), 0))
     let at = 0
     const own = (reply: Reply): OwnBytes => {
@@ -80,7 +80,7 @@ const uplink: Uplink = {
 const logger = parentLogger(config.logLevels, tell)
 const server = new WorkerServer(await load(), thread, uplink)
 void server.stopped.then(() => send({ stopped: true }))
-// An error while the app loads ends the thread, which the main thread notices.
+// Set after loading: an earlier error ends the thread, which the main thread notices.
 leaveAfterUncaughtError(logger, (reason) => tell({ news: 'leaving', reason }))
 port.on('message', (message: ToThread) => {
   if ('frames' in message) for (const frame of message.frames) server.receive(bufferOf(frame))

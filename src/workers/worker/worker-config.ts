@@ -4,15 +4,15 @@ import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeLoadError, type Level, type Logger } from '../../runtime/log.ts'
 
-/** What a worker loads: a module whose default export makes the app of the data. */
+/** The app that a worker loads: a module whose default export makes the app from the data. */
 export interface AppSource {
   /** The URL of a module whose default export is a `LoadApp`. */
   readonly module: string
-  /** What that function is called with; it has to survive JSON. */
+  /** The argument of that function; it has to survive JSON. */
   readonly data?: unknown
 }
 
-/** What a worker serves. */
+/** The app that a worker serves. */
 export interface LoadedApp {
   readonly handler: Mongrel2Handler
   /** Options that JSON cannot carry: functions, and a logger other than the dispatcher's. They replace the dispatcher's options. */
@@ -22,15 +22,15 @@ export interface LoadedApp {
 /** Loads the app, once in each worker. */
 export type LoadApp = (data: unknown) => LoadedApp | Promise<LoadedApp>
 
-/** What a worker process is started with. */
+/** The configuration of a worker process. */
 export interface WorkerConfig {
-  /** The number of handler threads; a single one is the main thread. */
+  /** Handler threads; a single one is the main thread. */
   readonly threads: number
   readonly app: AppSource
   readonly options: Mongrel2Options
   /** The levels that the dispatcher logs. */
   readonly logLevels: readonly Level[]
-  /** Whether the dispatcher is on another machine. It confirms reports then, and no byte of an answer goes out before that. */
+  /** Whether the dispatcher is on another machine. Then it confirms reports, and no byte of an answer is published before that. */
   readonly remote: boolean
   /** Whether to report the files that the app loads. */
   readonly watched?: boolean
@@ -39,14 +39,14 @@ export interface WorkerConfig {
 /** The environment variable that holds a child's configuration, as JSON. */
 export const CONFIG_VARIABLE = 'MONGREL2_FETCH_CHILD'
 
-/** Takes this process' configuration out of its environment. */
+/** Takes the configuration of this process from its environment. */
 export function takeConfig<Config>(): Config {
   const config: Config = JSON.parse(process.env[CONFIG_VARIABLE] ?? '')
   delete process.env[CONFIG_VARIABLE]
   return config
 }
 
-/** Loads the app and checks its options. Globals are replaced before, since an app may keep the classes that it finds. */
+/** Loads the app and checks its options; replaces globals first, since an app may keep the classes that it finds. */
 export async function loadSettings({ app, options }: WorkerConfig, logger: Logger): Promise<Settings> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   const module: { readonly default: LoadApp } = await import(app.module)

@@ -5,6 +5,7 @@ import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { describeError, type Logger } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
+import { CLOSE, joinReply, parseReply, type Reply, renderReply } from '../../wire/reply.ts'
 import type { FramePipe } from '../protocol/frame-pipe.ts'
 import {
   dealtThreadOf,
@@ -17,46 +18,41 @@ import {
   topicThreadOf,
 } from '../protocol/frames.ts'
 import { openPipes, parentLogger, watchImports } from './parent.ts'
-import { closeInstead, type ReportedPublication } from './publication.ts'
 import { ThreadHandle } from './thread-handle.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
-import { type Uplink, WorkerServer } from './worker-server.ts'
+import { type Publication, type ReportedPublication, type Uplink, WorkerServer } from './worker-server.ts'
 
 /** Time to deliver replies and reports at the end, in milliseconds. */
 const LINGER = 5000
-/** Time to finish what is open after the dispatcher is gone, in milliseconds. */
+/** Time to finish open requests after losing the dispatcher, in milliseconds. */
 const ORPHAN_TIMEOUT = 10_000
-/** How long a report may wait for another to go with, in milliseconds. */
+/** Time that a report may wait for another to go with, in milliseconds. */
 const REPORT_DELAY = 1
 
-/**
- * How long a worker that was cut off waits before it closes what is open, in milliseconds. A dispatcher that is still there has answered the
- * clients by then, which says more than a close.
- */
+/** Time until a worker that was cut off closes its connections, in milliseconds: a running dispatcher answers the clients within it. */
 const CUT_DELAY = 500
 
-/** What waits until the dispatcher has certain frames. */
+/** An action that waits until the dispatcher has certain frames. */
 interface Waiting {
   act(): void
-  /** How many frames have to be with the dispatcher before. */
+  /** The number of frames that the dispatcher must have first. */
   readonly after: number
 }
 
-/** A handler thread as the main thread reaches it, in whatever thread it runs. */
+/** A handler thread as the main thread reaches it: the main thread itself or another. */
 interface HandlerThread {
   /** Takes a frame of the dispatcher's. */
   receive(frame: Buffer): void
-  /** Resolves when it has followed the order to stop, or is gone. */
+  /** Resolves when it has stopped as ordered, or is gone. */
   readonly stopped: Promise<void>
 }
 
 /**
- * The main thread of a worker process: it has the pipes to the dispatcher and a publishing half for each Mongrel2, and passes frames to
- * the handler threads, of which it may be the only one itself.
+ * The main thread of a worker process: it has the pipes to the dispatcher and a publisher for each Mongrel2, and passes frames to the
+ * handler threads; it may be the only one itself.
  *
- * The dispatcher reads its pipe to the end before it acts on the death of this process. So the dispatcher has a report as soon as the system
- * has taken it, and no byte of an answer goes out before that. A dispatcher on another machine may lose what is on its way, so it has to
- * confirm.
+ * The dispatcher reads its pipe to the end before it acts on the end of this process. So the dispatcher has a report as soon as the system has
+ * taken it, and no byte of an answer is published before that. A dispatcher on another machine may lose reports, so it confirms them.
  */
 export class WorkerMain {
   /** Resolves when everything has been delivered and the process can end. */
@@ -69,39 +65,39 @@ export class WorkerMain {
   readonly #publishers = new Map<number, ReconnectingPublisher>()
   readonly #controlPorts = new Map<number, SharedControlPort>()
   readonly #ended: Deferred<void> = deferred()
-  /** The thread that the next frame is for, when it is a message. */
+  /** The thread that gets the next frame, a message. */
   #dealtTo: number | undefined
   #waiting: Waiting[] = []
-  /** Resolves when nothing waits any more. */
+  /** Resolves when no action waits. */
   #allActed: Deferred<void> | undefined
-  /** Frames that were sent, and those that a dispatcher on another machine has confirmed. */
+  /** Frames sent, and frames that a dispatcher on another machine has confirmed. */
   #sent = 0
   #confirmed = 0
-  /** Frames about what has been published and taken, which wait for others to go with. */
+  /** Reports of published replies, which wait for others to go with. */
   #unsent: Buffer[] = []
   #timer: NodeJS.Timeout | undefined
-  /** Resolves when the system has taken all that was published so far. */
+  /** Resolves when the system has taken all published replies. */
   #taken: Promise<void> = Promise.resolve()
   #stopping = false
-  /** Whether there is no dispatcher any more. */
+  /** Whether the dispatcher is gone. */
   #orphan = false
-  /** Whether the dispatcher has given up what is open: no byte of an answer may go out any more. */
+  /** Whether the dispatcher has given up the connections: no byte of an answer may be published. */
   #cutOff = false
-  /** The connections that have been closed instead of answered since then, as `EPOCH ID`. */
+  /** Connections that were closed instead of answered since then, as `EPOCH ID`. */
   #closed: Set<string> | undefined
 
   constructor(config: WorkerConfig) {
     this.ended = this.#ended.promise
     this.logger = parentLogger(config.logLevels, (news) => this.#tell(news))
     this.#config = config
-    // For the sockets; what handlers run by comes with the app.
+    // For the sockets; the handlers' settings come with the app.
     this.#settings = checkOptions(() => new Response(), config.options)
     this.#pipe = openPipes((frame) => this.#take(frame))
     void this.#pipe.closed.then(() => this.#orphaned())
     if (config.watched === true) watchImports((path) => this.#tell({ news: 'file', path }))
   }
 
-  /** Sets up the handler threads and reports it; false when the app cannot be loaded, which is reported. */
+  /** Starts the handler threads and reports that; reports and returns false if the app cannot be loaded. */
   async start(): Promise<boolean> {
     try {
       await this.#load()
@@ -123,7 +119,7 @@ export class WorkerMain {
   async #load(): Promise<void> {
     const { threads: count } = this.#config
     const uplink: Uplink = {
-      emit: (emission) => this.#emit(emission),
+      publish: (publication) => this.#publish(publication),
       send: (frame) => this.#write(frame),
       isFull: (epoch) => this.#publishers.get(epoch)?.publisher?.full ?? false,
       drained: async (epoch) => await this.#publishers.get(epoch)?.publisher?.drained(),
@@ -148,7 +144,7 @@ export class WorkerMain {
   }
 
   #take(frame: Buffer): void {
-    // If the next request is the last of this process, those before it have been answered.
+    // Reports of earlier requests go first: the next one may end this process.
     if (this.#unsent.length > 0) this.#write()
     if (this.#dealtTo !== undefined) {
       this.#threads[this.#dealtTo]?.receive(frame)
@@ -215,7 +211,7 @@ export class WorkerMain {
     return { address, bytesWritten: () => known.bytesWritten(), close: () => {} }
   }
 
-  #emit({ before, publication, after }: ReportedPublication): void {
+  #publish({ before, publication, after }: ReportedPublication): void {
     if (before !== undefined) this.#write(before)
     const act = () => {
       if (publication !== undefined) {
@@ -225,7 +221,7 @@ export class WorkerMain {
       if (after !== undefined) this.#writeWhenTaken(after)
     }
     const frames = before === undefined ? 0 : this.#sent
-    if (this.#waiting.length === 0 && this.#isTold(frames)) act()
+    if (this.#waiting.length === 0 && this.#isReported(frames)) act()
     else this.#waiting.push({ act, after: frames })
   }
 
@@ -233,15 +229,15 @@ export class WorkerMain {
     this.#write(renderJson(news))
   }
 
-  /** Whether the dispatcher has so many frames. One on this machine has them when the system has taken all. */
-  #isTold(frames: number): boolean {
+  /** Whether the dispatcher has a number of frames: on this machine it has them when the system has taken all. */
+  #isReported(frames: number): boolean {
     if (this.#cutOff) return false
     if (this.#orphan) return true
     return this.#config.remote ? this.#confirmed >= frames : this.#pipe.waitingBytes === 0
   }
 
   readonly #act = (): void => {
-    for (let [first] = this.#waiting; first !== undefined && this.#isTold(first.after); [first] = this.#waiting) {
+    for (let [first] = this.#waiting; first !== undefined && this.#isReported(first.after); [first] = this.#waiting) {
       this.#waiting.shift()
       first.act()
     }
@@ -255,7 +251,7 @@ export class WorkerMain {
     void this.#stop(ORPHAN_TIMEOUT)
   }
 
-  /** Ends without an answer: the dispatcher may have begun to answer in this worker's place, and if it is gone, nothing else can be done. */
+  /** Closes connections without an answer, and ends: the dispatcher may answer in this worker's place. */
   async #cut(): Promise<void> {
     if (this.#cutOff || this.#orphan) return
     this.#cutOff = true
@@ -310,6 +306,23 @@ export class WorkerMain {
   async #endPipe(): Promise<void> {
     await Promise.race([this.#pipe.end(), delay(LINGER)])
   }
+}
+
+/**
+ * Renders replies that close connections in place of replies with content, once for each connection: until a dispatcher pulls again, one reply
+ * to a connection that is gone delays all that follow.
+ *
+ * @param closed The connections closed so far, as `EPOCH ID`; this adds to them.
+ */
+export function closeInstead({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
+  return replies.flatMap((reply) => {
+    // Our own replies need no bound on connections.
+    const { sender, connectionIds, content } = parseReply(joinReply(reply), Number.POSITIVE_INFINITY)
+    if ('control' in content) return []
+    const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
+    for (const id of open) closed.add(`${epoch} ${id}`)
+    return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
+  })
 }
 
 /** A control port for all handler threads, which ask one question at a time. */

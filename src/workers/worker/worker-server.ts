@@ -7,6 +7,7 @@ import type { Publisher } from '../../link/transport.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
+import type { Reply } from '../../wire/reply.ts'
 import {
   type ConnectionReport,
   type DealtHead,
@@ -22,28 +23,42 @@ import {
   renderReport,
   renderTopicFrame,
 } from '../protocol/frames.ts'
-import type { Publication, ReportedPublication } from './publication.ts'
 
-/** How often connections are forgotten while the thread is retired, in milliseconds. */
+/** Interval of sweeps for idle connections while the thread retires, in milliseconds. */
 const RETIRING_SWEEP = 20
 /** Time for the clients of WebSockets to answer a close, in milliseconds. */
 const FAREWELL = 1000
-/** How long a report may wait for replies to go with, in milliseconds. */
+/** Time that a report may wait for replies to go with, in milliseconds. */
 const REPORT_DELAY = 1
+
+/** Replies of one turn to one epoch. */
+export interface Publication {
+  readonly epoch: number
+  readonly replies: readonly Reply[]
+}
+
+/** What a handler thread publishes, and its reports of that. */
+export interface ReportedPublication {
+  /** The frame that the dispatcher must have first. */
+  readonly before: Buffer | undefined
+  readonly publication: Publication | undefined
+  /** The frame to send when the system has taken the replies, so that they are not lost with this process. */
+  readonly after: Buffer | undefined
+}
 
 /** Where the replies and reports of a handler thread go: the main thread's pipe and sockets. */
 export interface Uplink {
-  emit(emission: ReportedPublication): void
+  publish(publication: ReportedPublication): void
   /** Sends a frame to the dispatcher. */
   send(frame: Buffer): void
-  /** Whether streams should wait, since much is waiting for the Mongrel2 of an epoch. */
+  /** Whether streams should wait, since many bytes wait for the Mongrel2 of an epoch. */
   isFull(epoch: number): boolean
   drained(epoch: number): Promise<void>
   /** The control port of an epoch's link. */
   feedback(epoch: number, address: ControlPortAddress): FeedbackSource
 }
 
-/** Serves in a handler thread. It has no links: messages come from the dispatcher, and what becomes of their connections is reported to it. */
+/** The server of a handler thread. It has no links: it gets messages from the dispatcher, and reports the state of their connections to it. */
 export class WorkerServer {
   /** Resolves when it has followed the order to stop. */
   readonly stopped: Promise<void>
@@ -79,8 +94,10 @@ export class WorkerServer {
     this.#head = undefined
     if (head !== undefined) this.#take(head, frame)
     else if (isDealtHead(frame)) this.#head = parseDealtHead(frame)
-    else if (isTopicFrame(frame)) this.#deliver(frame)
-    else this.#obey(parseOrder(frame))
+    else if (isTopicFrame(frame)) {
+      const { name, message } = parseTopicFrame(frame)
+      deliverHere(name, message)
+    } else this.#obey(parseOrder(frame))
   }
 
   #obey(order: Order): void {
@@ -97,7 +114,12 @@ export class WorkerServer {
         return this.#handOver(order)
       case 'ping':
         this.#report()
-        return this.#tellAlive()
+        return this.#tell({
+          news: 'alive',
+          thread: this.#thread,
+          rss: process.memoryUsage.rss(),
+          pacing: this.#app.pacing,
+        })
       case 'retire':
         this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
         return this.#sweep()
@@ -114,29 +136,23 @@ export class WorkerServer {
     }
   }
 
-  #take({ link, epoch, balance }: DealtHead, bytes: Buffer): void {
-    // Reports that wait do not count this message, which may come by a connection that has just been forgotten.
+  #take({ link, epoch, unwrittenBytes }: DealtHead, bytes: Buffer): void {
+    // Waiting reports do not count this message, whose connection may just have been forgotten.
     if (this.#after.length > 0) this.#report()
     this.#seen++
     const { application } = this.#app
     const { waitingBodies } = application
     const { malformed } = application.counters
-    this.#app.epochs.get(epoch)?.receive(bytes, balance)
-    // A request that waits for its body leaves a place to another.
+    this.#app.epochs.get(epoch)?.receive(bytes, unwrittenBytes)
+    // A request that waits for its body does not count as in flight.
     if (application.waitingBodies > waitingBodies) this.#report()
     if (application.counters.malformed === malformed) return
-    // Nothing will come of the message, whose headers the dispatcher has not parsed.
+    // The dispatcher has not parsed the headers of a malformed message.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
     this.#report()
   }
 
-  /** Delivers a message of a topic that another thread has sent. */
-  #deliver(frame: Buffer): void {
-    const { name, message } = parseTopicFrame(frame)
-    deliverHere(name, message)
-  }
-
-  /** Answers what is open; what takes longer than so many milliseconds is aborted. */
+  /** Answers open requests, and aborts them after a time in milliseconds. */
   async #stop(timeout: number): Promise<void> {
     await this.#app.answerAll(delay(timeout))
     clearInterval(this.#sweeper)
@@ -147,11 +163,6 @@ export class WorkerServer {
     this.#uplink.send(renderJson(news))
   }
 
-  #tellAlive(): void {
-    const { pacing } = this.#app
-    this.#tell({ news: 'alive', thread: this.#thread, rss: process.memoryUsage.rss(), pacing })
-  }
-
   async #goAway(timeout: number): Promise<void> {
     await this.#app.goAway(Math.min(timeout, FAREWELL), delay(timeout))
     this.#tell({ news: 'inputDrained', thread: this.#thread })
@@ -159,12 +170,12 @@ export class WorkerServer {
 
   #handOver({ thread, link, epoch, id }: Order & { order: 'handOver' }): void {
     const known = this.#app.epochs.get(epoch)
-    const balance = known === undefined ? 0 : known.handOver(id)
-    // The dispatcher has to have earlier reports of the connection before.
+    const unwrittenBytes = known === undefined ? 0 : known.handOver(id)
+    // The dispatcher must have earlier reports of the connection first.
     this.#report()
-    // Another thread answers next on that connection, so what this one has published goes first.
-    const after = renderJson({ news: 'handedOver', thread, link, epoch, id, balance: balance ?? null })
-    this.#uplink.emit({ before: undefined, publication: undefined, after })
+    // Another thread answers next on the connection, so the replies of this one go first.
+    const after = renderJson({ news: 'handedOver', thread, link, epoch, id, unwrittenBytes: unwrittenBytes ?? null })
+    this.#uplink.publish({ before: undefined, publication: undefined, after })
   }
 
   #begin({ link, epoch, prefix, socketId, flowControl }: Order & { order: 'begin' }): void {
@@ -183,7 +194,7 @@ export class WorkerServer {
         return uplink.isFull(epoch)
       },
       drained: () => uplink.drained(epoch),
-      publish: (replies) => this.#emit({ epoch, replies }),
+      publish: (replies) => this.#report({ epoch, replies }),
     }
   }
 
@@ -195,7 +206,7 @@ export class WorkerServer {
     return {
       answering: (id) => this.#before.push({ link, epoch, id, report: 'answering' }),
       idle: (id) => after(id, 'idle'),
-      // From now on the dispatcher must not answer in this worker's place.
+      // Reported at once: from now on the dispatcher must not answer in this worker's place.
       deferred: (id) => {
         this.#before.push({ link, epoch, id, report: 'deferred' })
         this.#report()
@@ -211,19 +222,15 @@ export class WorkerServer {
     this.#report()
   }
 
-  /** Sends reports that wait, and how much there is to do. */
-  #report(): void {
-    this.#emit(undefined)
-  }
-
-  #emit(publication: Publication | undefined): void {
+  /** Sends the waiting reports, with the replies of a publication; without one, also the number of requests in flight. */
+  #report(publication?: Publication): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const before = this.#before
     const after = this.#after
     this.#before = []
     this.#after = []
-    this.#uplink.emit({
+    this.#uplink.publish({
       before: before.length > 0 ? this.#render(before) : undefined,
       publication,
       after: after.length > 0 || publication === undefined ? this.#render(after) : undefined,

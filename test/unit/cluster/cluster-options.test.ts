@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { createKeyPair } from '../../../src/cluster/key-pair.ts'
-import { checkClusterOptions, checkJoinOptions } from '../../../src/cluster/options.ts'
+import { type ClusterOptions, checkJoinOptions, checkWorkersOptions } from '../../../src/cluster/options.ts'
 
 const keys = createKeyPair()
 const { publicKey } = createKeyPair()
@@ -9,8 +9,11 @@ const APP = { module: pathToFileURL('app.js').href }
 const REACHABLE = { zeromq: 'tcp://10.0.0.1:9999,tcp://10.0.0.1:9998' }
 const LISTEN = 'tcp://0.0.0.0:1717'
 
-const check = (cluster: Parameters<typeof checkClusterOptions>[0], options: { zeromq: string } = REACHABLE) =>
-  checkClusterOptions(cluster, APP, options)
+const check = (cluster: ClusterOptions, options: { zeromq: string } = REACHABLE, app = APP) => {
+  const settings = checkWorkersOptions({ app, options, cluster }).cluster
+  if (settings === undefined) throw new Error('expected settings of a cluster')
+  return settings
+}
 
 describe('the options of a main node', () => {
   it('are its address, its keys and those of the nodes', () => {
@@ -56,7 +59,7 @@ describe('the options of a main node', () => {
 
   it('need an app that nodes find too', () => {
     const app = { module: pathToFileURL('/elsewhere/app.js').href }
-    expect(() => checkClusterOptions({ listen: LISTEN, keys }, app, REACHABLE)).toThrow('below the working directory')
+    expect(() => check({ listen: LISTEN, keys }, REACHABLE, app)).toThrow('below the working directory')
   })
 })
 

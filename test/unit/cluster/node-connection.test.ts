@@ -99,7 +99,7 @@ describe('a connection between a node and the main node', () => {
   ])('ends with the head of a frame %s that is too long, and keeps nothing of it', async (_, worker, reason) => {
     connection.allowMessages(MAX_MESSAGE)
     announce(worker, 1024 * MIB)
-    expect(await connection.closed).toBe(`it said something wrong: ${reason}`)
+    expect(await connection.closed).toBe(`it sent something wrong: ${reason}`)
   })
 
   it("ends with a worker's number that is too long", async () => {
@@ -126,13 +126,13 @@ it("counts a topic's message that was skipped among those that the node is told 
     threads: 1,
     logLevels: [],
   } as const
-  const dispatcher = {
-    addHost: (node: WorkerHost) =>
+  const pool = {
+    addHost: async (node: WorkerHost) =>
       void node.start({ receive: (frame: Buffer) => heard.push(JSON.parse(String(frame))), ended: () => {} }),
     retireHost: () => {},
     removeHost: () => {},
   }
-  const settings = { dispatcher: () => dispatcher, start, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
+  const settings = { pool: () => pool, start, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
   const session = new NodeSession(bound, 'n', settings)
   const told: number[] = []
   const node = new NodeConnection(peer, {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { serveNode } from '../../../adapters/node/index.ts'
 import { Mongrel2Dispatcher } from '../../../adapters/undici/index.ts'
-import { checkClusterOptions, checkWorkersOptions } from '../../../src/cluster/options.ts'
+import { checkWorkersOptions } from '../../../src/cluster/options.ts'
 import { timeoutOf } from '../../../src/exchange/deferral.ts'
 import { createFront } from '../../../src/gateway/index.ts'
 import {
@@ -38,7 +38,7 @@ describe('a misspelled name is refused, with the one that was probably meant, by
     [
       'its cluster',
       'nodes',
-      (given) => checkClusterOptions(given, app, options),
+      (given) => checkWorkersOptions({ app, options, cluster: given }),
       { listen: 'tcp://127.0.0.1:1', node: [] },
     ],
     ['joinCluster', 'chroot', joinCluster, { main: 'tcp://127.0.0.1:1717', chrot: '/' }],

@@ -26,9 +26,11 @@ function setUp(maxInFlight: number, maxQueued: number): void {
   b = new ThreadState(1)
   const nameOf = (thread: ThreadState) => (thread === a ? 'a' : thread === b ? 'b' : 'c')
   const outlet: BalancerOutlet = {
-    deal(thread, _epoch, bytes, balance) {
+    deal(thread, _epoch, bytes, unwrittenBytes) {
       const { path, connectionId } = parseMessage(bytes)
-      events.push(`${nameOf(thread)} gets ${connectionId} ${path}${balance > 0 ? ` with ${balance}` : ''}`)
+      events.push(
+        `${nameOf(thread)} gets ${connectionId} ${path}${unwrittenBytes > 0 ? ` with ${unwrittenBytes}` : ''}`,
+      )
     },
     askHandOver: (thread, { id }) => events.push(`${nameOf(thread)} is asked for ${id}`),
     end: ({ id, streaming }, status) =>
@@ -338,7 +340,7 @@ describe('a thread that is to be left', () => {
     balancer.retire(a)
   })
 
-  it('is asked for a connection that sends another request, which the other gets with its balance', () => {
+  it('is asked for a connection that sends another request, which the other gets with its unwritten bytes', () => {
     request(1, '/again')
     balancer.receive(epoch, renderCredits(1, 100))
     expect(happened()).toEqual(['a is asked for 1'])

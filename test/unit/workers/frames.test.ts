@@ -21,8 +21,8 @@ import {
 const EMPTY = Buffer.alloc(0)
 const REPORT = renderReport({ thread: 0, seen: 0, inFlight: 0, records: [] })
 
-it('carry who gets a message and the balance of its connection', () => {
-  const head = { thread: 254, link: 255, epoch: 0xffff_fffe, balance: 102_400 }
+it('carry who gets a message and the unwritten bytes of its connection', () => {
+  const head = { thread: 254, link: 255, epoch: 0xffff_fffe, unwrittenBytes: 102_400 }
   const frame = renderDealtHead(head)
   expect([isDealtHead(frame), isReport(frame), parseDealtHead(frame)]).toEqual([true, false, head])
 })
@@ -45,7 +45,7 @@ it('carry reports of connections, with numbers beyond 32 bits of messages', () =
 
 it('carry orders and news', () => {
   const order = { order: 'stop', timeout: 5 } as const
-  const news = { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, balance: null } as const
+  const news = { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, unwrittenBytes: null } as const
   expect([parseOrder(renderJson(order)), parseNews(renderJson(news))]).toEqual([order, news])
   expect([isReport(renderJson(news)), isDealtHead(renderJson(order))]).toEqual([false, false])
 })
@@ -72,7 +72,7 @@ const NEWS: News[] = [
   { news: 'attached', link: 0, epoch: 1 },
   { news: 'detached', link: 0, epoch: 1 },
   { news: 'flowControl', link: 0, epoch: 1 },
-  { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, balance: 5 },
+  { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, unwrittenBytes: 5 },
   { news: 'alive', thread: 3, rss: 100_000_000, pacing: { credits: 1, controlPort: 2, estimate: 0 } },
   { news: 'subscribed', thread: 0, topic: 'news' },
   { news: 'unsubscribed', thread: 0, topic: 'news' },

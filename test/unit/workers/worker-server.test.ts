@@ -6,7 +6,7 @@ import { renderRequest } from '../support/message.ts'
 
 /** How often a thread looks for connections that need no memory, in milliseconds. */
 const SWEEP_INTERVAL = 1000
-const HEAD = renderDealtHead({ thread: 0, link: 0, epoch: 1, balance: 0 })
+const HEAD = renderDealtHead({ thread: 0, link: 0, epoch: 1, unwrittenBytes: 0 })
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'setImmediate', 'clearImmediate', 'performance'] })
@@ -22,7 +22,7 @@ it('what a thread reports of a connection holds for the messages that it had see
     checkOptions(() => new Response('answered'), { zeromq: 'ipc://a,ipc://b' }),
     0,
     {
-      emit({ before, after }) {
+      publish({ before, after }) {
         for (const report of [before, after]) if (report !== undefined) reports.push(parseReport(report))
       },
       send() {},
