@@ -1,10 +1,10 @@
-/** Adds to a message about a wrong name the one that was probably meant; nothing when none is near. */
+/** The end of a message about a wrong name: the name that was probably meant, or nothing. */
 export function didYouMean(name: string, names: readonly string[]): string {
   const near = nearest(name, names)
   return near === undefined ? '' : `; did you mean ${near}?`
 }
 
-/** The name that is most like another, if one is so like it that it was probably meant. */
+/** The most similar name, if it is similar enough to be probably meant. */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const [near] = names
     .map((candidate) => ({ candidate, distance: distance(name.toLowerCase(), candidate.toLowerCase()) }))
@@ -13,7 +13,7 @@ export function nearest(name: string, names: readonly string[]): string | undefi
   return near?.candidate
 }
 
-/** Levenshtein's distance: how many letters to put in, leave out or replace. */
+/** Levenshtein's distance: the number of letters to insert, delete or replace. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at)
   for (const [i, letter] of [...a].entries()) {

@@ -2,18 +2,18 @@ import { resolve } from 'node:path'
 import { invalid, isObject, Mongrel2Error } from '../runtime/errors.ts'
 import * as is from './option.ts'
 
-/** Where Mongrel2 stores large bodies, and what becomes of them. */
+/** Where Mongrel2 stores large bodies, and whether to keep them. */
 export interface UploadOptions {
   /** The value of Mongrel2's setting `upload.temp_store`. Default: `tmp/mongrel2.upload.XXXXXX`. */
   tempStore?: string
-  /** Whether to keep the files when the response is finished. Default: false, they are deleted. */
+  /** Whether to keep the files after the response. Default: false, they are deleted. */
   keep?: boolean
 }
 
-/** What sockets to Mongrel2 are made of. */
+/** The kind of sockets to Mongrel2. */
 export type LinkOption = 'auto' | 'zmtp' | 'zeromq'
 
-/** One Handler of a Mongrel2, by the names of its configuration, with what may differ from the other endpoints. */
+/** A Handler of a Mongrel2, by the names of its configuration, with options that may differ from those of other endpoints. */
 export interface EndpointOptions {
   /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`. */
   sendSpec: string
@@ -30,8 +30,8 @@ export interface EndpointOptions {
   /** As `maxMessageSize` of all endpoints. */
   maxMessageSize?: number
   /**
-   * Mongrel2's control port as seen from here, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`; or, as `controlPort`
-   * of all endpoints, whether to look for it.
+   * The address of Mongrel2's control port, which tells what clients have read: `ipc://PATH` or `tcp://HOST:PORT`; or, as `controlPort` of all
+   * endpoints, whether to look for it.
    */
   controlPort?: string | boolean
 }
@@ -39,7 +39,7 @@ export interface EndpointOptions {
 /** An endpoint as options or as the string `SEND_SPEC,RECV_SPEC` or `SEND_SPEC,RECV_SPEC,CONTROL_PORT`. */
 export type EndpointInput = string | EndpointOptions
 
-/** One Mongrel2 Handler, by its own names: what it sends on, we pull from; what it receives on, we publish to. */
+/** A Mongrel2 Handler, by its own names: we pull from its send_spec and publish to its recv_spec. */
 export interface Endpoint {
   /** The Handler's `send_spec`, such as `tcp://127.0.0.1:9999` or `ipc:///srv/m2/run/send`. */
   readonly sendSpec: string
@@ -47,20 +47,20 @@ export interface Endpoint {
   readonly recvSpec: string
 }
 
-/** A link's part of the options, checked. */
+/** The options of a link, checked. */
 export interface EndpointSettings extends Endpoint {
-  /** Bytes that the body of a message may have; a longer message is cut. */
+  /** Bytes that the body of a message may have; longer messages are cut. */
   readonly maxMessageSize: number
   readonly link: 'zmtp' | 'zeromq'
-  /** The address that the user has given. */
+  /** The address, if the user gave it. */
   readonly controlPort: string | undefined
-  /** Whether to look for it in the chroot otherwise. */
+  /** Whether to look for it in the chroot without an address. */
   readonly findControlPort: boolean
   readonly uploads: is.Checked<typeof UPLOADS> & { readonly chroot: string }
   readonly flowControl: boolean
 }
 
-/** The longest string that is read of a message: a netstring's length has 9 digits there. */
+/** The longest body of a message: a netstring's length has 9 digits. */
 const MAX_MESSAGE_SIZE = 999_999_999
 
 const UPLOADS = {
@@ -77,7 +77,7 @@ const UPLOADS = {
   keep: is.boolean(false, { flag: 'keep-uploads', help: 'Keep the files of uploads when the response is finished.' }),
 } satisfies is.Described<UploadOptions>
 
-/** Options of the server that an endpoint may have, too. */
+/** Options of the server that an endpoint may have too. */
 export const OF_ENDPOINTS = {
   link: is.oneOf(['auto', 'zmtp', 'zeromq'], 'auto', {
     placeholder: 'KIND',
@@ -119,9 +119,9 @@ export const ZEROMQ: is.Option<readonly EndpointOptions[]> = is.checkedBy(checkE
   placeholder: 'SEND,RECV[,CONTROL]',
 })
 
-function checkEndpoints(name: string, given: unknown): EndpointOptions[] {
-  const inputs: readonly unknown[] = Array.isArray(given) ? given : [given]
-  if (inputs.length === 0) throw invalid(name, 'at least one endpoint', given)
+function checkEndpoints(name: string, value: unknown): EndpointOptions[] {
+  const inputs: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (inputs.length === 0) throw invalid(name, 'at least one endpoint', value)
   const endpoints = inputs.map((input) => endpointOf(name, input))
   const pulled = endpoints.map(({ sendSpec }) => sendSpec)
   const twice = pulled.find((spec, at) => pulled.indexOf(spec) !== at)
@@ -141,11 +141,11 @@ function endpointOf(name: string, input: unknown): EndpointOptions {
   }
   if (!isObject(input)) throw invalid(name, form, input)
   checkEndpoint(input)
-  const given = Object.entries(input).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(given) as object as EndpointOptions
+  const defined = Object.entries(input).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(defined) as object as EndpointOptions
 }
 
-/** @param ofAll The options of the server, which hold where the endpoint has none. */
+/** @param ofAll The options of the server, for those that the endpoint does not set. */
 export function endpointSettings(own: EndpointOptions, ofAll: is.Checked<typeof OF_ENDPOINTS>): EndpointSettings {
   const { sendSpec, recvSpec, flowControl, maxMessageSize, controlPort, link, chroot, uploads } = checkEndpoint({
     ...ofAll,
@@ -164,7 +164,7 @@ export function endpointSettings(own: EndpointOptions, ofAll: is.Checked<typeof 
   }
 }
 
-/** Abstract names are left to libzmq: Node 20 pads them with zeros, and then they are others. */
+/** Abstract names need libzmq: Node 20 pads them with zeros, which changes them. */
 function linkOf(link: LinkOption, specs: readonly string[]): 'zmtp' | 'zeromq' {
   const abstract = specs.find((spec) => spec.startsWith('ipc://@'))
   if (abstract === undefined) return link === 'zeromq' ? link : 'zmtp'

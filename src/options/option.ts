@@ -3,24 +3,24 @@ import { consoleLogger, type Logger, safeLogger } from '../runtime/log.ts'
 import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
 import { nearest } from './did-you-mean.ts'
 
-/** The description of an option. Its check, default, flag, variable, help and completion follow from it. */
+/** The description of an option: its check, default, flag, variable, help and completion follow from it. */
 export interface Option<T = unknown> {
   /** Returns the checked value, or the default for undefined; throws a Mongrel2Error `invalid_option` with the name. */
   readonly check: (name: string, value: unknown) => T
-  /** The default, as people read it. */
+  /** The default, as the help shows it. */
   readonly fallback: string
-  /** One sentence for the help of the command; undefined where only code can give the option. */
+  /** One sentence for the help of the command; undefined if only code can give the option. */
   readonly help?: string
-  /** What stands for the value in the help; empty for a boolean. */
+  /** The placeholder of the value in the help; empty for a boolean. */
   readonly placeholder?: string
   /** The flag without its dashes. Default: the option's name in kebab-case. */
   readonly flag?: string
-  /** A letter that is a flag, too. */
+  /** A letter that is a flag too. */
   readonly letter?: string
-  /** Whether the flag can be given again for a list. */
+  /** Whether the flag can be repeated, for a list. */
   readonly repeated?: boolean
   readonly choices?: readonly string[]
-  /** Reads the text of a flag or a variable; what it cannot read it returns for `check`. Default: the text itself. */
+  /** Parses the text of a flag or variable; leaves what it cannot parse to `check`. Default: the text itself. */
   readonly read?: (text: string) => unknown
   /** The options in an object. */
   readonly options?: Options
@@ -32,31 +32,31 @@ export type Described<T> = { readonly [K in keyof Required<T>]: Option<T[K] | un
 /** The checked values, with their defaults. */
 export type Checked<T> = { readonly [K in keyof T]: T[K] extends Option<infer V> ? V : never }
 
-/** What is said of an option beside its kind. */
+/** The description of an option beside its kind. */
 interface More<T> extends Partial<Omit<Option, 'check'>> {
-  /** The default, or what makes it. */
+  /** The default, or a function that makes it. */
   readonly initial?: T | (() => T)
   readonly required?: boolean
 }
 
-/** Least and most; without the second there is no upper bound. */
+/** The least and, unless it is unbounded, the greatest value. */
 type Range = readonly [least: number, most?: number]
 
 export const KIB = 1024
 export const MIB: number = 1024 * KIB
-/** The largest number of bytes that a ZeroMQ frame of ours or a reply to Mongrel2 can speak of. */
+/** The largest size in a ZeroMQ frame of ours or in a reply to Mongrel2. */
 export const MAX_BYTES: number = 1024 * MIB
 /** The longest delay of a timer of Node's, in milliseconds. */
 export const MAX_DELAY = 2_147_483_647
 /** Host names as libzmq takes them, or an IPv6 address in brackets. */
 const TCP = /^tcp:\/\/(?:[\w.%-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})$/
 
-/** An option whose value is used as it is given. */
+/** An option whose value is used unchanged. */
 export function option<T>(expected: string, accepts: (value: unknown) => boolean, more: More<T> = {}): Option<T> {
-  const { initial, required = false, ...said } = more
+  const { initial, required = false, ...rest } = more
   return {
     fallback: ['string', 'number', 'boolean'].includes(typeof initial) ? String(initial) : '',
-    ...said,
+    ...rest,
     check(name, value) {
       if (value === undefined && !required) return initial instanceof Function ? initial() : (initial as T)
       if (!accepts(value)) throw invalid(name, expected, value)
@@ -86,7 +86,7 @@ export function milliseconds(initial: number, least: number, more?: More<number>
   return count(initial, [least, MAX_DELAY], { placeholder: 'MS', ...more })
 }
 
-/** Digits only: `Number` would take '' and '0x10' and '1e3'. */
+/** Parses digits only: `Number` accepts '', '0x10' and '1e3' too. */
 export function numberIn(text: string): unknown {
   return /^-?\d+$/.test(text) ? Number(text) : text
 }
@@ -105,14 +105,14 @@ export function booleanIn(text: string): unknown {
   return text === 'true' || (text === 'false' ? false : text)
 }
 
-/** One of some texts. */
+/** One of a list of texts. */
 export function oneOf<const T extends string>(choices: readonly T[], initial: NoInfer<T>, more?: More<T>): Option<T> {
   const quoted = choices.map((choice) => `'${choice}'`)
   const expected = `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`
   return option(expected, (value) => choices.some((choice) => choice === value), { initial, choices, ...more })
 }
 
-/** A text that is not empty, or of some form. */
+/** A text that is not empty, or has a form. */
 export function text<M extends More<string> = object>(
   expected: string,
   accepts: (text: string) => boolean = (text) => text !== '',
@@ -121,7 +121,7 @@ export function text<M extends More<string> = object>(
   return option<string>(expected, (value) => typeof value === 'string' && accepts(value), more) as Option<never>
 }
 
-/** A list of texts; a flag separates them by spaces. */
+/** A list of texts, separated by spaces in a flag. */
 export function texts(more: More<readonly string[]>): Option<readonly string[]> {
   const accepts = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === 'string')
   return option('a list of texts', accepts, { read: wordsIn, ...more })
@@ -141,12 +141,12 @@ export function checkedBy<T>(check: Option<T>['check'], more?: More<T>): Option<
   return { fallback: '', ...more, check }
 }
 
-/** What is checked by who uses it. */
+/** An option that its user checks. */
 export function unchecked<T>(): Option<T> {
   return checkedBy((_name, value) => value as T)
 }
 
-/** Options in an object of their own. */
+/** An object of options. */
 export function group<T extends Options>(what: string, expected: string, options: T): Option<Checked<T>> {
   const check = checkerOf(what, expected, options)
   return checkedBy((name, value) => check(value === undefined ? {} : value, name), { options })
@@ -179,33 +179,31 @@ export const LOGGER: Option<Logger> = {
 
 /** Options of a server's `close`. */
 export const CLOSE = { timeout: milliseconds(10_000, 0) }
-/** Checks them; returns the milliseconds that what is open may take. */
+/** Checks the options of `close`; returns the time for open requests, in milliseconds. */
 export const checkCloseOptions = (options: unknown = {}): number =>
   checkerOf('option of close', '{ timeout }', CLOSE)(options).timeout
 
 /**
- * Makes the check of options that are given together.
+ * Makes the check of an object of options; it refuses unknown names, such as misspelled ones.
  *
- * @param what What a message calls one of them.
- * @param expected What a message expects in place of something that is no object.
- * @returns The check. It refuses misspelled names: what they were meant to do would silently not happen.
+ * @param what The name of one of them in errors.
+ * @param expected What errors expect if the value is no object.
  */
 export function checkerOf<T extends Options>(
   what: string,
   expected: string,
   options: T,
-): (given: unknown, name?: string) => Checked<T> {
+): (values: unknown, name?: string) => Checked<T> {
   const names = Object.keys(options)
-  return (given, name = 'options') => {
-    if (!isObject(given)) throw invalid(name, expected, given)
-    for (const key of Object.keys(given)) {
+  return (values, name = 'options') => {
+    if (!isObject(values)) throw invalid(name, expected, values)
+    for (const key of Object.keys(values)) {
       if (names.includes(key)) continue
       const near = nearest(key, names)
       const meant = near === undefined ? 'there are' : `did you mean ${near}? There are`
       throw new Mongrel2Error('invalid_option', `there is no ${what} ${key}; ${meant} ${names.join(', ')}`)
     }
     const prefix = name === 'options' ? '' : `${name}.`
-    const checked = names.map((key) => [key, options[key]?.check(prefix + key, given[key])])
-    return Object.fromEntries(checked) as Checked<T>
+    return Object.fromEntries(names.map((key) => [key, options[key]?.check(prefix + key, values[key])])) as Checked<T>
   }
 }

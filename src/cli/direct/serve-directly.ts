@@ -1,4 +1,5 @@
 import { checkWorkersOptions, type WorkersOptions } from '../../cluster/options.ts'
+import type { WorkersServer } from '../../cluster/serve-with-workers.ts'
 import type { Mongrel2Options } from '../../exchange/options.ts'
 import type { Level } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
@@ -16,12 +17,8 @@ export interface DirectConfig {
 }
 
 /** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
-interface DirectServer {
-  /** Resolves when all of them serve; rejects with a `Mongrel2Error` `load_failed` if one cannot load the app, or `closed`. */
-  readonly ready: Promise<void>
+interface DirectServer extends Pick<WorkersServer, 'ready' | 'reload'> {
   stats(): { workers: { pid: number }[] }
-  /** @throws Mongrel2Error `load_failed` if the app cannot be loaded again; `closed` after `close`. */
-  reload(): Promise<void>
   /** Ends all of them, after at most `timeout` milliseconds for open requests. */
   close(options: { timeout: number }): Promise<void>
 }

@@ -9,7 +9,7 @@ import { LOG_LEVELS, type Logger } from '../../runtime/log.ts'
 import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
 import type { LogLevel } from '../shared/loggers.ts'
 
-/** Options that only the command has, by their keys in the configuration file. */
+/** Options of the command alone, by their keys in the configuration file. */
 interface OwnConfig {
   /** The module with the handler. */
   app?: string
@@ -23,19 +23,19 @@ interface OwnConfig {
   logLevel?: LogLevel
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
-  /** Where ordinary HTTP is answered as well: `HOST:PORT`, `:PORT` or the path of a socket. */
+  /** Where ordinary HTTP is served too: `HOST:PORT`, `:PORT` or the path of a socket. */
   http?: string
   /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */
   httpBufferSize?: number
-  /** Milliseconds in which a request's head must have come at `http`. Default: 60,000. */
+  /** Time for the head of a request at `http`, in milliseconds. Default: 60,000. */
   httpHeadersTimeout?: number
-  /** Milliseconds in which a client must take something of what waits for it at `http`. Default: 120,000. */
+  /** Time after which a client that reads nothing of its answer at `http` is closed, in milliseconds. Default: 120,000. */
   httpSendTimeout?: number
-  /** Milliseconds for which a connection without a request is kept at `http`. Default: 75,000. */
+  /** Time that a connection without a request is kept at `http`, in milliseconds. Default: 75,000. */
   httpKeepAliveTimeout?: number
-  /** Connections of clients at `http`; those beyond are closed at once. Default: 10,000. */
+  /** Connections at `http`; those beyond are closed at once. Default: 10,000. */
   httpMaxConnections?: number
-  /** Whether every worker process pulls from Mongrel2 for itself, without a dispatcher. Default: false. */
+  /** Whether every worker process pulls from Mongrel2 itself, without a dispatcher. Default: false. */
   direct?: boolean
   /** Where nodes may join. */
   cluster?: string
@@ -43,19 +43,19 @@ interface OwnConfig {
   clusterKey?: string
   /** The public keys of the nodes that may join. */
   clusterNodes?: readonly string[]
-  /** The Handlers as nodes reach them, in the order of `zeromq`. Default: as they are. */
+  /** The Handlers as nodes reach them, in the order of `zeromq`. Default: `zeromq`. */
   clusterZeromq?: EndpointInput | readonly EndpointInput[]
-  /** Whether to do without keys though other machines can connect. Default: false. */
+  /** Whether to allow no keys although other machines can connect. Default: false. */
   insecure?: boolean
-  /** Milliseconds that open requests may take after the first signal. Default: 10,000. */
+  /** Time for open requests after the first signal, in milliseconds. Default: 10,000. */
   closeTimeout?: number
   /** Where `dev` listens for browsers. Default: 6767. */
   port?: number
 }
 
 /**
- * What `mongrel2-fetch.config.ts` may export as its default: the options of `serveMongrel2`, those of `serveWithWorkers` and those of
- * the command. Flags and environment variables come first. Relative paths are relative to the working directory.
+ * The default export of `mongrel2-fetch.config.ts`: options of `serveMongrel2`, of `serveWithWorkers` and of the command. Flags and environment
+ * variables override it. Relative paths are relative to the working directory.
  */
 export interface CommandConfig
   extends Omit<Mongrel2Options, 'zeromq' | 'logger' | 'signal'>,
@@ -178,14 +178,14 @@ const GROUPS = {
 } satisfies Record<string, is.Options>
 type Group = keyof typeof GROUPS
 
-/** A key of the configuration file; a dot stands for an object in an object. */
+/** A key of the configuration file; a dot separates the key of an object from a key in it. */
 export type OptionKey =
   | keyof typeof OWN
   | keyof typeof WORKERS
   | Exclude<keyof typeof SERVER, 'uploads'>
   | `uploads.${keyof UploadOptions}`
 
-/** One option of the command with its names. What has no `help` only the file can give, as code. */
+/** An option of the command with its names. Without `help`, only the configuration file can give it, as code. */
 export interface CommandOption extends is.Option {
   readonly key: OptionKey
   readonly flag: string
@@ -202,7 +202,7 @@ export const OPTIONS: readonly CommandOption[] = (Object.keys(GROUPS) as Group[]
   ),
 )
 
-/** Options that only code can give, in the configuration file. */
+/** Options that only the configuration file can give, as code. */
 export const CODE_KEYS: readonly OptionKey[] = OPTIONS.filter(({ help }) => help === undefined).map(({ key }) => key)
 
 function commandOption(group: Group, key: string, option: is.Option): CommandOption {
@@ -211,7 +211,7 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
   return { ...option, key: key as OptionKey, group, flag, environment }
 }
 
-/** What takes an app and options. */
+/** A subcommand that takes an app and options. */
 export type Subcommand = 'serve' | 'dev'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
@@ -224,12 +224,12 @@ export function optionsOf(command: Subcommand): CommandOption[] {
   return OPTIONS.filter(({ group }) => GROUPS_OF[command].includes(group))
 }
 
-/** Those that it takes as flags. */
+/** The options that a subcommand takes as flags. */
 export function flagsOf(command: Subcommand): CommandOption[] {
   return optionsOf(command).filter(({ key, help }) => key !== 'app' && help !== undefined)
 }
 
-/** A value and where it was given, such as `--max-in-flight` or `MONGREL2_FETCH_MAX_IN_FLIGHT`. */
+/** A value and its source, such as `--max-in-flight` or `MONGREL2_FETCH_MAX_IN_FLIGHT`. */
 export interface OptionSource {
   readonly value: unknown
   readonly from: string

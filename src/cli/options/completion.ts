@@ -5,11 +5,11 @@ import { type CommandOption, flagsOf, OPTIONS } from './command-options.ts'
 const SCRIPTS: Readonly<Record<string, (subcommands: Subcommands) => string>> = { bash, zsh, fish }
 export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 
-/** Subcommands that take options, with what they do. */
+/** Subcommands that take options, with their descriptions. */
 type Subcommands = Readonly<Record<'serve' | 'dev', string>>
 
 /**
- * The script that completes subcommands, flags, their values and file names in a shell. It has them all in it and starts nothing.
+ * The script that completes subcommands, flags, their values and file names in a shell. It contains them all and starts no program.
  *
  * @throws CommandError `usage` for another shell.
  */
@@ -24,7 +24,7 @@ const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completi
 
 const NAMES = ['serve', 'dev'] as const
 
-/** File names are what bash falls back to (`-o default`), after a flag that takes a value too. */
+/** bash falls back to file names (`-o default`), also after a flag with a value. */
 function bash(subcommands: Subcommands): string {
   const flags = OPTIONS.filter(({ key, placeholder }) => key !== 'app' && placeholder)
   const choices = flags.filter(({ choices }) => choices !== undefined)
@@ -105,13 +105,13 @@ function fishFlags(command: string, option: CommandOption): string[][] {
   ])
 }
 
-/** A boolean has a flag for each of its values. */
+/** The flags of an option; a boolean has one for each value. */
 function spellings({ flag, letter, placeholder }: CommandOption): string[] {
   if (placeholder === '') return [`--${flag}`, `--no-${flag}`]
   return letter === undefined ? [`--${flag}`] : [`--${flag}`, `-${letter}`]
 }
 
-/** A word in single quotes, for every one of these shells: a quote is left, written and begun again. */
+/** Quotes a word for all of these shells: a single quote in it ends the quotes, is escaped, and begins them again. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }

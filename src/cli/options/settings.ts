@@ -25,69 +25,69 @@ import {
   optionsOf,
   type Subcommand,
 } from './command-options.ts'
-import { type ConfigFile, named, readConfigFile, sourcesInEnvironment, sourcesInFile, textOf } from './sources.ts'
+import {
+  type ConfigFile,
+  readConfigFile,
+  sourcesInEnvironment,
+  sourcesInFile,
+  textOf,
+  withSourceNames,
+} from './sources.ts'
 
-/** What a command works with: flags, environment, configuration file and defaults made into one. */
+/** The settings of a command, from flags, environment, configuration file and defaults. */
 export interface CommandSettings {
   /** The module with the handler, an absolute path. */
   readonly app: string
   /** The module's export that is the handler. */
   readonly exportName: string
-  /** For `serveMongrel2`, checked. */
+  /** The options of `serveMongrel2`, checked. */
   readonly options: Mongrel2Options
-  /** For `serveWithWorkers`, checked; undefined when nothing asks for workers, and the app runs in this process. */
+  /** The options of `serveWithWorkers`, checked; undefined if the app runs in this process. */
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
-  /** The socket for ordinary HTTP. */
+  /** The server of ordinary HTTP. */
   readonly http: HttpSettings | undefined
-  /** Whether worker processes pull for themselves. */
+  /** Whether worker processes pull themselves. */
   readonly direct: boolean
-  /** The configuration file, if there is one. */
+  /** The path of the configuration file, if there is one. */
   readonly config: string | undefined
   readonly logger: Logger
-  /** How long open requests may take after the first signal, in milliseconds. */
+  /** Time for open requests after the first signal, in milliseconds. */
   readonly closeTimeout: number
   /** Where `dev` listens for browsers. */
   readonly port: number
 }
 
-/** What was given, from all places. */
+/** Options from all sources. */
 interface Gathered {
   readonly sources: OptionSources
   readonly file: ConfigFile | undefined
   readonly logger: Logger
   /**
-   * What was given for a node, when there is a main node to join and no app to serve: a place that comes after the one of `cluster`, such
-   * as a configuration file that this machine shares with the main node, has nothing to say to that.
+   * The options of a node, if there is a main node to join and no app to serve. Sources after that of `cluster`, such as a configuration file
+   * shared with the main node, do not count.
    */
   readonly joins: OptionSources | undefined
 }
 
 /**
- * Gathers the options of a command: what a flag says comes before the environment, that before the configuration file.
+ * Gathers the options of a command: a flag overrides the environment, and that the configuration file. Ignores options of other commands in the
+ * environment and the file.
  *
- * @param command Options of other commands in the environment and the file are ignored.
- * @param flags What the command line says.
  * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the flag, the variable or the key of the file.
  */
 export async function gather(command: Subcommand, flags: OptionSources): Promise<Gathered> {
   const warnings: string[] = []
   const environment = sourcesInEnvironment(process.env, (line) => warnings.push(line))
   const file = await readConfigFile(textOf(flags, 'config') ?? textOf(environment, 'config'))
-  const places: OptionSources[] = [flags, environment, file === undefined ? new Map() : sourcesInFile(file)]
-  const taken = new Set(optionsOf(command).map(({ key }) => key))
-  const merged = (first: number) =>
-    new Map(
-      places
-        .slice(0, first)
-        .reverse()
-        .flatMap((place) => [...place])
-        .filter(([key]) => taken.has(key)),
-    )
-  const sources = merged(places.length)
+  const all: OptionSources[] = [flags, environment, file === undefined ? new Map() : sourcesInFile(file)]
+  const known = new Set(optionsOf(command).map(({ key }) => key))
+  const merge = (used: OptionSources[]) =>
+    new Map(used.reverse().flatMap((place) => [...place].filter(([key]) => known.has(key))))
+  const sources = merge([...all])
   const logger = loggerOf(sources)
   for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
-  const before = merged(places.findIndex((place) => place.has('cluster')) + 1)
-  return { sources, file, logger, joins: before.has('cluster') && !before.has('app') ? before : undefined }
+  const joins = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
+  return { sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
 }
 
 /** Gathers and makes the settings of a command that has an app. */
@@ -118,7 +118,7 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
   }
 }
 
-/** The options for `serveMongrel2`, checked. */
+/** The options of `serveMongrel2`, checked. */
 function serverOptions(sources: OptionSources, http: HttpSettings | undefined, logger: Logger): Mongrel2Options {
   const zeromq = sources.get('zeromq')?.value
   if (zeromq === undefined && http === undefined)
@@ -135,11 +135,11 @@ function serverOptions(sources: OptionSources, http: HttpSettings | undefined, l
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
   const unchecked = options as object as Mongrel2Options
-  named(sources, () => checkOptions(() => new Response(), unchecked))
+  withSourceNames(sources, () => checkOptions(() => new Response(), unchecked))
   return unchecked
 }
 
-/** Bodies and messages have the bounds that the server has. */
+/** The settings of the HTTP server, whose bodies and messages have the bounds of the app's server. */
 function httpOf(sources: OptionSources): HttpSettings | undefined {
   const at = checkedValue(sources, 'http')
   if (at === undefined) return undefined
@@ -164,30 +164,29 @@ function isDirect(sources: OptionSources): boolean {
   if (!checkedValue(sources, 'direct')) return false
   for (const key of NEEDS_DISPATCHER) {
     const from = sources.get(key)?.from
-    if (from !== undefined)
-      throw new CommandError('usage', `${from} cannot be used with --direct: it needs the dispatcher`)
+    if (from) throw new CommandError('usage', `${from} cannot be used with --direct: it needs the dispatcher`)
   }
   return true
 }
 
-/** Any option of theirs asks for workers. */
+/** The options of workers; undefined if none is set. */
 function workersOf(sources: OptionSources, options: Mongrel2Options): CommandSettings['workers'] {
-  const given = OPTIONS.filter(({ key, group }) => group === 'workers' && sources.has(key))
+  const set = OPTIONS.filter(({ key, group }) => group === 'workers' && sources.has(key))
   const cluster = clusterOf(sources)
-  if (given.length === 0 && !isDirect(sources) && cluster === undefined) return undefined
-  const { workers: _workers, ...values } = Object.fromEntries(given.map(({ key }) => [key, sources.get(key)?.value]))
+  if (set.length === 0 && !isDirect(sources) && cluster === undefined) return undefined
+  const { workers: _workers, ...values } = Object.fromEntries(set.map(({ key }) => [key, sources.get(key)?.value]))
   const processes = checkedValue(sources, 'workers')
   const workers: Omit<WorkersOptions, 'app' | 'options'> = {
     ...values,
-    // Left out, it is as many as a machine has processors, and a node may have more or less.
+    // Left out for `auto`: then each machine, a node too, has a worker for each of its processors.
     ...(processes !== 'auto' && { workers: processes }),
     ...(cluster && { cluster }),
   }
-  named(sources, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
+  withSourceNames(sources, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
   return workers
 }
 
-/** The cluster's options of a main node. */
+/** The options of a main node. */
 function clusterOf(sources: OptionSources): ClusterOptions | undefined {
   const listen = checkedValue(sources, 'cluster')
   if (listen === undefined) return undefined
@@ -203,7 +202,7 @@ function clusterOf(sources: OptionSources): ClusterOptions | undefined {
   return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
 }
 
-/** This machine's keys; those of the usual file only where it is there. */
+/** This machine's keys, from the given file or the usual one if that exists. */
 function keysOf(sources: OptionSources): KeyPair | undefined {
   const path = checkedValue(sources, 'clusterKey')
   if (path === undefined && !existsSync(KEY_FILE)) return undefined
@@ -214,29 +213,18 @@ function keysOf(sources: OptionSources): KeyPair | undefined {
   }
 }
 
-/** What a node of a cluster works with. */
+/** The settings of a node. */
 export interface NodeSettings {
   readonly options: JoinOptions
   readonly logger: Logger
   readonly closeTimeout: number
 }
 
-const NODE_OPTIONS = [
-  'cluster',
-  'clusterKey',
-  'insecure',
-  'chroot',
-  'config',
-  'logger',
-  'logLevel',
-  'closeTimeout',
-  'execArgv',
-]
+const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel closeTimeout execArgv'.split(' ')
 
 /**
- * Makes the settings of a node, which has all else from its main node.
+ * Makes the settings of a node, which gets all else from its main node.
  *
- * @param joins What was given for it.
  * @throws CommandError `usage`
  */
 export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
@@ -255,7 +243,7 @@ export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettin
     ...(chroot !== undefined && { chroot: resolve(chroot) }),
     ...(execArgv && { execArgv }),
   }
-  named(joins, () => checkJoinOptions(options))
+  withSourceNames(joins, () => checkJoinOptions(options))
   return { options, logger, closeTimeout: checkedValue(joins, 'closeTimeout') }
 }
 
@@ -270,7 +258,7 @@ function loggerNamed(sources: OptionSources): Logger {
   try {
     return zeromqLogger(logger.slice('zeromq:'.length))
   } catch {
-    // The error of ZeroMQ does not say what is wrong.
+    // ZeroMQ's own error is less clear.
     throw invalid(sources.get('logger')?.from ?? 'logger', LOGGER_FORM, logger)
   }
 }

@@ -15,15 +15,15 @@ import {
 
 const PREFIX = 'MONGREL2_FETCH_'
 
-/** Reads and checks the text of a flag or an environment variable. */
+/** Parses and checks the text of a flag or an environment variable. */
 export function sourceOf(option: CommandOption, text: string, from: string): OptionSource {
-  return checked(option, { value: option.read === undefined ? text : option.read(text), from })
+  return checkSource(option, { value: option.read === undefined ? text : option.read(text), from })
 }
 
 /**
  * Reads options from environment variables.
  *
- * @param warn Called with a line for each variable that is no option: others may have set it, so it is no error.
+ * @param warn Called with a line for each variable that is no option: something else may have set it, so it is no error.
  * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the variable.
  */
 export function sourcesInEnvironment(env: NodeJS.ProcessEnv, warn: (line: string) => void): OptionSources {
@@ -32,22 +32,15 @@ export function sourcesInEnvironment(env: NodeJS.ProcessEnv, warn: (line: string
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || !name.startsWith(PREFIX)) continue
     const option = options.find(({ environment }) => environment === name)
-    if (option === undefined) {
-      warn(
-        `there is no option ${name}${didYouMean(
-          name,
-          options.map(({ environment }) => environment),
-        )}`,
-      )
-    } else if (text !== '') {
-      // An empty variable counts as unset: in some places one cannot be unset.
-      sources.set(option.key, sourceOf(option, text, name))
-    }
+    const names = options.map(({ environment }) => environment)
+    if (option === undefined) warn(`there is no option ${name}${didYouMean(name, names)}`)
+    // An empty variable counts as unset: in some places one cannot be unset.
+    else if (text !== '') sources.set(option.key, sourceOf(option, text, name))
   }
   return sources
 }
 
-/** A configuration file as it was read. */
+/** A configuration file. */
 export interface ConfigFile {
   /** Its name, for messages. */
   readonly name: string
@@ -66,20 +59,17 @@ export function sourcesInFile({ name, values }: ConfigFile): OptionSources {
   const options = OPTIONS.filter(({ key }) => key !== 'config')
   for (const [key, value] of entriesOf(values)) {
     if (value === undefined) continue
-    const option = options.find((row) => row.key === key)
+    const option = options.find((each) => each.key === key)
     if (option === undefined) {
-      const meant = didYouMean(
-        key,
-        options.map((row) => row.key),
-      )
-      throw new CommandError('usage', `${name}: there is no option ${key}${meant}`)
+      const keys = options.map((each) => each.key)
+      throw new CommandError('usage', `${name}: there is no option ${key}${didYouMean(key, keys)}`)
     }
-    sources.set(option.key, checked(option, { value, from: `${name}: ${key}` }))
+    sources.set(option.key, checkSource(option, { value, from: `${name}: ${key}` }))
   }
   return sources
 }
 
-/** The entries, those of `uploads` with a dot in their keys. */
+/** The entries of a configuration; those of `uploads` have keys with a dot. */
 function entriesOf(config: Readonly<Record<string, unknown>>): [string, unknown][] {
   return Object.entries(config).flatMap(([key, value]): [string, unknown][] =>
     key === 'uploads' && typeof value === 'object' && value !== null
@@ -88,8 +78,8 @@ function entriesOf(config: Readonly<Record<string, unknown>>): [string, unknown]
   )
 }
 
-/** A part of an endpoint is checked by its own name. */
-function checked(option: CommandOption, source: OptionSource): OptionSource {
+/** Checks a value; its errors begin with its source, those about a part of an endpoint too. */
+function checkSource(option: CommandOption, source: OptionSource): OptionSource {
   try {
     option.check(source.from, source.value)
     return source
@@ -99,7 +89,7 @@ function checked(option: CommandOption, source: OptionSource): OptionSource {
   }
 }
 
-/** What the library calls an option that has another key here. */
+/** Names of the library for options that have other keys here. */
 const KEYS: Readonly<Record<string, OptionKey>> = {
   main: 'cluster',
   keys: 'clusterKey',
@@ -109,8 +99,8 @@ const KEYS: Readonly<Record<string, OptionKey>> = {
   'cluster.zeromq': 'clusterZeromq',
 }
 
-/** Runs a check of the library; its message gets the name that the user has given. */
-export function named<T>(sources: OptionSources, check: () => T): T {
+/** Runs a check of the library; its errors name the option as the user gave it. */
+export function withSourceNames<T>(sources: OptionSources, check: () => T): T {
   try {
     return check()
   } catch (error) {
@@ -121,7 +111,7 @@ export function named<T>(sources: OptionSources, check: () => T): T {
   }
 }
 
-/** The text that was given for an option. */
+/** The value of an option if it is a string. */
 export function textOf(sources: OptionSources, key: OptionKey): string | undefined {
   const value = sources.get(key)?.value
   return typeof value === 'string' ? value : undefined
@@ -132,8 +122,8 @@ const NAMES = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs', 'json'].map((extension) =
 /**
  * Reads the configuration file.
  *
- * @param path Where it is; undefined looks for one of the usual names in the working directory, and there need be none.
- * @throws CommandError `usage` when it is not there, cannot be read or is no object.
+ * @param path Its path; undefined looks for one of the usual names in the working directory.
+ * @throws CommandError `usage` if it does not exist, cannot be read or exports no object.
  */
 export async function readConfigFile(path: string | undefined): Promise<ConfigFile | undefined> {
   const found = path ?? NAMES.find((name) => existsSync(name))

@@ -9,16 +9,16 @@ import { guardDirectory } from '../../runtime/orphan-guard.ts'
 import { temporaryPath } from '../../runtime/temporary-directory.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
-/** An ordinary HTTP socket beside Mongrel2. */
+/** A server of ordinary HTTP beside Mongrel2. */
 export interface HttpSettings {
   readonly at: ListenAt
-  /** What the app serves for it: an endpoint like those of Mongrel2. */
+  /** The endpoint by which the app serves it. */
   readonly endpoint: EndpointOptions
-  /** The bounds, and whether the header of a proxy in front is left alone. */
+  /** The bounds, and whether the header of a proxy is kept. */
   readonly settings: FrontSettings
 }
 
-/** An address in a directory that only this user can enter, once the front is there. */
+/** An endpoint in a directory that `HttpFront.start` creates for this user only. */
 export function httpEndpoint(): EndpointOptions {
   const directory = temporaryPath()
   return {
@@ -29,9 +29,9 @@ export function httpEndpoint(): EndpointOptions {
   }
 }
 
-/** The front that turns HTTP requests into messages for the app, as Mongrel2 does, and that pulls nothing: what deals them deals these. */
+/** Turns HTTP requests into messages for the app, as Mongrel2 does. */
 export class HttpFront {
-  /** Where it listens, as people write it. */
+  /** Its URL, or the path of its socket. */
   readonly where: string
   readonly #gateway: HttpGateway
   readonly #removeDirectory: () => void
@@ -42,9 +42,9 @@ export class HttpFront {
     this.where = 'path' in at ? at.path : urlOf(at.host, gateway.address?.port)
   }
 
-  /** @throws CommandError `front` when it cannot listen there. */
+  /** @throws CommandError `front` if it cannot listen. */
   static async start(
-    { at, endpoint, settings: given }: HttpSettings,
+    { at, endpoint, settings: bounds }: HttpSettings,
     flowControl: boolean,
     logger: Logger,
   ): Promise<HttpFront> {
@@ -53,17 +53,16 @@ export class HttpFront {
     const removeDirectory = guardDirectory(directory)
     mkdirSync(directory, { mode: 0o700 })
     const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
-    const settings = checkSettings({ ...given, flowControl, logger })
+    const settings = checkSettings({ ...bounds, flowControl, logger })
     try {
       return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
     } catch (error) {
       removeDirectory()
-      const reason = messageOf(error)
-      throw new CommandError('front', `--http cannot listen: ${reason}`)
+      throw new CommandError('front', `--http cannot listen: ${messageOf(error)}`)
     }
   }
 
-  /** Takes no more clients. */
+  /** Accepts no more clients. */
   stop(): void {
     this.#gateway.stop()
   }

@@ -2,10 +2,10 @@ import { styleText } from 'node:util'
 import { Push } from 'zeromq'
 import { type Level, LOG_LEVELS, type Logger } from '../../runtime/log.ts'
 
-/** The least that is logged; `silent` is nothing at all. */
+/** The lowest level that is logged; `silent` logs nothing. */
 export type LogLevel = Level | 'silent'
 
-/** A logger that leaves out what is below a level. */
+/** Drops lines below a level. */
 export function levelledLogger(logger: Logger, least: LogLevel): Logger {
   const levels = least === 'silent' ? [] : LOG_LEVELS.slice(LOG_LEVELS.indexOf(least))
   const levelled: Logger = {}
@@ -13,7 +13,7 @@ export function levelledLogger(logger: Logger, least: LogLevel): Logger {
   return levelled
 }
 
-/** What is used of a stream: `hasColors` is there on terminals, and knows NO_COLOR. */
+/** The used part of a stream: `hasColors` exists on terminals, and follows NO_COLOR. */
 interface Output {
   readonly isTTY: boolean
   hasColors(): boolean
@@ -23,19 +23,17 @@ interface Output {
   readonly writableLength: number
 }
 
-/** Bytes that may wait for whoever reads the stream. */
+/** Bytes that may wait for the reader of the stream. */
 const MOST_WAITING = 1024 * 1024
 
 /**
- * Writes lines to stderr, with colours where that is a terminal that has them.
- *
- * Nothing ever waits for its reader: a line that cannot be written is dropped, and the next one that can says how many were.
+ * Writes lines to stderr, with colours if that is a terminal with colours. Never waits for the reader: drops a line that cannot be written, and
+ * the next line says how many are missing.
  */
 export function terminalLogger(stream: Output = process.stderr): Logger {
   const coloured = stream.isTTY && stream.hasColors()
   let missing = 0
-  // Each failed write is told to its callback, too.
-  stream.on('error', () => {})
+  stream.on('error', () => {}) // the callback of each write handles its error
   const write = (style: Parameters<typeof styleText>[0]) => (line: string) => {
     if (stream.writableLength > MOST_WAITING) {
       missing++
@@ -51,18 +49,18 @@ export function terminalLogger(stream: Output = process.stderr): Logger {
   return { debug: write('dim'), info: write('reset'), warn: write('yellow'), error: write('red') }
 }
 
-/** Lines that wait for somebody to listen; those beyond are dropped. */
+/** Lines that wait for a listener; those beyond are dropped. */
 const HIGH_WATER_MARK = 1000
-/** Longer lines are cut, in characters: with the mark it bounds what waits. */
+/** Longer lines are cut, in characters, which bounds the memory of waiting lines. */
 const LONGEST_LINE = 16 * 1024
-/** How long the end may wait for lines that are on their way, in milliseconds. */
+/** Time for lines on their way at the end, in milliseconds. */
 const LINGER = 500
 
 /**
- * Sends log lines to a PULL socket, as uWSGI's `--logger zeromq:tcp://HOST:PORT` does: a message each, `TIME LEVEL LINE` in UTF-8.
- * Never waits: without a listener 1000 lines are kept, and the first line after a gap says how many are missing.
+ * Sends each log line to a PULL socket as a message `TIME LEVEL LINE` in UTF-8, like uWSGI's `--logger zeromq:tcp://HOST:PORT`. Never waits:
+ * without a listener it keeps 1000 lines, and the first line after a gap says how many are missing.
  *
- * @throws {Error} ZeroMQ's own, when it does not take the address.
+ * @throws {Error} ZeroMQ's own, if it refuses the address.
  */
 export function zeromqLogger(address: string): Logger & Disposable {
   const socket = new Push({ sendHighWaterMark: HIGH_WATER_MARK, sendTimeout: 0, linger: LINGER })
@@ -71,8 +69,8 @@ export function zeromqLogger(address: string): Logger & Disposable {
   const send = (level: string) => (line: string) => {
     const gap = missing > 0 ? ` (${missing} lines before this one are missing)` : ''
     missing = 0
-    const said = line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line
-    socket.send(`${new Date().toISOString()} ${level} ${said}${gap}`).catch(() => {
+    const cut = line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line
+    socket.send(`${new Date().toISOString()} ${level} ${cut}${gap}`).catch(() => {
       missing++
     })
   }
