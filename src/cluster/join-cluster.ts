@@ -34,9 +34,9 @@ export function joinCluster(options: JoinOptions): ClusterNode {
 }
 
 class Node implements ClusterNode {
-  readonly ready: Promise<void>
-  readonly #settings: JoinSettings
   readonly #ready: Deferred<void> = deferred()
+  readonly ready: Promise<void> = this.#ready.promise
+  readonly #settings: JoinSettings
   readonly #running: Promise<void>
   #agent: NodeAgent | undefined
   #closed: Promise<void> | undefined
@@ -46,7 +46,6 @@ class Node implements ClusterNode {
 
   constructor(settings: JoinSettings) {
     const { signal, logger } = settings
-    this.ready = this.#ready.promise
     this.#settings = settings
     this.#running = this.#run()
     whenAborted(signal, () => {

@@ -24,13 +24,13 @@ const FAREWELL = 1000
 
 /** One connection of a node to its main node: starts workers as the main node orders, and passes on frames. */
 export class NodeAgent implements NodeConnectionObserver {
+  readonly #joined: Deferred<void> = deferred()
   /** Resolves when the node has joined; rejects with the reason if it is refused. */
-  readonly joined: Promise<void>
+  readonly joined: Promise<void> = this.#joined.promise
   /** Resolves with the reason when the connection has ended and every worker is gone. */
   readonly ended: Promise<string>
   readonly #settings: JoinSettings
   readonly #connection: NodeConnection
-  readonly #joined: Deferred<void> = deferred()
   readonly #workers = new Map<number, WorkerChild>()
   #outgoing = new Map<number, Buffer[]>()
   readonly #warning: ThrottledWarning
@@ -42,11 +42,10 @@ export class NodeAgent implements NodeConnectionObserver {
     this.#settings = settings
     this.#warning = new ThrottledWarning(settings.logger)
     this.#connection = new NodeConnection(socket, this)
-    this.joined = this.#joined.promise
     const processors = Math.min(availableParallelism(), MOST_PROCESSORS)
     const seesUploads = settings.chroot !== undefined
     this.#connection.opened.then(
-      () => this.#connection.say({ say: 'join', version, processors, seesUploads }),
+      () => this.#connection.sendControl({ kind: 'join', version, processors, seesUploads }),
       (error: Error) => this.#connection.close(error.message),
     )
     this.ended = this.#connection.closed.then((reason) => this.#cutOff(reason))
@@ -55,7 +54,7 @@ export class NodeAgent implements NodeConnectionObserver {
   /** Lets the workers finish open requests within a time in milliseconds, and end. */
   async leave(timeout: number): Promise<void> {
     this.#leaving = true
-    this.#connection.say({ say: 'leave' })
+    this.#connection.sendControl({ kind: 'leave' })
     const late = setTimeout(() => this.#connection.close('it left'), timeout)
     await this.#none()
     clearTimeout(late)
@@ -69,8 +68,8 @@ export class NodeAgent implements NodeConnectionObserver {
     this.#connection.close(reason)
   }
 
-  hear(control: Control): void {
-    switch (control.say) {
+  receiveControl(control: Control): void {
+    switch (control.kind) {
       case 'welcome':
         this.#connection.allowMessages(control.maxMessageSize)
         return this.#joined.resolve()
@@ -103,7 +102,7 @@ export class NodeAgent implements NodeConnectionObserver {
       ended: (how, clean) => this.#end(number, how, clean),
     })
     this.#workers.set(number, worker)
-    this.#connection.say({ say: 'started', worker: number, pid: worker.pid })
+    this.#connection.sendControl({ kind: 'started', worker: number, pid: worker.pid })
   }
 
   /** Passes on the frames of one turn together. */
@@ -123,7 +122,7 @@ export class NodeAgent implements NodeConnectionObserver {
   #end(number: number, how: string, clean: boolean): void {
     this.#passOn()
     this.#workers.delete(number)
-    this.#connection.say({ say: 'ended', worker: number, how, clean })
+    this.#connection.sendControl({ kind: 'ended', worker: number, how, clean })
     if (this.#workers.size === 0) this.#empty?.resolve()
   }
 

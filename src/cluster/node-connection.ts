@@ -56,7 +56,7 @@ const nodeStart: FieldCheck<NodeStart> = {
 
 const CONTROLS = {
   // The node:
-  /** `version` is this package's: what dispatcher and workers say to each other differs from one to the next. */
+  /** `version` is this package's: the frames differ between versions. */
   join: { version: text, processors: integer(1, MOST_PROCESSORS), seesUploads: bool },
   started: { worker: uint32, pid: count },
   ended: { worker: uint32, how: text, clean: bool },
@@ -72,11 +72,11 @@ const CONTROLS = {
 }
 
 /** A control frame between a node and the main node. */
-export type Control = FrameOf<typeof CONTROLS, 'say'>
+export type Control = FrameOf<typeof CONTROLS, 'kind'>
 
 /** Takes what the other side sends. If it throws, the connection ends. */
 export interface NodeConnectionObserver {
-  hear(control: Control): void
+  receiveControl(control: Control): void
   /** Takes frames from or for a worker; `skipped` others were too long. */
   receive(worker: number, frames: readonly Buffer[], skipped: number): void
   /** Called when a topic's message was too long. */
@@ -88,14 +88,14 @@ export interface NodeConnectionObserver {
  * number 0, and its message without frames is a sign of life.
  */
 export class NodeConnection implements FrameBounds {
+  readonly #closed: Deferred<string> = deferred()
   /** Resolves when the other side is authenticated; rejects with the reason if that fails. */
   readonly opened: Promise<void>
   /** Resolves with the reason when it has ended. */
-  readonly closed: Promise<string>
+  readonly closed: Promise<string> = this.#closed.promise
   /** Bytes of messages that have come. */
   bytesRead = 0
   readonly #stream: SecureStream
-  readonly #closed: Deferred<string> = deferred()
   readonly #observer: NodeConnectionObserver
   readonly #frames = new FrameParser((frame) => this.#take(frame), this)
   readonly #beat: NodeJS.Timeout
@@ -112,7 +112,6 @@ export class NodeConnection implements FrameBounds {
     this.#observer = observer
     this.#stream = new SecureStream(socket, (bytes) => this.#read(bytes))
     this.opened = this.#stream.opened
-    this.closed = this.#closed.promise
     this.#beat = setInterval(() => this.#expectLife(), BEAT)
     void this.#stream.closed.then(() => this.close('the connection ended'))
   }
@@ -140,7 +139,7 @@ export class NodeConnection implements FrameBounds {
     this.#stream.write(renderMultipart([address, ...frames]))
   }
 
-  say(control: Control): void {
+  sendControl(control: Control): void {
     this.send(NODE, [Buffer.from(JSON.stringify(control))])
   }
 
@@ -170,7 +169,7 @@ export class NodeConnection implements FrameBounds {
   #take(frame: Frame): void {
     const { body, more } = frame
     if (this.#address === undefined) this.#address = addressIn(body)
-    else if (this.#address === NODE) this.#observer.hear(parseFields(body, 'say', CONTROLS))
+    else if (this.#address === NODE) this.#observer.receiveControl(parseFields(body, 'kind', CONTROLS))
     else this.#collect(frame)
     const full = this.#collected.length >= MOST_COLLECTED || this.#collectedBytes >= MOST_COLLECTED_BYTES
     if (!more || full) this.#handOver(this.#address)

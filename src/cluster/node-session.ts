@@ -33,17 +33,15 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly name: string
   readonly connection: NodeConnection
   readonly #settings: NodeSessionSettings
-  readonly #logger: Logger
   readonly #warning: ThrottledWarning
   readonly #workers = new Map<number, NodeWorker>()
+  seesUploads = false
   #count = 0
-  #seesUploads = false
   #state: 'new' | 'opened' | 'refused' | 'joined' | 'leaving' = 'new'
 
   constructor(socket: Dealer, name: string, settings: NodeSessionSettings) {
     this.name = name
     this.#settings = settings
-    this.#logger = settings.logger
     this.#warning = new ThrottledWarning(settings.logger)
     this.connection = new NodeConnection(socket, this)
     this.connection.opened.then(
@@ -53,20 +51,16 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     void this.connection.closed.then((reason) => this.#lost(reason))
   }
 
-  get seesUploads(): boolean {
-    return this.#seesUploads
-  }
-
   start(observer: WorkerHandleObserver): WorkerHandle {
     const number = ++this.#count
     const worker = new NodeWorker(number, this.connection, observer)
     this.#workers.set(number, worker)
-    this.connection.say({ say: 'start', worker: number, start: this.#settings.start })
+    this.connection.sendControl({ kind: 'start', worker: number, start: this.#settings.start })
     return worker
   }
 
-  hear(control: Control): void {
-    switch (control.say) {
+  receiveControl(control: Control): void {
+    switch (control.kind) {
       case 'join':
         return this.#join(control)
       case 'started': {
@@ -95,51 +89,49 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     this.#warning.say(() => skippedTopicMessage(`node ${this.name}`, size, most))
   }
 
-  #join({ version, processors, seesUploads }: Control & { say: 'join' }): void {
+  #join({ version, processors, seesUploads }: Control & { kind: 'join' }): void {
     if (this.#state !== 'new' && this.#state !== 'opened') return
     if (version !== ownVersion) {
       this.#state = 'refused'
       const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion}: install the same version on both`
-      this.#logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
-      this.connection.say({ say: 'refuse', reason })
+      this.#settings.logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
+      this.connection.sendControl({ kind: 'refuse', reason })
       setTimeout(() => this.connection.close('it was refused'), REFUSAL_TIME).unref()
       return
     }
     this.#state = 'joined'
-    this.#seesUploads = seesUploads
-    this.#logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
+    this.seesUploads = seesUploads
+    this.#settings.logger.info?.(`mongrel2-fetch: node ${this.name} joined`)
     const { maxMessageSize, workers = processors, pool } = this.#settings
     this.connection.allowMessages(maxMessageSize)
-    this.connection.say({ say: 'welcome', maxMessageSize })
+    this.connection.sendControl({ kind: 'welcome', maxMessageSize })
     void pool().addHost(this, workers)
   }
 
   #leave(): void {
     if (this.#state !== 'joined') return
     this.#state = 'leaving'
-    this.#logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
+    this.#settings.logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
     this.#settings.pool().retireHost(this)
     if (this.#workers.size === 0) this.connection.close('it left')
   }
 
   #opened(): void {
     if (this.#state === 'new') this.#state = 'opened'
-    setTimeout(() => this.#expectJoin(), JOIN_TIME).unref()
-  }
-
-  #expectJoin(): void {
-    if (this.#state === 'opened') this.connection.close('it did not join in time')
+    setTimeout(() => {
+      if (this.#state === 'opened') this.connection.close('it did not join in time')
+    }, JOIN_TIME).unref()
   }
 
   #lost(reason: string): void {
     if (this.#state === 'new' || this.#state === 'refused') return
     if (this.#state === 'opened') {
-      this.#logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
+      this.#settings.logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
       return
     }
     if (this.#state === 'leaving' && this.#workers.size === 0) {
-      this.#logger.info?.(`mongrel2-fetch: node ${this.name} left`)
-    } else this.#logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
+      this.#settings.logger.info?.(`mongrel2-fetch: node ${this.name} left`)
+    } else this.#settings.logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
     this.#settings.pool().removeHost(this)
     for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
     this.#workers.clear()
@@ -165,11 +157,11 @@ class NodeWorker implements WorkerHandle {
   }
 
   expectEnd(): void {
-    this.#connection.say({ say: 'expectEnd', worker: this.#number })
+    this.#connection.sendControl({ kind: 'expectEnd', worker: this.#number })
   }
 
   kill(): void {
-    this.#connection.say({ say: 'kill', worker: this.#number })
+    this.#connection.sendControl({ kind: 'kill', worker: this.#number })
   }
 
   /** Takes reports and confirms them: unconfirmed ones may be lost with the connection. */

@@ -35,12 +35,12 @@ export type CurveOptions = Partial<
  * slow line.
  */
 export class SecureStream {
+  readonly #opened: Deferred<void> = deferred()
   /** Resolves after the handshake; rejects with the reason if it fails. */
-  readonly opened: Promise<void>
+  readonly opened: Promise<void> = this.#opened.promise
   /** Resolves when the peer is gone, or `destroy` was called. */
   readonly closed: Promise<void>
   readonly #socket: Dealer
-  readonly #opened: Deferred<void> = deferred()
   #waiting: Buffer[] = []
   #sending = false
 
@@ -50,7 +50,6 @@ export class SecureStream {
    */
   constructor(socket: Dealer, receive: (bytes: Buffer) => void) {
     this.#socket = socket
-    this.opened = this.#opened.promise
     this.closed = this.#watch()
     void this.#read(receive)
   }

@@ -3,7 +3,7 @@ import { checkCloseOptions } from '../options/option.ts'
 import { describeError } from '../runtime/log.ts'
 import { whenAborted } from '../runtime/promises.ts'
 import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
-import { LocalHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
+import { localHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
 import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import type { WorkersSettings } from '../workers/options.ts'
 import { isAny } from './cluster-address.ts'
@@ -51,7 +51,7 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const { app, workers, threads, execArgv, cluster } = settings
   const main = cluster && openMainNode(cluster, settings, () => dispatcher.pool)
   const config = { ...sharedStartOf(settings.options, workers, threads, logger), app, remote: false }
-  const dispatcher = new Dispatcher(settings, new LocalHost(workerStart(config, execArgv)))
+  const dispatcher = new Dispatcher(settings, localHost(workerStart(config, execArgv)))
   let clusterPort: number | undefined
   let closed: Promise<void> | undefined
   const close: WorkersServer['close'] = (options) => {

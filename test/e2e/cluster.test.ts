@@ -400,7 +400,7 @@ describe('a node that has proved who it is', () => {
     const heard: Control[] = []
     const socket = new Dealer(STREAM_OPTIONS)
     const connection = new NodeConnection(socket, {
-      hear: (control) => heard.push(control),
+      receiveControl: (control) => heard.push(control),
       receive: () => {},
       skip: () => {},
     })
@@ -412,10 +412,10 @@ describe('a node that has proved who it is', () => {
 
   it('is refused, and told why, when it runs another version', async () => {
     const { heard } = await meet((connection) =>
-      connection.say({ say: 'join', version: '0.0.1', processors: 1, seesUploads: false }),
+      connection.sendControl({ kind: 'join', version: '0.0.1', processors: 1, seesUploads: false }),
     )
     expect(heard).toEqual([
-      { say: 'refuse', reason: expect.stringMatching(/^it runs mongrel2-fetch 0\.0\.1, and the main/) },
+      { kind: 'refuse', reason: expect.stringMatching(/^it runs mongrel2-fetch 0\.0\.1, and the main/) },
     ])
     expect(nodeWorkers()).toEqual([])
   })
@@ -425,7 +425,7 @@ describe('a node that has proved who it is', () => {
     ["a worker's", 1],
   ])('is given up when it speaks nonsense, as %s', async (_, worker) => {
     const { reason } = await meet((connection) => {
-      connection.say({ say: 'join', version, processors: 1, seesUploads: false })
+      connection.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
       setTimeout(() => connection.send(worker, [Buffer.from('nonsense')]), 100)
     })
     expect(reason).toBe('the connection ended')
@@ -435,7 +435,7 @@ describe('a node that has proved who it is', () => {
 
   it('is given up when it begins a frame that is larger than what is said', async () => {
     const { reason } = await meet((connection) => {
-      connection.say({ say: 'join', version, processors: 1, seesUploads: false })
+      connection.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
       connection.send(0, [Buffer.alloc(2 * 1024 * 1024)])
     })
     expect(reason).toBe('the connection ended')
@@ -455,10 +455,10 @@ describe('a node that has proved who it is', () => {
     ['a text for its processors', { processors: '4' }, 'an integer from 1 to 1024 as processors'],
     ['neither true nor false', { seesUploads: 'yes' }, 'true or false as seesUploads'],
     ['no version', { version: undefined }, 'a string as version'],
-    ['something else', { say: 'jion' }, 'a frame whose say is one of join,'],
+    ['something else', { kind: 'jion' }, 'a frame whose kind is one of join,'],
   ])('is let go when it joins with %s', async (_what, wrong, expected) => {
-    const join = { say: 'join', version, processors: 1, seesUploads: false, ...wrong }
-    await meet((connection) => connection.say(join as Control))
+    const join = { kind: 'join', version, processors: 1, seesUploads: false, ...wrong }
+    await meet((connection) => connection.sendControl(join as Control))
     await expect
       .poll(() => logger.warnings.join())
       .toContain(`did not join: it sent something wrong: expected ${expected}`)

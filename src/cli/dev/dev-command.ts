@@ -3,7 +3,7 @@ import { delimiter, join, relative } from 'node:path'
 import { checkWorkersOptions } from '../../cluster/options.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
-import { LocalHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
+import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import { type Ending, stopSignal } from '../shared/exit-code.ts'
@@ -67,7 +67,7 @@ async function serveAndReload(
   })
   const config = { ...sharedStartOf(options, 1, 1, quiet), app: settings.app, remote: false, watched: true }
   let served = false
-  const dispatcher = new Dispatcher(settings, new LocalHost(workerStart(config, settings.execArgv)), {
+  const dispatcher = new Dispatcher(settings, localHost(workerStart(config, settings.execArgv)), {
     ready() {
       console.log(`mongrel2-fetch serves ${name} ${served ? 'again' : where}`)
       served = true

@@ -3,7 +3,7 @@ import type { WorkersServer } from '../../cluster/serve-with-workers.ts'
 import type { Mongrel2Options } from '../../exchange/options.ts'
 import type { Level } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
-import { LocalHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
+import { localHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
 import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
 import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { CommandSettings } from '../options/settings.ts'
@@ -39,7 +39,7 @@ export function serveDirectly(
     },
     retire: (worker) => worker.stop(settings.replaceTimeout),
   })
-  const host = new LocalHost({ entry, config: child, execArgv: settings.execArgv })
+  const host = localHost({ entry, config: child, execArgv: settings.execArgv })
   return {
     ready: pool.addHost(host, settings.workers),
     stats: () => ({ workers: pool.workers.map(({ pid }) => ({ pid })) }),

@@ -97,7 +97,7 @@ export class ConnectionBalancer {
 
   /** Adds a thread, which gets messages of the epochs that it is attached to. */
   add(thread: ThreadState): void {
-    this.#places.add(thread)
+    this.#places.threads.add(thread)
   }
 
   /** Notes that a thread can publish to an epoch. */
@@ -115,7 +115,7 @@ export class ConnectionBalancer {
 
   /** Deals no new connections to a thread. */
   withdraw(thread: ThreadState): void {
-    this.#places.remove(thread)
+    this.#places.threads.delete(thread)
     thread.attached.clear()
     if (this.#places.threads.size > 0) return
     for (const epoch of this.#epochs) for (const connection of epoch.waiting) this.#refuse(connection)

@@ -13,10 +13,10 @@ import type { WorkersSettings } from '../options.ts'
 import {
   addressTopicFrame,
   type News,
+  parseTopicFrame,
   type Report,
   renderDealtHead,
-  topicNameOf,
-  topicThreadOf,
+  threadOf,
 } from '../protocol/frames.ts'
 import type { WorkerHost } from '../protocol/worker-handle.ts'
 import { type BalancerOutlet, ConnectionBalancer, type EndStatus } from './connection-balancer.ts'
@@ -239,9 +239,9 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   }
 
   topicMessage(sender: WorkerProxy, frame: Buffer): void {
-    const from = sender.threads[topicThreadOf(frame)]
+    const from = sender.threads[threadOf(frame)]
     if (from === undefined) return
-    for (const thread of this.#topics.others(topicNameOf(frame), from)) {
+    for (const thread of this.#topics.others(parseTopicFrame(frame).name, from)) {
       this.#workerOf.get(thread)?.send(addressTopicFrame(frame, thread.index))
     }
   }

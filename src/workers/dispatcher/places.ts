@@ -7,11 +7,12 @@ const UPLOAD_START = 'x-mongrel2-upload-start'
 
 /** The places for requests at handler threads, and the connections that wait for one. */
 export class Places {
-  /** In the order of their last new connections. */
-  readonly #threads = new Set<ThreadState>()
+  /** The threads that get new connections, in the order of their last ones. */
+  readonly threads: Set<ThreadState> = new Set()
+  /** Connections that wait for a place. */
+  queued = 0
   readonly #maxInFlight: number
   readonly #maxQueued: number
-  #queued = 0
   #tickets = 0
 
   /**
@@ -23,27 +24,9 @@ export class Places {
     this.#maxQueued = maxQueued
   }
 
-  /** The threads that get new connections. */
-  get threads(): ReadonlySet<ThreadState> {
-    return this.#threads
-  }
-
-  /** Connections that wait for a place. */
-  get queued(): number {
-    return this.#queued
-  }
-
-  add(thread: ThreadState): void {
-    this.#threads.add(thread)
-  }
-
-  remove(thread: ThreadState): void {
-    this.#threads.delete(thread)
-  }
-
   /** Moves the thread of a new connection to the end: among equals, `pick` takes the first. */
   putLast(thread: ThreadState): void {
-    if (this.#threads.delete(thread)) this.#threads.add(thread)
+    if (this.threads.delete(thread)) this.threads.add(thread)
   }
 
   hasRoom(thread: ThreadState): boolean {
@@ -56,7 +39,7 @@ export class Places {
    */
   pick(connection: DealtConnection): ThreadState | undefined {
     let best: ThreadState | undefined
-    for (const thread of this.#threads) {
+    for (const thread of this.threads) {
       if (!thread.attached.has(connection.epoch) || !canTakeHeld(thread, connection)) continue
       if (best === undefined || isBetter(thread, best)) best = thread
     }
@@ -73,10 +56,10 @@ export class Places {
 
   /** Queues a connection for a place; false if the queue is full. */
   queue(connection: DealtConnection): boolean {
-    if (this.#threads.size === 0 || this.#queued >= this.#maxQueued) return false
+    if (this.threads.size === 0 || this.queued >= this.#maxQueued) return false
     connection.waitsFor = 'place'
     connection.ticket = this.#tickets++
-    this.#queued++
+    this.queued++
     waitingWith(connection).add(connection)
     return true
   }
@@ -84,12 +67,12 @@ export class Places {
   unqueue(connection: DealtConnection): void {
     waitingWith(connection).delete(connection)
     connection.waitsFor = undefined
-    this.#queued--
+    this.queued--
   }
 
   /** Dequeues the connection that has waited longest for a place at a thread; undefined if there is none. */
   next(thread: ThreadState): DealtConnection | undefined {
-    if (this.#queued === 0 || !this.hasRoom(thread)) return undefined
+    if (this.queued === 0 || !this.hasRoom(thread)) return undefined
     let [first] = thread.waiting
     for (const epoch of thread.attached) {
       const connection = firstFor(thread, epoch.waiting)

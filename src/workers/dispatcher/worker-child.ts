@@ -50,18 +50,8 @@ export function sharedStartOf(
 }
 
 /** This machine, where workers are children of this process. */
-export class LocalHost implements WorkerHost {
-  readonly name = ''
-  readonly seesUploads = true
-  readonly #start: ChildStart
-
-  constructor(start: ChildStart) {
-    this.#start = start
-  }
-
-  start(observer: WorkerHandleObserver): WorkerHandle {
-    return new WorkerChild(this.#start, observer)
-  }
+export function localHost(start: ChildStart): WorkerHost {
+  return { name: '', seesUploads: true, start: (observer) => new WorkerChild(start, observer) }
 }
 
 /** A child process that exchanges frames by two pipes, which the system closes when either process ends. */

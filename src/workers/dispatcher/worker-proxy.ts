@@ -10,7 +10,7 @@ import {
   parseReport,
   type Report,
   renderJson,
-  topicThreadOf,
+  threadOf,
 } from '../protocol/frames.ts'
 import type { WorkerHandle, WorkerHost } from '../protocol/worker-handle.ts'
 import { ThreadState } from './state.ts'
@@ -99,14 +99,9 @@ export class WorkerProxy {
     return this.#handle.pid
   }
 
-  /** The name of its machine; empty for this one. */
-  get node(): string {
-    return this.#host.name
-  }
-
   /** Its name in the log. */
   get name(): string {
-    return this.node === '' ? `worker ${this.pid}` : `worker ${this.pid} on ${this.node}`
+    return `worker ${this.pid}${this.#host.name && ` on ${this.#host.name}`}`
   }
 
   /** Whether it has loaded the app and is attached to every epoch. */
@@ -123,15 +118,11 @@ export class WorkerProxy {
   }
 
   get statistics(): WorkerStatistics {
-    const { pid, node, state, connections, requests } = this
+    const { pid, connections, requests } = this
     const inFlight = this.threads.reduce((sum, thread) => sum + thread.inFlight, 0)
-    return { pid, node, state, inFlight, connections, requests }
-  }
-
-  get state(): WorkerStatistics['state'] {
-    const reached = this.ready || this.threads.some(({ attached }) => attached.size > 0)
-    if (!this.loaded || !reached) return 'starting'
-    return this.threads.some(({ retiring }) => retiring) ? 'leaving' : 'ready'
+    const reached = this.loaded && (this.ready || this.threads.some(({ attached }) => attached.size > 0))
+    const state = this.threads.some(({ retiring }) => retiring) ? 'leaving' : 'ready'
+    return { pid, node: this.#host.name, state: reached ? state : 'starting', inFlight, connections, requests }
   }
 
   /** Whether it ended as it was told to, with everything delivered. */
@@ -186,7 +177,7 @@ export class WorkerProxy {
       return this.#observer.report(this, report)
     }
     if (isTopicFrame(frame)) {
-      this.#checkThread(topicThreadOf(frame))
+      this.#checkThread(threadOf(frame))
       return this.#observer.topicMessage(this, frame)
     }
     const news = parseNews(frame)

@@ -26,9 +26,6 @@ import {
 export const ORDERS_FD = 3
 export const REPORTS_FD = 4
 
-/** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
-export type ConnectionReport = 'answering' | 'idle' | 'deferred' | 'closed' | 'forgotten'
-
 const DEALT = 0x4d
 const REPORT = 0x52
 const TOPIC = 0x54
@@ -36,7 +33,10 @@ const DEALT_HEAD = 11
 const REPORT_HEAD = 14
 const TOPIC_HEAD = 11
 const RECORD = 10
-const REPORTS: readonly ConnectionReport[] = ['answering', 'idle', 'deferred', 'closed', 'forgotten']
+const REPORTS = ['answering', 'idle', 'deferred', 'closed', 'forgotten'] as const
+
+/** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
+export type ConnectionReport = (typeof REPORTS)[number]
 
 const ORDERS = {
   /** An epoch has begun: replies to it go to the link's endpoint. `socketId` is its name on this machine. */
@@ -143,9 +143,9 @@ export function isDealtHead(frame: Buffer): boolean {
   return frame[0] === DEALT
 }
 
-/** The thread that the next frame is for. */
-export function dealtThreadOf(head: Buffer): number {
-  return head[1] as number
+/** The thread that a binary frame comes from, or goes to. */
+export function threadOf(frame: Buffer): number {
+  return frame[1] as number
 }
 
 export function parseDealtHead(frame: Buffer): DealtHead {
@@ -236,16 +236,6 @@ export function renderTopicFrame(thread: number, { name, message }: TopicFrame):
 
 export function isTopicFrame(frame: Buffer): boolean {
   return frame[0] === TOPIC
-}
-
-/** The thread that sent a topic's message, or gets it. */
-export function topicThreadOf(frame: Buffer): number {
-  return frame[1] as number
-}
-
-/** The name of a message's topic. */
-export function topicNameOf(frame: Buffer): string {
-  return parseTopicFrame(frame).name
 }
 
 /** Copies a topic's message for another thread. */

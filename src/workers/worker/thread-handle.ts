@@ -44,21 +44,19 @@ export type FromThread =
 
 /** A handler thread beside the main thread, as the main thread reaches it. */
 export class ThreadHandle {
+  readonly #stopped: Deferred<void> = deferred()
+  readonly #loaded: Deferred<void> = deferred()
   /** Resolves when the app is loaded; rejects if it cannot be. */
-  readonly loaded: Promise<void>
+  readonly loaded: Promise<void> = this.#loaded.promise
   /** Resolves when the thread has stopped as ordered, or is gone. */
-  readonly stopped: Promise<void>
+  readonly stopped: Promise<void> = this.#stopped.promise
   readonly #thread: Worker
   readonly #uplink: Uplink
-  readonly #loaded: Deferred<void> = deferred()
-  readonly #stopped: Deferred<void> = deferred()
   #frames: Buffer[] = []
   #gone = false
 
   /** @param ended Called when the thread is gone. */
   constructor(config: WorkerConfig, thread: number, uplink: Uplink, ended: (error: unknown) => void) {
-    this.loaded = this.#loaded.promise
-    this.stopped = this.#stopped.promise
     this.#uplink = uplink
     this.#thread = new Worker(moduleBeside(import.meta.url, './thread-main'), { workerData: { config, thread } })
     let failure: unknown

@@ -5,22 +5,20 @@ import { ReconnectingPublisher } from '../../link/reconnecting-publisher.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
 import { describeError, type Logger } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
-import { CLOSE, joinReply, parseReply, type Reply, renderReply } from '../../wire/reply.ts'
 import type { FramePipe } from '../protocol/frame-pipe.ts'
 import {
-  dealtThreadOf,
   isDealtHead,
   isTopicFrame,
   type News,
   type Order,
   parseOrder,
   renderJson,
-  topicThreadOf,
+  threadOf,
 } from '../protocol/frames.ts'
 import { openPipes, parentLogger, watchImports } from './parent.ts'
 import { ThreadHandle } from './thread-handle.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
-import { type Publication, type ReportedPublication, type Uplink, WorkerServer } from './worker-server.ts'
+import { closeInstead, type ReportedPublication, type Uplink, WorkerServer } from './worker-server.ts'
 
 /** Time to deliver replies and reports at the end, in milliseconds. */
 const LINGER = 5000
@@ -40,12 +38,7 @@ interface Waiting {
 }
 
 /** A handler thread as the main thread reaches it: the main thread itself or another. */
-interface HandlerThread {
-  /** Takes a frame of the dispatcher's. */
-  receive(frame: Buffer): void
-  /** Resolves when it has stopped as ordered, or is gone. */
-  readonly stopped: Promise<void>
-}
+type HandlerThread = Pick<WorkerServer, 'receive' | 'stopped'>
 
 /**
  * The main thread of a worker process: it has the pipes to the dispatcher and a publisher for each Mongrel2, and passes frames to the
@@ -55,8 +48,9 @@ interface HandlerThread {
  * taken it, and no byte of an answer is published before that. A dispatcher on another machine may lose reports, so it confirms them.
  */
 export class WorkerMain {
+  readonly #ended: Deferred<void> = deferred()
   /** Resolves when everything has been delivered and the process can end. */
-  readonly ended: Promise<void>
+  readonly ended: Promise<void> = this.#ended.promise
   readonly logger: Logger
   readonly #config: WorkerConfig
   readonly #settings: Settings
@@ -64,7 +58,6 @@ export class WorkerMain {
   readonly #threads: HandlerThread[] = []
   readonly #publishers = new Map<number, ReconnectingPublisher>()
   readonly #controlPorts = new Map<number, SharedControlPort>()
-  readonly #ended: Deferred<void> = deferred()
   /** The thread that gets the next frame, a message. */
   #dealtTo: number | undefined
   #waiting: Waiting[] = []
@@ -87,7 +80,6 @@ export class WorkerMain {
   #closed: Set<string> | undefined
 
   constructor(config: WorkerConfig) {
-    this.ended = this.#ended.promise
     this.logger = parentLogger(config.logLevels, (news) => this.#tell(news))
     this.#config = config
     // For the sockets; the handlers' settings come with the app.
@@ -150,9 +142,9 @@ export class WorkerMain {
       this.#threads[this.#dealtTo]?.receive(frame)
       this.#dealtTo = undefined
     } else if (isDealtHead(frame)) {
-      this.#dealtTo = dealtThreadOf(frame)
+      this.#dealtTo = threadOf(frame)
       this.#threads[this.#dealtTo]?.receive(frame)
-    } else if (isTopicFrame(frame)) this.#threads[topicThreadOf(frame)]?.receive(frame)
+    } else if (isTopicFrame(frame)) this.#threads[threadOf(frame)]?.receive(frame)
     else this.#obey(parseOrder(frame), frame)
   }
 
@@ -306,23 +298,6 @@ export class WorkerMain {
   async #endPipe(): Promise<void> {
     await Promise.race([this.#pipe.end(), delay(LINGER)])
   }
-}
-
-/**
- * Renders replies that close connections in place of replies with content, once for each connection: until a dispatcher pulls again, one reply
- * to a connection that is gone delays all that follow.
- *
- * @param closed The connections closed so far, as `EPOCH ID`; this adds to them.
- */
-export function closeInstead({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
-  return replies.flatMap((reply) => {
-    // Our own replies need no bound on connections.
-    const { sender, connectionIds, content } = parseReply(joinReply(reply), Number.POSITIVE_INFINITY)
-    if ('control' in content) return []
-    const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
-    for (const id of open) closed.add(`${epoch} ${id}`)
-    return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
-  })
 }
 
 /** A control port for all handler threads, which ask one question at a time. */

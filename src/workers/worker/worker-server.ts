@@ -7,7 +7,7 @@ import type { Publisher } from '../../link/transport.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
-import type { Reply } from '../../wire/reply.ts'
+import { CLOSE, joinReply, parseReply, type Reply, renderReply } from '../../wire/reply.ts'
 import {
   type ConnectionReport,
   type DealtHead,
@@ -32,7 +32,7 @@ const FAREWELL = 1000
 const REPORT_DELAY = 1
 
 /** Replies of one turn to one epoch. */
-export interface Publication {
+interface Publication {
   readonly epoch: number
   readonly replies: readonly Reply[]
 }
@@ -60,13 +60,13 @@ export interface Uplink {
 
 /** The server of a handler thread. It has no links: it gets messages from the dispatcher, and reports the state of their connections to it. */
 export class WorkerServer {
+  readonly #stopped: Deferred<void> = deferred()
   /** Resolves when it has followed the order to stop. */
-  readonly stopped: Promise<void>
+  readonly stopped: Promise<void> = this.#stopped.promise
   readonly #settings: Settings
   readonly #thread: number
   readonly #uplink: Uplink
   readonly #app: AppServer<number>
-  readonly #stopped: Deferred<void> = deferred()
   /** The head of the message that is the next frame. */
   #head: DealtHead | undefined
   #seen = 0
@@ -76,7 +76,6 @@ export class WorkerServer {
   #sweeper: NodeJS.Timeout | undefined
 
   constructor(settings: Settings, thread: number, uplink: Uplink) {
-    this.stopped = this.#stopped.promise
     this.#settings = settings
     this.#thread = thread
     this.#uplink = uplink
@@ -240,4 +239,21 @@ export class WorkerServer {
   #render(records: readonly ReportRecord[]): Buffer {
     return renderReport({ thread: this.#thread, seen: this.#seen, inFlight: this.#app.application.unreturned, records })
   }
+}
+
+/**
+ * Renders replies that close connections in place of replies with content, once for each connection: until a dispatcher pulls again, one reply
+ * to a connection that is gone delays all that follow.
+ *
+ * @param closed The connections closed so far, as `EPOCH ID`; this adds to them.
+ */
+export function closeInstead({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
+  return replies.flatMap((reply) => {
+    // Our own replies need no bound on connections.
+    const { sender, connectionIds, content } = parseReply(joinReply(reply), Number.POSITIVE_INFINITY)
+    if ('control' in content) return []
+    const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
+    for (const id of open) closed.add(`${epoch} ${id}`)
+    return open.length > 0 ? [renderReply(sender, open, [CLOSE])] : []
+  })
 }

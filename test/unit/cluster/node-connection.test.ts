@@ -41,7 +41,7 @@ describe('a connection between a node and the main node', () => {
     received = []
     skipped = []
     connection = new NodeConnection(bound, {
-      hear: () => {},
+      receiveControl: () => {},
       receive: (worker, frames, more) => {
         expect(worker).toBe(7)
         batches.push(frames.length + more)
@@ -136,8 +136,8 @@ it("counts a topic's message that was skipped among those that the node is told 
   const session = new NodeSession(bound, 'n', settings)
   const told: number[] = []
   const node = new NodeConnection(peer, {
-    hear: (control) => {
-      if (control.say !== 'start') return
+    receiveControl: (control) => {
+      if (control.kind !== 'start') return
       node.send(control.worker, [topicMessage(MOST + 1)])
       node.send(control.worker, [renderJson({ news: 'loaded' })])
     },
@@ -148,7 +148,7 @@ it("counts a topic's message that was skipped among those that the node is told 
   })
   peer.connect(bound.lastEndpoint ?? '')
   await node.opened
-  node.say({ say: 'join', version, processors: 1, seesUploads: false })
+  node.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
   await expect.poll(() => told.at(-1)).toBe(2)
   expect(heard).toEqual([{ news: 'loaded' }])
   expect(logger.warnings).toEqual([

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { CLOSE, joinReply, type Reply, renderControl, renderReply } from '../../../src/wire/reply.ts'
-import { closeInstead } from '../../../src/workers/worker/worker-main.ts'
+import { closeInstead } from '../../../src/workers/worker/worker-server.ts'
 
 const ids = Array.from({ length: 300 }, (_, n) => n)
 const textsOf = (replies: readonly Reply[]) => replies.map((reply) => joinReply(reply).toString('latin1'))
