@@ -1,7 +1,7 @@
 import type { TopicData } from './connection/shared-message.ts'
 import { AppServer } from './exchange/app-server.ts'
 import type { Mongrel2Statistics } from './exchange/application.ts'
-import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from './exchange/options.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from './exchange/options.ts'
 import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
 import { type BeginEpoch, Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
@@ -10,37 +10,38 @@ import { checkCloseOptions } from './options/option.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
 import { Mongrel2Error } from './runtime/errors.ts'
 import { describeError } from './runtime/log.ts'
-import { type Deferred, deferred, delay, whenAborted } from './runtime/promises.ts'
+import { deferred, delay, whenAborted } from './runtime/promises.ts'
 import { type BroadcastTarget, broadcast } from './topic/broadcast.ts'
 import type { BudgetOptions } from './topic/options.ts'
 
-/** How long the clients of WebSockets may take to answer a goodbye, in milliseconds; requests are served meanwhile. */
+/** Time for the clients of WebSockets to answer a close frame, in milliseconds; requests are served meanwhile. */
 const FAREWELL = 2000
 
-/** A fetch handler at work behind Mongrel2. */
+const feedback = (address: ControlPortAddress) => new ControlPort(address)
+
+/** A running server. */
 export interface Mongrel2Server extends AsyncDisposable {
   /**
-   * Resolves when every endpoint is served: Mongrel2 has subscribed to our replies and sends us its messages. Waits for a Mongrel2
-   * that is not up yet. Rejects with a `Mongrel2Error` `closed` when the server is closed before.
+   * Resolves when every endpoint is served: Mongrel2 has subscribed to the replies and sends its messages. Waits for a Mongrel2 that is not
+   * up yet. Rejects with a `Mongrel2Error` `closed` when the server is closed before.
    */
   readonly ready: Promise<void>
   /**
-   * Stops: takes leave of the clients of WebSockets with the code 1001, which may take two seconds, reads what Mongrel2 has sent already,
-   * takes no more, answers all of it, waits for what handlers gave `waitUntil`, then closes the sockets. A second call returns the first one's promise.
+   * Stops: closes WebSockets with the code 1001, which may take two seconds, stops pulling, answers every request that has come, waits for the
+   * tasks of `waitUntil`, then closes the sockets. A second call returns the promise of the first.
    *
-   * @param options.timeout Milliseconds after which what is still open is aborted and its connections are closed. Default: 10,000.
+   * @param options.timeout Milliseconds after which open requests are aborted and their connections closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
   /**
-   * Sends a message to each of some sockets, rendered once and published in one reply for as many of them as Mongrel2 takes in one.
-   * Those that are not open are left out.
+   * Sends a message to several sockets, rendered once and published in as few replies as Mongrel2 allows. Skips sockets that are not open.
    *
-   * @param connections WebSockets, what Mongrel2 said of their handshakes (`env.mongrel2`), or message sockets.
-   * @param options What happens to those that are too slow.
+   * @param connections WebSockets, the `env.mongrel2` of their handshakes, or message sockets.
+   * @param options What happens to slow clients.
    * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a wrong option.
    */
   broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void
-  /** What has been counted since the start. */
+  /** The counts since the start. */
   stats(): Mongrel2Statistics
 }
 
@@ -61,77 +62,49 @@ export interface Mongrel2Server extends AsyncDisposable {
  * ```
  */
 export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
-  return new Server(checkOptions(handler, options))
-}
-
-class Server implements Mongrel2Server {
-  readonly ready: Promise<void>
-  readonly #overridden: boolean
-  readonly #app: AppServer<EndpointSettings>
-  readonly #links: readonly Link[]
-  readonly #ready: Deferred<void> = deferred()
-  #closed: Promise<void> | undefined
-
-  constructor(settings: Settings) {
-    const { endpoints, overrideGlobalObjects, signal, logger } = settings
-    this.ready = this.#ready.promise
-    this.#overridden = overrideGlobalObjects
-    if (overrideGlobalObjects) replaceGlobals()
-    this.#app = new AppServer(settings)
-    const missing = new Set(endpoints)
-    this.#links = endpoints.map((endpoint) => {
-      const link = this.#createLink(endpoint, settings)
-      const found = () => {
-        if (missing.delete(endpoint) && missing.size === 0) this.#ready.resolve()
-      }
-      link.run(found).catch((error: unknown) => {
-        const { sendSpec, recvSpec } = endpoint
-        logger.error?.(`mongrel2-fetch stopped serving ${sendSpec},${recvSpec}: ${describeError(error)}`)
-        this.#ready.reject(error)
-      })
-      return link
-    })
-    whenAborted(signal, () => {
-      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-    })
-  }
-
-  close(options?: { timeout?: number }): Promise<void> {
-    const timeout = checkCloseOptions(options)
-    this.#closed ??= this.#close(timeout)
-    return this.#closed
-  }
-
-  broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void {
-    broadcast(connections, data, options)
-  }
-
-  stats(): Mongrel2Statistics {
-    return this.#app.stats()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-
-  #createLink(endpoint: EndpointSettings, { identity, logger }: Settings): Link {
+  const settings = checkOptions(handler, options)
+  const { endpoints, identity, overrideGlobalObjects, signal, logger } = settings
+  if (overrideGlobalObjects) replaceGlobals()
+  const app = new AppServer<EndpointSettings>(settings)
+  const ready = deferred()
+  const missing = new Set(endpoints)
+  const links = endpoints.map((endpoint) => {
     const begin: BeginEpoch = (publisher, prefix, socketId, succession) => {
-      const left = succession === 'other' ? undefined : this.#app.epochs.get(endpoint)?.left
-      const feedback = (address: ControlPortAddress) => new ControlPort(address)
-      const epoch = this.#app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback })
+      const left = succession === 'other' ? undefined : app.epochs.get(endpoint)?.left
+      const epoch = app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback })
       if (succession === 'same') epoch.closeLeft()
       return epoch
     }
-    return new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
-  }
+    const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
+    const found = () => {
+      if (missing.delete(endpoint) && missing.size === 0) ready.resolve()
+    }
+    link.run(found).catch((error: unknown) => {
+      const { sendSpec, recvSpec } = endpoint
+      logger.error?.(`mongrel2-fetch stopped serving ${sendSpec},${recvSpec}: ${describeError(error)}`)
+      ready.reject(error)
+    })
+    return link
+  })
 
-  async #close(timeout: number): Promise<void> {
+  let closed: Promise<void> | undefined
+  const close = (given?: { timeout?: number }) => {
+    const timeout = checkCloseOptions(given)
+    closed ??= end(timeout)
+    return closed
+  }
+  whenAborted(signal, () => {
+    close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
+  })
+  return { ready: ready.promise, close, broadcast, stats: () => app.stats(), [Symbol.asyncDispose]: () => close() }
+
+  async function end(timeout: number): Promise<void> {
     const late = delay(timeout)
-    this.#ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
-    await this.#app.goAway(Math.min(timeout, FAREWELL), late)
-    await Promise.all(this.#links.map((link) => link.stop()))
-    await this.#app.answerAll(late)
-    await Promise.all(this.#links.map((link) => link.close()))
-    if (this.#overridden) restoreGlobals()
+    ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
+    await app.goAway(Math.min(timeout, FAREWELL), late)
+    await Promise.all(links.map((link) => link.stop()))
+    await app.answerAll(late)
+    await Promise.all(links.map((link) => link.close()))
+    if (overrideGlobalObjects) restoreGlobals()
   }
 }

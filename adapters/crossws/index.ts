@@ -20,20 +20,20 @@ export interface CrosswsApp extends AdapterInstance {
   readonly fetch: FetchHandler
 }
 
-/** A handshake under way. */
+/** An open handshake. */
 interface Handshake {
   readonly env: Mongrel2Env
   readonly context: Mongrel2Context
-  /** Fields of the answer that the hook `upgrade` has returned. */
+  /** Header fields of the response that the hook `upgrade` returned. */
   readonly headers: Headers
 }
 
 /**
  * Serves the WebSockets of an app by crossws, as h3 and Nitro expect it. Without the options `hooks` and `resolve` the app is called for each
- * handshake: `defineWebSocketHandler` of h3 answers with the hooks, and any other answer is sent as it is.
+ * handshake: `defineWebSocketHandler` of h3 answers with hooks; any other answer is sent to the client.
  *
- * crossws exports no base for adapters, so its adapter for Bunny is used, whose interface is Deno's: it takes the socket from the request, and
- * the client's address from the header `x-real-ip`, which is set here.
+ * crossws exports no base for adapters, so this uses its adapter for Bunny, which takes the socket from the request and the client's address from
+ * the header `x-real-ip`, which is set here.
  *
  * @example
  * ```ts
@@ -72,7 +72,7 @@ export function crossws(
     },
   }
 
-  /** The hooks in the app's answer to a handshake; an answer without hooks is sent to the client. */
+  /** The hooks in the app's answer to a handshake. An answer without hooks is sent to the client. */
   async function hooksOfAnswer(request: Request): Promise<Partial<Hooks>> {
     const handshake = handshakes.get(request)
     if (handshake === undefined) return {}
@@ -85,12 +85,12 @@ export function crossws(
     return found ?? { upgrade: () => answer }
   }
 
-  /** The adapter loses the fields that the hook `upgrade` returns, except for the subprotocol. */
-  function keepingHeaders(given: Partial<Hooks>): Partial<Hooks> {
-    const { upgrade } = given
-    if (upgrade === undefined) return given
+  /** Keeps the header fields that the hook `upgrade` returns: the adapter drops all but the subprotocol. */
+  function keepingHeaders(original: Partial<Hooks>): Partial<Hooks> {
+    const { upgrade } = original
+    if (upgrade === undefined) return original
     return {
-      ...given,
+      ...original,
       async upgrade(request) {
         const result = await upgrade(request)
         if (!(result instanceof Response) && result?.headers !== undefined) {

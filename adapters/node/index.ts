@@ -9,10 +9,10 @@ import { invalid, isObject } from '../../src/runtime/errors.ts'
 import { describeError, type Logger } from '../../src/runtime/log.ts'
 import { delay } from '../../src/runtime/promises.ts'
 
-/** What a handler gets as its second argument on a socket of its own: Node's request and response. There is no `mongrel2`. */
+/** The handler's second argument: Node's request and response, without `mongrel2`. */
 export type NodeEnv = HttpBindings & { readonly mongrel2?: undefined }
 
-/** A fetch handler that also runs where there is no Mongrel2. */
+/** A fetch handler that runs without Mongrel2. */
 export type NodeFetchHandler = (request: Request, env: NodeEnv, ctx: Mongrel2Context) => Response | Promise<Response>
 
 /** A fetch handler, or an object with one. */
@@ -20,9 +20,9 @@ export type NodeHandler = NodeFetchHandler | { fetch: NodeFetchHandler }
 
 /** Options of `serveNode`. */
 export interface NodeServeOptions {
-  /** Where browsers connect; 0 for any that is free. */
+  /** The port to listen on; 0 for any free one. */
   port: number
-  /** The address to listen at. Default: every one of this machine. */
+  /** The address to listen on. Default: all addresses of this machine. */
   host?: string
   /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
@@ -35,22 +35,21 @@ const OPTIONS = {
 } satisfies is.Described<NodeServeOptions>
 const checkOptions = is.checkerOf('option', 'an object with at least port', OPTIONS)
 
-/** A handler at work on an HTTP socket. */
+/** A running server. */
 export interface NodeServer extends AsyncDisposable {
-  /** Where it listens. */
+  /** The address that it listens on. */
   readonly address: AddressInfo
   /**
-   * Takes no more connections, answers what is under way, waits for what handlers gave `waitUntil`. A second call returns the first
-   * one's promise.
+   * Accepts no more connections, answers open requests, then waits for the tasks of `waitUntil`. A second call returns the promise of the first.
    *
-   * @param options.timeout Milliseconds after which what is still open is cut. Default: 10,000.
+   * @param options.timeout Milliseconds after which open connections are cut. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
 }
 
 /**
- * Serves a handler on an ordinary HTTP socket by `@hono/node-server`, without Mongrel2: beside `serveMongrel2` with the same
- * handler, or in its place. The handler is called as `fetch(request, env, ctx)`; `env` is `{ incoming, outgoing }`.
+ * Serves a handler on an HTTP socket by `@hono/node-server`, without Mongrel2: beside `serveMongrel2` or in its place. The handler is called as
+ * `fetch(request, env, ctx)`, where `env` is `{ incoming, outgoing }`.
  *
  * @throws Mongrel2Error `invalid_option` when an option is wrong; the error of Node when it cannot listen there, such as `EADDRINUSE`.
  *
@@ -75,7 +74,7 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
     passThroughOnException() {},
     props: {},
   }
-  // Its callback may get the objects of HTTP/2 too, but not from this server.
+  // By its type `env` may have the objects of HTTP/2, but not from this server.
   const listener = getRequestListener(
     (request, env) => {
       const { outgoing } = env as NodeEnv

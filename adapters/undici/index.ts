@@ -13,9 +13,9 @@ import { memoryConnector } from './memory-connector.ts'
 /** Options of `Mongrel2Dispatcher`. */
 export interface Mongrel2DispatcherOptions
   extends Pick<FrontSettings, 'flowControl' | 'bufferSize' | 'contentLength' | 'logger'> {
-  /** What the handler connects to, bound here: `'SEND_SPEC,RECV_SPEC'`, or an object with both. */
+  /** The addresses that the handler connects to, bound here: `'SEND_SPEC,RECV_SPEC'`, or an object with both. */
   zeromq: string | Endpoint
-  /** How headers are written. Default: `json`. */
+  /** The format of headers. Default: `json`. */
   protocol?: HeaderProtocol
 }
 
@@ -42,11 +42,9 @@ function checkEndpoint(name: string, zeromq: unknown): Endpoint {
 }
 
 /**
- * A dispatcher that has requests answered by a Mongrel2 handler over ZeroMQ, with no server and no network for HTTP between: it
- * binds the endpoint as Mongrel2 would. Whatever the URL's host, the handler gets the request. Bodies stream both ways; an aborted
- * request is a client that has left. It emits undici's events `connect`, `disconnect`, `connectionError` and `drain`.
- *
- * Close it when done: its sockets keep the process alive.
+ * A dispatcher that sends requests, whatever their host, to a Mongrel2 handler over ZeroMQ. It binds the endpoint as Mongrel2 would; no HTTP goes
+ * over a network. Bodies stream both ways; to the handler an aborted request is a client that has left. Emits undici's events `connect`,
+ * `disconnect`, `connectionError` and `drain`. Close it when done: its sockets keep the process alive.
  *
  * @example
  * ```ts
@@ -62,14 +60,14 @@ export class Mongrel2Dispatcher extends Dispatcher {
   readonly #agent: Agent
   #closed: Promise<void> | undefined
 
-  /** @throws Mongrel2Error `invalid_option` when an option is wrong. An address that cannot be bound fails the requests. */
+  /** @throws Mongrel2Error `invalid_option` when an option is wrong. When an address cannot be bound, the requests fail. */
   constructor(options: Mongrel2DispatcherOptions) {
     super()
-    const { zeromq, protocol, ...given } = checkOptions(options)
+    const { zeromq, protocol, ...frontSettings } = checkOptions(options)
     const route = { path: '', ...zeromq, protocol, sendIdent: v4(), recvIdent: '' }
-    const settings = { ...checkSettings(given), routes: [route] }
+    const settings = { ...checkSettings(frontSettings), routes: [route] }
     this.#gateway = Router.bind(settings).then((router) => new HttpGateway(router, settings))
-    this.#gateway.catch(() => {}) // each request says so
+    this.#gateway.catch(() => {}) // each request fails with the error
     this.#agent = new Agent({ connect: memoryConnector(this.#gateway) })
     this.#passOnEvents()
   }
@@ -78,7 +76,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
     return this.#agent.dispatch(options, handler)
   }
 
-  /** Waits for the requests under way, then closes the sockets. */
+  /** Waits for the open requests, then closes the sockets. */
   override close(): Promise<void>
   override close(callback: () => void): void
   override close(callback?: () => void): Promise<void> | undefined {
@@ -86,7 +84,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
     return called(this.#closed, callback)
   }
 
-  /** Ends the requests under way and closes the sockets. */
+  /** Aborts the open requests and closes the sockets. */
   override destroy(): Promise<void>
   override destroy(error: Error | null): Promise<void>
   override destroy(callback: () => void): void
@@ -96,9 +94,9 @@ export class Mongrel2Dispatcher extends Dispatcher {
     return called(this.#end(this.#agent.destroy(reason)), typeof error === 'function' ? error : callback)
   }
 
-  /** Emits what the agent does, as undici's dispatchers do for those within them: each puts itself before the targets. */
+  /** Passes on the agent's events as undici's dispatchers do: each puts itself before the targets. */
   #passOnEvents(): void {
-    const agent: EventEmitter = this.#agent // undici's types leave out the targets of drain
+    const agent: EventEmitter = this.#agent // undici's types lack the targets of drain
     for (const event of ['connect', 'disconnect', 'connectionError', 'drain']) {
       agent.on(event, (origin: URL, targets: readonly Dispatcher[], ...error: unknown[]) => {
         EventEmitter.prototype.emit.call(this, event, origin, [this, ...targets], ...error)

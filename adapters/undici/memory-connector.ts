@@ -3,15 +3,15 @@ import { duplexPair } from 'node:stream'
 import type { buildConnector } from 'undici'
 import type { HttpGateway } from '../../src/gateway/http.ts'
 
-/** Connects undici to a gateway through memory: undici writes and reads HTTP as to any server. */
+/** Connects undici, which speaks HTTP, to a gateway through memory. */
 export function memoryConnector(gateway: Promise<Pick<HttpGateway, 'admit'>>): buildConnector.connector {
   return ({ protocol }, callback) => {
     gateway.then(
       (found) => {
         const [ours, theirs] = duplexPair()
-        // As a client's socket ends when the server does: the gateway waits for that.
+        // The gateway waits for this end to close when it ends, as a client's socket does.
         ours.allowHalfOpen = false
-        // A pair ends together but does not break together.
+        // When one end of a pair is destroyed, the other stays open.
         theirs.on('close', () => ours.destroy())
         ours.on('close', () => theirs.destroy())
         found.admit(theirs, protocol === 'https:' ? 'https' : 'http')
@@ -22,7 +22,7 @@ export function memoryConnector(gateway: Promise<Pick<HttpGateway, 'admit'>>): b
   }
 }
 
-/** undici uses of a socket what every stream has, and what only sockets have where it is there: a proxy's tunnel is such a stream too. */
+/** undici needs only what every stream has, and uses the members of sockets where they exist. */
 function asSocket(stream: object): Socket {
   return stream as Socket
 }

@@ -1,28 +1,27 @@
 import type { Message } from '../wire/message.ts'
-import type { RequestFacts } from './request-semantics.ts'
+import type { RequestSemantics } from './request-semantics.ts'
 
-/** A request that is not answered in full. */
+/** The exchange of a request that is not answered in full. */
 export interface OpenExchange {
-  readonly facts: RequestFacts
-  /** It is its turn to be answered. */
+  readonly semantics: RequestSemantics
+  /** Sends the response if it is there: the earlier ones are sent. */
   begin(): void
-  /** It will not be answered any more. */
+  /** Gives up the exchange. */
   abort(reason: DOMException): void
-  /** Its answer is left to others for good: this process does not time it any more. */
+  /** Cancels the timeout of a deferred answer. */
   cancelDeferralTimer(): void
-  /** The server closes: a response without an end has to end. */
+  /** Ends an endless response, since the server closes. */
   goAway(): void
 }
 
-/** A body that comes in messages of its own. */
+/** A body that comes in its own messages. */
 interface IncomingBody {
-  /** The connection's next message came. */
   receive(message: Message): void
-  /** The server is stopping: answers without waiting for the rest. */
+  /** Answers without waiting for the rest, since the server closes. */
   stop(): void
   /** The rest will not come. */
   lost(reason: DOMException): void
-  /** Throws away what comes until the client has sent all of it, leaves, or has had its time. The stream of a streamed one fails with `reason`. */
+  /** Discards the rest until the client has sent it, leaves, or its time is over. The stream of a streamed body fails with `reason`. */
   drain(reason?: Error): void
 }
 
@@ -31,35 +30,35 @@ export interface StoredBody extends IncomingBody {
   readonly streamed: false
 }
 
-/** A body that Mongrel2 sends as it comes, as far as it has credits. */
+/** A body that Mongrel2 sends as it arrives, as far as it has credits. */
 export interface StreamedBody extends IncomingBody {
   readonly streamed: true
-  /** Whether nothing more of it comes. */
+  /** Whether no more of it comes. */
   readonly over: boolean
-  /** Whether its stream is being read: it is locked. */
+  /** Whether something reads its stream. */
   readonly read: boolean
-  /** Whether so little is missing that the rest is read for the sake of the next request. */
+  /** Whether the rest is short enough to be read so that the connection can be used again. */
   readonly drainable: boolean
   /** Whether Mongrel2 is in the state in which `renderReset` is safe. */
   readonly resettable: boolean
   /** Whether its reader waits for the client. */
   readonly awaited: boolean
-  /** Called once, when it is over or nothing waits for it any more. */
+  /** Called once, when it is over or discarded. */
   whenSettled: (() => void) | undefined
-  /** The head of the answer goes out before anything reads the body: if nothing does soon, it is thrown away. */
+  /** Discards the body if nothing reads it soon: the response's head goes out now. */
   expectReader(): void
 }
 
-/** What takes the frames of a WebSocket or the messages of a message socket. */
+/** Receives the frames of a WebSocket or the messages of a message socket. */
 export interface IncomingFrames {
-  /** The kind of message that belongs to it. */
+  /** The kind of message that it receives. */
   readonly takes: 'frame' | 'socket'
   receive(message: Message): void
-  /** What was written is published now, and with it what is written now. */
+  /** Called before output is published; what it writes goes out with that. */
   publishing(now: number): void
-  /** No more will come, nor can any be sent. */
+  /** The connection is gone. */
   lost(): void
-  /** Begins the close; resolves when the client has answered, or is not waited for. */
+  /** Starts to close; resolves when the client has answered or is not waited for. */
   goAway(): Promise<void>
   /** Closes without waiting for the client. */
   end(): void

@@ -1,11 +1,11 @@
-/** How long a closed connection is remembered at least, in milliseconds, unless too many follow. */
+/** Shortest time that a closed connection is remembered, in milliseconds, unless too many follow. */
 const REMEMBERED = 60_000
-/** How many are remembered at least. */
+/** Number of closed connections that are remembered at least. */
 const MOST = 16_384
 
 /**
- * Connections that we have closed, with what is remembered of each. Mongrel2 still parses what a client has sent behind a refused request, so
- * messages may come from them. They are forgotten in two generations.
+ * Connections that we have closed, each with a value. Messages may still come from them, since Mongrel2 parses what a client has sent after a
+ * refused request. They are forgotten in two generations.
  */
 export class ClosedConnections<By = undefined> {
   #recent = new Map<number, By | undefined>()
@@ -26,22 +26,21 @@ export class ClosedConnections<By = undefined> {
     return this.#recent.has(id) || this.#older.has(id)
   }
 
-  /** What is remembered of one. */
   get(id: number): By | undefined {
     return this.#recent.get(id) ?? this.#older.get(id)
   }
 }
 
-/** Connections that are remembered at most; where they cannot be told apart from those of another epoch, they are never seen again. */
+/** Upper bound of the connections that are remembered; those of an ended Mongrel2 are never removed otherwise. */
 const MOST_LEFT = 65_536
 
-/** Connections on which something was open when their epoch ended. If their Mongrel2 still runs, their clients still wait. */
+/** Connections with open requests when their epoch ended. If their Mongrel2 still runs, their clients still wait. */
 export type LeftConnections = Map<
   number,
-  { readonly sender: string /** Whether others may still answer. */; readonly deferred: boolean }
+  { readonly sender: string /** Whether another process may still answer. */; readonly deferred: boolean }
 >
 
-/** Remembers a connection; the one that was remembered first is forgotten where there are too many. */
+/** Remembers a connection; forgets the oldest where there are too many. */
 export function leave(connections: LeftConnections, id: number, sender: string, deferred: boolean): void {
   connections.set(id, { sender, deferred })
   if (connections.size <= MOST_LEFT) return

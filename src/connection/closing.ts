@@ -3,7 +3,7 @@ import type { Connection } from './connection.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import type { Turn } from './turn.ts'
 
-/** The end of an epoch by our will: the steps of closing the server, of which some wait for clients, handlers or Mongrel2. */
+/** Closes an epoch when the server closes, in steps, some of which wait for clients, handlers or Mongrel2. */
 export class EpochClosing {
   readonly #connections: ReadonlyMap<number, Connection>
   readonly #turn: Turn
@@ -15,7 +15,7 @@ export class EpochClosing {
   #drained: Deferred<void> | undefined
   #inputDrained: Deferred<void> | undefined
 
-  /** @param refuseRequests Makes every request from now on be refused. */
+  /** @param refuseRequests Makes new requests be refused. */
   constructor(
     connections: ReadonlyMap<number, Connection>,
     turn: Turn,
@@ -28,36 +28,36 @@ export class EpochClosing {
     this.#refuseRequests = refuseRequests
   }
 
-  /** Whether what has no end has to end: sockets, event streams. */
+  /** Whether sockets and endless responses have to end. */
   get leaving(): boolean {
     return this.#leaving
   }
 
-  /** Whether notices still come. Mongrel2 reads no reply while it cannot send a notice because nothing pulls. */
+  /** Whether notices still come. Without pulling, Mongrel2 cannot send a notice and then reads no reply. */
   get pulling(): boolean {
     return this.#pulling
   }
 
-  /** Closes the sockets, opens no more, and ends what has no end; resolves when the sockets' clients have answered. */
+  /** Closes the sockets, accepts no new ones, and ends endless responses; resolves when the sockets' clients have answered. */
   async goAway(): Promise<void> {
     this.#leaving = true
     await Promise.all(Array.from(this.#connections.values(), (connection) => connection.goAway()))
   }
 
   /**
-   * Resolves when nothing more has to come from Mongrel2 for what is open to be finished: no credits for answers, no parts of bodies. Until
-   * then requests are refused.
+   * Resolves when open requests need no more messages of Mongrel2: no credits for answers, no parts of bodies. Refuses new requests until
+   * then.
    */
   async inputDrained(): Promise<void> {
     if (this.#lost || !this.#some('needsMessages')) return
     this.#refuseRequests()
-    // Finds the connections that Mongrel2 has ended without a notice (a client's reset during a write).
+    // Finds connections that Mongrel2 has ended without a notice, as after a client's reset during a write.
     this.#keepAlive.hurry()
     this.#inputDrained ??= deferred()
     await this.#inputDrained.promise
   }
 
-  /** Nothing is pulled any more: refuses the uploads whose end will not come, and closes the sockets whose clients have not answered. */
+  /** Pulling has stopped: refuses uploads whose end will not come, and closes sockets whose clients have not answered. */
   stopPulling(): void {
     this.#leaving = true
     this.#pulling = false
@@ -70,7 +70,7 @@ export class EpochClosing {
     }
   }
 
-  /** Resolves when everything there was to say has been published, or Mongrel2 is gone. */
+  /** Resolves when everything is published, or Mongrel2 is gone. */
   async drained(): Promise<void> {
     this.#turn.flush()
     if (this.#lost || !this.#some('unfinished')) return
@@ -78,7 +78,7 @@ export class EpochClosing {
     await this.#drained.promise
   }
 
-  /** Closes the connections that still wait for an answer from here, or for the rest of one. */
+  /** Closes the connections that this process has not answered in full. */
   cutBusy(): void {
     for (const connection of this.#connections.values()) {
       if (connection.unfinished) connection.cut()
@@ -87,24 +87,23 @@ export class EpochClosing {
     this.#turn.flush()
   }
 
-  /** Closes every connection. */
   cutAll(): void {
     for (const connection of this.#connections.values()) connection.cut()
     this.#turn.flush()
   }
 
-  /** A connection is gone: it may be the last that is waited for. */
+  /** A connection is gone, perhaps the last to wait for. */
   connectionGone(): void {
     if (this.#inputDrained !== undefined || this.#drained !== undefined) this.#turn.schedule()
   }
 
-  /** Everything that connections had to say was published. */
+  /** The output of the turn is published. */
   flushed(): void {
     if (this.#drained !== undefined && !this.#some('unfinished')) this.#drained.resolve()
     if (this.#inputDrained !== undefined && !this.#some('needsMessages')) this.#inputDrained.resolve()
   }
 
-  /** That Mongrel2 is gone. */
+  /** Mongrel2 is gone. */
   lost(): void {
     this.#lost = true
     this.#drained?.resolve()

@@ -7,79 +7,77 @@ import { Outbox, type OutboxConnection, type OutboxOwner } from './outbox.ts'
 import type { Pacing } from './pacing/pacing.ts'
 import { renderToken, type Token, type TokenKind, type TokenPlace } from './token.ts'
 
-/** Messages of one connection that may wait, each with a body of at most `limits.content_length`. */
+/** Upper bound of the messages of one connection that wait, each with a body of at most `limits.content_length`. */
 const MOST_HELD = 128
-/** How long a client may take nothing of what waits for it, in milliseconds. */
+/** How long a client may read nothing of what waits for it, in milliseconds. */
 const STALL_TIME = 10_000
 
-/** What becomes of a connection, in this order. */
+/** The phases of a connection, in this order. */
 const PHASE = {
   open: 0,
-  /** It is closed after what is open: what its client sends now is not answered. */
+  /** The open requests are answered, later input is ignored, then the connection is closed. */
   last: 1,
-  /** The same, and its answer is left to others: nothing is written, but it is kept alive. */
+  /** The same, but another process answers: nothing is written, the connection is kept alive. */
   deferred: 2,
-  /** It is closed when its upload is complete, or its client has had its time: not before. */
+  /** The connection is closed when its upload is complete or the time for that is over. */
   lingering: 3,
-  /** Its end waits in the outbox. */
+  /** The end of the connection waits in the outbox. */
   closing: 4,
   gone: 5,
 } as const
 
-/** What a connection asks of its epoch. */
+/** What a connection needs of its epoch. */
 export interface ConnectionOwner extends OutboxOwner {
-  /** At the end of this turn `take` is called. */
+  /** Makes `take` be called at the end of this turn. */
   touch(connection: Connection): void
-  /** A message that had to wait may be dealt with. */
   deal(message: Message, connection: Connection): void
-  /** A message will not be dealt with. */
   drop(message: Message): void
-  /** The connection was closed by us: Mongrel2 sends no notice of that. */
+  /** We closed the connection: Mongrel2 sends no notice of that. */
   closed(connection: Connection): void
-  /** Its answer is left to others. */
+  /** Another process answers. */
   deferred(connection: Connection): void
-  /** Where others find the connection. */
+  /** Where other processes find the connection. */
   readonly place: TokenPlace
-  /** Whether the server closes: what has no end has to end. */
+  /** Whether the server closes: sockets and endless responses have to end. */
   readonly leaving: boolean
-  /** The ping of this turn, which asks clients of WebSockets what they have read. */
+  /** The ping of this turn: its pong shows what the client of a WebSocket has read. */
   readonly probe: Probe
 }
 
-/** One client's connection: the order of its exchanges, the body under way, and its phase. What goes out waits in the outbox. */
+/** One client's connection: the order of its exchanges, the body being received, and its phase. Its output waits in the outbox. */
 export class Connection implements OutboxConnection {
   readonly id: number
   readonly sender: string
   readonly pacing: Pacing
   readonly outbox: Outbox
-  /** Whether its request is its only one, as each is that a gateway passes on. */
+  /** Whether it carries one request only, as every connection of a gateway does. */
   single = false
   /** Whether it uses TLS. */
   secure = false
-  /** The body that is under way: the next message is part of it. */
+  /** The body being received: the next message is part of it. */
   upload: StoredBody | StreamedBody | undefined
-  /** Its WebSocket, from the handshake on, or its message socket: nothing but frames or messages comes now. */
+  /** Its WebSocket, from the handshake on, or its message socket: it receives all further messages. */
   frames: IncomingFrames | undefined
   readonly #owner: ConnectionOwner
   readonly #maxPipelined: number
   #phase: number = PHASE.open
-  /** In the order of the requests, which the answers have to keep. */
+  /** In the order of the requests, which is the order of the answers. */
   readonly #exchanges: OpenExchange[] = []
-  /** Messages that wait until requests before them are answered. */
+  /** Messages that wait until earlier requests are answered. */
   readonly #held: Message[] = []
-  /** More came than may wait. */
+  /** Whether more messages came than may wait. */
   #overfull = false
   /** A stored body is complete and being checked. */
   #checking = false
-  /** The client has sent requests before it had the answers to earlier ones. */
+  /** The client has sent a request before it had read the earlier answers. */
   #pipelining = false
   #touched = false
-  /** Bytes of the body that Mongrel2 may send from the end of this turn on. */
+  /** Credits for the body that are published at the end of this turn, in bytes. */
   #credits = 0
-  /** Whether credits may have come to Mongrel2 when the body for which they were granted was complete: they count for the next. */
+  /** Whether Mongrel2 may have received credits after their body was complete: it counts them for the next body. */
   #hasLateCredit = false
 
-  /** @param maxPipelined Requests that are worked on at once. */
+  /** @param maxPipelined Requests handled at once. */
   constructor(id: number, sender: string, pacing: Pacing, maxPipelined: number, owner: ConnectionOwner) {
     this.id = id
     this.sender = sender
@@ -89,22 +87,18 @@ export class Connection implements OutboxConnection {
     this.#owner = owner
   }
 
-  /** Whether it is closed after what is open: what its client sends now is not answered. */
   get ignoresInput(): boolean {
     return this.#phase > PHASE.open
   }
 
-  /** Whether the answer is left to others. */
   get deferred(): boolean {
     return this.#phase === PHASE.deferred
   }
 
-  /** Whether either side has ended it: nothing can be written any more. */
   get gone(): boolean {
     return this.#phase === PHASE.gone
   }
 
-  /** Whether nothing of it has to be remembered. */
   isIdle(now: number): boolean {
     return !this.busy && this.pacing.settled(now)
   }
@@ -114,30 +108,29 @@ export class Connection implements OutboxConnection {
     return this.#exchanges.length > 0 || !this.outbox.empty || this.upload !== undefined || this.frames !== undefined
   }
 
-  /** Whether it is busy with something that this process has to finish. */
+  /** Whether this process has to finish something on it. */
   get unfinished(): boolean {
     return this.busy && !this.deferred
   }
 
-  /** Whether the next step is its client's: to send more of the body of its only request. */
+  /** Whether it waits for its client to send more of the body of its only request. */
   get awaitsClient(): boolean {
     const { upload } = this
     if (upload === undefined || this.#exchanges.length > 1 || this.outbox.waiting > 0) return false
     return !upload.streamed || upload.awaited
   }
 
-  /** Whether it cannot be finished without more from Mongrel2: credits for an answer, or parts of a body. */
+  /** Whether it needs more messages from Mongrel2 to finish: credits for an answer, or parts of a body. */
   get needsMessages(): boolean {
     if (this.frames !== undefined || this.gone || this.deferred) return false
     return this.upload?.streamed === true || (this.pacing.mode === 'credits' && this.busy)
   }
 
-  /** Whether what has no end has to end. */
   get leaving(): boolean {
     return this.#owner.leaving
   }
 
-  /** The ping that asks the client of a WebSocket what it has read; undefined where that is not worth it. */
+  /** The ping whose pong shows what the client of a WebSocket has read; undefined where none is needed. */
   probe(now: number): Probe | undefined {
     if (!this.outbox.wantsProbe(now)) return undefined
     this.pacing.probed?.(now)
@@ -145,24 +138,23 @@ export class Connection implements OutboxConnection {
   }
 
   /**
-   * Bytes that Mongrel2 has not written, when another process may go on with the connection. Undefined when something is open on it, or its
-   * client sends requests before it has read the answers: the other's answer could overtake ours.
+   * Bytes that Mongrel2 has not written, for the process that takes over the connection. Undefined when it cannot be handed over: something is
+   * open on it, or its client pipelines, so that the answer of the other process could overtake ours.
    */
   unwrittenBytes(now: number): number | undefined {
     return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.unwrittenBytes
   }
 
-  /** Whether no more bytes are expected soon. */
   get complete(): boolean {
     return this.#exchanges.length === 0 || this.#phase === PHASE.closing
   }
 
-  /** Whether a message has to wait: for answers to requests before it, for the check of a body, or behind a message that waits. */
+  /** Whether a message has to wait: for earlier answers, for the check of a body, or behind another message that waits. */
   get crowded(): boolean {
     return this.#held.length > 0 || this.#overfull || !this.#admits()
   }
 
-  /** Keeps a message that has to wait; false when too many do. Then the connection is closed after the others. */
+  /** Keeps a message that has to wait. Returns false when too many wait; the connection then closes after them. */
   hold(message: Message): boolean {
     if (this.#held.length >= MOST_HELD) this.#overfull = true
     if (this.#overfull) return false
@@ -170,7 +162,7 @@ export class Connection implements OutboxConnection {
     return true
   }
 
-  /** The end of a stored body came: what follows waits until it is checked. */
+  /** Makes messages wait while a complete stored body is checked. */
   async check(work: Promise<void>): Promise<void> {
     this.upload = undefined
     this.#checking = true
@@ -182,9 +174,9 @@ export class Connection implements OutboxConnection {
     }
   }
 
-  /** A request came: its answer goes out after those of the ones before it. */
+  /** Adds the exchange of a new request. */
   open(exchange: OpenExchange): void {
-    // A client that has pipelined may do so again: its request proves nothing before it must have read everything.
+    // A new request proves that the client has read the answers, unless it pipelines.
     this.#pipelining =
       this.#exchanges.length > 0 ||
       this.outbox.waiting > 0 ||
@@ -192,21 +184,19 @@ export class Connection implements OutboxConnection {
     if (this.#pipelining) this.pacing.heard?.(performance.now())
     else this.pacing.asked?.()
     this.#exchanges.push(exchange)
-    this.single = exchange.facts.single
-    if (!exchange.facts.persistent || this.single) this.ignoreInput()
+    this.single = exchange.semantics.single
+    if (!exchange.semantics.persistent || this.single) this.ignoreInput()
   }
 
-  /** Whether an exchange is the one whose turn it is. */
   isFirst(exchange: OpenExchange): boolean {
     return this.#exchanges[0] === exchange
   }
 
-  /** Starts the answer whose turn it is, once it is there. */
   advance(): void {
     this.#exchanges[0]?.begin()
   }
 
-  /** The answer of the first exchange was handed over in full, or as far as it came. */
+  /** Ends the first exchange: its answer is written, in full or in part. */
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
     this.#exchanges.shift()
@@ -216,45 +206,43 @@ export class Connection implements OutboxConnection {
       this.touch()
     } else if (this.#exchanges.length === 0 && this.upload !== undefined) {
       this.closeAfterUpload()
-      // What `waitUntil` waits for may still read a streamed one.
+      // A task of `waitUntil` may still read a streamed one.
       if (!this.upload.streamed) this.upload.drain()
     } else this.close()
   }
 
-  /** Leaves the answer of the first exchange to others. The requests behind it will not be answered. */
+  /** Leaves the answer of the first exchange to another process. Later requests are not answered. */
   defer(exchange: OpenExchange): void {
     this.#enter(PHASE.deferred)
     this.#exchanges.shift()
-    this.#abortAll('the connection is closed by the answer to a request before this one')
+    this.#abortAll(new DOMException('the connection is closed by the answer to an earlier request', 'AbortError'))
     this.#exchanges.push(exchange)
     this.#owner.deferred(this)
   }
 
-  /** Leaves what is deferred to others for good. */
   cancelDeferralTimer(): void {
     for (const exchange of this.#exchanges) exchange.cancelDeferralTimer()
   }
 
-  /** Makes a token by which others can write to the client once. */
+  /** Makes a token with which another process can answer the client. */
   token(use: Pick<Token, 'kind' | 'deadline' | 'method' | 'http10'>): string {
     const { sender, id } = this
     const flowControl = this.pacing.mode === 'credits'
     return renderToken({ ...use, ...this.#owner.place, sender, id, madeAt: Date.now(), flowControl })
   }
 
-  /** Makes a token by which others can write to the client at any time, beside us. */
+  /** Makes a token with which other processes can write to the client at any time, beside this one. */
   sharedToken(kind: TokenKind): string {
     this.pacing.share?.()
     return this.token({ kind, deadline: 0, method: '', http10: false })
   }
 
-  /** Lets Mongrel2 send so many bytes more of a body. */
+  /** Lets Mongrel2 send so many more bytes of a body. */
   grant(credits: number): void {
     this.#credits += credits
     this.touch()
   }
 
-  /** The streamed upload is complete. */
   endUpload(): void {
     this.upload = undefined
     this.#credits = 0
@@ -263,40 +251,40 @@ export class Connection implements OutboxConnection {
     this.#afterUpload()
   }
 
-  /** The end of a stored upload will not come here. */
+  /** Gives up a stored upload whose end will not come here. */
   forgetUpload(): void {
     this.upload?.lost(new DOMException('the server is stopping', 'AbortError'))
     this.upload = undefined
     if (this.#phase === PHASE.lingering) this.close()
   }
 
-  /** Answers no more requests than there are, and closes then. */
+  /** Ignores new input: the connection closes after its open requests. */
   ignoreInput(): void {
     this.#enter(PHASE.last)
   }
 
-  /** Closes the connection when its upload is complete, or its client has had its time. */
   closeAfterUpload(): void {
     this.#enter(PHASE.lingering)
   }
 
-  /** The server closes: what has no end ends, and a socket is closed. Resolves when its client has answered. */
+  /** Ends endless responses and closes a socket, since the server closes. Resolves when the socket's client has answered. */
   async goAway(): Promise<void> {
     for (const exchange of [...this.#exchanges]) exchange.goAway()
     await this.frames?.goAway()
   }
 
   /**
-   * Closes the connection when what was written has gone out and its client has stopped sending: Mongrel2 would reset it, and what was written
-   * could be lost. Requests still open are not answered any more.
+   * Closes the connection after its output and after its client has stopped sending: otherwise Mongrel2 resets it, and output may be lost. Open
+   * requests are not answered any more.
    */
   close(): void {
     if (this.#phase >= PHASE.closing) return
     this.ignoreInput()
     this.frames?.lost()
-    // Most connections have nothing open when they are closed, and an exception with its stack takes longer than an answer.
+    // Most connections have nothing open here, and making a DOMException takes longer than an answer.
     if (this.upload !== undefined || this.#exchanges.length > 0 || this.#held.length > 0) {
-      const reason = this.#abortAll('the connection was closed before this request was answered')
+      const reason = new DOMException('the connection was closed before this request was answered', 'AbortError')
+      this.#abortAll(reason)
       if (this.upload !== undefined) {
         this.closeAfterUpload()
         return this.upload.drain(reason)
@@ -305,16 +293,15 @@ export class Connection implements OutboxConnection {
     this.closeNow()
   }
 
-  /** Closes the connection when what was written has gone out, whatever its client still sends. */
+  /** Closes the connection after its output, even if its client still sends. */
   closeNow(): void {
     if (!this.#enter(PHASE.closing)) return
-    if (this.upload !== undefined) {
+    if (this.upload !== undefined)
       this.upload.lost(new DOMException('the connection was closed before the body was complete', 'AbortError'))
-    }
     this.outbox.end()
   }
 
-  /** Closes the connection though not everything has gone out: the client finds its response cut short. */
+  /** Closes the connection and drops its output: the client gets an incomplete response. */
   cut(): void {
     this.outbox.drop()
     this.close()
@@ -322,7 +309,7 @@ export class Connection implements OutboxConnection {
     this.touch()
   }
 
-  /** Cuts the connection when its client takes nothing of what waits for ten seconds, or has all of it and does not leave; returns how to stop. */
+  /** Cuts the connection when its client reads nothing for ten seconds, or has read everything and stays. Returns a function that stops this. */
   closeIfStalled(): () => void {
     let before = Number.POSITIVE_INFINITY
     const check = () => {
@@ -337,7 +324,7 @@ export class Connection implements OutboxConnection {
     return () => clearInterval(timer)
   }
 
-  /** The client or Mongrel2 has ended the connection: what waits is dropped, open exchanges are aborted. */
+  /** Drops the output and aborts the exchanges: the client or Mongrel2 has ended the connection. */
   lose(reason: DOMException): void {
     if (this.gone) return
     this.frames?.lost()
@@ -353,7 +340,7 @@ export class Connection implements OutboxConnection {
     this.#owner.touch(this)
   }
 
-  /** Appends what may be published now, at the end of a turn; returns how many bytes for the client that is. */
+  /** Appends the replies that may be published now, at the end of a turn. Returns the number of their bytes for the client. */
   take(replies: ReplyBatch, now: number): number {
     this.#touched = false
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
@@ -363,7 +350,6 @@ export class Connection implements OutboxConnection {
     return bytes
   }
 
-  /** Takes the reply that closes the connection. */
   #takeEnd(replies: ReplyBatch, now: number): void {
     const { upload, sender, id } = this
     if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
@@ -380,18 +366,16 @@ export class Connection implements OutboxConnection {
     this.outbox.close()
   }
 
-  /** Goes on to a phase; false when it is there, or further. */
+  /** Enters a phase. Returns false when it has been reached before. */
   #enter(phase: number): boolean {
     if (phase <= this.#phase) return false
     this.#phase = phase
     return true
   }
 
-  #abortAll(why: string | DOMException): DOMException {
-    const reason = typeof why === 'string' ? new DOMException(why, 'AbortError') : why
+  #abortAll(reason: DOMException): void {
     for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
     for (const message of this.#held.splice(0)) this.#owner.drop(message)
-    return reason
   }
 
   #afterUpload(): void {

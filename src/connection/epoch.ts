@@ -23,87 +23,75 @@ const CREDITS = /^\d{1,10}$/
 const LEFT = 'the client left before the response was complete'
 const VANISHED = 'Mongrel2 ended the connection before the response was complete'
 
-/** What an epoch has to know. */
-export interface EpochSettings extends EstimateSettings {
+interface EpochSettings extends EstimateSettings {
   /** What Mongrel2 subscribed to, its `recv_ident`. */
   readonly prefix: string
   /** Whether Mongrel2 is known to run with `download.flow_control`; otherwise its messages tell. */
   readonly flowControl: boolean
-  /** Requests of one connection that are worked on at once. */
+  /** Requests of one connection that are handled at once. */
   readonly maxPipelined: number
-  /** Milliseconds between two signs of life to Mongrel2 for connections with an open request. */
+  /** Milliseconds between two keep-alive messages to Mongrel2 for connections with an open request. */
   readonly keepAliveInterval: number
   readonly place: TokenPlace
   /** Connections that a reply may name: Mongrel2's `limits.handler_targets`. */
   readonly handlerTargets: number
-  /** What the epoch before has left open, unless its Mongrel2 certainly was another. */
+  /** Connections that the epoch before left open, unless it certainly was another Mongrel2. */
   readonly left?: LeftConnections | undefined
   readonly logger: Logger
 }
 
-/** Takes the messages that are no frames, notices or parts of a body under way. */
+/** Accepts the messages that begin something: requests, handshakes and message sockets. */
 export interface MessageIntake {
-  /** Takes a request, or the first message of one. */
+  /** Accepts a request, or the first message of one. */
   accept(message: Message, connection: Connection): void
-  /** Takes the handshake of a WebSocket. */
+  /** Accepts the handshake of a WebSocket. */
   acceptHandshake(message: Message, connection: Connection): void
-  /** Takes the first message of a message socket; false where nothing takes it. */
+  /** Accepts the first message of a message socket; false where there is no handler for it. */
   acceptSocket(message: Message, connection: Connection): boolean
-  /** Takes a part of a body whose beginning did not come here. */
+  /** Refuses a part of a body whose beginning did not come here. */
   refusePart(message: Message, connection: Connection): void
-  /** A message will not be dealt with: what it leaves behind is deleted. */
+  /** Deletes the file of a message that will not be handled. */
   discard(message: Message): void
   /** Refuses every request from now on. */
   stop(): void
 }
 
-/** What an epoch counts. */
-export interface EpochCounters {
-  messages: number
-  malformed: number
-  rejected: number
-  ignored: number
-  replies: number
-  bytesOut: number
-}
-
-/** Told what becomes of connections, where a dispatcher deals their messages. */
+/** Observes connections for a dispatcher that deals their messages. */
 export interface ConnectionObserver {
-  /** Bytes for its client are about to be published. */
+  /** Output is about to be published. */
   answering(id: number): void
-  /** Nothing is open on it: what it has sent so far is answered, in what is published next or before. */
+  /** Every request that came so far is answered, at the latest by the next reply. */
   idle(id: number): void
-  /** Its answer is left to others. */
+  /** Another process answers. */
   deferred(id: number): void
-  /** What is published next ends it. */
+  /** The next reply closes it. */
   closed(id: number): void
-  /** Nothing is remembered of it any more: another process can take its next message. */
+  /** Its state is deleted: any process can get its next message. */
   forgotten(id: number): void
-  /** Mongrel2 was found to run with `download.flow_control`, which only a connection's first request tells. */
+  /** Mongrel2 runs with `download.flow_control`, which only a connection's first request tells. */
   flowControl(): void
 }
 
-/** What an epoch works with. */
-export interface EpochParts {
+interface EpochParts {
   readonly intake: MessageIntake
-  readonly counters: EpochCounters
-  /** Bounds what waits in Mongrel2 for all connections that are paced by estimate. */
+  readonly counters: Record<'messages' | 'malformed' | 'rejected' | 'ignored' | 'replies' | 'bytesOut', number>
+  /** Bounds the bytes that wait in Mongrel2 for all connections that are paced by estimate. */
   readonly waitingBudget: WaitingBudget
-  /** Asks Mongrel2's control port. */
+  /** Reads Mongrel2's control port. */
   readonly controlPort?: FeedbackSource | undefined
   readonly observer?: ConnectionObserver | undefined
 }
 
-/** One epoch of a Mongrel2: deals its messages to its connections. Connection numbers have no meaning beyond it. */
+/** One life of the Mongrel2 at a link: hands its messages to its connections. Connection ids have no meaning beyond it. */
 export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   readonly publisher: Publisher
   readonly place: TokenPlace
   readonly closing: EpochClosing
-  /** What the epoch before has left open; once this one is lost, what it leaves itself. */
+  /** Connections that the epoch before left open; once this one is lost, those that it leaves itself. */
   readonly left: LeftConnections
   readonly #settings: EpochSettings
   readonly #intake: MessageIntake
-  readonly #counters: EpochCounters
+  readonly #counters: EpochParts['counters']
   readonly #waitingBudget: WaitingBudget
   readonly #observer: ConnectionObserver | undefined
   readonly #feedback: Feedback | undefined
@@ -116,7 +104,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   readonly #keepAlive: KeepAlive
   #sweeper: NodeJS.Timeout | undefined
   #flowControl: boolean
-  /** The highest number of a connection that was seen: Mongrel2 counts them up. */
+  /** The highest id of a connection seen: Mongrel2 counts them up. */
   #newest = -1
   #lost = false
 
@@ -142,12 +130,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.closing = new EpochClosing(this.#connections, this.#turn, this.#keepAlive, () => parts.intake.stop())
   }
 
-  /** Connections that state is kept for. */
+  /** Number of connections with state. */
   get connections(): number {
     return this.#connections.size
   }
 
-  /** How they are paced. */
+  /** Number of connections by pacing. */
   get pacing(): PacingCounts {
     const pacing = noPacings()
     for (const connection of this.#connections.values()) pacing[connection.pacing.mode]++
@@ -162,7 +150,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     return this.#turn.probe
   }
 
-  /** @param unwrittenBytes What `handOver` returned where the connection was before. */
+  /** @param unwrittenBytes The result of `handOver` in the process that had the connection before. */
   receive(bytes: Buffer, unwrittenBytes?: number): void {
     this.#counters.messages++
     try {
@@ -192,7 +180,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.closing.lost()
   }
 
-  /** Closes what the epoch before has left open, at certainly the same Mongrel2: it will not be answered. */
+  /** Closes the connections that the epoch before left open, which certainly was the same Mongrel2: nobody will answer them. */
   closeLeft(): void {
     const replies: Reply[] = []
     for (const [id, { sender, deferred }] of this.left) {
@@ -204,7 +192,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#publish(replies)
   }
 
-  /** Gives up a connection for another process; returns the bytes that the other's `receive` needs, undefined where something is open on it. */
+  /** Gives up a connection for another process. Returns the bytes that its `receive` needs; undefined where something is open on it. */
   handOver(id: number): number | undefined {
     const connection = this.#connections.get(id)
     const unwrittenBytes = connection === undefined ? 0 : connection.unwrittenBytes(performance.now())
@@ -212,7 +200,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     return unwrittenBytes
   }
 
-  /** The dispatcher knows that Mongrel2 runs with `download.flow_control`. */
+  /** Sets that Mongrel2 runs with `download.flow_control`, which the dispatcher knows. */
   assumeFlowControl(): void {
     this.#flowControl = true
   }
@@ -260,9 +248,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
       case 'handshake':
         return this.#intake.acceptHandshake(message, connection)
       case 'socket':
-        // A client that speaks HTTP and is not answered yet would find our messages within the answer.
+        // To an HTTP client that still waits for an answer, our messages would be part of it.
         if (connection.busy || !this.#intake.acceptSocket(message, connection)) return this.#refuse(connection)
-        // It waits for no answer: it must not get a 502, whatever becomes of this process.
+        // It expects no answer, so it must not get a 502 when this process ends.
         this.#observer?.answering(connection.id)
         return
       default:
@@ -270,7 +258,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     }
   }
 
-  /** What a client sent behind its last request is not looked at, but the file of an upload is deleted. */
+  /** Ignores a message, but deletes the file of its upload. */
   drop(message: Message): void {
     this.#counters.rejected++
     this.#intake.discard(message)
@@ -280,12 +268,12 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     if (mode !== 'estimate' || undecided === true) return
     this.#stallWarning.say(
       () =>
-        `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since nobody tells what its client ` +
+        `mongrel2-fetch slows a stream down to ${this.#settings.minClientRate} bytes a second (minClientRate), since it cannot know what the client ` +
         `has read: ${this.#advice}`,
     )
   }
 
-  /** Asks for connections that may be gone, and forgets those of which nothing has to be remembered. */
+  /** Asks for connections that may be gone, and deletes the state of idle ones. */
   sweep(): void {
     const now = performance.now()
     if (this.closing.pulling) this.#keepAlive.ask(now)
@@ -302,35 +290,41 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     if (kind === 'notice') return this.#notice(message)
     const connection = this.#connectionOf(message, unwrittenBytes)
     if (connection !== undefined && this.left.delete(connection.id)) {
-      // An answer to this request would be taken for the answer to the one that was left open.
+      // The client would take an answer to this request for the answer to the one that was left open.
       this.#intake.discard(message)
       return this.#refuse(connection)
     }
     if (connection?.frames?.takes === kind) return connection.frames.receive(message)
-    // A body under way belongs to a request that was accepted before.
+    // A body being received belongs to a request that was accepted.
     if (connection === undefined || (connection.ignoresInput && connection.upload === undefined)) this.drop(message)
     else if (!connection.crowded) this.deal(message, connection)
     else if (!connection.hold(message)) this.drop(message)
   }
 
-  /** Frames without a handshake of ours, and sockets that nobody serves: they can only be closed. */
+  /** Closes a connection that cannot be answered: frames without a handshake, or a message socket without a handler. */
   #refuse(connection: Connection): void {
     this.#counters.rejected++
     connection.close()
   }
 
-  /** A notice is never answered: a reply to a connection that is gone brings another. */
+  /** Handles a notice. It is never answered: a reply to a connection that is gone brings another notice. */
   #notice({ connectionId, headers }: Message): void {
     const connection = this.#connections.get(connectionId)
     const credits = headers.own('DOWNLOAD_CREDITS')
     if (credits === undefined) {
       this.left.delete(connectionId)
       if (this.#keepAlive.gone(connectionId)) return
-    } else this.#learnFlowControl() // message sockets are not told when they begin
+    } else this.#learnFlowControl() // the first message of a message socket does not tell
     if (connection === undefined || (credits !== undefined && !CREDITS.test(credits))) this.#counters.ignored++
     else if (credits !== undefined) connection.outbox.credited(Number(credits))
     else {
-      if (connection.busy && connection.pacing.mayBeOverrun?.(performance.now())) this.#warnOfOverrun()
+      if (connection.busy && connection.pacing.mayBeOverrun?.(performance.now())) {
+        this.#overrunWarning.say(
+          () =>
+            `mongrel2-fetch: a stream was cut short: its client left, or read less than ${this.#settings.minClientRate} bytes a second ` +
+            `(minClientRate), which cannot be told apart: ${this.#advice}`,
+        )
+      }
       this.#lose(connection, LEFT)
     }
   }
@@ -353,7 +347,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#observer?.flowControl()
   }
 
-  /** The message's connection; undefined for one that we have closed. */
+  /** The message's connection, made if it is new; undefined for one that we have closed. */
   #connectionOf({ connectionId, sender, headers }: Message, unwrittenBytes = 0): Connection | undefined {
     const known = this.#connections.get(connectionId)
     if (known !== undefined) return known
@@ -366,9 +360,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
           `but the send_ident is ${JSON.stringify(sender)}: set recv_ident to ''`,
       )
     }
-    // The setting is one for all of Mongrel2, and only a connection's first request tells.
+    // Only a connection's first request tells, but the setting holds for all of Mongrel2.
     if (headers.own('DOWNLOAD_CREDITS') !== undefined) this.#learnFlowControl()
-    // Behind a dispatcher, another process may have published for a connection that is new here.
+    // Behind a dispatcher, another process may have published to a connection that is new here.
     const fresh = this.#observer === undefined && connectionId > this.#newest
     const pacing = this.#createPacing(unwrittenBytes, fresh)
     this.#newest = Math.max(this.#newest, connectionId)
@@ -379,20 +373,11 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     return connection
   }
 
-  /** @param fresh Whether nothing was published for the connection before. */
+  /** @param fresh Whether nothing was published to the connection before. */
   #createPacing(unwrittenBytes: number, fresh: boolean): Pacing {
     if (this.#flowControl) return new CreditPacing(unwrittenBytes)
     if (this.#feedback === undefined) return new EstimatePacing(this.#settings, this.#waitingBudget)
     return new ControlPacing(this.#settings, this.#waitingBudget, this.#feedback.port, fresh)
-  }
-
-  /** Mongrel2 says no more than that the connection is gone. */
-  #warnOfOverrun(): void {
-    this.#overrunWarning.say(
-      () =>
-        `mongrel2-fetch: a stream was cut short because its client left, or because it read less than ${this.#settings.minClientRate} bytes a ` +
-        `second (minClientRate) and nobody told: ${this.#advice}`,
-    )
   }
 
   get #advice(): string {

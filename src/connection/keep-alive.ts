@@ -1,10 +1,10 @@
 import { type Control, type Reply, renderControl } from '../wire/reply.ts'
 import type { Connection } from './connection.ts'
 
-/** How often connections are asked for and forgotten, in milliseconds. */
+/** How often to ask for connections that may be gone, in milliseconds. */
 export const SWEEP_INTERVAL = 1000
 
-/** When Mongrel2 is asked next whether it still has a connection, in milliseconds of `performance.now()`. */
+/** When to ask Mongrel2 next whether it still has a connection, in milliseconds of `performance.now()`. */
 class Absence {
   readonly #since: number
   #askAt: number
@@ -14,7 +14,7 @@ class Absence {
     this.#askAt = now + SWEEP_INTERVAL
   }
 
-  /** Whether to ask now; the next time is after twice as long. */
+  /** Whether to ask now; the interval then doubles. */
   isDue(now: number): boolean {
     if (now < this.#askAt) return false
     this.#askAt = now + (now - this.#since)
@@ -23,24 +23,24 @@ class Absence {
 }
 
 /**
- * Keeps Mongrel2 from ending connections on which nothing happens though a request is open, and finds those that it has ended without a word: a
- * reply to a connection that is gone brings a notice. The offer of no credits changes nothing else.
+ * Keeps Mongrel2 from ending quiet connections with an open request, and finds those that it has ended without a notice: a reply to a
+ * connection that is gone brings one. The reply grants 0 credits, which has no other effect.
  */
 export class KeepAlive {
   readonly #connections: ReadonlyMap<number, Connection>
   readonly #publish: (replies: Reply[]) => void
   readonly #targets: number
   readonly #interval: number
-  /** Connections whose answers are left to others, who end them without a word to us. */
+  /** Connections that another process answers and closes: no notice comes of that. */
   readonly #deferred = new Map<Connection, Absence>()
   /**
-   * Connections that were closed while much of what was published for them seemed to wait in Mongrel2, which still delivers it. Their bytes count
-   * until Mongrel2 says that they are gone, or the slowest client has read them.
+   * Closed connections with bytes that may still wait in Mongrel2, which delivers them. The bytes count until a notice comes or the slowest
+   * client would have read them.
    */
   readonly #draining = new Map<number, { readonly connection: Connection; readonly absence: Absence }>()
   #keeper: NodeJS.Timeout | undefined
 
-  /** @param interval Milliseconds between two signs of life. */
+  /** @param interval Milliseconds between two keep-alive messages. */
   constructor(
     connections: ReadonlyMap<number, Connection>,
     publish: (replies: Reply[]) => void,
@@ -53,7 +53,7 @@ export class KeepAlive {
     this.#interval = interval
   }
 
-  /** Whether closed connections are still asked for. */
+  /** Whether it still asks for closed connections. */
   get draining(): boolean {
     return this.#draining.size > 0
   }
@@ -67,25 +67,24 @@ export class KeepAlive {
     this.#keeper = undefined
   }
 
-  /** Asks for all connections now, and every second from now on. */
+  /** Asks for all connections now and every second. */
   hurry(): void {
     this.#keep()
     clearInterval(this.#keeper)
     this.#keeper = setInterval(() => this.#keep(), SWEEP_INTERVAL).unref()
   }
 
-  /** The answer of a connection is left to others. */
+  /** Another process answers on a connection. */
   deferred(connection: Connection): void {
     this.#deferred.set(connection, new Absence(performance.now()))
   }
 
-  /** A connection was closed by us. */
   closed(connection: Connection, now: number): void {
     if (!hasBytes(connection, now)) return
     this.#draining.set(connection.id, { connection, absence: new Absence(now) })
   }
 
-  /** Mongrel2 says that a connection is gone; returns whether that was a closed one that is asked for. */
+  /** Handles a notice that a connection is gone. Returns whether it was a closed one. */
   gone(id: number): boolean {
     this.#draining.get(id)?.connection.pacing.end?.()
     return this.#draining.delete(id)
@@ -103,16 +102,16 @@ export class KeepAlive {
       if (!hasBytes(connection, now)) this.#draining.delete(connection.id)
       else if (absence.isDue(now)) draining.push(connection)
     }
-    this.#tell(deferred, draining)
+    this.#send(deferred, draining)
   }
 
-  /** That Mongrel2 is gone. */
+  /** Mongrel2 is gone. */
   lost(): void {
     this.stop()
     for (const id of [...this.#draining.keys()]) this.gone(id)
   }
 
-  /** A connection that waits for its own client is not kept alive. */
+  /** Sends the keep-alive messages, but not for connections that wait for their own client. */
   #keep(): void {
     const now = performance.now()
     const open: Connection[] = []
@@ -121,10 +120,10 @@ export class KeepAlive {
       if (connection.busy && !connection.awaitsClient) open.push(connection)
       else if (connection.busy || !connection.pacing.settled(now)) unsettled.push(connection)
     }
-    this.#tell(open, unsettled)
+    this.#send(open, unsettled)
   }
 
-  #tell(alive: readonly Connection[], asked: readonly Connection[]): void {
+  #send(alive: readonly Connection[], asked: readonly Connection[]): void {
     this.#publish([...this.#controls(alive, { 'keep-alive': true }), ...this.#controls(asked, { credits: 0 })])
   }
 

@@ -3,18 +3,18 @@ import type { Outbox } from './outbox.ts'
 import type { Budget, Member, SharedMessage } from './shared-message.ts'
 import type { TokenKind } from './token.ts'
 
-/** Numbers of delivered messages that are dropped together, which is faster than one by one. */
+/** Entries of delivered messages that are removed at once, which is faster than one by one. */
 const DROPPED_TOGETHER = 512
 
-/** The sending side of a WebSocket or a message socket: counts the bytes that are not delivered, and tells topics of its end. */
+/** The sending side of a WebSocket or a message socket: counts the undelivered bytes, and tells topics of its end. */
 export abstract class MessageSender implements Member {
   readonly #connection: Connection
   readonly #outbox: Outbox
   readonly #kind: TokenKind
   #token: string | undefined
-  /** Two numbers for a message, since a broadcast makes no objects: its end in the connection's bytes, and its size without its frame's header. */
+  /** Two numbers a message, since a broadcast makes no objects: the outbox position of its end, and its size without the frame's header. */
   #sent: number[] = []
-  /** Index of the first message that is not delivered. */
+  /** Index of the first undelivered message. */
   #first = 0
   #undelivered = 0
   #endings: Set<(sender: MessageSender) => void> | undefined
@@ -30,7 +30,7 @@ export abstract class MessageSender implements Member {
 
   abstract deliver(message: SharedMessage, budget: Budget, now: number): void
 
-  /** The token by which other processes can send to the client. */
+  /** The token with which other processes can send to the client. */
   get token(): string {
     this.#token ??= this.#connection.sharedToken(this.#kind)
     return this.#token
@@ -51,7 +51,7 @@ export abstract class MessageSender implements Member {
     for (const ending of this.#endings ?? []) ending(this)
   }
 
-  /** Bytes of messages that are not delivered, as far as can be known, without the headers of frames. */
+  /** Bytes of undelivered messages, as far as is known, without the headers of frames. */
   protected undelivered(now: number): number {
     const delivered = this.#outbox.position - this.#outbox.undelivered(now)
     const sent = this.#sent
@@ -71,26 +71,26 @@ export abstract class MessageSender implements Member {
     return this.#undelivered
   }
 
-  /** Takes everything that was sent as delivered. */
+  /** Counts everything sent as delivered. */
   protected acknowledgeAll(): void {
     this.#sent = []
     this.#first = 0
     this.#undelivered = 0
   }
 
-  /** Writes a message, which has `size` bytes without the header of its frame. */
+  /** Writes a message of `size` bytes without the frame's header. */
   protected write(bytes: Uint8Array, size: number): void {
     this.#outbox.write(bytes)
     this.#count(size)
   }
 
-  /** The same for bytes that others get too. */
+  /** The same for bytes that other clients get, too. */
   protected writeShared(bytes: Uint8Array, size: number): void {
     this.#outbox.writeShared(bytes)
     this.#count(size)
   }
 
-  /** Cuts the connection: more than `most` bytes would wait. The user expects no event while he sends, so it comes later. */
+  /** Cuts the connection, since more than `most` bytes would wait. The error event comes later, not during the user's call. */
   protected cutFull(most: number, socket: string, failed: (error: Error) => void): void {
     const error = new Error(`more than ${most} bytes (maxBufferedBytes) wait for the client of a ${socket}`)
     queueMicrotask(() => {

@@ -6,20 +6,20 @@ import { ASK_FROM } from './pacing/estimate-pacing.ts'
 import type { Pacing } from './pacing/pacing.ts'
 
 /**
- * Outstanding messages from which on the client of a WebSocket that gets what many get is asked what it has read: late, since all of them
- * answer, and not all in the same turn.
+ * Outstanding messages from which on the client of a WebSocket that gets shared messages is sent a ping: late, since all such clients answer,
+ * and spread over several turns.
  */
 const ASK_MANY_FROM = 8
 const ASK_MANY_SPREAD = 5
 
-/** How often to check whether the client has read everything where only Mongrel2's credits tell, in milliseconds. */
+/** How often to check whether everything is delivered where only credits tell, in milliseconds. */
 const SETTLE_INTERVAL = 20
 
 /** The connection that an outbox belongs to. */
 export interface OutboxConnection {
   readonly id: number
   readonly sender: string
-  /** Whether no more bytes are expected soon: waiting for more makes no sense. */
+  /** Whether no more output is expected soon. */
   readonly complete: boolean
   /** Makes `take` be called at the end of this turn. */
   touch(): void
@@ -32,27 +32,26 @@ export interface OutboxOwner {
   stalled(pacing: Pacing): void
 }
 
-/** How far the bytes that were written have come. */
+/** How far the written bytes have come. */
 export type WriteProgress =
   /** Some wait to be published. */
   | 'waiting'
   /** Mongrel2 has all of them. */
   | 'published'
-  /** Mongrel2 has handed all of them to the client's socket, as far as is known. */
+  /** The client's socket has all of them, as far as is known. */
   | 'delivered'
 
-/** What waits to be published for one client: bytes, and behind them the end of the connection. */
+/** The bytes of a connection that wait to be published, and the end of the connection after them. */
 export class Outbox {
   /**
-   * How Mongrel2 encodes what is written to a message socket: each piece is a message, neither joined with others nor cut. Undefined for a stream
-   * of bytes.
+   * How Mongrel2 encodes the messages of a message socket, of which each is one piece, never joined or cut. Undefined for a stream of bytes.
    */
   encoding: 'base64' | 'raw' | undefined
   readonly #pacing: Pacing
   readonly #connection: OutboxConnection
   readonly #owner: OutboxOwner
   #pieces: Uint8Array[] = []
-  /** Whether other connections may get the same pieces. */
+  /** Whether other connections may get the same pieces, too. */
   #shared = true
   #waiting = 0
   #position = 0
@@ -82,7 +81,7 @@ export class Outbox {
     return this.#waiting === 0 && this.#end === 'waiting'
   }
 
-  /** Bytes that were written since the connection was made. */
+  /** Bytes written since the connection was made. */
   get position(): number {
     return this.#position
   }
@@ -92,41 +91,42 @@ export class Outbox {
     return this.#pacing.settled(performance.now()) ? 'delivered' : 'published'
   }
 
-  /** Bytes that were written and are not delivered, as far as is known. */
+  /** Bytes written and not delivered, as far as is known. */
   undelivered(now: number = performance.now()): number {
     return this.#waiting + this.#pacing.undelivered(now)
   }
 
-  /** Bytes that Mongrel2 makes of a piece. */
+  /** Size of a piece as Mongrel2 sends it, in bytes. */
   sizeOf({ length }: Uint8Array): number {
     return this.encoding === 'base64' ? 4 * Math.ceil(length / 3) : length
   }
 
-  /** Adds bytes, which go out at the end of the turn as far as Mongrel2 can take them. */
+  /** Adds bytes; they are published at the end of the turn as far as the pacing allows. */
   write(bytes: Uint8Array): void {
     if (this.#append(bytes)) this.#shared = false
   }
 
-  /** Adds bytes that other connections get, too. Connections that wait for nothing but the same buffers get them in one reply. */
+  /** Adds bytes that other connections get, too. Connections whose outboxes hold the same buffers only get them in one reply. */
   writeShared(bytes: Uint8Array): void {
     this.#append(bytes)
   }
 
-  /** Resolves when more may be written; undefined when it may be at once. */
+  /** Resolves when more may be written; undefined when that is now. */
   writable(): Promise<void> | undefined {
     if (this.#end === 'taken') return undefined
     if (this.#waiting >= this.#pacing.waitingLimit) return this.#roomy()
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
-  /** Resolves when everything is delivered as far as is known, or nothing more will be. */
+  /** Resolves when everything is delivered, as far as is known, or the connection ends. */
   async settled(): Promise<void> {
-    for (let now = performance.now(); this.#end !== 'taken' && !this.#isSettled(now); now = performance.now()) {
+    while (this.#end !== 'taken' && this.progress !== 'delivered') {
+      const now = performance.now()
       await delay(Math.max(1, (this.#pacing.retryAt(now) ?? now + SETTLE_INTERVAL) - now))
     }
   }
 
-  /** Whether to ask the client of a WebSocket what it has read. */
+  /** Whether to send the client of a WebSocket a ping. */
   wantsProbe(now: number): boolean {
     const from = this.#shared ? ASK_MANY_FROM + (this.#connection.id % ASK_MANY_SPREAD) : ASK_FROM
     return this.#pacing.wantsProbe?.(this.#waiting, from, now) ?? false
@@ -144,14 +144,14 @@ export class Outbox {
     if (!this.empty) this.#connection.touch()
   }
 
-  /** The control port says how many bytes Mongrel2 has written; returns whether a message was found delivered. */
+  /** Takes from the control port how many bytes Mongrel2 has written. Returns whether a message was found delivered. */
   written(bytes: number, now: number): boolean {
     const moved = this.#pacing.written?.(bytes, now) ?? false
     if (this.#waiting > 0 ? this.#allowance(now) > 0 : moved && this.atEnd) this.#connection.touch()
     return moved
   }
 
-  /** Adds the end: what is written from now on is dropped. */
+  /** Adds the end; later writes are dropped. */
   end(): void {
     if (this.#end === 'none') this.#end = 'waiting'
     this.#connection.touch()
@@ -163,7 +163,7 @@ export class Outbox {
     this.#waiting = 0
   }
 
-  /** The connection is gone: nothing more goes out. */
+  /** The connection is gone. */
   close(): void {
     this.#end = 'taken'
     this.drop()
@@ -171,7 +171,7 @@ export class Outbox {
     this.#makeRoom()
   }
 
-  /** Takes the bytes that may be published now and returns their number. What `socket` writes before each reply becomes part of it. */
+  /** Takes the bytes that may be published now; returns their number. `socket` may add bytes before each reply. */
   take(replies: ReplyBatch, now: number, socket: { publishing(now: number): void } | undefined): number {
     const { id, sender } = this.#connection
     let bytes = 0
@@ -212,10 +212,6 @@ export class Outbox {
     return allowed >= size || (allowed > 0 && !this.#pacing.strict) ? size : 0
   }
 
-  #isSettled(now: number): boolean {
-    return this.#waiting === 0 && this.#pacing.settled(now)
-  }
-
   #retryLater(at: number | undefined, now: number): void {
     if (at === undefined || at >= this.#retryAt) return
     clearTimeout(this.#retry)
@@ -227,7 +223,7 @@ export class Outbox {
     this.#retry = setTimeout(retry, Math.max(1, at - now))
   }
 
-  /** Resolves when there is room here and in the publisher, which others may have filled meanwhile. */
+  /** Resolves when there is room here and in the publisher. */
   async #roomy(): Promise<void> {
     this.#room ??= deferred()
     await this.#room.promise
@@ -239,7 +235,7 @@ export class Outbox {
     this.#room = undefined
   }
 
-  /** Takes exactly so many bytes. */
+  /** Takes exactly `size` bytes. */
   #cut(size: number): Uint8Array[] {
     this.#waiting -= size
     if (this.#waiting === 0) {

@@ -1,27 +1,26 @@
 import { listItems } from '../wire/http.ts'
 import { type Message, SINGLE_REQUEST } from '../wire/message.ts'
 
-/** What a request says about the answer it wants. */
-export interface RequestFacts {
+/** What a request requires of its response. */
+export interface RequestSemantics {
   readonly method: string
-  /** Whether the client speaks HTTP/1.0: it knows no chunks. */
+  /** Whether the client speaks HTTP/1.0, which has no chunks. */
   readonly http10: boolean
   /**
-   * Whether the connection can carry another request: the client keeps it (RFC 9112, section 9.3), and the body came with a length. After one in
-   * chunks Mongrel2 loses what it has read when the next large body begins, and that one's client would wait for ever.
+   * Whether the connection can carry another request: the client keeps it open (RFC 9112, section 9.3), and the body has no chunks. After a body
+   * in chunks Mongrel2 loses input when the next large body begins, whose client would wait for ever.
    */
   readonly persistent: boolean
-  /** Whether it is the only request of its connection all the same, as each is that a gateway passes on. The client is not told. */
+  /** Whether it is the only request of its connection, as with a gateway. The response does not say so. */
   readonly single: boolean
 }
 
-/** Reads a request's facts. */
-export function factsOf(message: Message): RequestFacts {
+export function semanticsOf(message: Message): RequestSemantics {
   const http10 = message.headers.own('VERSION') !== 'HTTP/1.1'
   const options = message.headers.all('connection').flatMap(listItems)
   const kept = !options.includes('close') && (!http10 || options.includes('keep-alive'))
   const chunked = message.headers.first('transfer-encoding') !== undefined
-  // A WebSocket's handshake is a GET, which Mongrel2 does not say.
+  // Mongrel2 does not give the method of a WebSocket's handshake, which is GET.
   const method = message.kind === 'handshake' ? 'GET' : (message.headers.own('METHOD') ?? '')
   const single = message.headers.own(SINGLE_REQUEST) !== undefined
   return { method, http10, persistent: kept && (single || !chunked), single }

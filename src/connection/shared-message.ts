@@ -3,12 +3,11 @@ import { type BytesLike, copyOf } from '../wire/bytes.ts'
 import { type EventFields, renderChunk, renderEvent } from '../wire/http.ts'
 import { OPCODE, renderFrame } from '../wire/websocket/frames.ts'
 
-/** What can be sent to many: a text, or bytes as they are now. */
+/** A message for many clients: a text, or bytes, which are copied. */
 export type TopicData = string | BytesLike
 
-/** A message for many clients: each form of it is rendered once, when it is first needed. */
+/** A message for many clients. Each form of it is rendered once, on first use. */
 export class SharedMessage {
-  /** Whether it is bytes rather than a text. */
   readonly binary: boolean
   readonly payload: Buffer
   readonly fields: EventFields
@@ -24,13 +23,13 @@ export class SharedMessage {
     this.fields = fields
   }
 
-  /** As a WebSocket's message. */
+  /** A WebSocket frame. */
   get frame(): Buffer {
     this.#frame ??= renderFrame(this.binary ? OPCODE.binary : OPCODE.text, this.payload)
     return this.#frame
   }
 
-  /** As an event. */
+  /** A server-sent event. */
   get event(): Buffer {
     this.#event ??= renderEvent(this.payload.toString(), this.fields)
     return this.#event
@@ -42,7 +41,7 @@ export class SharedMessage {
     return this.#chunk
   }
 
-  /** As the answer to a long poll, a new Response each time. */
+  /** Makes the answer to a long poll. */
   createAnswer(): Response {
     this.#answer ??= createSharedResponse(
       this.binary ? this.payload : this.payload.toString(),
@@ -52,16 +51,16 @@ export class SharedMessage {
   }
 }
 
-/** Makes a message of the user's data. Bytes are copied, since the user may change them. */
+/** Makes a message of the user's data; bytes are copied. */
 export function createSharedMessage(data: TopicData, fields: EventFields): SharedMessage {
   return new SharedMessage(typeof data !== 'string', copyOf(data), fields)
 }
 
-/** What happens to a member that is too slow. */
+/** How much may wait for a slow member. */
 export interface Budget {
-  /** Bytes that may wait for a member, beside one message. */
+  /** Upper bound of the bytes that wait for a member, beside one message. */
   readonly maxBufferedBytes: number
-  /** The member does not get the message, or is closed. */
+  /** Whether a member beyond that misses the message or is closed. */
   readonly whenSlow: 'drop' | 'close'
 }
 
@@ -71,7 +70,7 @@ export interface Member {
   deliver(message: SharedMessage, budget: Budget, now: number): void
 }
 
-/** Whether a message may be sent to a client for which so many bytes wait. One message may be larger than the budget. */
+/** Whether a message may be sent to a client for which `waiting` bytes wait. One message may be larger than the budget. */
 export function fits(size: number, waiting: number, maxBufferedBytes: number): boolean {
   return waiting === 0 || waiting + size <= maxBufferedBytes
 }

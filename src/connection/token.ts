@@ -1,10 +1,10 @@
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { TOKEN } from '../wire/http.ts'
 
-/** What a token can be used for. */
+/** What a token is for. */
 export type TokenKind = 'request' | 'websocket' | 'messages'
 
-/** Which Mongrel2, in which epoch of it, a connection belongs to. */
+/** The Mongrel2, and its epoch, that a connection belongs to. */
 export interface TokenPlace {
   /** The Handler's `recv_spec`. */
   readonly recvSpec: string
@@ -12,14 +12,14 @@ export interface TokenPlace {
   readonly socketId: string | undefined
 }
 
-/** What a token says: whom to answer, and how. */
+/** The content of a token: which client to answer, and how. */
 export interface Token extends TokenPlace {
   readonly kind: TokenKind
   readonly sender: string
   readonly id: number
-  /** When it was made, in milliseconds of `Date.now()`; that Mongrel2 was there then. */
+  /** When it was made, in milliseconds of `Date.now()`. */
   readonly madeAt: number
-  /** When it is too late; 0 is never. */
+  /** When it expires, in milliseconds of `Date.now()`; 0 is never. */
   readonly deadline: number
   /** The method of the request, and whether its client speaks HTTP/1.0. */
   readonly method: string
@@ -31,12 +31,12 @@ export interface Token extends TokenPlace {
 const VERSION = 'm1.'
 const FORM = /^m1\.[A-Za-z0-9_-]{1,2000}$/
 const KINDS: readonly TokenKind[] = ['request', 'websocket', 'messages']
-/** What Mongrel2 can read in a reply. */
+/** Mongrel2 reads no other characters in a reply. */
 const SENDER = /^[A-Za-z0-9-]+$/
 /** Mongrel2 counts connections in a C `int`. */
 const MOST_ID = 2_147_483_647
 
-/** Makes the string. */
+/** Renders a token as a string. */
 export function renderToken(token: Token): string {
   const { kind, recvSpec, socketId, sender, id, madeAt, deadline, method, http10, flowControl } = token
   const values = [kind, recvSpec, socketId ?? '', sender, id, madeAt, deadline, method, http10, flowControl]
@@ -46,14 +46,14 @@ export function renderToken(token: Token): string {
 /** Reads a token; throws Mongrel2Error `invalid_token` when `renderToken` cannot have made it. */
 export function parseToken(text: unknown): Token {
   const token = typeof text === 'string' && FORM.test(text) ? read(text.slice(VERSION.length)) : undefined
-  // What was written in another way is none of ours.
+  // Another spelling of the same values is refused.
   if (token === undefined || renderToken(token) !== text) {
-    throw new Mongrel2Error('invalid_token', 'expected a token as it was given, and of this version of mongrel2-fetch')
+    throw new Mongrel2Error('invalid_token', 'expected an unchanged token of this version of mongrel2-fetch')
   }
   return token
 }
 
-/** Reads the values of a token; undefined where `renderToken` cannot have written one of them. */
+/** Reads the values of a token; undefined where one of them is wrong. */
 function read(encoded: string): Token | undefined {
   const values = listIn(Buffer.from(encoded, 'base64url').toString())
   const [kindText, recvSpec, socketId, sender, id, madeAt, deadline, method, http10, flowControl, ...more] = values

@@ -3,16 +3,16 @@ import { ReplyBatch } from '../wire/reply-batch.ts'
 import { Probe } from '../wire/websocket/frames.ts'
 import type { Connection } from './connection.ts'
 
-/** What a turn asks of its epoch. */
+/** What a turn needs of its epoch. */
 export interface TurnOwner {
   readonly publisher: Publisher
-  /** So many bytes were taken from a connection's outbox. */
+  /** `bytes` were taken from a connection's outbox. */
   taken(connection: Connection, bytes: number, now: number): void
-  /** Everything that was taken is published, in so many replies. */
+  /** Everything taken is published, in `replies` replies. */
   flushed(replies: number): void
 }
 
-/** Collects the connections that have something to publish, and publishes all of it together at the end of a turn of the event loop. */
+/** Collects connections with output, and publishes all of it together at the end of a turn of the event loop. */
 export class Turn {
   readonly #owner: TurnOwner
   readonly #targets: number

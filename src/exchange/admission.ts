@@ -5,15 +5,15 @@ interface Waiting {
 }
 
 /**
- * Bounds the number of handlers that run at once and of requests that wait for a place. Requests whose client still sends the body get at
- * most half of the places and of the queue, so that slow clients do not keep the others out.
+ * Bounds the handlers that run at once and the requests that wait for a place. Requests whose body is still being sent get at most half of the
+ * places and of the queue, so that slow clients do not keep the others out.
  */
 export class Admission {
   readonly #maxInFlight: number
   readonly #maxQueued: number
   readonly #queue: Waiting[] = []
   #inFlight = 0
-  /** Running handlers, and waiting requests, whose body still comes. */
+  /** Running handlers whose body is still being sent. */
   #bodies = 0
   #queuedBodies = 0
 
@@ -27,12 +27,12 @@ export class Admission {
     return this.#inFlight
   }
 
-  /** Running handlers and waiting requests, without `waitingBodies`, which keep no request without a body out. */
+  /** Running handlers and waiting requests, without `waitingBodies`, which do not keep out requests without a body. */
   get load(): number {
     return this.#inFlight + this.#queue.length - this.waitingBodies
   }
 
-  /** Requests that wait because the places for requests whose body still comes are taken. */
+  /** Requests that wait because the places for requests with a body are taken. */
   get waitingBodies(): number {
     return Math.max(0, this.#bodies + this.#queuedBodies - this.#maxBodies)
   }
@@ -40,7 +40,7 @@ export class Admission {
   /**
    * Takes a place if one is free; `leave` gives it back.
    *
-   * @param awaitsBody Whether the client still sends the request's body.
+   * @param awaitsBody Whether the body is still being sent.
    */
   enter(awaitsBody = false): boolean {
     if (this.#inFlight >= this.#maxInFlight || (awaitsBody && this.#bodies >= this.#maxBodies)) return false
@@ -69,7 +69,7 @@ export class Admission {
     this.#startWaiting()
   }
 
-  /** The body of a request that has a place is complete, or is not waited for any more. */
+  /** The body of a request that has a place is complete or discarded. */
   bodyCame(): void {
     this.#bodies--
     this.#startWaiting()

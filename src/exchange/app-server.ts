@@ -10,28 +10,25 @@ import { Application, type Mongrel2Statistics } from './application.ts'
 import { Intake } from './intake.ts'
 import type { Settings } from './options.ts'
 
-/** What an epoch begins with. */
-export interface EpochStart {
+interface EpochStart {
   readonly publisher: Publisher
-  /** What Mongrel2 subscribed to. */
+  /** What Mongrel2 subscribed to, its `recv_ident`. */
   readonly prefix: string
-  /** The name of the epoch for others on the same machine. */
+  /** The name of the epoch for other processes on the same machine. */
   readonly socketId: string | undefined
-  /** Whether others found out that Mongrel2 runs with `download.flow_control`. */
+  /** Whether another process found that Mongrel2 runs with `download.flow_control`. */
   readonly flowControl?: boolean
-  /** What the epoch before has left open, unless that was another life of Mongrel2 for certain. */
+  /** Connections that the epoch before left open, unless it certainly was another Mongrel2. */
   readonly left?: LeftConnections | undefined
-  /** Told what becomes of the connections, where somebody else deals the messages. */
+  /** Observes the connections, where a dispatcher deals the messages. */
   readonly observer?: ConnectionObserver
-  /** Makes what asks a control port. */
+  /** Makes a reader of a control port. */
   feedback(address: ControlPortAddress): FeedbackSource
 }
 
 /**
- * A server without links: a handler, and the epochs whose messages it answers. `serveMongrel2` has one with links of its own, each handler
+ * A server without links: a handler, and the epochs, by `Key`, whose messages it answers. `serveMongrel2` has one with its own links; each handler
  * thread of a worker has one that the dispatcher deals messages to.
- *
- * @typeParam Key What an epoch is found by.
  */
 export class AppServer<Key> {
   readonly application: Application
@@ -47,7 +44,7 @@ export class AppServer<Key> {
     )
   }
 
-  /** Begins an epoch of an endpoint; it takes the place of an earlier one with the same key. */
+  /** Begins an epoch of an endpoint. It replaces an earlier one with the same key. */
   begin(key: Key, endpoint: EndpointSettings, start: EpochStart): Epoch {
     const intake = this.#intakes.get(endpoint) as Intake
     const { counters, waitingBudget } = this.application
@@ -69,30 +66,29 @@ export class AppServer<Key> {
     return pacing
   }
 
-  /** The counts since the start. */
   stats(): Mongrel2Statistics {
-    const { counters, inFlight } = this.application
+    const { counters, admission } = this.application
     let connections = 0
     for (const epoch of this.epochs.values()) connections += epoch.connections
-    return { ...counters, inFlight, connections, pacing: this.pacing }
+    return { ...counters, inFlight: admission.inFlight, connections, pacing: this.pacing }
   }
 
   /**
    * Closes the WebSockets with the code 1001, then waits until open requests need no more messages of Mongrel2.
    *
-   * @param patience Milliseconds that the clients of WebSockets may take.
-   * @param late Resolves when nothing is waited for any more.
+   * @param socketTime Time for the clients of WebSockets to answer, in milliseconds.
+   * @param late Resolves when all waiting ends.
    */
-  async goAway(patience: number, late: Promise<void>): Promise<void> {
+  async goAway(socketTime: number, late: Promise<void>): Promise<void> {
     const all = (wait: (epoch: Epoch) => Promise<void>) => Promise.all(Array.from(this.epochs.values(), wait))
-    await Promise.race([all((epoch) => epoch.closing.goAway()), delay(patience)])
+    await Promise.race([all((epoch) => epoch.closing.goAway()), delay(socketTime)])
     await Promise.race([all((epoch) => epoch.closing.inputDrained()), late])
   }
 
   /**
-   * Answers all requests that have come, once no more messages come.
+   * Answers all requests that have come, after pulling has stopped.
    *
-   * @param late Resolves when open requests are to be cut off.
+   * @param late Resolves when open requests are cut off.
    */
   async answerAll(late: Promise<void>): Promise<void> {
     const epochs = [...this.epochs.values()]

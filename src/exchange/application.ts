@@ -12,43 +12,40 @@ import type { Exchange } from './exchange.ts'
 import type { Settings } from './options.ts'
 import { checkResponse } from './response/check-response.ts'
 
-/** What a server has counted since it was made. */
+/** The counts of a server since its start. */
 export interface Mongrel2Statistics {
   /** Messages that Mongrel2 sent, notices and malformed ones included. */
   messages: number
   /** Requests that the handler was called for. */
   requests: number
-  /** Replies published; one may carry several responses of a connection, and a response may take several. */
+  /** Replies published. One may carry several responses of a connection; a response may take several. */
   replies: number
-  /** Bytes for clients in those replies, heads and framing included. */
+  /** Bytes for clients in the replies, heads and framing included. */
   bytesOut: number
-  /** Messages dropped because they were malformed. */
+  /** Malformed messages, which are dropped. */
   malformed: number
-  /** Requests that were refused (400, 413, 426, 503) and messages dropped because their connection is being closed. */
+  /** Refused requests (400, 413, 426, 503), and messages dropped because their connection closes. */
   rejected: number
-  /** Notices without effect: of unknown connections, or with credits that are no number. */
+  /** Notices without effect: for unknown connections, or with malformed credits. */
   ignored: number
-  /** Handlers that have not returned yet. */
+  /** Running handlers. */
   inFlight: number
-  /** Connections that state is kept for, at most the open ones. */
+  /** Connections with state, at most the open ones. */
   connections: number
-  /** How many of these are paced by Mongrel2's credits, by its control port, or by estimate. */
+  /** Number of these that are paced by credits, by control port and by estimate. */
   pacing: PacingCounts
 }
 
-/** The counters that only grow. */
-type Counters = Omit<Mongrel2Statistics, 'inFlight' | 'connections' | 'pacing'>
-
-/** The user's handler, and what a safe call of it needs: a bound of calls at once, a time limit, an answer to every request. */
+/** Calls the user's handler, with a bound of calls at once, a time limit, and an answer to every request. */
 export class Application {
   // biome-ignore format: one line
-  readonly counters: Counters = { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0, ignored: 0 }
-  /** The context of the server's start, in which each call of the user's code begins. */
+  readonly counters = { messages: 0, requests: 0, replies: 0, bytesOut: 0, malformed: 0, rejected: 0, ignored: 0 }
+  /** The context of the server's start, in which the user's code is called. */
   readonly context = new CallContext(true)
   readonly waitingBudget: WaitingBudget
+  readonly admission: Admission
   readonly #settings: Settings
-  readonly #admission: Admission
-  /** Throttled, since a client may make the handler fail as often as it likes. */
+  /** Throttled, since clients may make the handler fail. */
   readonly #failure: ThrottledWarning
   readonly #background = new Set<Promise<unknown>>()
   #open = 0
@@ -58,46 +55,32 @@ export class Application {
     const { maxWaitingBytes, maxInFlight, maxQueued, logger } = settings
     this.#settings = settings
     this.#failure = new ThrottledWarning(logger, 'error')
-    this.#admission = new Admission(maxInFlight, maxQueued)
+    this.admission = new Admission(maxInFlight, maxQueued)
     const warning = new ThrottledWarning(logger)
     this.waitingBudget = new WaitingBudget(maxWaitingBytes, () =>
       warning.say(
         () =>
-          `mongrel2-fetch lets responses wait, since ${maxWaitingBytes} bytes (maxWaitingBytes) may already wait in Mongrel2 for clients of which ` +
-          "nobody tells what they have read: turn on Mongrel2's download.flow_control, or name its control port in zeromq",
+          `mongrel2-fetch lets responses wait, since ${maxWaitingBytes} bytes (maxWaitingBytes) may already wait in Mongrel2, which does not tell ` +
+          'what the clients have read: turn on its download.flow_control, or name its control port in zeromq',
       ),
     )
   }
 
-  get inFlight(): number {
-    return this.#admission.inFlight
-  }
-
-  /** Running handlers and waiting requests, without `waitingBodies`. */
-  get unreturned(): number {
-    return this.#admission.load
-  }
-
-  /** Requests that wait although places are free, since at most half of the places go to requests whose body still comes. */
-  get waitingBodies(): number {
-    return this.#admission.waitingBodies
-  }
-
-  /** Calls the handler when there is a place, and answers the exchange with what it returns. */
+  /** Calls the handler when there is a place, and answers with its response. */
   run(exchange: Exchange, request: Request, env: Mongrel2Env): void {
     const awaitsBody = exchange.upload?.over === false
-    if (this.#admission.enter(awaitsBody)) return this.#call(exchange, request, env, awaitsBody)
-    const waits = this.#admission.queue(() => {
-      // Its client may have left, or its body failed, which was answered then.
+    if (this.admission.enter(awaitsBody)) return this.#call(exchange, request, env, awaitsBody)
+    const waits = this.admission.queue(() => {
+      // The client may have left, or the body failed, which is answered by then.
       if (exchange.unanswered) this.#call(exchange, request, env, awaitsBody)
-      else this.#admission.leave(awaitsBody)
+      else this.admission.leave(awaitsBody)
     }, awaitsBody)
     if (waits) return
     this.counters.rejected++
     exchange.answer(responseOf(overloaded()))
   }
 
-  /** Calls a hook of the user's that may answer instead of the handler; its errors are handled as the handler's are. */
+  /** Calls a hook that may answer instead of the handler; its errors are handled like the handler's. */
   async ask(
     hook: (request: Request) => Response | undefined | Promise<Response | undefined>,
     request: Request,
@@ -111,7 +94,7 @@ export class Application {
     }
   }
 
-  /** Lets `settled` wait for work that nothing else waits for, and logs its failure. */
+  /** Makes `settled` wait for work, and logs its failure. */
   inBackground(promise: Promise<unknown>): void {
     const tracked = promise
       .catch((error: unknown) =>
@@ -121,19 +104,17 @@ export class Application {
     this.#background.add(tracked)
   }
 
-  /** An exchange began. */
   opened(): void {
     this.#open++
   }
 
-  /** An exchange ended. */
   closed(): void {
     if (--this.#open > 0) return
     this.#allClosed?.resolve()
     this.#allClosed = undefined
   }
 
-  /** Resolves when no exchange is open and nothing goes on in the background. */
+  /** Resolves when no exchange is open and no work goes on in the background. */
   async settled(): Promise<void> {
     while (this.#open > 0 || this.#background.size > 0) {
       if (this.#open > 0) {
@@ -144,7 +125,7 @@ export class Application {
     }
   }
 
-  /** Calls the handler of a request that has a place. A response that is returned at once is sent at once, without a promise. */
+  /** Calls the handler of a request that has a place. A response that is no promise is sent at once. */
   #call(exchange: Exchange, request: Request, env: Mongrel2Env, awaitsBody: boolean): void {
     exchange.place = 'other'
     if (awaitsBody) this.#followBody(exchange)
@@ -162,15 +143,15 @@ export class Application {
     }
   }
 
-  /** Lets an exchange have one of the places for bodies until its body is complete or nobody waits for it. */
+  /** Makes an exchange keep a place for bodies until its body is complete or discarded. */
   #followBody(exchange: Exchange): void {
     const { upload } = exchange
-    if (upload?.over !== false) return this.#admission.bodyCame()
+    if (upload?.over !== false) return this.admission.bodyCame()
     exchange.place = 'body'
     upload.whenSettled = () => {
       if (exchange.place !== 'body') return
       exchange.place = 'other'
-      this.#admission.bodyCame()
+      this.admission.bodyCame()
     }
   }
 
@@ -178,7 +159,7 @@ export class Application {
     const { place } = exchange
     if (place === undefined) return
     exchange.place = undefined
-    this.#admission.leave(place === 'body')
+    this.admission.leave(place === 'body')
   }
 
   async #await(result: Promise<unknown>, exchange: Exchange, request: Request): Promise<void> {
@@ -202,7 +183,7 @@ export class Application {
         logger.error?.(`mongrel2-fetch: onError failed: ${describeError(failure)}`)
       }
     }
-    // Anybody can ask for a WebSocket's path without a handshake: that is the client's mistake.
+    // A request without a handshake for the path of a WebSocket is the client's mistake.
     const cause = asError(error)
     if (cause instanceof Mongrel2Error && cause.code === 'not_a_handshake') {
       return responseOf(upgradeRequired(cause.message))
@@ -228,8 +209,8 @@ export class Application {
 }
 
 /**
- * Calls the user's code for an exchange. What that code leaves for later runs in the context in which it ended: the exchange keeps it,
- * unless the response is plain, for which nothing else is called.
+ * Calls the user's code for an exchange, which keeps the context in which the call ended: later calls for the same response run there. A plain
+ * response needs none.
  */
 function callUser<Parameters extends unknown[]>(
   exchange: Exchange,

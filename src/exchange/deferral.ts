@@ -9,7 +9,7 @@ import { DEFERRED_FIELD } from '../wire/http.ts'
 const OPTIONS = { timeout: is.milliseconds(60_000, 1) } satisfies is.Described<DeferOptions>
 const checkOptions = is.checkerOf('option of defer', '{ timeout }', OPTIONS)
 
-/** A request's answer that is left to others, once its handler says so. */
+/** The answer of a request that another process gives, once the handler returns `response`. */
 export class PendingDeferral implements Deferral {
   readonly timeout: number
   readonly token: string
@@ -23,13 +23,13 @@ export class PendingDeferral implements Deferral {
     this.response = new PlatformResponse(null, { status: 202, headers: { [DEFERRED_FIELD]: this.#mark } })
   }
 
-  /** Whether a response is the one that leaves the answer to others, or was made of that. */
+  /** Whether a response is `response` or was made from it. */
   accepts(response: Response): boolean {
     return response === this.response || isDerived(response, this.response.status, DEFERRED_FIELD, this.#mark)
   }
 }
 
-/** @throws Mongrel2Error `invalid_option`, naming the option, what was expected and what came. */
+/** @throws Mongrel2Error `invalid_option`. */
 export function timeoutOf(options: unknown): number {
   return checkOptions(options).timeout
 }

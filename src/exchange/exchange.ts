@@ -1,6 +1,6 @@
 import type { StreamedBody } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
-import type { RequestFacts } from '../connection/request-semantics.ts'
+import type { RequestSemantics } from '../connection/request-semantics.ts'
 import type { DeferOptions, Deferral } from '../platform/handler.ts'
 import { HandlerContext, type RequestExchange } from '../platform/handler-arguments.ts'
 import { plainResponseOf } from '../platform/light-response.ts'
@@ -22,24 +22,24 @@ import {
 
 /** What an exchange needs of the application. */
 interface ExchangeApplication {
-  /** Where the user's code runs until the exchange's handler was called. */
+  /** The context of the server's start. */
   readonly context: CallContext
   /** An exchange began. */
   opened(): void
-  /** An exchange ended: its response was handed over in full or given up. */
+  /** An exchange ended: its response is written in full or given up. */
   closed(): void
-  /** Waits for work that nothing else waits for, and logs its failure. */
+  /** Makes the server wait for work, and logs its failure. */
   inBackground(promise: Promise<unknown>): void
 }
 
 /** One request and its response on a connection. */
 export class Exchange implements ResponseSink, RequestExchange {
-  /** Where the streams of its response are read and cancelled. */
+  /** The context in which its response's streams are read and cancelled. */
   context: CallContext
-  facts: RequestFacts
-  /** The request's body, where it comes in parts. */
+  semantics: RequestSemantics
+  /** The request's body, where Mongrel2 streams it. */
   upload: StreamedBody | undefined
-  /** The place that its handler has: one of those for requests whose body still comes, or another. */
+  /** The place that its handler has: one for requests whose body is still being sent, or another. */
   place: 'body' | 'other' | undefined
   readonly #connection: Connection
   readonly #logger: Logger
@@ -52,23 +52,23 @@ export class Exchange implements ResponseSink, RequestExchange {
   #aborted = false
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
-  /** Where the listeners of the signal are called: the context of the code that asked for it first. */
+  /** The context of the code that first asked for the signal; its listeners are called there. */
   #signalContext: CallContext | undefined
   #body: OpenBody | undefined
-  /** What ends with it; undefined while there is none. */
+  /** The actions of `whenEnding`. */
   #endings: Set<() => void> | undefined
-  /** The handshake that it may accept. */
+  /** The handshake that its response may accept. */
   #handshake: Handshake | undefined
-  /** Resolves when it is its turn, for somebody who wants to leave its answer to others. */
+  /** Resolves when the earlier responses are sent, for `defer`. */
   #turn: Deferred<void> | undefined
   #deferral: PendingDeferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
-  /** Tasks of `waitUntil` that are not done: they may still read the body. */
+  /** Unfinished tasks of `waitUntil`, which may still read the body. */
   #tasks = 0
 
-  constructor(connection: Connection, facts: RequestFacts, application: ExchangeApplication, logger: Logger) {
+  constructor(connection: Connection, semantics: RequestSemantics, application: ExchangeApplication, logger: Logger) {
     this.#connection = connection
-    this.facts = facts
+    this.semantics = semantics
     this.context = application.context
     this.#application = application
     this.#logger = logger
@@ -76,13 +76,13 @@ export class Exchange implements ResponseSink, RequestExchange {
     connection.open(this)
   }
 
-  /** The context that its handler gets, made when it is called. */
+  /** The handler's third argument, made on first use. */
   get handlerContext(): HandlerContext {
     this.#handlerContext ??= new HandlerContext(this)
     return this.#handlerContext
   }
 
-  /** The request's signal, made when it is first asked for; aborted when the client leaves before the response is complete. */
+  /** The request's signal, made on first use; aborted when the client leaves before the response is complete. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -92,7 +92,7 @@ export class Exchange implements ResponseSink, RequestExchange {
     return this.#controller.signal
   }
 
-  /** Whether nobody waits for the response any more. */
+  /** Whether the response was given up. */
   get aborted(): boolean {
     return this.#aborted
   }
@@ -105,20 +105,20 @@ export class Exchange implements ResponseSink, RequestExchange {
     return this.#ended
   }
 
-  /** Resolves when the response was handed over in full or given up. */
+  /** Resolves when the response is written in full or given up. */
   get ended(): Promise<void> {
     this.#whenEnded ??= deferred()
     if (this.#ended) this.#whenEnded.resolve()
     return this.#whenEnded.promise
   }
 
-  /** Resolves when the response was handed over in full or given up, and the tasks of `waitUntil` are done. */
+  /** Resolves when the response is written in full or given up, and the tasks of `waitUntil` are done. */
   async released(): Promise<void> {
     await this.ended
     await this.#handlerContext?.settled()
   }
 
-  /** Gives it its response, which is sent when those before it have been. A second one is dropped, as one for a client that left. */
+  /** Sets the response, which is sent after the earlier ones. Discards a second one, or one for a client that has left. */
   answer(response: Response): void {
     if (!this.unanswered) {
       this.context.run(discardBody, response, this.#signalReason)
@@ -128,7 +128,7 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#connection.advance()
   }
 
-  /** Counts a task of `waitUntil` until it is done, and lets the server wait for it. */
+  /** Counts a task of `waitUntil` until it is done, and makes the server wait for it. */
   addTask(task: Promise<unknown>): void {
     this.#tasks++
     const done = () => {
@@ -139,62 +139,62 @@ export class Exchange implements ResponseSink, RequestExchange {
   }
 
   /**
-   * A body that is read while the response goes out, as by an echo, is no reason to announce the end: a client that is told may stop
-   * sending. Should its reader stop, the connection ends without having been announced, which clients have to expect anyway.
+   * A body that is read while the response goes out, as by an echo, does not make the response announce the connection's end: the client might stop
+   * sending. If the reader stops, the connection ends unannounced, which clients have to expect anyway.
    */
   persists(complete: boolean): boolean {
     const { upload } = this
-    if (upload === undefined || upload.over) return this.facts.persistent
+    if (upload === undefined || upload.over) return this.semantics.persistent
     const mayBeRead = !complete || this.#tasks > 0
-    if (mayBeRead && upload.read) return this.facts.persistent
+    if (mayBeRead && upload.read) return this.semantics.persistent
     if (!upload.drainable) this.makeLast()
     if (mayBeRead) upload.expectReader()
-    return this.facts.persistent
+    return this.semantics.persistent
   }
 
-  /** Makes it the last of its connection, which is closed after the response, and not listened to from now on. */
+  /** Makes it the last of its connection, which ignores input from now on and closes after the response. */
   makeLast(): void {
-    this.facts = { ...this.facts, persistent: false }
+    this.semantics = { ...this.semantics, persistent: false }
     this.#connection.ignoreInput()
   }
 
-  /** Makes it the handshake of a WebSocket: nothing but frames comes behind it. */
+  /** Makes it the handshake of a WebSocket, after which only frames come. */
   offer(handshake: Handshake): void {
     this.#handshake = handshake
     this.makeLast()
   }
 
-  /** Says that the answer comes from elsewhere, when the handler returns the response of what this resolves to. */
+  /** Prepares an answer by another process, which the handler chooses by returning the deferral's response. */
   async defer(options: DeferOptions): Promise<Deferral> {
     const timeout = timeoutOf(options)
     if (this.#turn !== undefined) throw notDeferrable('it was deferred before')
     if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
     if (this.#connection.upload !== undefined) throw notDeferrable('its body has to be read to its end before')
-    // Others close the connection, whoever answers first.
+    // Whoever answers closes the connection.
     this.makeLast()
     this.#turn = deferred()
     if (this.#connection.isFirst(this)) this.#turn.resolve()
     await this.#turn.promise
     await this.#connection.outbox.settled()
     if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
-    const { method, http10 } = this.facts
+    const { method, http10 } = this.semantics
     const token = this.#connection.token({ kind: 'request', deadline: Date.now() + timeout, method, http10 })
     this.#deferral = new PendingDeferral(token, timeout)
     return this.#deferral
   }
 
-  /** Answers without the handler; what the client sent behind the request is not looked at. */
+  /** Answers without the handler. Later input is ignored. */
   refuse(response: Response): void {
     this.makeLast()
     this.answer(response)
   }
 
-  /** It is its turn: sends the response once it is there. */
+  /** Sends the response if it is there: the earlier ones are sent. */
   begin(): void {
     this.#turn?.resolve()
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
-    if (this.#deferral?.accepts(this.#response)) return this.#leaveTo(this.#deferral)
+    if (this.#deferral?.accepts(this.#response)) return this.#defer(this.#deferral)
     if (this.#handshake?.accepts(this.#response)) {
       this.#end()
       this.#connection.finish(this, true)
@@ -203,12 +203,11 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#handshake?.reject(`answered with ${this.#response.status}`)
     const plain = plainResponseOf(this.#response)
     if (this.upload !== undefined && plain !== undefined) this.persists(true)
-    const sent = plain === undefined ? undefined : sendPlain(plain, this.facts, this)
-    if (sent === undefined) void this.#send(this.#response)
+    const sent = plain === undefined ? undefined : sendPlain(plain, this.semantics, this)
+    if (sent === undefined) void this.#sendOr500(this.#response).then((result) => this.#finish(result))
     else this.#finish(sent)
   }
 
-  /** Nobody waits for the response any more. */
   abort(reason: DOMException): void {
     if (this.#deferralTimer !== undefined) {
       this.cancelDeferralTimer()
@@ -229,7 +228,7 @@ export class Exchange implements ResponseSink, RequestExchange {
     if (this.#ended) this.#runEndings()
   }
 
-  /** Tells the handler that there is no sense in going on. */
+  /** Aborts the signal, so that the handler can stop. */
   abortSignal(reason: DOMException): void {
     this.#signalReason ??= reason
     const controller = this.#controller
@@ -238,7 +237,7 @@ export class Exchange implements ResponseSink, RequestExchange {
   }
 
   whenEnding(action: () => void): () => void {
-    // A deferred one goes on until it is answered or given up.
+    // A deferred exchange goes on until it is answered or given up.
     const over = this.#ended && this.#deferralTimer === undefined
     if (over || this.#signalReason !== undefined || this.#connection.leaving) {
       action()
@@ -269,14 +268,14 @@ export class Exchange implements ResponseSink, RequestExchange {
     return this.#connection.outbox.writable()
   }
 
-  /** The answer comes from elsewhere, or in time it is that there was none. */
-  #leaveTo({ timeout }: PendingDeferral): void {
-    this.#handshake?.reject('left to others')
+  /** Waits for the answer of another process; sends 504 when none comes in time. */
+  #defer({ timeout }: PendingDeferral): void {
+    this.#handshake?.reject('deferred')
     this.#deferralTimer = setTimeout(() => {
       this.cancelDeferralTimer()
       this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
       const late = plainResponseOf(responseOf(timedOut()))
-      if (late !== undefined) sendPlain(late, this.facts, this)
+      if (late !== undefined) sendPlain(late, this.semantics, this)
       this.abortSignal(new DOMException(`no answer came within ${timeout} ms`, 'TimeoutError'))
       this.#connection.finish(this, false)
     }, timeout).unref()
@@ -284,16 +283,12 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#connection.defer(this)
   }
 
-  async #send(response: Response): Promise<void> {
-    this.#finish(await this.#sendOr500(response))
-  }
-
   #finish({ reusable, fault, slow = false }: Sent): void {
     if (fault !== undefined && !this.#aborted) {
-      this.#logger.error?.(`mongrel2-fetch closed a connection amid a response: ${describeError(fault)}`)
+      this.#logger.error?.(`mongrel2-fetch closed a connection during a response: ${describeError(fault)}`)
     }
     this.#end()
-    const { persistent, single } = this.facts
+    const { persistent, single } = this.semantics
     this.#connection.finish(this, reusable && persistent && !single && !this.#aborted)
     if (this.#tasks === 0) this.upload?.drain()
     if (slow) this.#connection.closeIfStalled()
@@ -304,14 +299,14 @@ export class Exchange implements ResponseSink, RequestExchange {
       this.#body = body
     }
     try {
-      return await this.context.run(sendResponse, response, this.facts, this, reading)
+      return await this.context.run(sendResponse, response, this.semantics, this, reading)
     } catch (error) {
       if (!this.#aborted)
         this.#logger.error?.(
           `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
         )
       this.context.run(discardBody, response, error)
-      return await sendResponse(responseOf(handlerFailed()), this.facts, this, reading)
+      return await sendResponse(responseOf(handlerFailed()), this.semantics, this, reading)
     }
   }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Connection } from '../connection/connection.ts'
 import type { MessageIntake } from '../connection/epoch.ts'
-import { factsOf } from '../connection/request-semantics.ts'
+import { semanticsOf } from '../connection/request-semantics.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { lightRequestsAreKnown } from '../platform/globals.ts'
@@ -136,7 +136,7 @@ export class Intake implements MessageIntake {
   }
 
   #open(message: Message, connection: Connection): Exchange {
-    return new Exchange(connection, factsOf(message), this.#application, this.#settings.logger)
+    return new Exchange(connection, semanticsOf(message), this.#application, this.#settings.logger)
   }
 
   /** Answers with a plain text and closes. */
@@ -151,7 +151,7 @@ export class Intake implements MessageIntake {
     const framing = framingOf(message)
     if (typeof framing === 'string') return outcomes.badRequest(framing)
     const { host, trustProxy } = this.#settings
-    const origin = originOf(message, exchange.facts.http10, host, trustProxy)
+    const origin = originOf(message, exchange.semantics.http10, host, trustProxy)
     if (typeof origin === 'string') return outcomes.badRequest(origin)
     const uri = message.headers.own('URI')
     if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')

@@ -1,13 +1,19 @@
-import { keepSource, lightRequestsPass, type RequestSource, sourceOfCopy, unwrapRequest } from './light-request.ts'
 import { LightResponse, unwrapResponse } from './light-response.ts'
-import { sourceOfRequest } from './request.ts'
+import {
+  keepSource,
+  lightRequestsPass,
+  type RequestSource,
+  sourceOfCopy,
+  sourceOfRequest,
+  unwrapRequest,
+} from './request.ts'
 import { PlatformRequest, PlatformResponse, unwrapMembers } from './stand-in.ts'
 
-/** Takes light Requests where the platform's takes Requests, and makes the platform's. */
+/** The platform's Request, whose constructor also takes light ones. */
 class ReplacedRequest extends PlatformRequest {
   constructor(input: string | URL | Request, init?: RequestInit) {
     super(unwrapRequest(input), init)
-    // Also of `new Request(url, request)`, by which frameworks change the URL.
+    // Frameworks change the URL by `new Request(url, request)`.
     const source = sourceOf(input) ?? sourceOf(init)
     if (source !== undefined) keepSource(this, source)
   }
@@ -17,7 +23,7 @@ recognise(ReplacedRequest, PlatformRequest)
 recognise(LightResponse, PlatformResponse)
 Object.setPrototypeOf(LightResponse, PlatformResponse)
 
-/** Our classes in the globals' place; `instanceof` with them holds for everything that is one of the platform's. */
+/** What replaces the globals. `instanceof` with these classes holds for all of the platform's instances. */
 const REPLACEMENTS = { Request: ReplacedRequest, Response: LightResponse, fetch: replacedFetch } as const
 type Name = keyof typeof REPLACEMENTS
 const NAMES: readonly Name[] = ['Request', 'Response', 'fetch']
@@ -28,10 +34,7 @@ let before: Partial<Record<Name, PropertyDescriptor>> = {}
 let restoreMembers: (() => void) | undefined
 let replacedFirst = false
 
-/**
- * Replaces the global Request, Response and fetch by ones that make and take light objects, until as many
- * `restoreGlobals` have come.
- */
+/** Replaces the global Request, Response and fetch by ones that make and take light objects, until as many calls of `restoreGlobals`. */
 export function replaceGlobals(): void {
   if (users++ > 0) return
   before = {}
@@ -40,7 +43,7 @@ export function replaceGlobals(): void {
     before[name] = Object.getOwnPropertyDescriptor(globalThis, name) ?? {}
     Object.defineProperty(globalThis, name, { value: REPLACEMENTS[name], configurable: true, writable: true })
   }
-  if (lightRequestsPass) return // the platform's own members know light objects then
+  if (lightRequestsPass) return // the platform's own members then know light objects
   const restoreRequest = unwrapMembers(PlatformRequest.prototype, unwrapRequest)
   const restoreResponse = unwrapMembers(PlatformResponse.prototype, unwrapResponse)
   restoreMembers = () => {
@@ -49,21 +52,21 @@ export function replaceGlobals(): void {
   }
 }
 
-/** Replaces the globals for good, before an app is loaded: it cannot keep the platform's classes or `fetch` then. */
+/** Replaces the globals for good, before an app is loaded that could keep the platform's classes or `fetch`. */
 export function replaceGlobalsFirst(): void {
   replaceGlobals()
   replacedFirst = true
 }
 
 /**
- * Whether everything that gets a request knows light ones. The platform's own constructor and `fetch` do on some versions of Node only, and an
- * app that was loaded before the globals were replaced may have kept them, or have extended the constructor.
+ * Whether everything that may get a request takes light ones. The platform's constructor and `fetch` do so on some versions of Node only, and an
+ * app that was loaded before the globals were replaced may have kept or extended them.
  */
 export function lightRequestsAreKnown(): boolean {
   return lightRequestsPass || replacedFirst
 }
 
-/** Puts the globals back, but for those that somebody else has replaced meanwhile. */
+/** Puts the globals back, except for those that other code has replaced meanwhile. */
 export function restoreGlobals(): void {
   if (--users > 0) return
   restoreMembers?.()
@@ -84,7 +87,7 @@ function replacedFetch(...[input, init]: Parameters<typeof fetch>): ReturnType<t
   return previousFetch(unwrapRequest(input), init)
 }
 
-/** Lets `instanceof` with a class that replaces the platform's hold for all of the platform's, and with its subclasses as ever. */
+/** Makes `instanceof` with a replacement hold for all of the platform's instances; with its subclasses it works as ever. */
 function recognise(replacement: object, platform: { readonly prototype: object }): void {
   Object.defineProperty(replacement, Symbol.hasInstance, {
     value(this: unknown, value: unknown): boolean {

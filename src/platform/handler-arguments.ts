@@ -9,23 +9,23 @@ import type {
   Mongrel2Env,
   UploadInfo,
 } from './handler.ts'
-import type { RequestLifetime, RequestSource } from './light-request.ts'
+import type { RequestLifetime, RequestSource } from './request.ts'
 
-/** The exchange of a request, as far as its handler reaches it. */
+/** What the handler's arguments need of the exchange. */
 export interface RequestExchange extends RequestLifetime {
-  /** Made when it is first read. */
+  /** Made on first use. */
   readonly signal: AbortSignal
-  readonly facts: { readonly method: string }
+  readonly semantics: { readonly method: string }
   readonly handlerContext: Pick<Mongrel2Context, 'waitUntil'>
   defer(options: DeferOptions): Promise<Deferral>
-  /** Takes a task of `waitUntil`, which may take longer than the response. */
+  /** Adds a task of `waitUntil`, which may outlast the response. */
   addTask(task: Promise<unknown>): void
 }
 
 /** A request whose head was read. */
 export interface MessageHead {
   readonly message: Message
-  /** The whole URL, as the platform would write it. */
+  /** The whole URL, normalised as the platform does it. */
   readonly url: string
   readonly origin: { readonly remoteAddress: string; readonly scheme: string }
   readonly exchange: RequestExchange
@@ -73,7 +73,7 @@ export class HandlerContext implements Mongrel2Context {
 
   passThroughOnException(): void {}
 
-  /** Resolves when all tasks have settled, those included that were added meanwhile. */
+  /** Resolves when all tasks have settled, later ones included. */
   async settled(): Promise<void> {
     while (this.#tasks !== undefined) {
       const tasks = this.#tasks
@@ -83,7 +83,7 @@ export class HandlerContext implements Mongrel2Context {
   }
 }
 
-/** `env.mongrel2`. Few handlers read its headers, so they are collected on first use. */
+/** `env.mongrel2`. Its headers are collected on first use, since few handlers read them. */
 export class LazyMessageInfo implements MessageInfo {
   readonly sender: string
   readonly connectionId: number
@@ -107,7 +107,7 @@ export class LazyMessageInfo implements MessageInfo {
     this.#head = head
   }
 
-  /** The lifetime of the request; undefined for an object that is not ours. */
+  /** The lifetime of the request; undefined for any other object. */
   static lifetimeOf(info: MessageInfo): RequestLifetime | undefined {
     return #head in info ? info.#head.exchange : undefined
   }
@@ -121,13 +121,13 @@ export class LazyMessageInfo implements MessageInfo {
     return this.#head.exchange.defer(options)
   }
 
-  /** All members for `JSON.stringify`. */
+  /** Gives `JSON.stringify` all members. */
   toJSON(): Omit<MessageInfo, 'defer'> {
     return { ...this, headers: this.headers }
   }
 }
 
-/** Makes a Request of a message. */
+/** The values of a Request that come from a message. */
 export class MessageSource implements RequestSource {
   readonly method: string
   readonly url: string
@@ -141,7 +141,7 @@ export class MessageSource implements RequestSource {
    * @param keepUploadHeaders Whether Mongrel2 has written `x-mongrel2-upload-*`.
    */
   constructor(head: MessageHead, body: RequestSource['body'], keepUploadHeaders: boolean) {
-    const { method } = head.exchange.facts
+    const { method } = head.exchange.semantics
     this.method = method
     this.url = head.url
     this.body = method === 'GET' || method === 'HEAD' ? null : body
@@ -165,7 +165,7 @@ export class MessageSource implements RequestSource {
   addHeaders(headers: Headers): void {
     let cookies: string | undefined
     this.#head.message.headers.forEach((name, value) => {
-      // Several Cookie fields are one with semicolons (RFC 6265bis, section 4.2.1); append would put a comma.
+      // Several Cookie fields are joined by semicolons (RFC 6265bis, section 4.2.1); `append` would join them by commas.
       if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
       else if (!name.startsWith('x-mongrel2-') || this.#keepUploadHeaders) headers.append(name, value)
     })

@@ -2,14 +2,14 @@ import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
 import { completeStandIn, copyHeaders, PlatformResponse } from './stand-in.ts'
 
-/** A response that can be sent as it is: nothing of it has to be waited for. */
+/** A response that can be sent without waiting. */
 export interface PlainResponse {
   readonly status: number
   readonly statusText: string
-  /** Names in lower case, each once but `set-cookie`. */
+  /** Names in lower case; only `set-cookie` may occur more than once. */
   readonly fields: readonly HeaderField[]
   readonly body: string | Uint8Array | Blob | null
-  /** There for responses that many get: what one of them was sent as. */
+  /** For a response to many clients: its bytes, once they are rendered. */
   readonly rendered?: { bytes?: Buffer }
 }
 
@@ -17,17 +17,15 @@ const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
 const JSON_TYPE: HeaderField = ['content-type', 'application/json']
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
 const NULL_BODY = new Set([204, 205, 304])
-/** Values of fields that need neither trimming nor a check of their bytes. */
+/** Field values that need neither trimming nor a check of their bytes. */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
 /**
- * A Response that keeps what it was made of, where that is a string, bytes, a Blob or nothing, and becomes a real one when it is asked
- * for more. A real one costs a stream.
- *
- * Whatever the platform's constructor would refuse or convert goes to it at once, so that it has its word.
+ * A Response that keeps its parts, where the body is a string, bytes, a Blob or nothing, and makes a real one, which costs a stream, when more is
+ * asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
  */
 export class LightResponse {
-  /** Undefined where there was a real one from the first. */
+  /** Undefined where a real one was made at once. */
   readonly #parts: PlainResponse | undefined
   #headers: Headers | undefined
   #real: Response | undefined
@@ -60,8 +58,8 @@ export class LightResponse {
   }
 
   /**
-   * The real one behind an instance, in step with the headers that were handed out. The global class has the platform's for instances
-   * too, on which its members may be called: these are real already.
+   * The real Response behind an instance, with the changes that were made to the headers. Platform instances, on which members of the global
+   * class may be called too, are real already.
    */
   static realOf(response: LightResponse | Response): Response {
     if (!LightResponse.isLight(response)) return response
@@ -74,11 +72,11 @@ export class LightResponse {
     return response.#real as Response
   }
 
-  /** What an instance was made of, if its body is nobody else's; undefined where a real Response has to be read. */
+  /** The parts of an instance; undefined where a real Response was made, which has to be read. */
   static plainOf(response: LightResponse): PlainResponse | undefined {
     const parts = response.#parts
     if (response.#real !== undefined || parts === undefined) return undefined
-    // A subclass may say something else than what it was made of.
+    // A subclass may override members.
     if (Object.getPrototypeOf(response) !== LightResponse.prototype) return undefined
     if (response.#headers === undefined) return parts
     const { status, statusText, body } = parts
@@ -117,7 +115,7 @@ completeStandIn(LightResponse, new PlatformResponse('sample'), LightResponse.rea
 Object.defineProperty(LightResponse, 'name', { value: 'Response' })
 Object.defineProperty(LightResponse, 'length', { value: 0 })
 
-/** Its members come from `completeStandIn`, which the type system cannot see. */
+/** Its members come from `completeStandIn`, which the types do not show. */
 function asResponse(response: LightResponse): Response {
   return response as unknown as Response
 }
@@ -127,15 +125,10 @@ export function createResponse(...parameters: ConstructorParameters<typeof Respo
   return asResponse(new LightResponse(...parameters))
 }
 
-/** Makes a function that makes light Responses which are all the same: as long as nobody changes them, they are sent as the same bytes. */
+/** Makes a function that makes equal light Responses; those that nobody changes are rendered once. */
 export function createSharedResponse(body: string | Uint8Array, type: string): () => Response {
-  const parts: PlainResponse = {
-    status: 200,
-    statusText: '',
-    fields: [['content-type', type]],
-    body,
-    rendered: {},
-  }
+  const fields: HeaderField[] = [['content-type', type]]
+  const parts: PlainResponse = { status: 200, statusText: '', fields, body, rendered: {} }
   return () => asResponse(new LightResponse(undefined, undefined, parts))
 }
 
@@ -144,7 +137,7 @@ export function unwrapResponse<Value>(value: Value): Value | Response {
   return LightResponse.isLight(value) ? LightResponse.realOf(value) : value
 }
 
-/** What a response was made of, if it is light and its body is nobody else's; undefined for any other value. */
+/** The parts of a light response that nobody has read; undefined for any other value. */
 export function plainResponseOf(value: unknown): PlainResponse | undefined {
   return LightResponse.isLight(value) ? LightResponse.plainOf(value) : undefined
 }
@@ -153,11 +146,12 @@ function headersOf({ fields }: PlainResponse): Headers {
   return new Headers(fields.map(([name, value]): [string, string] => [name, value]))
 }
 
-/** What a Response is made of, if that is plain. */
+/** The parts of a Response, if they are plain. */
 function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderField): PlainResponse | undefined {
   const plain = plainBodyOf(body)
   if (plain === undefined) return undefined
-  const typed = typeof plain === 'string' ? type : plain instanceof Blob ? typeOf(plain) : undefined
+  let typed = typeof plain === 'string' ? type : undefined
+  if (plain instanceof Blob && plain.type !== '') typed = ['content-type', plain.type]
   if (init === undefined)
     return { status: 200, statusText: '', fields: typed === undefined ? [] : [typed], body: plain }
   if (typeof init !== 'object' || init === null) return undefined
@@ -170,11 +164,7 @@ function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderFiel
   return { status, statusText, fields, body: plain }
 }
 
-function typeOf({ type }: Blob): HeaderField | undefined {
-  return type === '' ? undefined : ['content-type', type]
-}
-
-/** Bytes are copied, as the platform does: they may be changed before they are sent. */
+/** Copies bytes, as the platform does: they may be changed before they are sent. */
 function plainBodyOf(body: unknown): PlainResponse['body'] | undefined {
   if (typeof body === 'string') return body
   if (body === undefined || body === null) return null
@@ -183,7 +173,7 @@ function plainBodyOf(body: unknown): PlainResponse['body'] | undefined {
   return body instanceof ArrayBuffer ? new Uint8Array(body.slice(0)) : undefined
 }
 
-/** Header fields as the platform would list them, but for their order; undefined for what it would refuse, join or convert. */
+/** Header fields as the platform lists them, in any order; undefined for those that it would refuse, join or convert. */
 function fieldsOf(init: ResponseInit['headers']): HeaderField[] | undefined {
   if (init === undefined) return []
   if (init instanceof Headers) return [...init]
@@ -208,13 +198,10 @@ function checkedFields(pairs: readonly unknown[]): HeaderField[] | undefined {
 }
 
 /**
- * Whether a response was made of one of ours that has no body: it has our header field, no body, and the status of ours or the one that the
- * platform's constructor gives by default. Anything else is an answer of its own, though it may have the field as well: Hono copies the
- * header fields of the response before into the one that replaces it.
+ * Whether a response was made from one of ours: it has our header field, no body, and our status or the constructor's default. A response with
+ * the field alone is another answer: Hono copies the header fields of one response into the next.
  *
- * @param status The status of ours.
- * @param field The name of the field that ours has.
- * @param value The value, which no other response has.
+ * @param value The field's value, which no other response has.
  */
 export function isDerived(response: Response, status: number, field: string, value: string): boolean {
   if (response.status !== 200 && response.status !== status) return false

@@ -1,31 +1,230 @@
-import {
-  addServerProperties,
-  createLightRequest,
-  initOf,
-  keepSource,
-  type RequestLifetime,
-  type RequestSource,
-  sourceOfCopy,
-  sourceOfLight,
-} from './light-request.ts'
-import { PlatformRequest } from './stand-in.ts'
+import { completeStandIn, copyHeaders, PlatformRequest } from './stand-in.ts'
 
-/** The platform's types call these properties fields, which a getter or a method may not override. */
+/** Tells when the exchange of a request ends. */
+export interface RequestLifetime {
+  /**
+   * Calls an action once: when the exchange ends, its signal is aborted or the server closes; at once if that has happened.
+   *
+   * @returns A function that removes the action.
+   */
+  whenEnding(action: () => void): () => void
+}
+
+/** The values that a Request is made from. */
+export interface RequestSource {
+  readonly method: string
+  /** The whole URL, normalised as the platform does it. */
+  readonly url: string
+  /** Adds the header fields to an empty object. */
+  addHeaders(headers: Headers): void
+  /** Null is no body. The bytes are not changed. */
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null
+  readonly signal: AbortSignal
+  /** The client's address. */
+  readonly ip: string | undefined
+  /** Undefined for requests without an exchange. */
+  readonly lifetime?: RequestLifetime
+  waitUntil(promise: Promise<unknown>): void
+}
+
+/** Properties of requests beside the platform's members, with srvx's names, under which h3 and Nitro read them. */
+const SERVER_PROPERTIES: Readonly<Record<string, (source: RequestSource) => unknown>> = {
+  ip: (source) => source.ip,
+  // Frameworks take the function off one request and call it on another.
+  waitUntil: (source) => (promise: Promise<unknown>) => source.waitUntil(promise),
+}
+
+/** Methods that the platform's constructor refuses (Fetch standard, "forbidden method") and Mongrel2 passes on. */
+const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK'])
+
+const decoder = new TextDecoder()
+const NOTHING = new Uint8Array()
+
+/**
+ * A Request that keeps method, URL, headers and bytes, and makes a real one when more is asked for: a real one costs as much as the rest of an
+ * exchange. Its copies are the platform's, with the method GET or POST where ours is TRACE or CONNECT.
+ */
+class LightRequest {
+  readonly #source: RequestSource
+  #headers: Headers | undefined
+  #real: Request | undefined
+  #used = false
+
+  constructor(source: RequestSource) {
+    this.#source = source
+  }
+
+  static isLight(value: unknown): value is LightRequest {
+    return typeof value === 'object' && value !== null && #source in value
+  }
+
+  static sourceOf(request: LightRequest): RequestSource {
+    return request.#source
+  }
+
+  /** The real Request behind an instance, with the changes that were made to the headers. */
+  static realOf(request: LightRequest): Request {
+    const headers = request.#headers
+    if (request.#real === undefined) {
+      const { url, signal } = request.#source
+      const init = initOf(request.#source)
+      request.#real = new PlatformRequest(url, { ...init, signal, ...(headers === undefined ? {} : { headers }) })
+      if (headers === undefined) request.#source.addHeaders(request.#real.headers)
+      if (request.#used) request.#real.arrayBuffer().catch(() => {}) // its body counts as read
+    } else if (headers !== undefined) copyHeaders(headers, request.#real.headers)
+    return request.#real
+  }
+
+  get method(): string {
+    return this.#source.method
+  }
+
+  get url(): string {
+    return this.#source.url
+  }
+
+  get headers(): Headers {
+    this.#headers ??= this.#real?.headers ?? this.#freshHeaders()
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    return this.#source.signal
+  }
+
+  get bodyUsed(): boolean {
+    return this.#real?.bodyUsed ?? this.#used
+  }
+
+  clone(): Request {
+    const copy = LightRequest.realOf(this).clone()
+    keepSource(copy, this.#source)
+    return copy
+  }
+
+  async text(): Promise<string> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).text() : decoder.decode(bytes)
+  }
+
+  async json(): Promise<unknown> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).json() : JSON.parse(decoder.decode(bytes))
+  }
+
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    const bytes = this.#takeBytes()
+    return bytes === undefined ? await LightRequest.realOf(this).arrayBuffer() : new Uint8Array(bytes).buffer
+  }
+
+  #freshHeaders(): Headers {
+    const headers = new Headers()
+    this.#source.addHeaders(headers)
+    return headers
+  }
+
+  /** The bytes of an unread body; undefined where a real Request has to decide. */
+  #takeBytes(): Uint8Array | undefined {
+    const { body } = this.#source
+    if (this.#real !== undefined || this.#used) return undefined
+    if (body === null) return NOTHING
+    if (!(body instanceof Uint8Array)) return undefined
+    this.#used = true
+    return body
+  }
+}
+
+completeStandIn(LightRequest, new PlatformRequest('http://localhost/'), LightRequest.realOf)
+addServerProperties(LightRequest, LightRequest.sourceOf)
+
+function createLightRequest(source: RequestSource): Request {
+  // Its members come from `completeStandIn`, which the type system cannot see.
+  return new LightRequest(source) as unknown as Request
+}
+
+/** The options of the platform's constructor for a source, without headers and signal. */
+function initOf({ method, body }: RequestSource): RequestInit {
+  return {
+    method: FORBIDDEN_METHODS.has(method) ? (body === null ? 'GET' : 'POST') : method,
+    ...(body === null ? {} : { body, duplex: 'half' }),
+  }
+}
+
+/** The real Request behind a light one; any other value as it is. */
+export function unwrapRequest<Value>(value: Value): Value | Request {
+  return LightRequest.isLight(value) ? LightRequest.realOf(value) : value
+}
+
+/** The sources of copies of our requests. */
+const copies = new WeakMap<object, RequestSource>()
+
+/** Sets the source of a copy. */
+export function keepSource(copy: Request, source: RequestSource): void {
+  copies.set(copy, source)
+}
+
+/** The source of the request that a copy was made from; undefined for any other. */
+export function sourceOfCopy(request: object): RequestSource | undefined {
+  return copies.get(request)
+}
+
+/** Whether the platform's own functions accept a light Request: where the platform keeps its state in symbols. */
+export const lightRequestsPass: boolean = (() => {
+  const { signal } = new AbortController()
+  const light = createLightRequest({
+    method: 'PUT',
+    url: 'http://localhost/',
+    addHeaders: (headers) => headers.append('x-light', 'yes'),
+    body: null,
+    signal,
+    ip: undefined,
+    waitUntil: () => {},
+  })
+  try {
+    const copy = new PlatformRequest(light)
+    return copy.method === 'PUT' && copy.headers.get('x-light') === 'yes'
+  } catch {
+    return false
+  }
+})()
+
+/**
+ * Gives a class of requests the properties `ip` and `waitUntil`. They can be assigned, since frameworks do so on the platform's requests.
+ */
+function addServerProperties<Instance extends object>(
+  requestClass: { readonly prototype: Instance },
+  sourceOf: (request: Instance) => RequestSource,
+): void {
+  for (const [name, read] of Object.entries(SERVER_PROPERTIES)) {
+    Object.defineProperty(requestClass.prototype, name, {
+      get(this: Instance): unknown {
+        return read(sourceOf(this))
+      },
+      set(this: Instance, value: unknown) {
+        Object.defineProperty(this, name, { value, configurable: true, enumerable: true, writable: true })
+      },
+      configurable: true,
+      enumerable: true,
+    })
+  }
+}
+
+/** The platform's Request, without the members that its types call fields, which getters and methods may not override. */
 const RequestClass: new (
   url: string,
   init: RequestInit,
 ) => Omit<Request, 'method' | 'signal' | 'clone'> & { clone(): Request } = PlatformRequest
 
 /**
- * The platform's Request with two differences: its signal is made when somebody looks, since one that follows another costs more
- * than all the rest, and it can say TRACE and CONNECT. The signal of a `new Request(request)` made from it is never aborted.
+ * The platform's Request with two differences: its signal is made on first use, since that costs more than all the rest, and its method can be
+ * TRACE or CONNECT. The signal of a `new Request(request)` made from it is never aborted.
  */
 class IncomingRequest extends RequestClass {
   readonly #source: RequestSource
 
   constructor(source: RequestSource) {
     super(source.url, initOf(source))
-    source.addHeaders(this.headers) // half as long as to give them to the constructor
+    source.addHeaders(this.headers) // takes half as long as by the constructor
     this.#source = source
   }
 
@@ -55,9 +254,8 @@ class IncomingRequest extends RequestClass {
 addServerProperties(IncomingRequest, IncomingRequest.sourceOf)
 
 /**
- * Makes a Request.
+ * Makes a Request, a light one if `light` is set.
  *
- * @param light Whether a light one will do.
  * @throws TypeError when the platform refuses one of its parts.
  */
 export function createRequest(source: RequestSource, light: boolean): Request {
@@ -66,13 +264,13 @@ export function createRequest(source: RequestSource, light: boolean): Request {
 
 /** The source of a request that a handler was called with; undefined for any other value. */
 export function sourceOfRequest(value: object): RequestSource | undefined {
-  return IncomingRequest.isIncoming(value) ? IncomingRequest.sourceOf(value) : sourceOfLight(value)
+  if (IncomingRequest.isIncoming(value)) return IncomingRequest.sourceOf(value)
+  return LightRequest.isLight(value) ? LightRequest.sourceOf(value) : undefined
 }
 
 /** Lifetimes of requests that another server made. */
 const lifetimes = new WeakMap<Request, RequestLifetime>()
 
-/** Sets the lifetime of a request that another server made. */
 export function setLifetime(request: Request, lifetime: RequestLifetime): void {
   lifetimes.set(request, lifetime)
 }
@@ -82,7 +280,7 @@ export function lifetimeOf(request: Request): RequestLifetime | undefined {
   return sourceOfRequest(request)?.lifetime ?? lifetimes.get(request)
 }
 
-/** The lifetime of the request that a copy was made from by `clone` or by our global Request; otherwise undefined. */
+/** The lifetime of the request that a copy was made from by `clone` or our global Request; otherwise undefined. */
 export function lifetimeOfCopy(request: Request): RequestLifetime | undefined {
   return sourceOfCopy(request)?.lifetime
 }

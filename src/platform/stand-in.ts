@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 
 /**
- * The platform's own classes. Somebody else may have replaced the globals with classes that extend them, as @hono/node-server
- * does: theirs look for their own instances, and what is behind them is what everything else passes for.
+ * The platform's own classes. Other code may have replaced the globals by subclasses whose `instanceof` holds for their own instances only, as
+ * @hono/node-server does.
  */
 export const PlatformRequest: typeof Request = rootOf(globalThis.Request)
 export const PlatformResponse: typeof Response = rootOf(globalThis.Response)
@@ -13,12 +13,11 @@ function rootOf<Class extends object>(global: Class): Class {
 }
 
 /**
- * Lets a class's instances stand in for the platform's: `instanceof` holds, and whatever the class does not do itself is asked of a
- * real one, made when it is needed.
+ * Lets instances of a class stand in for the platform's: `instanceof` holds, and members that the class lacks are forwarded to a real object.
  *
  * @param standIn The class, whose prototype is completed.
- * @param sample One of the platform's, whose members are looked at.
- * @param realOf Gives the real one behind an instance; always the same for the same instance.
+ * @param sample A platform object with the members to complete.
+ * @param realOf Gives the real object behind an instance, always the same one.
  */
 export function completeStandIn<Instance extends object, Real extends object>(
   standIn: { readonly prototype: Instance },
@@ -28,7 +27,7 @@ export function completeStandIn<Instance extends object, Real extends object>(
   const { prototype } = standIn
   const platform: object = Object.getPrototypeOf(sample)
   Object.setPrototypeOf(prototype, platform)
-  // Node 20 and 22 keep the state in symbols of the object, which the platform's own functions read.
+  // Node 20 and 22 keep the state under symbols of the object, which the platform's functions read.
   for (const key of Object.getOwnPropertySymbols(sample)) forwardAccess(key)
   for (const [key, { get, value }] of Object.entries(Object.getOwnPropertyDescriptors(platform))) {
     if (key === 'constructor') Object.defineProperty(prototype, key, { value, configurable: true, writable: true })
@@ -65,7 +64,7 @@ export function completeStandIn<Instance extends object, Real extends object>(
   }
 }
 
-/** Makes one Headers object say what another does. */
+/** Makes one Headers object equal to another. */
 export function copyHeaders(from: Headers, to: Headers): void {
   if (from === to) return
   for (const name of [...to.keys()]) to.delete(name)
@@ -73,12 +72,11 @@ export function copyHeaders(from: Headers, to: Headers): void {
 }
 
 /**
- * Has a platform's methods and getters take light objects as `this`: `Request.prototype.clone.call(request)` calls one for an object that it
- * did not make.
+ * Makes the platform's methods and getters take light objects as `this`, as in `Request.prototype.clone.call(request)`.
  *
- * @param prototype The platform's, whose members are replaced.
+ * @param prototype The platform's prototype, whose members are replaced.
  * @param unwrap Gives the real object behind a light one, any other value as it is.
- * @returns A function that puts the members back, but for those that somebody else has replaced meanwhile.
+ * @returns A function that puts the members back, except for those that other code has replaced meanwhile.
  */
 export function unwrapMembers(prototype: object, unwrap: (value: unknown) => unknown): () => void {
   const undo: (() => void)[] = []

@@ -91,7 +91,7 @@ const sink: ResponseSink = {
   aborted: false,
   persists: () => true,
 }
-const facts = { method: 'GET', http10: false, persistent: true, single: false }
+const semantics = { method: 'GET', http10: false, persistent: true, single: false }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
 
@@ -125,14 +125,14 @@ const PARTS = {
   'platform, new Request': () => new Request(URL_TEXT, { headers: FIELDS }),
   'response, light, made and sent': () => {
     const made = plainResponseOf(createResponse('Hello World', INIT))
-    return made && sendPlain(made, facts, sink)
+    return made && sendPlain(made, semantics, sink)
   },
   'response, the platform’s, made and sent': () =>
-    sendResponse(new Response('Hello World', INIT), facts, sink, () => {}),
+    sendResponse(new Response('Hello World', INIT), semantics, sink, () => {}),
   'platform, new Response and text()': () => new Response('Hello World', INIT).text(),
   'call in a context of its own': () => context.run(handler, 1, 2),
   'call by a snapshot, whose calls share one on Node 20': () => snapshot(handler, 1, 2),
-  'render, plain response': () => sendPlain(plain, facts, sink),
+  'render, plain response': () => sendPlain(plain, semantics, sink),
   'render, head': () => renderHead(200, 'OK', HEAD),
   'render, reply': () => renderReply(SENDER, [42], [ANSWER]),
 } satisfies Record<string, () => unknown>
@@ -219,7 +219,7 @@ function requestOf(bytes: Buffer, light: boolean): Request {
   const { headers } = message
   const origin = { scheme: 'http', authority: headers.first('host') ?? '', remoteAddress: '' }
   const url = urlOf(origin, headers.own('URI') ?? '', true) ?? ''
-  const facts = { method: headers.own('METHOD') ?? '' }
-  const exchange = { facts, signal, handlerContext: { waitUntil: nothing }, whenEnding, defer, addTask: nothing }
+  const semantics = { method: headers.own('METHOD') ?? '' }
+  const exchange = { semantics, signal, handlerContext: { waitUntil: nothing }, whenEnding, defer, addTask: nothing }
   return createRequest(new MessageSource({ message, url, origin, exchange }, null, false), light)
 }

@@ -632,7 +632,7 @@ describe('A handler', () => {
       const [head = '', ...rest] = (await client.readToEnd()).toString().split('\r\n\r\n')
       expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
       expect(rest.join('\r\n\r\n')).toBe(body)
-      expect(logger.errors.filter((line) => line.includes('closed a connection amid a response'))).toEqual([
+      expect(logger.errors.filter((line) => line.includes('closed a connection during a response'))).toEqual([
         expect.stringMatching(/Error: secret/),
       ])
     },

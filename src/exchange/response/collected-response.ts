@@ -1,4 +1,4 @@
-import type { RequestFacts } from '../../connection/request-semantics.ts'
+import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
 import { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
@@ -10,13 +10,17 @@ import { cancelBody, type OpenBody, type ResponseSink, sendResponse } from './se
  * Renders a response in full: head, body and framing. Throws Mongrel2Error `over_budget` when it has more than `most` bytes, `invalid_response`
  * when it cannot be sent, and what its body's stream fails with.
  */
-export async function collectResponse(value: unknown, facts: RequestFacts, most: number): Promise<Uint8Array[]> {
+export async function collectResponse(
+  value: unknown,
+  semantics: RequestSemantics,
+  most: number,
+): Promise<Uint8Array[]> {
   const response = checkResponse(value)
-  const collector = new Collector(most, facts)
+  const collector = new Collector(most, semantics)
   const plain = plainResponseOf(response)
   const sent =
-    (plain && sendPlain(plain, facts, collector)) ??
-    (await sendResponse(response, facts, collector, (body) => {
+    (plain && sendPlain(plain, semantics, collector)) ??
+    (await sendResponse(response, semantics, collector, (body) => {
       collector.body = body
     }))
   if (collector.fault !== undefined) throw collector.fault
@@ -31,12 +35,12 @@ class Collector implements ResponseSink {
   fault: Mongrel2Error | undefined
   body: OpenBody | undefined
   readonly #most: number
-  readonly #facts: RequestFacts
+  readonly #semantics: RequestSemantics
   #size = 0
 
-  constructor(most: number, facts: RequestFacts) {
+  constructor(most: number, semantics: RequestSemantics) {
     this.#most = most
-    this.#facts = facts
+    this.#semantics = semantics
   }
 
   get aborted(): boolean {
@@ -60,7 +64,7 @@ class Collector implements ResponseSink {
 
   /** What becomes of the connection is for its owner to say. */
   persists(): boolean {
-    return this.#facts.persistent
+    return this.#semantics.persistent
   }
 
   /** All of it goes out at once, in the end. */

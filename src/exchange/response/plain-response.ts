@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import type { RequestFacts } from '../../connection/request-semantics.ts'
+import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import type { PlainResponse } from '../../platform/light-response.ts'
 import { httpDate, isReserved } from '../../wire/http.ts'
 import type { ResponseSink, Sent } from './send-response.ts'
@@ -10,9 +10,9 @@ const NULL_BODY_STATUS = new Set([204, 205, 304])
  * Sends a response that is there in full, if there is nothing special about it; otherwise returns undefined, and `sendResponse` has to send it.
  * One long text, written once: `render, plain response` of the micro-benchmarks pays for it.
  */
-export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: ResponseSink): Sent | undefined {
+export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sink: ResponseSink): Sent | undefined {
   const { status, statusText, fields, body, rendered } = plain
-  const shared = rendered !== undefined && facts.persistent && !facts.http10 && facts.method !== 'HEAD'
+  const shared = rendered !== undefined && semantics.persistent && !semantics.http10 && semantics.method !== 'HEAD'
   if (shared && rendered.bytes !== undefined) {
     sink.writeShared(rendered.bytes)
     return { reusable: true }
@@ -27,15 +27,15 @@ export function sendPlain(plain: PlainResponse, facts: RequestFacts, sink: Respo
     head += `${name}: ${value}\r\n`
   }
   if (!dated) head += `date: ${httpDate()}\r\n`
-  if (body !== null || facts.method !== 'HEAD') head += `content-length: ${length}\r\n`
-  if (!facts.persistent) head += 'connection: close\r\n'
-  else if (facts.http10) head += 'connection: keep-alive\r\n'
-  const bytes = joinResponse(`${head}\r\n`, facts.method === 'HEAD' ? null : body, length)
+  if (body !== null || semantics.method !== 'HEAD') head += `content-length: ${length}\r\n`
+  if (!semantics.persistent) head += 'connection: close\r\n'
+  else if (semantics.http10) head += 'connection: keep-alive\r\n'
+  const bytes = joinResponse(`${head}\r\n`, semantics.method === 'HEAD' ? null : body, length)
   if (shared) {
     rendered.bytes = bytes
     sink.writeShared(bytes)
   } else sink.write(bytes)
-  return { reusable: facts.persistent }
+  return { reusable: semantics.persistent }
 }
 
 /** A head and a body in one piece. */

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { isAnyArrayBuffer } from 'node:util/types'
-import type { RequestFacts } from '../../connection/request-semantics.ts'
+import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
 import type { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
@@ -60,7 +60,7 @@ type Framing = number | 'chunked' | 'close'
  */
 export async function sendResponse(
   response: Response,
-  facts: RequestFacts,
+  semantics: RequestSemantics,
   sink: ResponseSink,
   reading: (body: OpenBody) => void,
 ): Promise<Sent> {
@@ -74,7 +74,7 @@ export async function sendResponse(
   const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
     const reason = statusText || (STATUS_CODES[status] ?? '')
     const reusable = sink.persists(complete) && !close && delimited
-    sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(facts, reusable)]))
+    sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(semantics, reusable)]))
     return { reusable }
   }
 
@@ -83,12 +83,12 @@ export async function sendResponse(
     return writeHead(status === 304 ? lengthField(givenLength) : [], true)
   }
   if (response.body === null) {
-    if (facts.method === 'HEAD') return writeHead(lengthField(givenLength), true)
+    if (semantics.method === 'HEAD') return writeHead(lengthField(givenLength), true)
     const sent = writeHead(lengthField(givenLength ?? 0), true, !givenLength)
     return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : sent
   }
 
-  const events = facts.http10 || facts.method === 'HEAD' ? undefined : eventStreamOf(response.body)
+  const events = semantics.http10 || semantics.method === 'HEAD' ? undefined : eventStreamOf(response.body)
   if (events !== undefined && givenLength === undefined) {
     reading(events)
     const { reusable } = writeHead([['transfer-encoding', 'chunked']], false)
@@ -98,11 +98,11 @@ export async function sendResponse(
   reading(reader)
   const body = new BodyChunks(reader, sink.context)
   const length = givenLength ?? (await body.peekLength())
-  if (facts.method === 'HEAD') {
+  if (semantics.method === 'HEAD') {
     body.cancel()
     return writeHead(lengthField(length), true)
   }
-  const framing: Framing = length ?? (facts.http10 ? 'close' : 'chunked')
+  const framing: Framing = length ?? (semantics.http10 ? 'close' : 'chunked')
   const complete = length !== undefined && (givenLength === undefined || blobSize !== undefined)
   const field: HeaderField[] = framing === 'chunked' ? [['transfer-encoding', 'chunked']] : lengthField(length)
   const { reusable } = writeHead(field, complete, framing !== 'close')
@@ -148,9 +148,9 @@ function readHeaders(response: Response): ResponseHeaders {
   return { fields, length, close: options.includes('close') }
 }
 
-function connectionField(facts: RequestFacts, reusable: boolean): HeaderField[] {
+function connectionField(semantics: RequestSemantics, reusable: boolean): HeaderField[] {
   if (!reusable) return [['connection', 'close']]
-  return facts.http10 ? [['connection', 'keep-alive']] : []
+  return semantics.http10 ? [['connection', 'keep-alive']] : []
 }
 
 function lengthField(length: number | undefined): HeaderField[] {

@@ -140,11 +140,11 @@ export class WorkerServer {
     if (this.#after.length > 0) this.#report()
     this.#seen++
     const { application } = this.#app
-    const { waitingBodies } = application
+    const { waitingBodies } = application.admission
     const { malformed } = application.counters
     this.#app.epochs.get(epoch)?.receive(bytes, unwrittenBytes)
     // A request that waits for its body does not count as in flight.
-    if (application.waitingBodies > waitingBodies) this.#report()
+    if (application.admission.waitingBodies > waitingBodies) this.#report()
     if (application.counters.malformed === malformed) return
     // The dispatcher has not parsed the headers of a malformed message.
     this.#after.push({ link, epoch, id: parseEnvelope(bytes).connectionId, report: 'forgotten' })
@@ -237,7 +237,12 @@ export class WorkerServer {
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    return renderReport({ thread: this.#thread, seen: this.#seen, inFlight: this.#app.application.unreturned, records })
+    return renderReport({
+      thread: this.#thread,
+      seen: this.#seen,
+      inFlight: this.#app.application.admission.load,
+      records,
+    })
   }
 }
 

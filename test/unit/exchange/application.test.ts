@@ -26,7 +26,7 @@ describe('handlers that run at once', () => {
     expect(refused.statusLine).toBe('HTTP/1.1 503 Service Unavailable')
     expect([valuesOf(refused, 'retry-after'), valuesOf(refused, 'connection')]).toEqual([['1'], []])
     expect(stage.publisher.closed(4)).toBe(false)
-    expect(stage.application.inFlight).toBe(2)
+    expect(stage.application.admission.inFlight).toBe(2)
     gate.open('/2')
     await gate.arrival('/3')
     expect(called).toEqual(['/1', '/2', '/3'])
@@ -35,7 +35,7 @@ describe('handlers that run at once', () => {
     await stage.settled()
     expect(stage.publisher.received(3)).toMatch(/\/3$/)
     expect(stage.application.counters).toMatchObject({ requests: 3, rejected: 1 })
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
   })
 
   it('do not count once they have returned a stream', async () => {
@@ -70,7 +70,7 @@ describe('handlers that run at once', () => {
     expect(called).toEqual(['/1', '/3'])
     gate.open('/3')
     await stage.settled()
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
   })
 
   it('do not include those whose body failed while they waited: they were answered then', async () => {
@@ -94,7 +94,7 @@ describe('handlers that run at once', () => {
     await until(() => called.length === 2)
     expect(called).toEqual(['/1', '/3'])
     gate.open('/3')
-    await until(() => stage.application.inFlight === 0)
+    await until(() => stage.application.admission.inFlight === 0)
     stage.epoch.lost()
     await stage.settled()
   })
@@ -109,7 +109,7 @@ describe('handlers that run at once', () => {
     for (let id = 1; id <= 5; id++) stage.receive(renderRequest({ connectionId: id }))
     await stage.settled()
     expect(stage.application.counters).toMatchObject({ requests: 5, rejected: 0 })
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
   })
 })
 
@@ -245,7 +245,7 @@ describe('requestTimeout', () => {
     await turns(3)
     expect(cancel).toHaveBeenCalledTimes(1)
     expect(stage.publisher.replies).toHaveLength(2)
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
     expect(vi.getTimerCount()).toBe(2) // the sweep of connections, and their signs of life
   })
 

@@ -401,7 +401,7 @@ describe('a body that fails', () => {
     const stage = await answered(() => new Response(streamOf('first', new Error('broken')), init), parts)
     expect(stage.publisher.response(1)).toMatchObject({ statusLine: 'HTTP/1.1 200 OK', rest })
     expect(stage.publisher.closed(1)).toBe(true)
-    expect(stage.log.errors).toEqual([expect.stringMatching(/closed a connection amid a response: Error: broken/)])
+    expect(stage.log.errors).toEqual([expect.stringMatching(/closed a connection during a response: Error: broken/)])
   })
 
   it('with something that is no error is described', async () => {

@@ -613,7 +613,7 @@ describe('a body whose client takes its time', () => {
     expect([signal?.aborted, String(fault)]).toEqual([true, expect.stringContaining('did not come in time')])
     await pass(10_000)
     expect(endOf(stage)).toBeDefined()
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
   })
 
   it('has all the time while its handler does not read, and with bodyTimeout 0', async () => {

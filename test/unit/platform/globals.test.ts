@@ -2,10 +2,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { replaceGlobals, restoreGlobals } from '../../../src/platform/globals.ts'
-import { createLightRequest } from '../../../src/platform/light-request.ts'
 import { plainResponseOf } from '../../../src/platform/light-response.ts'
 import { PlatformRequest, PlatformResponse } from '../../../src/platform/stand-in.ts'
-import { requestSource } from '../support/request-source.ts'
+import { createLightRequest, requestSource } from '../support/request-source.ts'
 
 // A run with LIGHT=1 has them replaced already: not while this file is at it.
 if (process.env.LIGHT === '1') restoreGlobals()

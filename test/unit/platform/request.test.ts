@@ -1,14 +1,9 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import {
-  createLightRequest,
-  lightRequestsPass,
-  type RequestSource,
-  unwrapRequest,
-} from '../../../src/platform/light-request.ts'
+import { lightRequestsPass, type RequestSource, unwrapRequest } from '../../../src/platform/request.ts'
 import { PlatformRequest } from '../../../src/platform/stand-in.ts'
 
-import { requestSource } from '../support/request-source.ts'
+import { createLightRequest, requestSource } from '../support/request-source.ts'
 
 const URL_TEXT = 'http://localhost:8080/path?query'
 const bytes = (text: string) => new TextEncoder().encode(text)

@@ -1,4 +1,4 @@
-import type { RequestSource } from '../../../src/platform/light-request.ts'
+import { createRequest, type RequestSource } from '../../../src/platform/request.ts'
 
 /** What a request is made of; what is left out has a plain value. */
 export function requestSource(parts: Partial<RequestSource> = {}): RequestSource {
@@ -13,3 +13,5 @@ export function requestSource(parts: Partial<RequestSource> = {}): RequestSource
     ...parts,
   }
 }
+
+export const createLightRequest = (source: RequestSource): Request => createRequest(source, true)

@@ -127,7 +127,7 @@ describe('A handshake', () => {
     for (let id = 1; id <= 5; id++) stage.receive(renderHandshake({ connectionId: id }))
     await turns()
     for (let id = 1; id <= 5; id++) expect(stage.publisher.response(id).statusLine).toContain('101')
-    expect(stage.application.inFlight).toBe(0)
+    expect(stage.application.admission.inFlight).toBe(0)
     expect(stage.epoch.connections).toBe(5)
   })
 

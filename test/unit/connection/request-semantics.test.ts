@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { factsOf } from '../../../src/connection/request-semantics.ts'
+import { semanticsOf } from '../../../src/connection/request-semantics.ts'
 import { listItems } from '../../../src/wire/http.ts'
 import { parseMessage } from '../../../src/wire/message.ts'
 import { renderRequest } from '../support/message.ts'
 
-describe('factsOf', () => {
+describe('semanticsOf', () => {
   it.each<[version: string, connection: string | string[] | undefined, persistent: boolean]>([
     ['HTTP/1.1', undefined, true],
     ['HTTP/1.1', 'keep-alive', true],
@@ -20,16 +20,16 @@ describe('factsOf', () => {
     ['HTTP/1.0', 'close', false],
   ])('of %s with Connection %j', (version, connection, persistent) => {
     const message = parseMessage(renderRequest({ method: 'HEAD', version, headers: { connection } }))
-    expect(factsOf(message)).toEqual({ method: 'HEAD', http10: version === 'HTTP/1.0', persistent, single: false })
+    expect(semanticsOf(message)).toEqual({ method: 'HEAD', http10: version === 'HTTP/1.0', persistent, single: false })
   })
 
   it('takes a request in chunks for the last one of its connection', () => {
     const headers = { 'transfer-encoding': 'chunked' }
-    expect(factsOf(parseMessage(renderRequest({ headers })))).toMatchObject({ http10: false, persistent: false })
+    expect(semanticsOf(parseMessage(renderRequest({ headers })))).toMatchObject({ http10: false, persistent: false })
   })
 
   it('takes a message without VERSION for one of a client that knows no chunks', () => {
-    expect(factsOf(parseMessage(renderRequest({ headers: { VERSION: undefined } })))).toMatchObject({
+    expect(semanticsOf(parseMessage(renderRequest({ headers: { VERSION: undefined } })))).toMatchObject({
       http10: true,
       persistent: false,
     })
