@@ -25,22 +25,22 @@ import { deleteUpload, fitsTempStore, openUpload, type Upload, watchUploadSize }
 
 type RequestBody = Uint8Array | ReadableStream<Uint8Array> | null
 
-/** A request whose head was read and found plain. */
+/** A request whose head was read and is valid. */
 interface RequestHead extends MessageHead {
   readonly connection: Connection
   readonly exchange: Exchange
   readonly framing: Framing
 }
 
-/** Makes exchanges of request messages: refuses those that can be read in more than one way, hands the rest to the application. */
+/** Turns request messages into exchanges; refuses malformed and ambiguous ones. */
 export class Intake implements MessageIntake {
   readonly #settings: Settings & EndpointSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
   readonly #lightRequests = lightRequestsAreKnown()
-  /** Whether bodies have a bound of their own. */
+  /** Whether `maxBodySize` is set. */
   readonly #bounded: boolean
-  /** Throttled, since a client may make a listener fail as often as it likes. */
+  /** Throttled, since clients may make a listener fail. */
   readonly #listenerFailure: ThrottledWarning
   readonly #reportListener = (error: unknown): void =>
     this.#listenerFailure.say(() => `mongrel2-fetch: a listener of a WebSocket failed: ${describeError(error)}`)
@@ -54,12 +54,10 @@ export class Intake implements MessageIntake {
     this.#listenerFailure = new ThrottledWarning(settings.logger, 'error')
   }
 
-  /** From now on every request is refused. */
   stop(): void {
     this.#stopping = true
   }
 
-  /** Takes a request's message, be it the whole of it or the first of several. */
   accept(message: Message, connection: Connection): void {
     const { shared, maxMessageSize, maxBodySize } = this.#settings
     const upload = uploadHeadersOf(message)
@@ -87,7 +85,6 @@ export class Intake implements MessageIntake {
     this.#run(head, body.length === 0 && head.framing.length === undefined ? null : body)
   }
 
-  /** Takes the handshake of a WebSocket. */
   acceptHandshake(message: Message, connection: Connection): void {
     const exchange = this.#open(message, connection)
     if (connection.leaving) return this.#refuse(exchange, outcomes.stopping())
@@ -105,11 +102,6 @@ export class Intake implements MessageIntake {
     this.#application.run(exchange, request, new HandlerEnv(mongrel2))
   }
 
-  /**
-   * Takes the first message of a message socket.
-   *
-   * @returns false when there is no handler for it.
-   */
   acceptSocket(message: Message, connection: Connection): boolean {
     const { messages } = this.#settings
     if (messages === undefined || this.#stopping || connection.leaving) return false
@@ -120,7 +112,7 @@ export class Intake implements MessageIntake {
     return true
   }
 
-  /** Closes the connection of a part of a body whose beginning did not come here: nobody knows which request it belongs to. */
+  /** Closes the connection, since the request of the part is not known. */
   refusePart(message: Message, connection: Connection): void {
     this.#application.counters.rejected++
     const upload = new StreamUpload(this.#settings, undefined, connection, () => {})
@@ -129,7 +121,7 @@ export class Intake implements MessageIntake {
     upload.receive(message)
   }
 
-  /** Deletes the file that a dropped message may leave behind: as the end of an upload, nothing else deletes it. */
+  /** Deletes the file of a dropped message that ends an upload. */
   discard(message: Message): void {
     const upload = uploadHeadersOf(message)
     if (upload.stage === 'done') this.#application.inBackground(deleteUpload(upload.path, this.#settings.uploads))
@@ -139,7 +131,7 @@ export class Intake implements MessageIntake {
     return new Exchange(connection, semanticsOf(message), this.#application, this.#settings.logger)
   }
 
-  /** Answers with a plain text and closes. */
+  /** Answers with a refusal, after which the connection closes. */
   #refuse(exchange: Exchange, refusal: outcomes.Refusal): void {
     this.#application.counters.rejected++
     exchange.refuse(outcomes.responseOf(refusal))
@@ -160,7 +152,7 @@ export class Intake implements MessageIntake {
     return { message, connection, exchange, framing, origin, url }
   }
 
-  /** The platform's constructors decide what a request may hold: one that they refuse gets a 400. */
+  /** Makes the Request. Answers 400 where the platform's constructors refuse a part of it. */
   #createRequest(head: RequestHead, body: RequestBody, uploaded = false): Request | undefined {
     try {
       return createRequest(new MessageSource(head, body, uploaded), this.#lightRequests)
@@ -177,7 +169,7 @@ export class Intake implements MessageIntake {
     }
   }
 
-  /** Refuses a body that is too large at its start. Any other is dealt with at its end, which may go to another process. */
+  /** Refuses a body that is too large at its start. Any other is handled at its end, which may go to another process. */
   #acceptSharedStart(message: Message, path: string, connection: Connection): void {
     const { maxBodySize } = this.#settings
     const framing = framingOf(message)
@@ -188,7 +180,7 @@ export class Intake implements MessageIntake {
     this.#store(path, this.#open(message, connection), refusal, connection)
   }
 
-  /** Expects the end of a stored body before anything is answered: the connection then stays until the client has sent all of it. */
+  /** Waits for the end of a stored body, so that the connection stays until the client has sent all of it. */
   #store(path: string, exchange: Exchange, head: RequestHead | outcomes.Refusal, connection: Connection): StoredUpload {
     const received = () => this.#application.inBackground(connection.check(finished))
     const stop = () => this.#refuse(exchange, outcomes.stopping())
@@ -199,19 +191,17 @@ export class Intake implements MessageIntake {
     return upload
   }
 
-  /** The way of a body that Mongrel2 stores in a file, from its start to the handler or a refusal. */
+  /** Receives a stored body, from its start to the handler or a refusal. */
   async #receiveStored(stored: StoredUpload, head: RequestHead): Promise<void> {
     const { uploads, maxBodySize } = this.#settings
     const { path } = stored
     const { exchange } = head
-
-    // It begins.
     const refusal = this.#refusalAtStart(head, path)
     if (refusal !== undefined) return await this.#refuseStored(stored, exchange, refusal)
     this.#watchSize(head, path)
     const asked = this.#askHook(head)
 
-    // It ends: Mongrel2 stores one body of a connection at a time, so the next message has to be its end.
+    // Mongrel2 stores one body of a connection at a time, so the next message has to be its end.
     const end = await stored.ended
     const headers = uploadHeadersOf(end)
     if (headers.stage !== 'done' || headers.path !== path) {
@@ -220,7 +210,6 @@ export class Intake implements MessageIntake {
     await asked
     if (!exchange.unanswered) return await deleteUpload(path, uploads)
 
-    // Its file is checked, and the handler called.
     const upload = await this.#openStored(path, exchange)
     if (upload === undefined) return
     const { size } = upload.info
@@ -275,7 +264,7 @@ export class Intake implements MessageIntake {
     if (response !== undefined) head.exchange.refuse(response)
   }
 
-  /** Opens the file of a stored body, or answers for it. */
+  /** Opens the file of a stored body. Refuses the request and returns undefined where that fails. */
   async #openStored(path: string, exchange: Exchange): Promise<Upload | undefined> {
     const { uploads } = this.#settings
     try {
@@ -292,9 +281,8 @@ export class Intake implements MessageIntake {
   }
 
   /**
-   * Cuts off what follows a body in its file. What comes in one read with the end of a body, Mongrel2 writes into the file too: requests
-   * pipelined behind it are lost, or their beginnings, so the connection ends with this answer. The client can send them again (RFC 9112,
-   * section 9.3.2).
+   * Cuts off input that follows a body in its file: Mongrel2 writes everything that it reads together with the end of a body. Pipelined requests
+   * are lost in part, so the connection closes after this answer; the client can send them again (RFC 9112, section 9.3.2).
    */
   async #truncate(upload: Upload, length: number, exchange: Exchange): Promise<boolean> {
     exchange.makeLast()
@@ -303,7 +291,8 @@ export class Intake implements MessageIntake {
       return true
     } catch (error) {
       this.#warning.say(
-        () => `mongrel2-fetch answered 500: what follows a body in its file cannot be cut off: ${describeError(error)}`,
+        () =>
+          `mongrel2-fetch answered 500: the file of a stored body cannot be cut to its length: ${describeError(error)}`,
       )
       this.#refuse(exchange, outcomes.uploadUnreadable())
       return false
@@ -318,7 +307,7 @@ export class Intake implements MessageIntake {
     this.#refuse(exchange, outcomes.forgedUpload())
   }
 
-  /** The way of a body that Mongrel2 sends as it comes; a refused one is read to its end all the same. */
+  /** Receives a streamed body. A refused one is read to its end, too. */
   #stream(message: Message, exchange: Exchange, head: RequestHead | outcomes.Refusal, connection: Connection): void {
     const length = 'status' in head ? undefined : head.framing.length
     const upload = new StreamUpload(this.#settings, length, connection, (refusal) => {

@@ -2,7 +2,7 @@ import type { MessageHeaders } from '../../wire/headers.ts'
 import { MAX_CONTENT_LENGTH, MOST_FIELD_VALUES } from '../../wire/limits.ts'
 import type { Message } from '../../wire/message.ts'
 
-/** What a request's headers say about its body, once they are found to agree (RFC 9112, section 6). */
+/** The framing of a request's body, by headers that agree (RFC 9112, section 6). */
 export interface Framing {
   /** The Content-Length in bytes; undefined without one. */
   readonly length: number | undefined
@@ -10,8 +10,7 @@ export interface Framing {
   readonly chunked: boolean
 }
 
-/** What a message's upload headers say. */
-export type UploadHeaders =
+type UploadHeaders =
   | { readonly stage: 'none' }
   | { readonly stage: 'start' | 'done'; readonly path: string }
   | { readonly stage: 'forged'; readonly reason: string }
@@ -19,16 +18,14 @@ export type UploadHeaders =
 const START = 'x-mongrel2-upload-start'
 const DONE = 'x-mongrel2-upload-done'
 
-/** Mongrel2 keeps spaces and tabs behind a value. Other white space is not cut off: Mongrel2 reads a length behind a no-break space as none. */
+/** Spaces and tabs around a value are allowed, other white space is not: Mongrel2 reads no length after a no-break space. */
 const LENGTH = /^[ \t]*(\d+)[ \t]*$/
-/** A length as Mongrel2 reads it, with `strtol`, which ignores white space and a plus sign before it and anything behind it. */
+/** A length as Mongrel2 reads it, with `strtol`: after white space and a plus sign, and before anything. */
 const STRTOL = /^[ \t-\r]*\+?(\d+)/
 
 /**
- * Checks that a request gives its length once and plainly. Mongrel2 passes on requests that a proxy in front would read in another way
- * (request smuggling), so all others are refused.
- *
- * @returns The framing, or a sentence that says what is wrong.
+ * Reads the framing of a body; returns a sentence that says what is wrong where it is ambiguous. Mongrel2 passes on requests that a proxy in front
+ * would read in another way (request smuggling).
  */
 export function framingOf(message: Message): Framing | string {
   let length: string | undefined
@@ -50,14 +47,13 @@ export function framingOf(message: Message): Framing | string {
   return { length: length === undefined ? undefined : Number(length), chunked: coding !== undefined }
 }
 
-/** Whether a body of so many bytes within a message is what the headers announce; chunked ones never come within one. */
+/** Whether the headers announce a body of so many bytes in the message; a chunked body never comes in the message. */
 export function agrees(framing: Framing, bytes: number): boolean {
   return !framing.chunked && (framing.length ?? 0) === bytes
 }
 
 /**
- * Reads the upload headers. They are lower-case, so a client can write them too; but where Mongrel2 stored a body it has overwritten
- * `start`.
+ * Reads the upload headers. A client can write them too, since they are lower-case; but where Mongrel2 stored a body it has overwritten `start`.
  */
 export function uploadHeadersOf(message: Message): UploadHeaders {
   const starts = message.headers.all(START)
@@ -65,9 +61,7 @@ export function uploadHeadersOf(message: Message): UploadHeaders {
   const [start] = starts
   const [done] = dones
   if (start === undefined && done === undefined) return { stage: 'none' }
-  if (!isStored(message)) {
-    return { stage: 'forged', reason: 'the request has no body that Mongrel2 would have stored' }
-  }
+  if (!isStored(message)) return { stage: 'forged', reason: 'Mongrel2 would not have stored the body of this request' }
   if (start === undefined || starts.length > 1 || dones.length > 1) {
     return { stage: 'forged', reason: `expected one ${START} and at most one ${DONE}` }
   }
@@ -77,14 +71,14 @@ export function uploadHeadersOf(message: Message): UploadHeaders {
 }
 
 /**
- * Whether Mongrel2 must have stored the body in a file: the headers announce one as Mongrel2 reads them, and the message has none. This
- * holds for headers that `framingOf` refuses, too. Frames have the unchecked headers of their handshake; a streamed body is not stored.
+ * Whether Mongrel2 must have stored the body in a file: the headers, as Mongrel2 reads them, announce one, and the message has none. That holds for
+ * headers that `framingOf` refuses, too. Frames have the unchecked headers of their handshake; a streamed body is not stored.
  */
 function isStored({ kind, headers, body }: Message): boolean {
   return kind === 'request' && body.length === 0 && isAnnounced(headers)
 }
 
-/** Whether Mongrel2 expects a body: it reads the first Content-Length, and only without one a Transfer-Encoding. */
+/** Whether Mongrel2 expects a body: it reads the first Content-Length, or without one the Transfer-Encoding. */
 function isAnnounced(headers: MessageHeaders): boolean {
   const length = headers.first('content-length')
   if (length === undefined) return headers.first('transfer-encoding') === 'chunked'

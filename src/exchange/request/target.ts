@@ -2,10 +2,10 @@ import { listItems } from '../../wire/http.ts'
 import { MOST_FIELD_VALUES } from '../../wire/limits.ts'
 import type { Message } from '../../wire/message.ts'
 
-/** Which proxies in front are trusted: none, a number of them counted from Mongrel2 outwards, or all. */
+/** The trusted proxies in front: none, a number of them counted from Mongrel2 outwards, or all. */
 export type TrustProxy = boolean | number
 
-/** Where a request came from and what it was asked of. */
+/** The client, and the origin in the URL, of a request. */
 export interface Origin {
   readonly remoteAddress: string
   readonly scheme: string
@@ -16,32 +16,27 @@ export interface Origin {
 /** A host and an optional port (RFC 9110, section 7.2): no user information, nothing that begins a path, query or fragment. */
 const HOST_AND_PORT = String.raw`(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?`
 const AUTHORITY = new RegExp(`^${HOST_AND_PORT}$`)
-/** Mongrel2 keeps spaces and tabs around a value. Other white space is part of the host to a proxy in front. */
+/** Spaces and tabs around a value are allowed. A proxy in front reads other white space as part of the host. */
 const HOST_VALUE = new RegExp(`^[ \\t]*(${HOST_AND_PORT})[ \\t]*$`)
 
 const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 
-/** Number of origins whose normal form is cached. */
+/** Number of origins whose normalised form is cached. */
 const MOST_ORIGINS = 256
 const origins = new Map<string, string>()
 
 /**
- * Targets that the platform's URL parser leaves unchanged: no dot segments, nothing that it would escape or cut off (URL standard,
- * path state and query state).
+ * Targets that the platform's URL parser does not change: no dot segments, nothing that it would escape or cut off (URL standard, path state and
+ * query state).
  */
 const PLAIN_TARGET = /^\/(?!\.)(?:[\w~!$&()*+,;=:@?-]|\.|\/(?!\.)|%(?!2[eE]))*$/
 
-/** Whether a text is `host[:port]` and a URL can be made with it. */
+/** Whether a text is `host[:port]` and valid in a URL. */
 export function isAuthority(text: string): boolean {
   return AUTHORITY.test(text) && URL.canParse(`http://${text}/`)
 }
 
-/**
- * Finds the origin of a request.
- *
- * @param host The authority where HTTP/1.0 named none.
- * @returns The origin, or a sentence that says what is wrong.
- */
+/** Finds the origin of a request, or a sentence that says what is wrong. `host` is the authority where HTTP/1.0 names none. */
 export function originOf(message: Message, http10: boolean, host: string, trustProxy: TrustProxy): Origin | string {
   const hosts = message.headers.all('host')
   if (hosts.length > 1) return 'Host came twice'
@@ -61,11 +56,11 @@ function trustsProxy(trustProxy: TrustProxy): trustProxy is true | number {
 }
 
 /**
- * The origin as the outermost trusted proxy saw it. Each proxy appends to the lists, so they are read from the right: items further left
- * than the trusted proxies were written by the client.
+ * The origin as the outermost trusted proxy saw it. Each proxy appends to the lists, so they are read from the right; the client wrote the items
+ * left of those of trusted proxies.
  */
 function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin | string {
-  // Mongrel2 may have dropped a proxy's line behind the client's lines.
+  // Mongrel2 may have dropped a proxy's line after too many lines of the client.
   const full = FORWARDED.find((name) => message.headers.all(name).length >= MOST_FIELD_VALUES)
   if (full !== undefined) return `${full} came too often`
   const hops = trustProxy === true ? Number.POSITIVE_INFINITY : trustProxy
@@ -85,11 +80,10 @@ function fromRight(message: Message, name: string, hops: number): string | undef
 }
 
 /**
- * Makes a request's URL as the platform writes it: the target follows the authority unchanged, so that `//evil.example/x` stays a path,
- * and loses its fragment.
+ * Makes a request's URL, normalised as the platform does it: the target without its fragment follows the authority, so that `//evil.example/x`
+ * stays a path. Undefined when origin and target make no URL.
  *
- * @param uri URI as Mongrel2 gives it.
- * @returns Undefined when origin and target make no URL.
+ * @param uri Mongrel2's header URI.
  */
 export function urlOf(
   origin: Pick<Origin, 'scheme' | 'authority'>,
@@ -98,7 +92,7 @@ export function urlOf(
 ): string | undefined {
   const { scheme, authority } = origin
   try {
-    // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path as it is written.
+    // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path in that form.
     const target = trustsProxy(trustProxy) ? uri : originForm(scheme, authority, uri)
     if (PLAIN_TARGET.test(target)) return normalOrigin(scheme, authority) + target
     const fragment = target.indexOf('#')
@@ -109,8 +103,8 @@ export function urlOf(
 }
 
 /**
- * The target in origin form. Mongrel2 reduces a target in absolute form (RFC 9112, section 3.2.2) to `//authority/path`, which a path
- * with two slashes looks like too: it counts as absolute only if its authority is that of Host.
+ * The target in origin form. Mongrel2 reduces a target in absolute form (RFC 9112, section 3.2.2) to `//authority/path`, which may also be a path
+ * with two slashes: it counts as absolute only if its authority is that of Host.
  */
 function originForm(scheme: string, authority: string, target: string): string {
   if (!target.startsWith('//')) return target

@@ -8,8 +8,8 @@ import { isUpgradeResponse } from '../../websocket/handshake.ts'
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
- * Returns what a handler returned, if it can be sent. Throws Mongrel2Error `invalid_response` when it is no Response, has a status 1xx or is
- * `Response.error()`, or its body was read already.
+ * Returns a handler's result if it can be sent. Throws Mongrel2Error `invalid_response` when it is no Response, is `Response.error()`, has a status
+ * outside 200 to 599, or its body was read.
  */
 export function checkResponse(value: unknown): Response {
   if (!(value instanceof PlatformResponse)) {
@@ -18,7 +18,7 @@ export function checkResponse(value: unknown): Response {
   }
   if (plainResponseOf(value) !== undefined || isUpgradeResponse(value)) return value
   const { status, statusText, headers } = value
-  // The getters of a subclass may return what the platform would refuse.
+  // Getters of a subclass may return values that the platform would refuse.
   if (!(headers instanceof Headers)) return checkResponse(adopt(value))
   if (typeof statusText !== 'string' || !REASON.test(statusText)) {
     throw invalidResponse('a statusText without control characters', describeValue(statusText))
@@ -39,24 +39,24 @@ export function invalidResponse(expected: string, got: string | number): Mongrel
   return new Mongrel2Error('invalid_response', `expected ${expected}, got ${got}`)
 }
 
-/** Describes what is not as expected. Never throws. */
+/** Describes an unexpected value; never throws. */
 export function describeValue(value: unknown): string {
   if (typeof value !== 'object' || value === null) return describeError(value)
   try {
     return `an object of ${value.constructor?.name ?? 'no class'}`
   } catch {
-    return 'an object that throws when it is looked at'
+    return 'an object that throws on access'
   }
 }
 
-/** Whether a value can be used as a Response: one of another package or realm can. */
+/** Whether a value is like a Response, as one of another package or realm is. */
 function isResponseLike(value: unknown): value is Response {
   if (typeof value !== 'object' || value === null) return false
   const candidate = value as Partial<Response>
   return typeof candidate.status === 'number' && typeof candidate.headers?.forEach === 'function' && 'body' in candidate
 }
 
-/** Makes the platform's Response of another, so that its values pass the platform's checks. */
+/** Makes a platform Response of another one, which checks its values. */
 function adopt(response: Response): Response {
   const headers = new Headers()
   response.headers.forEach((value, name) => {

@@ -28,7 +28,7 @@ export async function collectResponse(
   return collector.pieces
 }
 
-/** Keeps what is written, up to a bound. */
+/** Keeps the written bytes, up to a bound. */
 class Collector implements ResponseSink {
   readonly context = new CallContext()
   readonly pieces: Uint8Array[] = []
@@ -62,16 +62,16 @@ class Collector implements ResponseSink {
 
   writable(): undefined {}
 
-  /** What becomes of the connection is for its owner to say. */
+  /** The caller decides whether the connection closes. */
   persists(): boolean {
     return this.#semantics.persistent
   }
 
-  /** All of it goes out at once, in the end. */
+  /** Nothing goes out before the end. */
   undelivered(): number {
     return 0
   }
 
-  /** Whether the body ends is for its owner to say. */
+  /** The caller decides whether the body ends. */
   whenEnding(): void {}
 }

@@ -12,51 +12,51 @@ import type { HeaderField } from '../../wire/headers.ts'
 import { CHUNK_END, httpDate, isReserved, LAST_CHUNK, listItems, renderChunkSize, renderHead } from '../../wire/http.ts'
 import { describeValue, invalidResponse } from './check-response.ts'
 
-/** Where a response's bytes go. */
+/** Takes a response's bytes. */
 export interface ResponseSink extends EventSink {
   write(bytes: Uint8Array): void
-  /** Calls an action when the server closes, or at the latest when the response has ended. */
+  /** Calls an action when the server closes or the response has ended. */
   whenEnding(action: () => void): void
-  /** Resolves when more may be written; undefined when it may be at once. */
+  /** Resolves when more may be written; undefined when that is now. */
   writable(): Promise<void> | undefined
-  /** Whether the response was given up: it must not look complete. */
+  /** Whether the response was given up, so that it must not look complete. */
   readonly aborted: boolean
-  /** Where the body's stream is read and cancelled, which calls the user's code. */
+  /** The context in which the body's stream, the user's code, is read and cancelled. */
   readonly context: CallContext
   /**
-   * Whether the connection can take another response after this one: asked when its head goes out. `complete` says that the whole response goes
-   * out with it: its body cannot depend on what is still to be read.
+   * Whether the connection can be used again; called when the head goes out. `complete` says that the body goes out with it, so that it cannot
+   * depend on a request body that is still being read.
    */
   persists(complete: boolean): boolean
 }
 
-/** How a response was sent. */
+/** The result of sending a response. */
 export interface Sent {
-  /** Whether the connection can take another response. */
+  /** Whether the connection can be used again. */
   readonly reusable: boolean
-  /** What went wrong after the head was out; the client finds out by the connection's end. */
+  /** An error after the head went out, which the client sees by the connection's end. */
   readonly fault?: Error
-  /** Whether its client was too slow: the connection is cut if it takes nothing more soon. */
+  /** Whether the client was too slow: the connection is cut if it goes on reading nothing. */
   readonly slow?: boolean
 }
 
-/** The body of a response under way, which can be given up from outside. */
+/** A body being sent, which can be cancelled from outside. */
 export interface OpenBody {
   cancel(reason?: unknown): Promise<void>
 }
 
-/** A stream may hold anything, whatever its type says. */
+/** A stream may give any value, whatever its type says. */
 type BodyReader = ReadableStreamDefaultReader<unknown>
 
-/** How the end of a body is told: by its length, by chunks, or by the end of the connection. */
+/** How a body's end is marked: by its length, by chunks, or by the end of the connection. */
 type Framing = number | 'chunked' | 'close'
 
 /**
- * Sends a response that `checkResponse` returned: status line, headers, and the body framed by its length where that is known when the head has
- * to go, by chunks to HTTP/1.1, by the end of the connection to HTTP/1.0.
+ * Sends a response that `checkResponse` returned. The body is framed by its length where that is known when the head goes out, otherwise by chunks
+ * (HTTP/1.1) or the end of the connection (HTTP/1.0).
  *
- * @param reading Told what is read, so that it can be cancelled when the client leaves.
- * @throws What the body's stream fails with before the head was sent; then nothing was.
+ * @param reading Called with the body that is read, so that it can be cancelled when the client leaves.
+ * @throws The error of the body's stream, if it fails before the head goes out.
  */
 export async function sendResponse(
   response: Response,
@@ -110,18 +110,17 @@ export async function sendResponse(
     await sendBody(body, framing, sink)
     return { reusable }
   } catch (error) {
-    // The head is out: only the end of the connection can tell the client.
     return { reusable: false, fault: asError(error) }
   }
 }
 
-/** A Blob's size is known without reading it. */
+/** The size of a Blob, which is known without reading it. */
 function blobSizeOf(response: Response): number | undefined {
   const body = plainResponseOf(response)?.body
   return body instanceof Blob ? body.size : undefined
 }
 
-/** The handler's headers as they go out, less those that are ours to say. */
+/** The handler's headers as they go out, without those that we set. */
 interface ResponseHeaders {
   readonly fields: HeaderField[]
   readonly length: number | undefined
@@ -191,7 +190,7 @@ async function sendEvents(events: EventStream, sink: ResponseSink, persistent: b
   return slow ? { reusable: false, slow } : { reusable: persistent }
 }
 
-/** A body's chunks, of which the first can be read before the head goes out. */
+/** The chunks of a body, the first of which can be read before the head goes out. */
 class BodyChunks {
   readonly #reader: BodyReader
   readonly #context: CallContext
@@ -205,8 +204,8 @@ class BodyChunks {
   }
 
   /**
-   * The body's length, if it ends with its first chunk before anything else can happen, as a string's or a buffer's does. Undefined where the
-   * next chunk has to be waited for: the head goes out before.
+   * The body's length, if it ends with its first chunk in this tick, as a string or a buffer does. Undefined where the next chunk comes later: the
+   * head then goes out before.
    */
   async peekLength(): Promise<number | undefined> {
     const end = tickEnd()
@@ -232,7 +231,7 @@ class BodyChunks {
     this.#context.run(cancelBody, this.#reader, reason)
   }
 
-  /** Begins to read the next chunk, which `next` returns or throws for. */
+  /** Starts to read the next chunk, which `next` returns. */
   #peek(): Promise<Uint8Array | undefined> {
     const pending = this.#read()
     pending.catch(() => {}) // thrown again by `next`
@@ -259,13 +258,13 @@ function bytesOfChunk(chunk: unknown): Uint8Array | undefined {
   return isAnyArrayBuffer(chunk) ? new Uint8Array(chunk) : undefined
 }
 
-/** Gives up the body of a response that is not sent. */
+/** Cancels the body of a response that is not sent. */
 export function discardBody(response: Response, reason?: unknown): void {
   if (plainResponseOf(response) !== undefined) return
   if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nothing waits for it
 }
 
-/** Gives up a body that is being read; not awaited, since its source decides when it is done with it. */
+/** Cancels a body that is being read, without waiting for its source. */
 export function cancelBody(body: OpenBody, reason?: unknown): void {
-  body.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed already
+  body.cancel(reason).catch(() => {}) // a body that cannot be cancelled has failed
 }

@@ -1,32 +1,31 @@
 import type { WriteProgress } from '../../connection/outbox.ts'
 
 /**
- * Behind the answer, what the client still sends is read and thrown away as long as something comes: the client may not look for the
- * answer before it has written everything, and a close would take it away. nginx's `lingering_timeout` and `lingering_time`, in
- * milliseconds: between two parts, and in all from when the answer was delivered.
+ * After the answer, input is read and discarded for a while: the client may read the answer only after it has sent everything, and a close could
+ * destroy the answer. As nginx's `lingering_timeout` (between two parts) and `lingering_time` (in all, from the delivery), in milliseconds.
  */
 const LINGER_QUIET = 5000
 const LINGER_TIME = 30_000
 
-/** How long a client that has its answer may go on sending. */
+/** Bounds how long a client that has its answer may go on sending. */
 export class LingerClock {
-  #heardAt = performance.now()
-  #deliveredAt = this.#heardAt
+  #inputAt = performance.now()
+  #deliveredAt = this.#inputAt
 
-  /** Something came. */
-  heard(): void {
-    this.#heardAt = performance.now()
+  /** Input came. */
+  refresh(): void {
+    this.#inputAt = performance.now()
   }
 
   /**
    * @param answer How far the answer has come.
-   * @returns `quiet` when nothing came for a while, `late` when the client has had its time.
+   * @returns `quiet` when no input came for a while, `late` when the time is over.
    */
   check(answer: WriteProgress): 'going on' | 'quiet' | 'late' {
     const now = performance.now()
-    if (answer === 'waiting') this.#heardAt = now
+    if (answer === 'waiting') this.#inputAt = now
     if (answer !== 'delivered') this.#deliveredAt = now
-    if (now - this.#heardAt >= LINGER_QUIET) return 'quiet'
+    if (now - this.#inputAt >= LINGER_QUIET) return 'quiet'
     return now - this.#deliveredAt >= LINGER_TIME ? 'late' : 'going on'
   }
 }

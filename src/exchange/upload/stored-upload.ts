@@ -5,10 +5,10 @@ import type { Message } from '../../wire/message.ts'
 import { LingerClock } from './linger-clock.ts'
 import { emptyUpload, type UploadPlace } from './upload.ts'
 
-/** How often the file of an upload that was answered is emptied, in milliseconds. */
+/** How often to empty the file of an answered upload, in milliseconds. */
 const EMPTY_INTERVAL = 100
 
-/** A body that Mongrel2 stores in a file, until the message comes that says that it is complete. */
+/** A body that Mongrel2 stores in a file, until the message that ends it. */
 export class StoredUpload implements StoredBody {
   readonly streamed = false
   readonly path: string
@@ -19,10 +19,7 @@ export class StoredUpload implements StoredBody {
   readonly #received: () => void
   #phase: 'open' | 'discarded' | 'over' = 'open'
 
-  /**
-   * @param received Called when its end comes.
-   * @param stop Answers without waiting for its end.
-   */
+  /** @param received Called when its end comes. */
   constructor(path: string, place: UploadPlace, connection: Connection, received: () => void, stop: () => void) {
     this.path = path
     this.#place = place
@@ -31,7 +28,7 @@ export class StoredUpload implements StoredBody {
     this.stop = stop
   }
 
-  /** Resolves with the message that ends it; never, when the client leaves before: Mongrel2 then deletes the file itself. */
+  /** Resolves with the message that ends it; never if the client leaves before, when Mongrel2 deletes the file itself. */
   get ended(): Promise<Message> {
     return this.#ended.promise
   }
@@ -52,12 +49,12 @@ export class StoredUpload implements StoredBody {
     void this.#discard()
   }
 
-  /** The file tells whether the client still sends: Mongrel2 says nothing before the end. */
+  /** Empties the file while the client still sends, which only the file's size shows. */
   async #discard(): Promise<void> {
     const clock = new LingerClock()
     for (let before = 0; this.#phase === 'discarded'; await delay(EMPTY_INTERVAL)) {
       const size = await emptyUpload(this.path, this.#place).catch(() => 0)
-      if (size > before) clock.heard()
+      if (size > before) clock.refresh()
       before = this.#place.keep ? size : 0
       if (this.#phase !== 'discarded') return
       if (clock.check(this.#connection.outbox.progress) !== 'going on') this.#connection.closeNow()

@@ -7,31 +7,28 @@ import type { Message } from '../../wire/message.ts'
 import type { Settings } from '../options.ts'
 import { LingerClock } from './linger-clock.ts'
 
-/** What a streamed upload needs of its connection. */
-export interface UploadConnection
+interface UploadConnection
   extends Pick<Connection, 'single' | 'grant' | 'endUpload' | 'closeAfterUpload' | 'closeNow'> {
   readonly outbox: Pick<Outbox, 'progress'>
 }
 
-/** The options of a streamed upload. */
-export type StreamUploadSettings = Pick<Settings, 'uploadWindow' | 'maxBodySize' | 'bodyTimeout'>
+type StreamUploadSettings = Pick<Settings, 'uploadWindow' | 'maxBodySize' | 'bodyTimeout'>
 
-/** A body of known length of which no more than so many bytes are missing is read to its end, so that the connection can be used again. */
+/** Missing bytes up to which the rest of a body of known length is read, so that the connection can be used again. */
 const DRAIN_LIMIT = 1024 * 1024
-/** How long after the head of a streamed answer its handler may begin to read, in milliseconds: then the body is thrown away. */
+/** Time after the head of a streamed answer for its handler to start reading, in milliseconds; then the body is discarded. */
 const LATE_READER = 500
-/** How often a client that has its answer is checked for still sending, in milliseconds. */
+/** How often to check whether a client that has its answer still sends, in milliseconds. */
 const LINGER_CHECK = 1000
-/** Bytes that Mongrel2 may send of what is thrown away until more are granted; `uploadWindow` may be too small to be quick. */
+/** Credit for a discarded body, in bytes, where `uploadWindow` is smaller and would be slow. */
 const DISCARD_WINDOW = 256 * 1024
-/** More than Mongrel2 holds of a body that it has not sent: `limits.content_length`, 20 KiB by default. */
+/** More bytes than Mongrel2 holds of a body that it has not sent: `limits.content_length`, 20 KiB by default. */
 const BUFFER_LIMIT = 1024 * 1024
 
 /**
- * A body that Mongrel2 sends as it comes (`upload.stream`), in parts that follow the request's message. Mongrel2 sends as many
- * bytes as it has credits for; more are given as the stream is read, so that a slow reader slows its client.
- *
- * The first part comes with the request and takes no credit. A client's chunk comes whole, so the last one may overdraw.
+ * A body that Mongrel2 sends as it arrives (`upload.stream`), in parts after the request's message. Mongrel2 sends as many bytes as it has credits
+ * for, which are granted as the stream is read, so that a slow reader slows its client. The first part comes with the request and takes no credit.
+ * A client's chunk comes whole, so the last one may overdraw.
  */
 export class StreamUpload implements StreamedBody {
   readonly streamed = true
@@ -40,13 +37,13 @@ export class StreamUpload implements StreamedBody {
   readonly #connection: UploadConnection
   readonly #failed: (refusal: Refusal) => void
   readonly #parts: Buffer[] = []
-  /** `over` when nothing more comes: it is complete, or the connection ends. */
+  /** `over` when no more comes: the body is complete, or the connection ends. */
   #phase: 'open' | 'discarded' | 'over' = 'open'
   #stream: ReadableStream<Uint8Array> | undefined
   #waiting = 0
-  /** Where the next part begins. */
+  /** The position of the next part. */
   #offset = 0
-  /** Bytes that Mongrel2 may send; negative when a chunk overdrew. */
+  /** Bytes that Mongrel2 may send; negative after a chunk that overdrew. */
   #credit = 0
   #error: Error | undefined
   #wanted: (() => void) | undefined
@@ -62,7 +59,7 @@ export class StreamUpload implements StreamedBody {
 
   /**
    * @param length The Content-Length; undefined for chunks.
-   * @param failed Told when the body cannot be completed.
+   * @param failed Called when the body cannot be completed.
    */
   constructor(
     settings: StreamUploadSettings,
@@ -96,7 +93,7 @@ export class StreamUpload implements StreamedBody {
     return this.#credit <= 0 && this.#missing !== undefined && this.#missing > BUFFER_LIMIT
   }
 
-  /** The body as it is read. No byte stream: that would take the memory of a part away from what else came with it. */
+  /** The body as a stream. It is no byte stream, which would transfer memory that a part shares with other messages. */
   stream(): ReadableStream<Uint8Array> {
     this.#stream = new ReadableStream<Uint8Array>(
       {
@@ -120,10 +117,10 @@ export class StreamUpload implements StreamedBody {
   receive(message: Message): void {
     const { headers, body, cut } = message
     if (message.kind === 'part') this.#credit -= body.length
-    const at = this.#offset | 0 // Mongrel2 counts in a C int, which 2 GiB in chunks make negative.
+    const at = this.#offset | 0 // Mongrel2 counts in a C int, which overflows at 2 GiB of chunks.
     this.#offset += body.length
     const last = headers.own('UPLOAD_STREAM_DONE') !== undefined
-    if (this.#phase === 'discarded') this.#clock?.heard()
+    if (this.#phase === 'discarded') this.#clock?.refresh()
     else if (headers.own('UPLOAD_STREAM') !== String(at)) {
       this.#fail(badRequest(`expected the part of an upload at ${at}, got ${headers.own('UPLOAD_STREAM')}`))
     } else if (cut) this.#fail(partTooLarge())
@@ -146,21 +143,21 @@ export class StreamUpload implements StreamedBody {
 
   expectReader(): void {
     this.#lateReader ??= setTimeout(() => {
-      if (!this.read) this.#forfeit(unread('soon after the head of the response'))
+      if (!this.read) this.#abandon(unread('soon after the head of the response'))
     }, LATE_READER).unref()
   }
 
   drain(reason: Error = unread('before the response was complete')): void {
     if (this.over || this.#lingering !== undefined) return
     if (this.#connection.single) {
-      // The gateway throws away the rest by itself.
+      // The gateway discards the rest itself.
       this.#break(reason)
       return this.#connection.closeNow()
     }
     if (!this.drainable) this.#connection.closeAfterUpload()
     this.#clock = new LingerClock()
     this.#lingering = setInterval(() => this.#linger(), LINGER_CHECK).unref()
-    this.#forfeit(reason)
+    this.#abandon(reason)
   }
 
   lost(reason: Error): void {
@@ -178,7 +175,7 @@ export class StreamUpload implements StreamedBody {
   }
 
   #fail(refusal: Refusal): void {
-    this.#forfeit(new Mongrel2Error('upload_unavailable', refusal.reason))
+    this.#abandon(new Mongrel2Error('upload_unavailable', refusal.reason))
     this.#failed(refusal)
   }
 
@@ -195,8 +192,8 @@ export class StreamUpload implements StreamedBody {
     this.#wanted?.()
   }
 
-  /** Errors the stream, and throws away what still comes. */
-  #forfeit(reason: Error): void {
+  /** Errors the stream, and discards the rest of the body. */
+  #abandon(reason: Error): void {
     this.#break(reason)
     this.#discard()
   }
@@ -210,14 +207,14 @@ export class StreamUpload implements StreamedBody {
     this.#replenish()
   }
 
-  /** Nobody waits for the client any more. */
+  /** No reader waits for the client any more. */
   #settle(): void {
     clearTimeout(this.#partTimer)
     this.whenSettled?.()
     this.whenSettled = undefined
   }
 
-  /** Gives the client its time for the next part, while its reader waits for that. */
+  /** Runs the timeout of the next part while the reader waits for it. */
   #expectPart(): void {
     if (this.#settings.bodyTimeout === 0) return
     if (!this.awaited) {
@@ -226,14 +223,14 @@ export class StreamUpload implements StreamedBody {
     } else this.#partTimer ??= setTimeout(() => this.#fail(bodyTimedOut()), this.#settings.bodyTimeout).unref()
   }
 
-  /** Ends the connection of a client that has stopped sending without a close, or does not stop. */
+  /** Closes the connection of a client that has stopped sending or does not stop. */
   #linger(): void {
     const state = this.#clock?.check(this.#connection.outbox.progress)
     if (this.#dry || state === 'quiet') this.#connection.closeNow()
     else if (state === 'late') this.#dry = true
   }
 
-  /** Gives credit in halves of the window, so that a part of 20 KiB does not bring a reply each. */
+  /** Grants credit in halves of the window, so that not every part of 20 KiB brings a reply. */
   #replenish(): void {
     const discarded = this.#phase === 'discarded'
     if (this.over || this.#dry || (this.#error !== undefined && !discarded)) return

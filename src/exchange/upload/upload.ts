@@ -12,16 +12,16 @@ export interface UploadPlace {
   readonly chroot: string
   /** Mongrel2's `upload.temp_store`: a path relative to the chroot that ends in `XXXXXX`. */
   readonly tempStore: string
-  /** Whether files stay when the response is finished. */
+  /** Whether files are kept after the response. */
   readonly keep: boolean
 }
 
-/** Bytes that are read of a file at once. */
+/** Bytes that are read from a file at once. */
 const READ_SIZE = 256 * 1024
-/** How often a file that grows is looked at, in milliseconds. */
+/** How often to read the size of a growing file, in milliseconds. */
 const SIZE_INTERVAL = 100
 
-/** A stored body: its file, open. */
+/** A stored body: its open file. */
 export class Upload {
   info: UploadInfo
   readonly #file: FileHandle
@@ -35,9 +35,9 @@ export class Upload {
   }
 
   /**
-   * Cuts off what does not belong to the body.
+   * Cuts the file to the body's length.
    *
-   * @throws Mongrel2Error `upload_unavailable` when the file may not be written, or is another by now.
+   * @throws The error of Node when the file may not be written; Mongrel2Error `upload_unavailable` when it was replaced.
    */
   async truncate(size: number): Promise<void> {
     const { path } = this.info
@@ -45,10 +45,7 @@ export class Upload {
     try {
       const [mine, other] = await Promise.all([this.#file.stat(), file.stat()])
       if (mine.ino !== other.ino || mine.dev !== other.dev) {
-        throw new Mongrel2Error(
-          'upload_unavailable',
-          `expected ${path} to stay the file that it was, but it was replaced`,
-        )
+        throw new Mongrel2Error('upload_unavailable', `expected ${path} to stay the same file, but it was replaced`)
       }
       await file.truncate(size)
       this.info = { path, size }
@@ -57,7 +54,7 @@ export class Upload {
     }
   }
 
-  /** The file's bytes, read as they are asked for, 256 KiB at a time. A file that ends early is an error, not an end. */
+  /** The file's bytes, read on demand. Fails if the file ends early. */
   stream(): ReadableStream<Uint8Array> {
     let left = this.info.size
     return new ReadableStream(
@@ -65,13 +62,11 @@ export class Upload {
         type: 'bytes',
         pull: async (controller: ReadableByteStreamController) => {
           if (left > 0) {
-            // Not from Node's pool: a byte stream takes the whole ArrayBuffer away from everybody else.
+            // Not from Node's pool, since a byte stream transfers the whole ArrayBuffer.
             const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafeSlow(Math.min(READ_SIZE, left)))
             if (bytesRead === 0) {
-              throw new Mongrel2Error(
-                'upload_unavailable',
-                `expected ${left} bytes more in ${this.info.path}, but it ends here`,
-              )
+              const expected = `expected ${left} bytes more in ${this.info.path}, but it ends here`
+              throw new Mongrel2Error('upload_unavailable', expected)
             }
             left -= bytesRead
             controller.enqueue(buffer.subarray(0, bytesRead))
@@ -88,7 +83,7 @@ export class Upload {
     )
   }
 
-  /** Closes the file and deletes it, unless it is to be kept. */
+  /** Closes the file and deletes it, unless files are kept. */
   async release(): Promise<void> {
     await this.#close()
     if (!this.#keep) await deleteFile(this.info.path)
@@ -101,7 +96,7 @@ export class Upload {
   }
 }
 
-/** Whether a path is one that `upload.temp_store` makes: its template with other letters for the six X. */
+/** Whether a path is one that `upload.temp_store` makes: its template with six other characters for `XXXXXX`. */
 export function fitsTempStore(path: string, tempStore: string): boolean {
   const prefix = tempStore.slice(0, -6)
   return (
@@ -112,8 +107,8 @@ export function fitsTempStore(path: string, tempStore: string): boolean {
 /**
  * Opens the file of a stored body.
  *
- * @returns The upload, or a sentence that says why no such file could be Mongrel2's: a link, no regular file, outside the chroot.
- * @throws Mongrel2Error `upload_unavailable` when it is not where the options say, or cannot be read.
+ * @returns The upload, or why the file cannot be Mongrel2's: it is a link, no regular file, or outside the chroot.
+ * @throws Mongrel2Error `upload_unavailable` when the file is not where the options say, or cannot be read.
  */
 export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
   const whole = join(place.chroot, path)
@@ -135,12 +130,12 @@ export async function openUpload(path: string, place: UploadPlace): Promise<Uplo
   }
 }
 
-/** The size of an open file, or what keeps it from being an upload: looked at now, since the path may lead elsewhere by now. */
+/** The size of an open file, or why it cannot be an upload. Checked after it is open, since its path may have changed. */
 async function checkOpenFile(file: FileHandle, chroot: string): Promise<number | string> {
   const status = await file.stat()
   if (!status.isFile()) return 'is no regular file'
   if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
-  // Other systems than Linux do not say where an open file lies.
+  // Only Linux tells the path of an open file.
   const path = await readlink(`/proc/self/fd/${file.fd}`).catch(() => undefined)
   if (path !== undefined && pathBelow(await realpath(chroot), dirname(path)) === undefined) return `leads to ${path}`
   return status.size
@@ -160,11 +155,9 @@ function adviceFor(code: string | undefined, chroot: string): string {
 }
 
 /**
- * Watches the file of a body that came without a length while Mongrel2 writes it.
+ * Watches the file of a body without a length while Mongrel2 writes it. Calls `tooLarge` once when it has more than `most` bytes.
  *
- * @param most Bytes that it may have.
- * @param tooLarge Called once, when it has more.
- * @returns Stops watching.
+ * @returns A function that stops this.
  */
 export function watchUploadSize(path: string, most: number, tooLarge: () => void): () => void {
   let watching = true
@@ -173,11 +166,8 @@ export function watchUploadSize(path: string, most: number, tooLarge: () => void
     clearInterval(timer)
   }
   const look = async () => {
-    // A file that cannot be seen cannot be opened in the end either, which is answered then.
-    const size = await stat(path).then(
-      (status) => status.size,
-      () => 0,
-    )
+    // A file that cannot be read is refused at the end of the upload.
+    const { size } = await stat(path).catch(() => ({ size: 0 }))
     if (!watching || size <= most) return
     stop()
     tooLarge()
@@ -186,7 +176,7 @@ export function watchUploadSize(path: string, most: number, tooLarge: () => void
   return stop
 }
 
-/** Deletes the file of an upload that nobody will read, if it is where an upload can be; gone already is as good. */
+/** Deletes the file of an upload that nobody will read, if it exists and lies where an upload can. */
 export async function deleteUpload(path: string, place: UploadPlace): Promise<void> {
   if (place.keep || !fitsTempStore(path, place.tempStore)) return
   const whole = join(place.chroot, path)
@@ -194,10 +184,8 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
 }
 
 /**
- * Empties the file of an upload that nobody will read while Mongrel2 still writes it, unless it is to be kept: Mongrel2 goes on where it
- * was, and what is before that takes no room.
- *
- * @returns The bytes that it had by its size.
+ * Empties the file of an upload that nobody will read while Mongrel2 still writes it, unless files are kept. Mongrel2 goes on at its position; the
+ * gap before that takes no space. Returns the size that the file had.
  */
 export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
   const whole = join(place.chroot, path)
@@ -213,7 +201,7 @@ export async function emptyUpload(path: string, place: UploadPlace): Promise<num
   }
 }
 
-/** Whether a directory, links followed, is another or within it. */
+/** Whether a directory, with links followed, is another one or lies in it. */
 async function isInside(directory: string, other: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
   return pathBelow(outer, inner) !== undefined
