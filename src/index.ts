@@ -27,11 +27,7 @@ export type { BroadcastTarget, TopicMember } from './topic/broadcast.ts'
 export type { BudgetOptions, NextOptions, StreamOptions, TopicOptions } from './topic/options.ts'
 export { Topic } from './topic/topic.ts'
 export { upgradeWebSocket, type WebSocketUpgrade } from './websocket/handshake.ts'
-export type {
-  OriginCheck,
-  PerMessageDeflateOptions,
-  UpgradeWebSocketOptions,
-} from './websocket/options.ts'
+export type { OriginCheck, PerMessageDeflateOptions, UpgradeWebSocketOptions } from './websocket/options.ts'
 export type {
   ServerWebSocket,
   ServerWebSocketEventMap,

@@ -3,9 +3,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import * as is from '../../src/options/option.ts'
-import type { Mongrel2Context } from '../../src/platform/handler.ts'
+import { fetchOf, type Mongrel2Context } from '../../src/platform/handler.ts'
 import { setLifetime } from '../../src/platform/request.ts'
-import { invalid, isObject } from '../../src/runtime/errors.ts'
 import { describeError, type Logger } from '../../src/runtime/log.ts'
 import { delay } from '../../src/runtime/promises.ts'
 
@@ -61,7 +60,7 @@ export interface NodeServer extends AsyncDisposable {
  * ```
  */
 export async function serveNode(handler: NodeHandler, options: NodeServeOptions): Promise<NodeServer> {
-  const fetch = fetchOf(handler)
+  const fetch = fetchOf<NodeFetchHandler>(handler)
   const { port, host, logger } = checkOptions(options)
   const background = new Set<Promise<void>>()
   const context: Mongrel2Context = {
@@ -107,12 +106,4 @@ async function end(server: Server, background: Set<Promise<void>>, timeout: numb
   await Promise.race([ended.then(() => Promise.all(background)), late])
   server.closeAllConnections()
   await ended
-}
-
-function fetchOf(handler: NodeHandler): NodeFetchHandler {
-  if (typeof handler === 'function') return handler
-  if (isObject(handler) && typeof handler.fetch === 'function') {
-    return (request, env, ctx) => handler.fetch(request, env, ctx)
-  }
-  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
 }

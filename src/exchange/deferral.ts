@@ -7,7 +7,8 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { DEFERRED_FIELD } from '../wire/http.ts'
 
 const OPTIONS = { timeout: is.milliseconds(60_000, 1) } satisfies is.Described<DeferOptions>
-const checkOptions = is.checkerOf('option of defer', '{ timeout }', OPTIONS)
+/** Checks the options of `defer`; throws Mongrel2Error `invalid_option`. */
+export const checkDeferOptions = is.checkerOf('option of defer', '{ timeout }', OPTIONS)
 
 /** The answer of a request that another process gives, once the handler returns `response`. */
 export class PendingDeferral implements Deferral {
@@ -27,11 +28,6 @@ export class PendingDeferral implements Deferral {
   accepts(response: Response): boolean {
     return response === this.response || isDerived(response, this.response.status, DEFERRED_FIELD, this.#mark)
   }
-}
-
-/** @throws Mongrel2Error `invalid_option`. */
-export function timeoutOf(options: unknown): number {
-  return checkOptions(options).timeout
 }
 
 export function notDeferrable(why: string): Mongrel2Error {

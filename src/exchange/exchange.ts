@@ -9,7 +9,7 @@ import { CallContext } from '../runtime/call-context.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import type { Handshake } from '../websocket/handshake.ts'
-import { notDeferrable, PendingDeferral, timeoutOf } from './deferral.ts'
+import { checkDeferOptions, notDeferrable, PendingDeferral } from './deferral.ts'
 import { sendPlain } from './response/plain-response.ts'
 import {
   cancelBody,
@@ -166,7 +166,7 @@ export class Exchange implements ResponseSink, RequestExchange {
 
   /** Prepares an answer by another process, which the handler chooses by returning the deferral's response. */
   async defer(options: DeferOptions): Promise<Deferral> {
-    const timeout = timeoutOf(options)
+    const { timeout } = checkDeferOptions(options)
     if (this.#turn !== undefined) throw notDeferrable('it was deferred before')
     if (!this.unanswered) throw this.#signalReason ?? notDeferrable('it was answered before')
     if (this.#connection.upload !== undefined) throw notDeferrable('its body has to be read to its end before')

@@ -11,25 +11,24 @@ import {
   ZEROMQ,
 } from '../options/endpoint.ts'
 import * as is from '../options/option.ts'
-import type { FetchHandler } from '../platform/handler.ts'
-import { invalid, isObject } from '../runtime/errors.ts'
+import { type FetchHandler, fetchOf } from '../platform/handler.ts'
 import type { Logger } from '../runtime/log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { isAuthority, type TrustProxy } from './request/target.ts'
 
-/** A fetch handler, or an object with one, as `export default app` gives. */
+/** A fetch handler, or an object with one, such as a Hono app. */
 export type Mongrel2Handler = FetchHandler | { fetch: FetchHandler }
 
 /** Options of `serveMongrel2`. Times are in milliseconds, sizes in bytes. */
 export interface Mongrel2Options {
   /**
    * One or several Handlers to serve, each as `'SEND_SPEC,RECV_SPEC[,CONTROL_PORT]'` such as `'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998'`, or as
-   * `{ sendSpec, recvSpec, controlPort }`, which may have its own `link`, `chroot`, `uploads`, `flowControl` and `maxMessageSize`.
+   * `{ sendSpec, recvSpec, controlPort }` with optional `link`, `chroot`, `uploads`, `flowControl` and `maxMessageSize` of its own.
    */
   zeromq: EndpointInput | readonly EndpointInput[]
   /**
-   * What the sockets are made of: `zmtp`, Node's own with ZeroMQ's protocol on them, which cost less; or `zeromq`, libzmq.
-   * Default: `auto`, which is `zmtp` but for the abstract names of Linux (`ipc://@NAME`).
+   * The kind of sockets: `zmtp`, ZeroMQ's protocol on Node's sockets, which cost less; or `zeromq`, libzmq. Default: `auto`, which is `zmtp` except
+   * for abstract names of Linux (`ipc://@NAME`).
    */
   link?: LinkOption
   /** The sockets' identity, a UUID. Default: a new one each start. */
@@ -39,27 +38,27 @@ export interface Mongrel2Options {
   /** Where Mongrel2 stores large bodies. */
   uploads?: UploadOptions
   /**
-   * Whether Mongrel2 runs with `download.flow_control`. It says so in each connection's first request; set this where that
-   * request may have gone to another process. Default: false, found out.
+   * Whether Mongrel2 runs with `download.flow_control`. Set this where the first request of a connection, which tells, may have gone to another
+   * process. Default: false, detected.
    */
   flowControl?: boolean
   /**
-   * Whether to look for Mongrel2's control port, `run/control` in its chroot, at endpoints that name none. It is used once it has proven to be
-   * that of the Mongrel2 that is served. Default: true.
+   * Whether to look for Mongrel2's control port, `run/control` in its chroot, at endpoints that name none. It is used once it is proven to belong
+   * to the right Mongrel2. Default: true.
    */
   controlPort?: boolean
   /**
-   * Whether other processes pull from the same Handlers, so that the beginning and the end of a stored body may go to different ones. Then
-   * `onUploadStart` is asked when the body is there. Default: false.
+   * Whether other processes pull from the same Handlers, so that the start and the end of a stored body may go to different ones. `onUploadStart`
+   * is then called when the body is complete. Default: false.
    */
   shared?: boolean
-  /** Handlers that run at once; open streams do not count. Default: 1024. */
+  /** Upper bound of the handlers that run at once; open streams do not count. Default: 1024. */
   maxInFlight?: number
-  /** Requests that wait for a place when so many run; those beyond get a 503. Default: 1024. */
+  /** Upper bound of the requests that wait while so many run; further ones get a 503. Default: 1024. */
   maxQueued?: number
-  /** Requests of one connection that are worked on at once; more wait. Default: 16. */
+  /** Requests of one connection that are handled at once; further ones wait. Default: 16. */
   maxPipelined?: number
-  /** Bytes that may be held of one streaming response until its client takes them. Default: 8 MiB. */
+  /** Bytes of one streaming response that may wait for its client. Default: 8 MiB. */
   maxBufferedBytes?: number
   /** Bytes a second that a client must read where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
   minClientRate?: number
@@ -68,41 +67,40 @@ export interface Mongrel2Options {
    * Default: 256 MiB.
    */
   maxWaitingBytes?: number
-  /** Milliseconds between two signs of life to Mongrel2 for connections with an open request, which it would end as idle. Default: 45,000. */
+  /** Milliseconds between two keep-alive messages to Mongrel2 for connections with an open request. Default: 45,000. */
   keepAliveInterval?: number
   /**
-   * Connections that one reply may name: Mongrel2's `limits.handler_targets`. It drops a reply that names more. Default: 128, its own
-   * default.
+   * Connections that one reply may name: Mongrel2's `limits.handler_targets`, which drops a reply that names more. Default: 128, as there.
    */
   handlerTargets?: number
   /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
   uploadWindow?: number
-  /** The authority of HTTP/1.0 requests that name no host. Default: `localhost`. */
+  /** The authority in the URL of HTTP/1.0 requests that name no host. Default: `localhost`. */
   host?: string
   /**
-   * Which X-Forwarded-For, -Proto and -Host are trusted: none (false), those of so many proxies in front of Mongrel2, or all
-   * (true). Mongrel2 itself overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
+   * Whose X-Forwarded-For, -Proto and -Host are trusted: nobody's (false), those of so many proxies in front of Mongrel2, or all (true). Mongrel2
+   * overwrites X-Forwarded-For unless its setting `no_clobber_xff` is on. Default: false.
    */
   trustProxy?: TrustProxy
   /**
-   * Milliseconds that a client may take between two parts of a streamed body that its handler waits for, as nginx's `client_body_timeout`; then
-   * it gets a 408, and `request.signal` is aborted. 0 is no limit. Default: 60,000.
+   * Milliseconds between two parts of a streamed body that its handler waits for, as nginx's `client_body_timeout`; then the client gets a 408, and
+   * `request.signal` is aborted. 0 is no limit. Default: 60,000.
    */
   bodyTimeout?: number
-  /** Milliseconds that a handler may take to return its Response; then the client gets a 504. Default: 0, no limit. */
+  /** Time for a handler to return its Response in milliseconds; then the client gets a 504. Default: 0, no limit. */
   requestTimeout?: number
-  /** Bytes that a request's body may have; more is a 413. Default: no limit but Mongrel2's. */
+  /** Upper bound of a request's body in bytes; a larger one gets a 413. Default: none but Mongrel2's. */
   maxBodySize?: number
   /**
-   * Bytes that the body of one message from Mongrel2 may have: a WebSocket frame, or a request's body that Mongrel2 sends whole, by its
-   * `limits.content_length`. A longer one is not kept: its connection is closed, a WebSocket with 1009, a request with a 413. Default: 16 MiB.
+   * Upper bound of one message's body in bytes: a WebSocket frame, or a request's body up to Mongrel2's `limits.content_length`. A larger one is not
+   * kept, and its connection is closed: a WebSocket with 1009, a request with a 413. Default: 16 MiB.
    */
   maxMessageSize?: number
-  /** Makes the response when the handler throws or rejects; undefined, or a failure of its own, gives a bare 500. */
+  /** Makes the response when the handler throws or rejects. Where it returns undefined or fails, the client gets a bare 500. */
   onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
   /**
-   * Called with a request whose body Mongrel2 begins to store. A Response is sent at once and the connection closed; undefined
-   * lets it go on. The request has no body yet.
+   * Called with a request, still without its body, that Mongrel2 begins to store. A Response is sent at once and the connection closed; undefined
+   * accepts the body.
    */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
   /** Handlers of JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without them, connections that send one are closed. */
@@ -110,19 +108,17 @@ export interface Mongrel2Options {
   /** Where log lines go. Default: the console, for warnings and errors. */
   logger?: Logger
   /**
-   * Whether the global Request, Response and fetch are replaced while a server runs, by ones that make quick objects of the same
-   * behaviour; they are put back when the last one is closed. A string or bytes as a response's body then cost next to nothing.
-   * Where the process is not all yours, leave it. Default: false.
+   * Whether to replace the global Request, Response and fetch, while a server runs, by ones that make quicker objects of the same behaviour. A
+   * string or bytes as a response's body then cost next to nothing. Do not use it in a process that you share with others. Default: false.
    */
   overrideGlobalObjects?: boolean
-  /** Aborted, it closes the server as `close()` does. */
+  /** Closes the server, as `close()` does, when it is aborted. */
   signal?: AbortSignal
 }
 
-/** More than Mongrel2 has sockets for. */
+/** More connections than Mongrel2 can have. */
 const MOST_HANDLER_TARGETS = 65_535
 
-/** The options of `serveMongrel2`. */
 export const SERVER_OPTIONS = {
   zeromq: ZEROMQ,
   ...OF_ENDPOINTS,
@@ -197,7 +193,7 @@ export interface Settings extends Omit<is.Checked<typeof SERVER_OPTIONS>, keyof 
   readonly endpoints: readonly EndpointSettings[]
 }
 
-/** Checks what a user gave to `serveMongrel2`; throws a Mongrel2Error `invalid_option`. */
+/** Checks the arguments of `serveMongrel2`; throws a Mongrel2Error `invalid_option`. */
 export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options): Settings {
   const checked = checkServerOptions(options)
   const { zeromq, link, chroot, uploads, flowControl, controlPort, maxMessageSize, ...settings } = checked
@@ -209,17 +205,8 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
   }
 }
 
-/** The options of one of several that serve the same Mongrel2: what may wait there for all clients together is divided. */
+/** The options of one of `count` servers of the same Mongrel2, which share the bytes that may wait there. */
 export function optionsForOneOf(count: number, options: Mongrel2Options): Mongrel2Options {
   const maxWaitingBytes = SERVER_OPTIONS.maxWaitingBytes.check('maxWaitingBytes', options.maxWaitingBytes)
   return { ...options, maxWaitingBytes: Math.max(1, Math.floor(maxWaitingBytes / count)) }
-}
-
-function fetchOf(handler: unknown): FetchHandler {
-  if (typeof handler === 'function') return handler as FetchHandler
-  if (isObject(handler) && typeof handler.fetch === 'function') {
-    const app = handler as { fetch: FetchHandler }
-    return (request, env, ctx) => app.fetch(request, env, ctx)
-  }
-  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
 }

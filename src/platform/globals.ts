@@ -1,4 +1,4 @@
-import { LightResponse, unwrapResponse } from './light-response.ts'
+import { LightResponse } from './light-response.ts'
 import {
   keepSource,
   lightRequestsPass,
@@ -31,7 +31,7 @@ const NAMES: readonly Name[] = ['Request', 'Response', 'fetch']
 let users = 0
 let previousFetch = globalThis.fetch
 let before: Partial<Record<Name, PropertyDescriptor>> = {}
-let restoreMembers: (() => void) | undefined
+let memberRestorers: (() => void)[] = []
 let replacedFirst = false
 
 /** Replaces the global Request, Response and fetch by ones that make and take light objects, until as many calls of `restoreGlobals`. */
@@ -44,12 +44,10 @@ export function replaceGlobals(): void {
     Object.defineProperty(globalThis, name, { value: REPLACEMENTS[name], configurable: true, writable: true })
   }
   if (lightRequestsPass) return // the platform's own members then know light objects
-  const restoreRequest = unwrapMembers(PlatformRequest.prototype, unwrapRequest)
-  const restoreResponse = unwrapMembers(PlatformResponse.prototype, unwrapResponse)
-  restoreMembers = () => {
-    restoreRequest()
-    restoreResponse()
-  }
+  memberRestorers = [
+    unwrapMembers(PlatformRequest.prototype, unwrapRequest),
+    unwrapMembers(PlatformResponse.prototype, (value) => LightResponse.realOf(value as Response)),
+  ]
 }
 
 /** Replaces the globals for good, before an app is loaded that could keep the platform's classes or `fetch`. */
@@ -69,8 +67,7 @@ export function lightRequestsAreKnown(): boolean {
 /** Puts the globals back, except for those that other code has replaced meanwhile. */
 export function restoreGlobals(): void {
   if (--users > 0) return
-  restoreMembers?.()
-  restoreMembers = undefined
+  for (const restore of memberRestorers.splice(0)) restore()
   for (const name of NAMES) {
     const descriptor = before[name]
     if (descriptor !== undefined && globalThis[name] === REPLACEMENTS[name]) {

@@ -1,6 +1,8 @@
+import { invalid, isObject } from '../runtime/errors.ts'
+
 /**
- * What users write: a fetch handler as the Fetch standard's Request and Response make it, called with what Mongrel2 says
- * about the request and a context, as Hono, itty-router and the WinterTC runtimes do.
+ * A fetch handler: takes a Request of the Fetch standard, what Mongrel2 says about it, and a context, as handlers of Hono, itty-router and the
+ * WinterTC runtimes do; returns a Response.
  */
 export type FetchHandler = (
   request: ServedRequest,
@@ -9,24 +11,24 @@ export type FetchHandler = (
 ) => Response | Promise<Response>
 
 /**
- * The handler's first argument: the platform's Request with two properties of srvx's, by which h3, Nitro and others find the client's
- * address and `waitUntil`. A request that is made from it, as by `clone()`, has neither.
+ * The handler's first argument: a Request with two properties of srvx, in which h3, Nitro and others find the client's address and `waitUntil`.
+ * Requests made from it, as by `clone()`, have neither.
  */
 export interface ServedRequest extends Request {
-  /** The client's address, as `env.mongrel2.remoteAddress`. */
+  /** As `env.mongrel2.remoteAddress`. */
   readonly ip?: string | undefined
-  /** The function of the context, which needs no `this`. */
+  /** The context's function, callable without `this`. */
   readonly waitUntil?: (promise: Promise<unknown>) => void
 }
 
-/** The handler's second argument. A type, not an interface: React Router's handler takes an object with an index signature, which only a type has. */
+/** The handler's second argument. A type, not an interface, since React Router's handler needs an index signature. */
 export type Mongrel2Env = {
   readonly mongrel2: MessageInfo
-  /** The client's address where apps on Node's own server look for it: `getConnInfo` of `@hono/node-server/conninfo` reads it. */
+  /** The client's address where apps on Node's own server find it, such as `getConnInfo` of `@hono/node-server/conninfo`. */
   readonly incoming?: IncomingConnection
 }
 
-/** As much of Node's `IncomingMessage` as tells who the client is. */
+/** The part of Node's `IncomingMessage` that identifies the client. */
 export interface IncomingConnection {
   readonly socket: {
     /** As `mongrel2.remoteAddress`. */
@@ -37,7 +39,7 @@ export interface IncomingConnection {
   }
 }
 
-/** What Mongrel2 says about a request. Nothing in here but what a proxy is trusted for (`trustProxy`) was written by the client. */
+/** What Mongrel2 says about a request. It has no header fields of the client, except for values of trusted proxies (`trustProxy`). */
 export interface MessageInfo {
   /** The Handler's `send_ident`. */
   readonly sender: string
@@ -47,44 +49,44 @@ export interface MessageInfo {
   readonly pattern: string
   /** The client's address: the peer's, or with `trustProxy` the one that the outermost trusted proxy saw. */
   readonly remoteAddress: string
-  /** `http` or `https`: the listening socket's, or with `trustProxy` what the outermost trusted proxy was asked by. */
+  /** `http` or `https`: the listening socket's, or with `trustProxy` the one that the outermost trusted proxy saw. */
   readonly scheme: string
   /** The client's HTTP version, such as `HTTP/1.1`. */
   readonly version: string
-  /** Mongrel2's upper-case headers as they came: METHOD, PATH, URI, QUERY, PATTERN, VERSION, URL_SCHEME, REMOTE_ADDR and others. */
+  /** Mongrel2's upper-case headers: METHOD, PATH, URI, QUERY, PATTERN, VERSION, URL_SCHEME, REMOTE_ADDR and others. */
   readonly headers: Readonly<Record<string, string>>
-  /** The file that Mongrel2 stored the body in; there only for bodies that it did. */
+  /** The file of a body that Mongrel2 has stored. */
   readonly upload?: UploadInfo
   /**
-   * Leaves the answer to somebody else, in this process or another: `reply(token, response)` of `createReplier` gives it, as long as
-   * the handler returns `response`. The connection is closed after it.
+   * Lets any process answer later by `reply(token, response)` of `createReplier`; the handler has to return the deferral's `response`. The
+   * connection is closed after the answer.
    *
-   * Resolves when the client has got the answers to what it asked before on the same connection. `request.signal` is aborted when the
-   * client leaves or the time is over, and some time after the answer was given, of which nothing else is heard.
+   * Resolves when the client has the answers to its earlier requests on the connection. `request.signal` is aborted when the client leaves, when
+   * the time is over, and some time after the answer, which is not noticed in another way.
    *
-   * @throws Mongrel2Error `not_deferrable` when it was answered or deferred before, or when its body has not arrived in full;
-   * `invalid_option`. DOMException `AbortError` when the client leaves before.
+   * @throws Mongrel2Error `not_deferrable` when the request was answered or deferred before, or its body has not arrived in full; `invalid_option`.
+   * DOMException `AbortError` when the client leaves before.
    */
   defer(options?: DeferOptions): Promise<Deferral>
 }
 
 /** Options of `env.mongrel2.defer`. */
 export interface DeferOptions {
-  /** Milliseconds that the answer may take; then the client gets a 504 and `request.signal` is aborted. Default: 60,000. */
+  /** Time for the answer in milliseconds; then the client gets a 504 and `request.signal` is aborted. Default: 60,000. */
   timeout?: number
 }
 
-/** What `env.mongrel2.defer` gives. */
+/** The result of `env.mongrel2.defer`. */
 export interface Deferral {
-  /** What `reply` of `createReplier` takes, in any process. */
+  /** The token for `reply` of `createReplier`, in any process. */
   readonly token: string
-  /** What the handler has to return. */
+  /** The response that the handler has to return. */
   readonly response: Response
 }
 
 /** A body that Mongrel2 has stored in a file (`upload.temp_store`). */
 export interface UploadInfo {
-  /** Where the file lies as seen from this process: deleted once the response is finished, unless `uploads.keep` is set. */
+  /** The file's path as seen from this process. The file is deleted after the response, unless `uploads.keep` is set. */
   readonly path: string
   /** Its length in bytes. */
   readonly size: number
@@ -92,10 +94,20 @@ export interface UploadInfo {
 
 /** The handler's third argument. */
 export interface Mongrel2Context {
-  /** Lets `close()` wait for work that goes on after the response; a rejection is logged. */
+  /** Makes `close()` wait for work that goes on after the response; a rejection is logged. */
   waitUntil(promise: Promise<unknown>): void
-  /** There for handlers written for runtimes that have an origin server to pass to. Here is none: it has no effect. */
+  /** Has no effect; for handlers written for runtimes with an origin server. */
   passThroughOnException(): void
-  /** There for handlers written for runtimes that pass something; empty. */
+  /** Always empty; for handlers written for runtimes that pass something. */
   readonly props: Record<string, never>
+}
+
+/** The function of a handler, which is the function or an object with it as `fetch`. Throws Mongrel2Error `invalid_option` for anything else. */
+export function fetchOf<Fetch extends (request: never, env: never, ctx: never) => unknown>(handler: unknown): Fetch {
+  if (typeof handler === 'function') return handler as Fetch
+  if (isObject(handler) && typeof handler.fetch === 'function') {
+    const app = handler as { fetch: Fetch }
+    return ((request: never, env: never, ctx: never) => app.fetch(request, env, ctx)) as Fetch
+  }
+  throw invalid('the handler', 'a function (request, env, ctx) => Response, or an object with such a fetch', handler)
 }

@@ -58,8 +58,8 @@ export class LightResponse {
   }
 
   /**
-   * The real Response behind an instance, with the changes that were made to the headers. Platform instances, on which members of the global
-   * class may be called too, are real already.
+   * The real Response behind an instance, with the changes that were made to the headers. Other values, on which members of the global class may be
+   * called too, are returned as they are.
    */
   static realOf(response: LightResponse | Response): Response {
     if (!LightResponse.isLight(response)) return response
@@ -130,11 +130,6 @@ export function createSharedResponse(body: string | Uint8Array, type: string): (
   const fields: HeaderField[] = [['content-type', type]]
   const parts: PlainResponse = { status: 200, statusText: '', fields, body, rendered: {} }
   return () => asResponse(new LightResponse(undefined, undefined, parts))
-}
-
-/** The real Response behind a light one; any other value as it is. */
-export function unwrapResponse<Value>(value: Value): Value | Response {
-  return LightResponse.isLight(value) ? LightResponse.realOf(value) : value
 }
 
 /** The parts of a light response that nobody has read; undefined for any other value. */

@@ -16,62 +16,38 @@ export async function collectResponse(
   most: number,
 ): Promise<Uint8Array[]> {
   const response = checkResponse(value)
-  const collector = new Collector(most, semantics)
-  const plain = plainResponseOf(response)
-  const sent =
-    (plain && sendPlain(plain, semantics, collector)) ??
-    (await sendResponse(response, semantics, collector, (body) => {
-      collector.body = body
-    }))
-  if (collector.fault !== undefined) throw collector.fault
-  if (sent.fault !== undefined) throw sent.fault
-  return collector.pieces
-}
-
-/** Keeps the written bytes, up to a bound. */
-class Collector implements ResponseSink {
-  readonly context = new CallContext()
-  readonly pieces: Uint8Array[] = []
-  fault: Mongrel2Error | undefined
-  body: OpenBody | undefined
-  readonly #most: number
-  readonly #semantics: RequestSemantics
-  #size = 0
-
-  constructor(most: number, semantics: RequestSemantics) {
-    this.#most = most
-    this.#semantics = semantics
-  }
-
-  get aborted(): boolean {
-    return this.fault !== undefined
-  }
-
-  write(bytes: Uint8Array): void {
-    this.#size += bytes.length
-    if (this.#size <= this.#most) this.pieces.push(bytes)
-    else if (this.fault === undefined) {
-      this.fault = new Mongrel2Error('over_budget', `expected a response of at most ${this.#most} bytes, head included`)
-      if (this.body !== undefined) this.context.run(cancelBody, this.body, this.fault)
+  const context = new CallContext()
+  const pieces: Uint8Array[] = []
+  let size = 0
+  let body: OpenBody | undefined
+  let fault: Error | undefined
+  const write = (bytes: Uint8Array) => {
+    size += bytes.length
+    if (size <= most) pieces.push(bytes)
+    else if (fault === undefined) {
+      fault = new Mongrel2Error('over_budget', `expected a response of at most ${most} bytes, head included`)
+      if (body !== undefined) context.run(cancelBody, body, fault)
     }
   }
-
-  writeShared(bytes: Uint8Array): void {
-    this.write(bytes)
+  // The caller decides what becomes of the connection, and nothing goes out before the end.
+  const sink: ResponseSink = {
+    context,
+    get aborted() {
+      return fault !== undefined
+    },
+    write,
+    writeShared: write,
+    writable: () => undefined,
+    persists: () => semantics.persistent,
+    undelivered: () => 0,
+    whenEnding: () => {},
   }
-
-  writable(): undefined {}
-
-  /** The caller decides whether the connection closes. */
-  persists(): boolean {
-    return this.#semantics.persistent
+  const reading = (open: OpenBody) => {
+    body = open
   }
-
-  /** Nothing goes out before the end. */
-  undelivered(): number {
-    return 0
-  }
-
-  /** The caller decides whether the body ends. */
-  whenEnding(): void {}
+  const plain = plainResponseOf(response)
+  const sent = (plain && sendPlain(plain, semantics, sink)) ?? (await sendResponse(response, semantics, sink, reading))
+  if (fault !== undefined) throw fault
+  if (sent.fault !== undefined) throw sent.fault
+  return pieces
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { serveNode } from '../../../adapters/node/index.ts'
 import { Mongrel2Dispatcher } from '../../../adapters/undici/index.ts'
 import { checkWorkersOptions } from '../../../src/cluster/options.ts'
-import { timeoutOf } from '../../../src/exchange/deferral.ts'
+import { checkDeferOptions } from '../../../src/exchange/deferral.ts'
 import { createFront } from '../../../src/gateway/index.ts'
 import {
   createReplier,
@@ -56,7 +56,7 @@ describe('a misspelled name is refused, with the one that was probably meant, by
     ['an event', 'event', (given) => new Topic().send('', given), { evnt: 'x' }],
     ['stream', 'headers', (given) => new Topic().stream(request, given), { header: {} }],
     ['next', 'timeout', (given) => new Topic().next(request, given), { timeot: 1 }],
-    ['defer', 'timeout', timeoutOf, { timeot: 1 }],
+    ['defer', 'timeout', checkDeferOptions, { timeot: 1 }],
     ['upgradeWebSocket', 'maxPayload', (given) => checkUpgradeOptions(given, [], socket), { maxPayloads: 1 }],
     [
       'perMessageDeflate',
