@@ -145,8 +145,9 @@ function headersOf({ fields }: PlainResponse): Headers {
 function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderField): PlainResponse | undefined {
   const plain = plainBodyOf(body)
   if (plain === undefined) return undefined
-  let typed = typeof plain === 'string' ? type : undefined
-  if (plain instanceof Blob && plain.type !== '') typed = ['content-type', plain.type]
+  let typed: HeaderField | undefined
+  if (typeof plain === 'string') typed = type
+  else if (plain instanceof Blob && plain.type !== '') typed = ['content-type', plain.type]
   if (init === undefined)
     return { status: 200, statusText: '', fields: typed === undefined ? [] : [typed], body: plain }
   if (typeof init !== 'object' || init === null) return undefined

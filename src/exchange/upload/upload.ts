@@ -176,7 +176,7 @@ export function watchUploadSize(path: string, most: number, tooLarge: () => void
   return stop
 }
 
-/** Deletes the file of an upload that nobody will read, if it exists and lies where an upload can. */
+/** Deletes the file of an upload that is not read, if it exists and lies where an upload can. */
 export async function deleteUpload(path: string, place: UploadPlace): Promise<void> {
   if (place.keep || !fitsTempStore(path, place.tempStore)) return
   const whole = join(place.chroot, path)
@@ -184,7 +184,7 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
 }
 
 /**
- * Empties the file of an upload that nobody will read while Mongrel2 still writes it, unless files are kept. Mongrel2 goes on at its position; the
+ * Empties the file of an upload that is not read while Mongrel2 still writes it, unless files are kept. Mongrel2 goes on at its position; the
  * gap before that takes no space. Returns the size that the file had.
  */
 export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
