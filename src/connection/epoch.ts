@@ -321,7 +321,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
       if (connection.busy && connection.pacing.mayBeOverrun?.(performance.now())) {
         this.#overrunWarning.say(
           () =>
-            `mongrel2-fetch: a stream was cut short: its client left, or read less than ${this.#settings.minClientRate} bytes a second ` +
+            `mongrel2-fetch: a stream was cut short because its client left or read less than ${this.#settings.minClientRate} bytes a second ` +
             `(minClientRate), which cannot be told apart: ${this.#advice}`,
         )
       }
