@@ -718,7 +718,7 @@ describe('a path that Mongrel2 would not make', () => {
     '',
   ])('as %j is a 500 and a warning that names the option', async (path) => {
     const stage = stageAt(unreached)
-    stage.receive(startOf(path))
+    stage.receive(startOf(path), doneOf(path))
     await stage.settled()
     expect(statusOf(stage)).toBe('500')
     expect(stage.publisher.closed(1)).toBe(true)
