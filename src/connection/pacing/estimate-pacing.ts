@@ -163,8 +163,9 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   }
 
   undelivered(now: number): number {
-    const first = this.outstanding.find((message) => !this.isDelivered(message, now))
-    return first === undefined ? 0 : this.total - first.begin
+    // A loop, not `find`: a broadcast asks this for each of its members.
+    for (const message of this.outstanding) if (!this.isDelivered(message, now)) return this.total - message.begin
+    return 0
   }
 
   /**
