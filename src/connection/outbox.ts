@@ -178,10 +178,9 @@ export class Outbox {
     while (this.#waiting > 0) {
       let size = this.#allowance(now)
       if (size <= 0) break
-      if (socket !== undefined) {
-        socket.publishing(now)
-        size = this.#allowance(now)
-      }
+      const waiting = this.#waiting
+      socket?.publishing(now)
+      if (this.#waiting !== waiting) size = this.#allowance(now)
       const shared = this.#shared && size === this.#waiting && this.#end === 'none'
       if (shared) replies.share(sender, id, this.#cut(size))
       else replies.push(renderReply(sender, [id], this.#cut(size)))
