@@ -163,9 +163,14 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   }
 
   undelivered(now: number): number {
-    // A loop, not `find`: a broadcast asks this for each of its members.
-    for (const message of this.outstanding) if (!this.isDelivered(message, now)) return this.total - message.begin
-    return 0
+    // From the end, since a broadcast asks this for each of its members: few are undelivered, and those before them are all delivered.
+    let begin = this.total
+    for (let at = this.outstanding.length - 1; at >= 0; at--) {
+      const message = this.outstanding[at] as OutstandingMessage
+      if (this.isDelivered(message, now)) break
+      begin = message.begin
+    }
+    return this.total - begin
   }
 
   /**
