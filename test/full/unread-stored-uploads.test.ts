@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { mkdtemp, open, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -8,9 +8,16 @@ import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
-import { type Answer, PROGRAMS, type UploadClient, type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
+import {
+  type Answer,
+  createUploadFiles,
+  MEGABYTES,
+  PROGRAMS,
+  type UploadClient,
+  type UploadFile,
+  WRITES_FIRST,
+} from '../support/upload-clients.ts'
 
-const MEGABYTES = [1, 6, 20, 100]
 const CLIENTS: Record<string, UploadClient> = { 'a client that writes first': WRITES_FIRST, ...PROGRAMS }
 const OPTIONS: Record<string, Partial<Mongrel2Options>> = {
   '/too-large': { maxBodySize: 500_000 },
@@ -22,16 +29,11 @@ const ANSWERS: Record<string, Answer> = {
 }
 
 let directory: string
-const files = new Map<number, UploadFile>()
+let files: Map<number, UploadFile>
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'unread-stored-uploads-'))
-  for (const megabytes of MEGABYTES) {
-    const path = join(directory, `${megabytes} MB`)
-    await using file = await open(path, 'w')
-    await file.truncate(megabytes * 1e6)
-    files.set(megabytes, { path, size: megabytes * 1e6 })
-  }
+  files = await createUploadFiles(directory)
 })
 
 afterAll(async () => {

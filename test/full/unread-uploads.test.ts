@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, open, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,23 +12,25 @@ import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { answerUnread, UNREAD, UNREAD_OPTIONS } from '../support/unread-uploads.ts'
-import { chromium, PROGRAMS, type UploadClient, type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
+import {
+  chromium,
+  createUploadFiles,
+  MEGABYTES,
+  PROGRAMS,
+  type UploadClient,
+  type UploadFile,
+  WRITES_FIRST,
+} from '../support/upload-clients.ts'
 
 const CHROMIUM = execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
 const APP = new URL('unread-uploads/app.ts', import.meta.url)
-const MEGABYTES = [1, 6, 20, 100]
 let directory: string
 let browser: Browser
-const files = new Map<number, UploadFile>()
+let files: Map<number, UploadFile>
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'unread-uploads-'))
-  for (const megabytes of MEGABYTES) {
-    const path = join(directory, `${megabytes} MB`)
-    await using file = await open(path, 'w')
-    await file.truncate(megabytes * 1e6)
-    files.set(megabytes, { path, size: megabytes * 1e6 })
-  }
+  files = await createUploadFiles(directory)
   // Its sandbox does not work for root.
   browser = await browserType.launch({ executablePath: CHROMIUM, chromiumSandbox: process.getuid?.() !== 0 })
 })

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Page } from 'playwright-core'
@@ -18,6 +19,21 @@ export interface Answer {
 export interface UploadFile {
   readonly path: string
   readonly size: number
+}
+
+/** The sizes of uploads, in millions of bytes. */
+export const MEGABYTES = [1, 6, 20, 100]
+
+/** Makes a file of each size, without blocks on the disk. */
+export async function createUploadFiles(directory: string): Promise<Map<number, UploadFile>> {
+  const files = new Map<number, UploadFile>()
+  for (const megabytes of MEGABYTES) {
+    const path = join(directory, `${megabytes} MB`)
+    await using file = await open(path, 'w')
+    await file.truncate(megabytes * 1e6)
+    files.set(megabytes, { path, size: megabytes * 1e6 })
+  }
+  return files
 }
 
 /** Uploads a file to an address as one client does. */
