@@ -86,9 +86,9 @@ describe('createFront', () => {
     expect(await logger.next('error')).toMatch(/dropped a reply .*expected keep-alive, credits or cancel: test 3:X 1, /)
   })
 
-  it('is described in the README with all that it lacks', () => {
-    const readme = readFileSync('README.md', 'utf8')
-    for (const text of Object.values(LACKS)) expect(readme).toContain(` | ${text} |`)
+  it('is described in docs/gateway.md with all that it lacks', () => {
+    const page = readFileSync('docs/gateway.md', 'utf8')
+    for (const text of Object.values(LACKS)) expect(page).toContain(` | ${text} |`)
   })
 
   it('rejects where an address is taken, and leaves nothing open', async () => {
