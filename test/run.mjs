@@ -21,10 +21,10 @@ const CURL = { curl: 'curl' }
 const CURL_ADVICE = `The tests need curl on the PATH.
   Debian, Ubuntu:  sudo apt-get install curl`
 
-/** The chat is tested in a browser, uploads with it and with what people script with: HTTPie brings Requests and Python. */
-const CLIENTS = { chromium: 'chromium', wget: 'wget', http: 'httpie' }
-const CLIENTS_ADVICE = `The long tests need the programs chromium, wget and http (HTTPie) on the PATH, and Python's Requests.
-  Debian:    sudo apt-get install chromium wget httpie python3-requests
+/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), and nginx in front. */
+const PROGRAMS = { chromium: 'chromium', wget: 'wget', http: 'httpie', nginx: 'nginx' }
+const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie) and nginx on the PATH, and Python's Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests nginx
   elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)
@@ -47,7 +47,7 @@ async function main() {
   await setUp({ signal: stop.signal })
   await installPrograms(SYSTEMD, SYSTEMD_ADVICE, { signal: stop.signal })
   await installPrograms(CURL, CURL_ADVICE, { signal: stop.signal })
-  if (full) await installPrograms(CLIENTS, CLIENTS_ADVICE, { signal: stop.signal })
+  if (full) await installPrograms(PROGRAMS, PROGRAMS_ADVICE, { signal: stop.signal })
   const checked = await run('npm', ['run', 'check'])
   if (checked !== 0) return checked
 

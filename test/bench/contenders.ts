@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Mongrel2Options } from '../../src/index.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
+import { createNginxDirectory } from '../support/nginx.ts'
 import { compileCHandler, startCHandler } from './c-handler.ts'
-import { createNginxDirectory, startNginx } from './nginx.ts'
+import { startNginxBefore } from './nginx.ts'
 import { type Running, startAll } from './running.ts'
 import { startServer } from './server-process.ts'
 import type { WorkloadName } from './workloads.ts'
@@ -102,7 +103,7 @@ function behindNginx(place: Place): Promise<Running> {
   return startAll(async (use) => {
     const directory = await createNginxDirectory()
     const handler = await use(startServer(place, 'node-server.mjs', { socket: join(directory, 'server.sock') }))
-    const front = await use(startNginx(directory))
+    const front = await use(startNginxBefore(directory))
     return { origin: front.origin, handler, front }
   })
 }

@@ -1,42 +1,16 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
 import { freePort } from '../support/free-port.ts'
-
-/** An nginx that passes everything on to a server behind a Unix socket. */
-export interface Nginx extends AsyncDisposable {
-  readonly pid: number
-  readonly origin: string
-}
+import { type Nginx, startNginx } from '../support/nginx.ts'
 
 /**
- * Starts nginx with one worker, since every other front and server here has one process, and without a log of requests, as
- * Mongrel2 beside it. Connections to both sides are kept.
+ * Starts an nginx that passes everything on to a server behind a Unix socket, with one worker, since every other front and server here has one
+ * process, and without a log of requests, as Mongrel2 beside it. Connections to both sides are kept.
  *
  * @param directory Where the server behind it listens at `server.sock`; removed with nginx.
  */
-export async function startNginx(directory: string): Promise<Nginx> {
+export async function startNginxBefore(directory: string): Promise<Nginx> {
   const port = await freePort()
-  await writeFile(
-    join(directory, 'nginx.conf'),
-    `daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr warn;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
+  const http = `  keepalive_requests 1000000000;
   client_max_body_size 0;
-  client_body_temp_path client_body;
-  proxy_temp_path proxy;
-  fastcgi_temp_path fastcgi;
-  uwsgi_temp_path uwsgi;
-  scgi_temp_path scgi;
   upstream app {
     server unix:${directory}/server.sock;
     keepalive 128;
@@ -51,44 +25,6 @@ http {
       proxy_set_header Host $http_host;
     }
   }
-}
-`,
-  )
-  const child = spawn('nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  guardChild(child, 'TERM')
-  const removeDirectory = guardDirectory(directory)
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text
-  })
-  const exit = once(child, 'exit')
-  const nginx: Nginx = {
-    pid: child.pid ?? 0,
-    origin: `http://127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM')
-      await exit
-      removeDirectory()
-    },
-  }
-  while (!(await answers(nginx.origin))) {
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`nginx ended: ${errors}`)
-    await sleep(10)
-  }
-  return nginx
-}
-
-/** Makes a directory for nginx and the server behind it. */
-export async function createNginxDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'nginx-'))
-  await chmod(directory, 0o755) // started as root, its worker is somebody else
-  return directory
-}
-
-async function answers(url: string): Promise<boolean> {
-  const response = await fetch(url).catch(() => undefined)
-  await response?.arrayBuffer()
-  return response?.ok === true
+`
+  return await startNginx(directory, port, http)
 }

@@ -3,7 +3,7 @@ export const embedded: boolean = process.env.FRONT === 'embedded'
 
 /** What Mongrel2 does and the embedded front does not, as docs/gateway.md lists it. */
 export const LACKS = {
-  'stored uploads': 'It stores no bodies in files: with `upload.temp_store` they arrive as with `upload.stream`.',
+  'stored uploads': 'It stores no bodies in files: large ones arrive as with `upload.stream`.',
   'control port': 'It has no control port.',
   'kept connections':
     "Each request is a connection of its own to its handler, and ends with its answer. The client's connection goes on.",
