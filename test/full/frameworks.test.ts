@@ -8,7 +8,7 @@ import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 import type { Exchanges } from './frameworks/exchange.ts'
 
 interface Framework {
-  /** Its name in the README. */
+  /** Its name in docs/frameworks.md. */
   readonly title: string
   readonly package: string
   /** The module in `frameworks/` that is served. */
@@ -95,11 +95,11 @@ function start(args: readonly string[], gate: StepGate): AppProcess {
   return AppProcess.start(args, project.directory, { STEPS: gate.url, ...AS_IN_PRODUCTION })
 }
 
-it('the README names the versions that are tested', () => {
-  const readme = readFileSync('README.md', 'utf8')
+it('docs/frameworks.md names the versions that are tested', () => {
+  const page = readFileSync('docs/frameworks.md', 'utf8')
   const { dependencies } = JSON.parse(readFileSync(new URL('frameworks/package.json', import.meta.url), 'utf8'))
   const rows = FRAMEWORKS.map(({ title, package: name }) => `${title} | ${dependencies[name]}`)
-  const tables = readme.replace(/ +\|/g, ' |')
+  const tables = page.replace(/ +\|/g, ' |')
   expect(rows.filter((row) => !tables.includes(`\n| ${row} |`))).toEqual([])
 })
 
