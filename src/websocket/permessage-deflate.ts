@@ -3,12 +3,21 @@ import { CLOSE_CODE, WebSocketFault } from '../wire/websocket/frames.ts'
 
 /** The end of a sync flush, left out on the wire (RFC 7692, section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff])
-/** With 8, zlib uses 9 in raw deflate, which a client that asked for 8 cannot read. */
-const LEAST_WINDOW_BITS = 9
 const MOST_WINDOW_BITS = 15
+/** A parameter of an offer, its value perhaps quoted. */
+const PARAMETER = /^([\w-]+)(?:\s*=\s*(?:"(\w+)"|(\w+)))?$/
+/** The parameters that an offer may have, with their values; empty for none. */
+const VALUES: ReadonlyMap<string, RegExp> = new Map([
+  ['server_no_context_takeover', /^$/],
+  ['client_no_context_takeover', /^$/],
+  // With 8, zlib uses 9 in raw deflate, which a client that asked for 8 cannot read.
+  ['server_max_window_bits', /^(?:9|1[0-5])$/],
+  // The client would use a smaller window if we asked. We can read any.
+  ['client_max_window_bits', /^(?:[89]|1[0-5])?$/],
+])
 
 /** The parameters in use. */
-export interface DeflateTerms {
+interface DeflateTerms {
   /** Whether our messages may refer to earlier ones. */
   readonly serverTakeover: boolean
   /** Whether the client's messages may. */
@@ -26,8 +35,12 @@ export interface DeflateTerms {
 export function acceptDeflate(offers: readonly string[], takeover: boolean): DeflateTerms | undefined {
   for (const offer of offers) {
     const parameters = parametersOf(offer)
-    const terms = parameters === undefined ? undefined : termsOf(parameters, takeover)
-    if (terms !== undefined) return terms
+    if (parameters === undefined) continue
+    return {
+      serverTakeover: takeover && !parameters.has('server_no_context_takeover'),
+      clientTakeover: takeover && !parameters.has('client_no_context_takeover'),
+      serverWindowBits: Number(parameters.get('server_max_window_bits') ?? MOST_WINDOW_BITS),
+    }
   }
   return undefined
 }
@@ -42,49 +55,18 @@ export function renderDeflate({ serverTakeover, clientTakeover, serverWindowBits
   ].join('; ')
 }
 
-/** The parameters of an offer of permessage-deflate; undefined for another extension, or one with a parameter twice. */
-function parametersOf(offer: string): Map<string, string | undefined> | undefined {
+/** The parameters of an offer of permessage-deflate; undefined for another extension, or where one cannot be met or comes twice. */
+function parametersOf(offer: string): Map<string, string> | undefined {
   const [name, ...items] = offer.split(';').map((item) => item.trim())
   if (name?.toLowerCase() !== 'permessage-deflate') return undefined
-  const parameters = new Map<string, string | undefined>()
+  const parameters = new Map<string, string>()
   for (const item of items) {
-    const match = /^([\w-]+)(?:\s*=\s*(?:"(\w+)"|(\w+)))?$/.exec(item)
-    if (match === null || parameters.has(String(match[1]))) return undefined
-    parameters.set(String(match[1]), match[2] ?? match[3])
+    const [, parameter = '', quoted, plain] = PARAMETER.exec(item) ?? []
+    const value = quoted ?? plain ?? ''
+    if (parameters.has(parameter) || VALUES.get(parameter)?.test(value) !== true) return undefined
+    parameters.set(parameter, value)
   }
   return parameters
-}
-
-function termsOf(parameters: Map<string, string | undefined>, takeover: boolean): DeflateTerms | undefined {
-  let serverTakeover = takeover
-  let serverWindowBits = MOST_WINDOW_BITS
-  for (const [name, value] of parameters) {
-    switch (name) {
-      case 'server_no_context_takeover':
-        if (value !== undefined) return undefined
-        serverTakeover = false
-        break
-      case 'client_no_context_takeover':
-        if (value !== undefined) return undefined
-        break
-      case 'server_max_window_bits':
-        serverWindowBits = windowBits(value)
-        if (serverWindowBits < LEAST_WINDOW_BITS) return undefined
-        break
-      case 'client_max_window_bits':
-        // The client would use a smaller window if we asked. We can read any.
-        if (value !== undefined && windowBits(value) === 0) return undefined
-        break
-      default:
-        return undefined
-    }
-  }
-  return { serverTakeover, clientTakeover: takeover && !parameters.has('client_no_context_takeover'), serverWindowBits }
-}
-
-/** The size of a window; 0 for an invalid one. */
-function windowBits(value: string | undefined): number {
-  return /^(?:[89]|1[0-5])$/.test(value ?? '') ? Number(value) : 0
 }
 
 /** Compresses and decompresses the messages of one WebSocket (RFC 7692, section 7.2); each one at a time. */

@@ -1,15 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import {
-  acceptDeflate,
-  type DeflateTerms,
-  PerMessageDeflate,
-  renderDeflate,
-} from '../../../src/websocket/permessage-deflate.ts'
+import { acceptDeflate, PerMessageDeflate, renderDeflate } from '../../../src/websocket/permessage-deflate.ts'
 
-const NO_TAKEOVER: DeflateTerms = { serverTakeover: false, clientTakeover: false, serverWindowBits: 15 }
-const TAKEOVER: DeflateTerms = { serverTakeover: true, clientTakeover: true, serverWindowBits: 15 }
+const NO_TAKEOVER = { serverTakeover: false, clientTakeover: false, serverWindowBits: 15 }
+const TAKEOVER = { serverTakeover: true, clientTakeover: true, serverWindowBits: 15 }
 const NONE = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover'
 
 describe('An offer of permessage-deflate', () => {
