@@ -80,17 +80,13 @@ export class Application {
     exchange.answer(responseOf(overloaded()))
   }
 
-  /** Calls a hook that may answer instead of the handler; its errors are handled like the handler's. */
-  async ask(
-    hook: (request: Request) => Response | undefined | Promise<Response | undefined>,
-    request: Request,
-    exchange: Exchange,
-  ): Promise<Response | undefined> {
+  /** Calls a hook that may refuse the request; its errors are handled like the handler's. */
+  async ask(hook: NonNullable<Settings['onUploadStart']>, request: Request, exchange: Exchange): Promise<void> {
     try {
       const response: unknown = await this.context.run(callUser, exchange, hook, request)
-      return response === undefined ? undefined : exchange.context.run(checkResponse, response)
+      if (response !== undefined) exchange.refuse(exchange.context.run(checkResponse, response))
     } catch (error) {
-      return await this.#responseTo(error, request, exchange)
+      exchange.refuse(await this.#responseTo(error, request, exchange))
     }
   }
 

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Connection } from '../connection/connection.ts'
 import type { MessageIntake } from '../connection/epoch.ts'
@@ -10,6 +11,7 @@ import { HandlerEnv, LazyMessageInfo, type MessageHead, MessageSource } from '..
 import * as outcomes from '../platform/outcomes.ts'
 import { createRequest } from '../platform/request.ts'
 import { describeError, messageOf, ThrottledWarning } from '../runtime/log.ts'
+import { delay } from '../runtime/promises.ts'
 import { Handshake } from '../websocket/handshake.ts'
 import { readHandshake } from '../websocket/handshake-request.ts'
 import { TOKEN } from '../wire/http.ts'
@@ -21,7 +23,10 @@ import { agrees, type Framing, framingOf, uploadHeadersOf } from './request/fram
 import { originOf, urlOf } from './request/target.ts'
 import { StoredUpload } from './upload/stored-upload.ts'
 import { StreamUpload } from './upload/stream-upload.ts'
-import { deleteUpload, fitsTempStore, openUpload, type Upload, watchUploadSize } from './upload/upload.ts'
+import { deleteUpload, fitsTempStore, openUpload, type Upload } from './upload/upload.ts'
+
+/** How often to read the size of a growing file, in milliseconds. */
+const SIZE_INTERVAL = 100
 
 type RequestBody = Uint8Array | ReadableStream<Uint8Array> | null
 
@@ -72,11 +77,9 @@ export class Intake implements MessageIntake {
     }
     if ('status' in head) return this.#refuse(exchange, head)
     if (upload.stage === 'done') {
-      return this.#refuseForged(
-        message,
-        exchange,
-        'its start did not come here (does another process pull from this send_spec? then set the option shared)',
-      )
+      const reason =
+        'its start did not come here (does another process pull from this send_spec? then set the option shared)'
+      return this.#refuseForged(message, exchange, reason)
     }
     if (upload.stage === 'forged') return this.#refuseForged(message, exchange, upload.reason)
     const { body } = message
@@ -180,26 +183,30 @@ export class Intake implements MessageIntake {
     this.#store(path, this.#open(message, connection), refusal, connection)
   }
 
-  /** Waits for the end of a stored body, so that the connection stays until the client has sent all of it. */
+  /** Begins to receive a stored body. The connection stays until the client has sent all of it. */
   #store(path: string, exchange: Exchange, head: RequestHead | outcomes.Refusal, connection: Connection): StoredUpload {
     const received = () => this.#application.inBackground(connection.check(finished))
     const stop = () => this.#refuse(exchange, outcomes.stopping())
     const upload = new StoredUpload(path, this.#settings.uploads, connection, received, stop)
     connection.upload = upload
-    const finished = 'status' in head ? this.#refuseStored(upload, exchange, head) : this.#receiveStored(upload, head)
+    const finished = this.#receiveStored(upload, exchange, head)
     finished.catch(() => {}) // logged by `inBackground` once the end has come
     return upload
   }
 
-  /** Receives a stored body, from its start to the handler or a refusal. */
-  async #receiveStored(stored: StoredUpload, head: RequestHead): Promise<void> {
-    const { uploads, maxBodySize } = this.#settings
+  /** Receives a stored body: checks its start, waits for its end, checks the file, then calls the handler or refuses the request. */
+  async #receiveStored(stored: StoredUpload, exchange: Exchange, head: RequestHead | outcomes.Refusal): Promise<void> {
+    const { uploads, maxBodySize, onUploadStart } = this.#settings
     const { path } = stored
-    const { exchange } = head
-    const refusal = this.#refusalAtStart(head, path)
-    if (refusal !== undefined) return await this.#refuseStored(stored, exchange, refusal)
-    this.#watchSize(head, path)
-    const asked = this.#askHook(head)
+    const start = 'status' in head ? head : this.#checkStart(head, path)
+    if ('status' in start) {
+      this.#refuse(exchange, start)
+      await stored.ended
+      return await deleteUpload(path, uploads)
+    }
+    if (start.framing.chunked && this.#bounded) void this.#watchSize(exchange, join(uploads.chroot, path))
+    const request = onUploadStart && this.#createRequest(start, null)
+    const asked = onUploadStart && request && this.#application.ask(onUploadStart, request, exchange)
 
     // Mongrel2 stores one body of a connection at a time, so the next message has to be its end.
     const end = await stored.ended
@@ -213,30 +220,20 @@ export class Intake implements MessageIntake {
     const upload = await this.#openStored(path, exchange)
     if (upload === undefined) return
     const { size } = upload.info
-    const length = head.framing.length ?? size
-    if (!exchange.aborted) {
-      if (length > maxBodySize) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
-      else if (size < length) this.#refuse(exchange, outcomes.lengthMismatch())
-      else if (size === length || (await this.#truncate(upload, length, exchange))) {
-        this.#run({ ...head, message: end }, upload.stream(), upload.info)
-        return this.#application.inBackground(exchange.released().then(() => upload.release()))
-      }
-    }
-    await upload.release()
+    const length = start.framing.length ?? size
+    if (exchange.unanswered && length > maxBodySize) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+    if (exchange.unanswered && size < length) this.#refuse(exchange, outcomes.lengthMismatch())
+    if (exchange.unanswered && size > length) await this.#truncate(upload, length, exchange)
+    if (!exchange.unanswered) return await upload.release()
+    this.#run({ ...start, message: end }, upload.stream(), upload.info)
+    this.#application.inBackground(exchange.released().then(() => upload.release()))
   }
 
-  /** Refuses a body at its start, and deletes its file at its end. */
-  async #refuseStored(stored: StoredUpload, exchange: Exchange, refusal: outcomes.Refusal): Promise<void> {
-    this.#refuse(exchange, refusal)
-    await stored.ended
-    await deleteUpload(stored.path, this.#settings.uploads)
-  }
-
-  /** Why a body is refused at its start. */
-  #refusalAtStart({ framing }: RequestHead, path: string): outcomes.Refusal | undefined {
+  /** Returns the head, or why the body is refused at its start. */
+  #checkStart(head: RequestHead, path: string): RequestHead | outcomes.Refusal {
     const { uploads, maxBodySize } = this.#settings
     if (fitsTempStore(path, uploads.tempStore)) {
-      return (framing.length ?? 0) > maxBodySize ? outcomes.tooLarge(maxBodySize) : undefined
+      return (head.framing.length ?? 0) > maxBodySize ? outcomes.tooLarge(maxBodySize) : head
     }
     this.#warning.say(
       () =>
@@ -246,22 +243,15 @@ export class Intake implements MessageIntake {
     return outcomes.uploadUnreadable()
   }
 
-  /** Refuses a body without a length as soon as it is too large. */
-  #watchSize({ framing, exchange }: RequestHead, path: string): void {
-    const { uploads, maxBodySize } = this.#settings
-    if (!framing.chunked || !this.#bounded) return
-    const stop = watchUploadSize(join(uploads.chroot, path), maxBodySize, () => {
-      if (exchange.unanswered) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
-    })
-    void exchange.ended.then(stop)
-  }
-
-  async #askHook(head: RequestHead): Promise<void> {
-    const { onUploadStart } = this.#settings
-    const request = onUploadStart && this.#createRequest(head, null)
-    if (onUploadStart === undefined || request === undefined) return
-    const response = await this.#application.ask(onUploadStart, request, head.exchange)
-    if (response !== undefined) head.exchange.refuse(response)
+  /** Refuses a body without a length as soon as its file is too large. */
+  async #watchSize(exchange: Exchange, path: string): Promise<void> {
+    const { maxBodySize } = this.#settings
+    while (exchange.unanswered) {
+      await delay(SIZE_INTERVAL)
+      // A file that cannot be read is refused at the end of the upload.
+      const { size } = await stat(path).catch(() => ({ size: 0 }))
+      if (size > maxBodySize && exchange.unanswered) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
+    }
   }
 
   /** Opens the file of a stored body. Refuses the request and returns undefined where that fails. */
@@ -270,11 +260,9 @@ export class Intake implements MessageIntake {
     try {
       const upload = await openUpload(path, uploads)
       if (typeof upload !== 'string') return upload
-      this.#warning.say(() => `mongrel2-fetch refused an upload: ${upload}`)
-      this.#refuse(exchange, outcomes.uploadNoFile())
+      this.#refuseUpload(exchange, outcomes.uploadNoFile(), () => `refused an upload: ${upload}`)
     } catch (error) {
-      this.#warning.say(() => `mongrel2-fetch answered 500: ${messageOf(error)}`)
-      this.#refuse(exchange, outcomes.uploadUnreadable())
+      this.#refuseUpload(exchange, outcomes.uploadUnreadable(), () => `answered 500: ${messageOf(error)}`)
       await deleteUpload(path, uploads)
     }
     return undefined
@@ -284,27 +272,24 @@ export class Intake implements MessageIntake {
    * Cuts off input that follows a body in its file: Mongrel2 writes everything that it reads together with the end of a body. Pipelined requests
    * are lost in part, so the connection closes after this answer; the client can send them again (RFC 9112, section 9.3.2).
    */
-  async #truncate(upload: Upload, length: number, exchange: Exchange): Promise<boolean> {
+  async #truncate(upload: Upload, length: number, exchange: Exchange): Promise<void> {
     exchange.makeLast()
-    try {
-      await upload.truncate(length)
-      return true
-    } catch (error) {
-      this.#warning.say(
-        () =>
-          `mongrel2-fetch answered 500: the file of a stored body cannot be cut to its length: ${describeError(error)}`,
-      )
-      this.#refuse(exchange, outcomes.uploadUnreadable())
-      return false
-    }
+    await upload.truncate(length).catch((error: unknown) => {
+      const why = () => `answered 500: the file of a stored body cannot be cut to its length: ${describeError(error)}`
+      this.#refuseUpload(exchange, outcomes.uploadUnreadable(), why)
+    })
   }
 
-  #refuseForged(message: Message, exchange: Exchange, reason: string): void {
-    this.#warning.say(
-      () =>
-        `mongrel2-fetch refused forged upload headers from ${message.headers.own('REMOTE_ADDR')} for ${message.path}: ${reason}`,
-    )
-    this.#refuse(exchange, outcomes.forgedUpload())
+  #refuseForged({ headers, path }: Message, exchange: Exchange, reason: string): void {
+    const from = `${headers.own('REMOTE_ADDR')} for ${path}`
+    const why = () => `refused forged upload headers from ${from}: ${reason}`
+    this.#refuseUpload(exchange, outcomes.forgedUpload(), why)
+  }
+
+  /** @param why What `mongrel2-fetch` did and why, for the log. */
+  #refuseUpload(exchange: Exchange, refusal: outcomes.Refusal, why: () => string): void {
+    this.#warning.say(() => `mongrel2-fetch ${why()}`)
+    this.#refuse(exchange, refusal)
   }
 
   /** Receives a streamed body. A refused one is read to its end, too. */

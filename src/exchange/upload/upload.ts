@@ -1,25 +1,17 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, readlink, realpath, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readlink, realpath, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
+import type { EndpointSettings } from '../../options/endpoint.ts'
 import type { UploadInfo } from '../../platform/handler.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { pathBelow } from '../../runtime/path-below.ts'
 
-/** Where Mongrel2 stores bodies. */
-export interface UploadPlace {
-  /** Mongrel2's chroot as seen from here. */
-  readonly chroot: string
-  /** Mongrel2's `upload.temp_store`: a path relative to the chroot that ends in `XXXXXX`. */
-  readonly tempStore: string
-  /** Whether files are kept after the response. */
-  readonly keep: boolean
-}
+/** Where Mongrel2 stores bodies, and whether their files are kept. */
+export type UploadPlace = EndpointSettings['uploads']
 
 /** Bytes that are read from a file at once. */
 const READ_SIZE = 256 * 1024
-/** How often to read the size of a growing file, in milliseconds. */
-const SIZE_INTERVAL = 100
 
 /** A stored body: its open file. */
 export class Upload {
@@ -152,28 +144,6 @@ function adviceFor(code: string | undefined, chroot: string): string {
     return `the option chroot, ${chroot}, has to be Mongrel2's chroot as seen from here`
   }
   return 'reading its file failed'
-}
-
-/**
- * Watches the file of a body without a length while Mongrel2 writes it. Calls `tooLarge` once when it has more than `most` bytes.
- *
- * @returns A function that stops this.
- */
-export function watchUploadSize(path: string, most: number, tooLarge: () => void): () => void {
-  let watching = true
-  const stop = () => {
-    watching = false
-    clearInterval(timer)
-  }
-  const look = async () => {
-    // A file that cannot be read is refused at the end of the upload.
-    const { size } = await stat(path).catch(() => ({ size: 0 }))
-    if (!watching || size <= most) return
-    stop()
-    tooLarge()
-  }
-  const timer = setInterval(() => void look(), SIZE_INTERVAL).unref()
-  return stop
 }
 
 /** Deletes the file of an upload that is not read, if it exists and lies where an upload can. */
