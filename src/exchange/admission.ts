@@ -4,10 +4,7 @@ interface Waiting {
   readonly awaitsBody: boolean
 }
 
-/**
- * Bounds the handlers that run at once and the requests that wait for a place. Requests whose body is still being sent get at most half of the
- * places and of the queue, so that slow clients do not keep the others out.
- */
+/** Bounds the running handlers and the waiting requests. At most half of each may lack their body, so that slow clients keep nobody out. */
 export class Admission {
   readonly #maxInFlight: number
   readonly #maxQueued: number

@@ -26,10 +26,7 @@ interface EpochStart {
   feedback(address: ControlPortAddress): FeedbackSource
 }
 
-/**
- * A server without links: a handler, and the epochs, by `Key`, whose messages it answers. `serveMongrel2` has one with its own links; each handler
- * thread of a worker has one that the dispatcher deals messages to.
- */
+/** A server without links: a handler, and the epochs, by `Key`, whose messages it answers. Their messages come from links or from a dispatcher. */
 export class AppServer<Key> {
   readonly application: Application
   readonly epochs: Map<Key, Epoch> = new Map()

@@ -204,10 +204,7 @@ export class Application {
   }
 }
 
-/**
- * Calls the user's code for an exchange, which keeps the context in which the call ended: later calls for the same response run there. A plain
- * response needs none.
- */
+/** Calls the user's code for an exchange. Later calls for the same response run in the context in which it ended; a plain response needs none. */
 function callUser<Parameters extends unknown[]>(
   exchange: Exchange,
   call: (...parameters: Parameters) => unknown,

@@ -138,10 +138,7 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#application.inBackground(task)
   }
 
-  /**
-   * A body that is read while the response goes out, as by an echo, does not make the response announce the connection's end: the client might stop
-   * sending. If the reader stops, the connection ends unannounced, which clients have to expect anyway.
-   */
+  /** While a body is read, as by an echo, the response announces no end of the connection: the client might stop sending. */
   persists(complete: boolean): boolean {
     const { upload } = this
     if (upload === undefined || upload.over) return this.semantics.persistent

@@ -85,7 +85,7 @@ export class Intake implements MessageIntake {
     const { body } = message
     if (!agrees(head.framing, body.length)) return this.#refuse(exchange, outcomes.lengthMismatch())
     if (body.length > maxBodySize) return this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
-    this.#run(head, body.length === 0 && head.framing.length === undefined ? null : body)
+    this.#run(head, head.framing.length === undefined ? null : body)
   }
 
   acceptHandshake(message: Message, connection: Connection): void {
@@ -269,8 +269,8 @@ export class Intake implements MessageIntake {
   }
 
   /**
-   * Cuts off input that follows a body in its file: Mongrel2 writes everything that it reads together with the end of a body. Pipelined requests
-   * are lost in part, so the connection closes after this answer; the client can send them again (RFC 9112, section 9.3.2).
+   * Cuts off input that follows a body in its file: Mongrel2 writes all that it reads together with the body's end. Pipelined requests are lost in
+   * part, so the connection closes after this answer; the client can send them again (RFC 9112, section 9.3.2).
    */
   async #truncate(upload: Upload, length: number, exchange: Exchange): Promise<void> {
     exchange.makeLast()

@@ -62,16 +62,11 @@ export interface Mongrel2Options {
   maxBufferedBytes?: number
   /** Bytes a second that a client must read where neither flow control nor a control port tells what it has read. Default: 16 KiB. */
   minClientRate?: number
-  /**
-   * Bytes that may wait in Mongrel2 for all clients together, where neither flow control nor a control port tells what they have read.
-   * Default: 256 MiB.
-   */
+  /** Bytes that may wait in Mongrel2 for all clients together where it does not tell what they have read. Default: 256 MiB. */
   maxWaitingBytes?: number
   /** Milliseconds between two keep-alive messages to Mongrel2 for connections with an open request. Default: 45,000. */
   keepAliveInterval?: number
-  /**
-   * Connections that one reply may name: Mongrel2's `limits.handler_targets`, which drops a reply that names more. Default: 128, as there.
-   */
+  /** Connections that one reply may name: Mongrel2's `limits.handler_targets`, which drops a reply with more. Default: 128, as there. */
   handlerTargets?: number
   /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
   uploadWindow?: number
@@ -98,10 +93,7 @@ export interface Mongrel2Options {
   maxMessageSize?: number
   /** Makes the response when the handler throws or rejects. Where it returns undefined or fails, the client gets a bare 500. */
   onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
-  /**
-   * Called with a request, still without its body, that Mongrel2 begins to store. A Response is sent at once and the connection closed; undefined
-   * accepts the body.
-   */
+  /** Called with a request when Mongrel2 begins to store its body. A Response is sent at once and closes the connection; undefined accepts it. */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
   /** Handlers of JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without them, connections that send one are closed. */
   messages?: MessageHandlers

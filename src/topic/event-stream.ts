@@ -21,10 +21,7 @@ export function eventStreamOf(body: ReadableStream): EventStream | undefined {
   return stream?.untouched === true ? stream : undefined
 }
 
-/**
- * A client that gets messages as events. Its body is an ordinary stream, but an exchange does not read it: the events are written to the
- * connection, so that many clients get the same bytes.
- */
+/** A client that gets messages as events. Its body is a stream, but events go straight to the connection: all clients get the same bytes. */
 export class EventStream implements Member {
   readonly body: ReadableStream<Uint8Array>
   /** Called when it ends. */

@@ -16,14 +16,11 @@ export interface HandshakeRequest {
 /** 16 bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
 
-/**
- * Reads a handshake. Mongrel2 takes for one what has a key, a version, `websocket` to upgrade to and `upgrade` anywhere among the
- * connection's options; what it does not check is checked here. Its method is not told: Mongrel2 says nothing but that it is a handshake.
- */
+/** Reads a handshake, and checks what Mongrel2 does not: it looks for a key, a version, `Upgrade: websocket` and `upgrade` in Connection. */
 export function readHandshake({ headers, body }: Message): HandshakeRequest | Refusal {
   if (headers.own('VERSION') !== 'HTTP/1.1') return badRequest('A handshake needs HTTP/1.1')
-  if (!headers.all('connection').flatMap(listItems).includes('upgrade'))
-    return badRequest('Connection does not say Upgrade')
+  const options = headers.all('connection').flatMap(listItems)
+  if (!options.includes('upgrade')) return badRequest('Connection does not say Upgrade')
   if (headers.all('upgrade').length > 1) return badRequest('Upgrade came twice')
   if (headers.first('transfer-encoding') !== undefined || Number(headers.first('content-length') ?? 0) !== 0) {
     return badRequest('A handshake has no body')

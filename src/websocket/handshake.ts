@@ -9,12 +9,7 @@ import type { HeaderField } from '../wire/headers.ts'
 import { isReserved, renderHead } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
 import type { HandshakeRequest } from './handshake-request.ts'
-import {
-  checkUpgradeOptions,
-  type SocketSettings,
-  type UpgradeSettings,
-  type UpgradeWebSocketOptions,
-} from './options.ts'
+import { checkUpgradeOptions, type SocketSettings, type UpgradeWebSocketOptions } from './options.ts'
 import { acceptDeflate, PerMessageDeflate, renderDeflate } from './permessage-deflate.ts'
 import { Session, type SessionEvents } from './session.ts'
 import { ServerWebSocket, sessionOf } from './socket.ts'
@@ -63,10 +58,8 @@ export function upgradeWebSocket(
 ): WebSocketUpgrade {
   const handshake = handshakes.get(request) ?? (env === undefined ? undefined : handshakes.get(env.mongrel2))
   if (handshake === undefined) {
-    throw new Mongrel2Error(
-      'not_a_handshake',
-      'expected the request or the env that the handler was called with for a WebSocket handshake',
-    )
+    const expected = 'expected the request or the env that the handler was called with for a WebSocket handshake'
+    throw new Mongrel2Error('not_a_handshake', expected)
   }
   return handshake.upgrade(options)
 }
@@ -86,9 +79,8 @@ export class Handshake implements IncomingFrames {
   readonly #report: (error: unknown) => void
   readonly #early: Message[] = []
   #earlyBytes = 0
-  #socket: ServerWebSocket | undefined
-  /** Accepts the handshake, or refuses its origin. */
-  #response: Response | undefined
+  /** What the user has made of it. The response accepts the handshake, or refuses its origin. */
+  #upgrade: WebSocketUpgrade | undefined
   /** The server closes. */
   #leaving = false
   /** The handshake can still be accepted. */
@@ -125,7 +117,7 @@ export class Handshake implements IncomingFrames {
    * @throws Mongrel2Error `invalid_option`; `not_a_handshake` when it was upgraded or answered before.
    */
   upgrade(options: UpgradeWebSocketOptions): WebSocketUpgrade {
-    if (this.#socket !== undefined || !this.#pending) {
+    if (this.#upgrade !== undefined || !this.#pending) {
       throw new Mongrel2Error('not_a_handshake', 'expected a handshake that was neither upgraded nor answered before')
     }
     const settings = checkUpgradeOptions(options, this.#request.protocols, this.#settings)
@@ -134,28 +126,32 @@ export class Handshake implements IncomingFrames {
       new Session(this.#connection, settings, terms && new PerMessageDeflate(terms, settings.maxPayload), events)
     const extensions = terms === undefined ? '' : renderDeflate(terms)
     const socket = new ServerWebSocket(this.#url, settings.protocol ?? '', extensions, begin, this.#report)
-    const response = this.#responseOf(settings, socket)
-    this.#socket = socket
-    this.#response = response
-    return { socket, response }
+    const { headers, allows } = settings
+    for (const [name, value] of this.#fields(socket)) headers.set(name, value)
+    const accepted = allows(this.#request.origin)
+    this.#upgrade = {
+      socket,
+      response: accepted ? new UpgradeResponse(null, { headers }) : responseOf(forbiddenOrigin()),
+    }
+    return { ...this.#upgrade }
   }
 
   /** The session of its socket. */
   get session(): Session | undefined {
-    return this.#socket && sessionOf(this.#socket)
+    return this.#upgrade && sessionOf(this.#upgrade.socket)
   }
 
   /** Whether a response is the one that accepts the handshake, or middleware's copy of it. */
   accepts(response: Response): boolean {
-    if (!this.#pending || this.#response === undefined || !isUpgradeResponse(this.#response)) return false
+    if (!this.#pending || this.#upgrade === undefined || !isUpgradeResponse(this.#upgrade.response)) return false
     // The platform's constructor refuses the status 101, so a copy has 200.
-    return response === this.#response || isDerived(response, 200, 'sec-websocket-accept', this.#request.accept)
+    return response === this.#upgrade.response || isDerived(response, 200, 'sec-websocket-accept', this.#request.accept)
   }
 
   /** Answers with a response that accepts the handshake, and opens the socket. */
   open(response: Response): void {
-    const socket = this.#socket
-    if (socket === undefined) return
+    if (this.#upgrade === undefined) return
+    const { socket } = this.#upgrade
     const session = sessionOf(socket)
     this.#pending = false
     this.#connection.outbox.write(this.#head(response.headers, socket))
@@ -172,9 +168,7 @@ export class Handshake implements IncomingFrames {
 
   receive(message: Message): void {
     if (!this.#pending) return
-    if (this.#early.length >= MOST_EARLY_FRAMES || this.#earlyBytes >= MOST_EARLY_BYTES) {
-      return this.#connection.close()
-    }
+    if (this.#early.length >= MOST_EARLY_FRAMES || this.#earlyBytes >= MOST_EARLY_BYTES) return this.#connection.close()
     this.#early.push(message)
     this.#earlyBytes += message.body.length
   }
@@ -200,12 +194,6 @@ export class Handshake implements IncomingFrames {
     this.#pending = false
     this.#early.length = 0
     return pending
-  }
-
-  #responseOf({ headers, allows }: UpgradeSettings, socket: ServerWebSocket): Response {
-    if (!allows(this.#request.origin)) return responseOf(forbiddenOrigin())
-    for (const [name, value] of this.#fields(socket)) headers.set(name, value)
-    return new UpgradeResponse(null, { headers })
   }
 
   /** The handshake's own fields replace what middleware has made of them. */

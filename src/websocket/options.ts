@@ -6,10 +6,7 @@ export type OriginCheck = readonly string[] | RegExp | ((origin: string | undefi
 
 /** How messages are compressed (RFC 7692). */
 export interface PerMessageDeflateOptions {
-  /**
-   * Whether messages are compressed by what those before have in common with them: smaller, but some 300 KB of memory for each
-   * socket. Default: false.
-   */
+  /** Whether messages may refer to earlier ones, which makes them smaller, but takes some 300 KB of memory a socket. Default: false. */
   contextTakeover?: boolean
   /** Bytes from which on messages are compressed. Default: 1024. */
   threshold?: number
@@ -29,9 +26,7 @@ export interface UpgradeWebSocketOptions {
   maxBufferedBytes?: number
   /** Whether messages are compressed where the client can do it (RFC 7692). Default: false. */
   perMessageDeflate?: boolean | PerMessageDeflateOptions
-  /**
-   * Whose pages may open it. Others get a 403, and so do clients that send no Origin, unless a function decides. Default: anybody's.
-   */
+  /** Whose pages may open it. Others get a 403, and so do clients without an Origin, unless a function decides. Default: anybody's. */
   origin?: OriginCheck
 }
 

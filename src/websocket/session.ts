@@ -174,10 +174,7 @@ export class Session extends MessageSender implements IncomingFrames, FrameRecei
     this.#incoming.receive(message)
   }
 
-  /**
-   * Where nothing tells what the client has read, a ping asks it: otherwise messages would have to wait until it surely has. The ping is
-   * the end of what Mongrel2 takes as one message, so its pong settles all of that and makes room.
-   */
+  /** Where nothing tells what the client has read, a ping at the end of a reply asks it; its pong settles all of that reply and makes room. */
   publishing(now: number): void {
     if (this.#closeWritten || this.#probed !== undefined) return
     const probe = this.#connection.probe(now)

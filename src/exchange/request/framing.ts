@@ -1,4 +1,3 @@
-import type { MessageHeaders } from '../../wire/headers.ts'
 import { MAX_CONTENT_LENGTH, MOST_FIELD_VALUES } from '../../wire/limits.ts'
 import type { Message } from '../../wire/message.ts'
 
@@ -23,10 +22,7 @@ const LENGTH = /^[ \t]*(\d+)[ \t]*$/
 /** A length as Mongrel2 reads it, with `strtol`: after white space and a plus sign, and before anything. */
 const STRTOL = /^[ \t-\r]*\+?(\d+)/
 
-/**
- * Reads the framing of a body; returns a sentence that says what is wrong where it is ambiguous. Mongrel2 passes on requests that a proxy in front
- * would read in another way (request smuggling).
- */
+/** Reads the framing of a body, or says why it is ambiguous: a proxy in front could read it in another way (request smuggling). */
 export function framingOf(message: Message): Framing | string {
   let length: string | undefined
   const lengths = message.headers.all('content-length')
@@ -52,9 +48,7 @@ export function agrees(framing: Framing, bytes: number): boolean {
   return !framing.chunked && (framing.length ?? 0) === bytes
 }
 
-/**
- * Reads the upload headers. A client can write them too, since they are lower-case; but where Mongrel2 stored a body it has overwritten `start`.
- */
+/** Reads the upload headers. A client can write them too, but where Mongrel2 stored a body it has overwritten `start`. */
 export function uploadHeadersOf(message: Message): UploadHeaders {
   const starts = message.headers.all(START)
   const dones = message.headers.all(DONE)
@@ -75,11 +69,8 @@ export function uploadHeadersOf(message: Message): UploadHeaders {
  * headers that `framingOf` refuses, too. Frames have the unchecked headers of their handshake; a streamed body is not stored.
  */
 function isStored({ kind, headers, body }: Message): boolean {
-  return kind === 'request' && body.length === 0 && isAnnounced(headers)
-}
-
-/** Whether Mongrel2 expects a body: it reads the first Content-Length, or without one the Transfer-Encoding. */
-function isAnnounced(headers: MessageHeaders): boolean {
+  if (kind !== 'request' || body.length > 0) return false
+  // Mongrel2 reads the first Content-Length, or without one the Transfer-Encoding.
   const length = headers.first('content-length')
   if (length === undefined) return headers.first('transfer-encoding') === 'chunked'
   const bytes = Number(STRTOL.exec(length)?.[1])

@@ -25,10 +25,7 @@ const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const MOST_ORIGINS = 256
 const origins = new Map<string, string>()
 
-/**
- * Targets that the platform's URL parser does not change: no dot segments, nothing that it would escape or cut off (URL standard, path state and
- * query state).
- */
+/** Targets that the URL parser does not change: no dot segments, nothing that it escapes or cuts off (URL standard, path and query state). */
 const PLAIN_TARGET = /^\/(?!\.)(?:[\w~!$&()*+,;=:@?-]|\.|\/(?!\.)|%(?!2[eE]))*$/
 
 /** Whether a text is `host[:port]` and valid in a URL. */
@@ -48,17 +45,10 @@ export function originOf(message: Message, http10: boolean, host: string, trustP
   const scheme = message.headers.own('URL_SCHEME') ?? 'http'
   const remoteAddress = message.headers.own('REMOTE_ADDR') ?? ''
   const direct: Origin = { remoteAddress, scheme, authority: own ?? host }
-  return trustsProxy(trustProxy) ? forwarded(message, direct, trustProxy) : direct
+  return trustProxy ? forwarded(message, direct, trustProxy) : direct
 }
 
-function trustsProxy(trustProxy: TrustProxy): trustProxy is true | number {
-  return trustProxy !== false && trustProxy !== 0
-}
-
-/**
- * The origin as the outermost trusted proxy saw it. Each proxy appends to the lists, so they are read from the right; the client wrote the items
- * left of those of trusted proxies.
- */
+/** The origin as the outermost trusted proxy saw it. Each proxy appends to the lists; the client may have written the items further left. */
 function forwarded(message: Message, direct: Origin, trustProxy: true | number): Origin | string {
   // Mongrel2 may have dropped a proxy's line after too many lines of the client.
   const full = FORWARDED.find((name) => message.headers.all(name).length >= MOST_FIELD_VALUES)
@@ -85,15 +75,11 @@ function fromRight(message: Message, name: string, hops: number): string | undef
  *
  * @param uri Mongrel2's header URI.
  */
-export function urlOf(
-  origin: Pick<Origin, 'scheme' | 'authority'>,
-  uri: string,
-  trustProxy: TrustProxy,
-): string | undefined {
+export function urlOf(origin: Omit<Origin, 'remoteAddress'>, uri: string, trustProxy: TrustProxy): string | undefined {
   const { scheme, authority } = origin
   try {
     // A proxy has to send the origin form (RFC 9112, section 3.2.1), and may have checked the path in that form.
-    const target = trustsProxy(trustProxy) ? uri : originForm(scheme, authority, uri)
+    const target = trustProxy ? uri : originForm(scheme, authority, uri)
     if (PLAIN_TARGET.test(target)) return normalOrigin(scheme, authority) + target
     const fragment = target.indexOf('#')
     return new URL(`${scheme}://${authority}${fragment === -1 ? target : target.slice(0, fragment)}`).href
@@ -103,8 +89,8 @@ export function urlOf(
 }
 
 /**
- * The target in origin form. Mongrel2 reduces a target in absolute form (RFC 9112, section 3.2.2) to `//authority/path`, which may also be a path
- * with two slashes: it counts as absolute only if its authority is that of Host.
+ * The target in origin form. Mongrel2 reduces the absolute form (RFC 9112, section 3.2.2) to `//authority/path`, which may also be a path: it is
+ * absolute only if its authority is that of Host.
  */
 function originForm(scheme: string, authority: string, target: string): string {
   if (!target.startsWith('//')) return target

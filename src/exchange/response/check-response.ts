@@ -7,10 +7,7 @@ import { isUpgradeResponse } from '../../websocket/handshake.ts'
 /** A reason phrase (RFC 9112, section 4). */
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
 
-/**
- * Returns a handler's result if it can be sent. Throws Mongrel2Error `invalid_response` when it is no Response, is `Response.error()`, has a status
- * outside 200 to 599, or its body was read.
- */
+/** Returns a handler's result as a Response that can be sent; throws Mongrel2Error `invalid_response` for one that cannot. */
 export function checkResponse(value: unknown): Response {
   if (!(value instanceof PlatformResponse)) {
     if (isResponseLike(value)) return checkResponse(adopt(value))

@@ -6,10 +6,7 @@ import { checkResponse } from './check-response.ts'
 import { sendPlain } from './plain-response.ts'
 import { cancelBody, type OpenBody, type ResponseSink, sendResponse } from './send-response.ts'
 
-/**
- * Renders a response in full: head, body and framing. Throws Mongrel2Error `over_budget` when it has more than `most` bytes, `invalid_response`
- * when it cannot be sent, and what its body's stream fails with.
- */
+/** Renders a whole response. Throws Mongrel2Error `over_budget` beyond `most` bytes, `invalid_response`, and what its stream fails with. */
 export async function collectResponse(
   value: unknown,
   semantics: RequestSemantics,

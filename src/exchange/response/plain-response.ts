@@ -6,10 +6,7 @@ import type { ResponseSink, Sent } from './send-response.ts'
 
 const NULL_BODY_STATUS = new Set([204, 205, 304])
 
-/**
- * Sends a plain response in one write, for speed (`render, plain response` of the micro-benchmarks). Returns undefined for responses that
- * `sendResponse` has to send.
- */
+/** Sends a plain response in one write, for speed (micro-benchmark `render, plain response`); undefined where `sendResponse` has to send it. */
 export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sink: ResponseSink): Sent | undefined {
   const { status, statusText, fields, body, rendered } = plain
   const shared = rendered !== undefined && semantics.persistent && !semantics.http10 && semantics.method !== 'HEAD'

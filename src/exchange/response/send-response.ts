@@ -23,10 +23,7 @@ export interface ResponseSink extends EventSink {
   readonly aborted: boolean
   /** The context in which the body's stream, the user's code, is read and cancelled. */
   readonly context: CallContext
-  /**
-   * Whether the connection can be used again; called when the head goes out. `complete` says that the body goes out with it, so that it cannot
-   * depend on a request body that is still being read.
-   */
+  /** Whether the connection can be used again; called when the head goes out. `complete` says that the whole body goes out with it. */
   persists(complete: boolean): boolean
 }
 
@@ -120,14 +117,8 @@ function blobSizeOf(response: Response): number | undefined {
   return body instanceof Blob ? body.size : undefined
 }
 
-/** The handler's headers as they go out, without those that we set. */
-interface ResponseHeaders {
-  readonly fields: HeaderField[]
-  readonly length: number | undefined
-  readonly close: boolean
-}
-
-function readHeaders(response: Response): ResponseHeaders {
+/** The handler's headers as they go out, its content-length, and whether it closes the connection. */
+function readHeaders(response: Response): { fields: HeaderField[]; length: number | undefined; close: boolean } {
   const fields: HeaderField[] = []
   let length: number | undefined
   let dated = false
@@ -135,8 +126,8 @@ function readHeaders(response: Response): ResponseHeaders {
   response.headers.forEach((value, name) => {
     if (isReserved(name) || options.includes(name)) return
     if (name === 'content-length') {
-      if (!/^\d+$/.test(value))
-        throw invalidResponse("a number as the response's content-length", JSON.stringify(value))
+      const expected = "a number as the response's content-length"
+      if (!/^\d+$/.test(value)) throw invalidResponse(expected, JSON.stringify(value))
       length = Number(value)
       return
     }
@@ -203,10 +194,7 @@ class BodyChunks {
     this.#context = context
   }
 
-  /**
-   * The body's length, if it ends with its first chunk in this tick, as a string or a buffer does. Undefined where the next chunk comes later: the
-   * head then goes out before.
-   */
+  /** The body's length, if it ends with its first chunk in this tick, as a string or a buffer does; otherwise undefined. */
   async peekLength(): Promise<number | undefined> {
     const end = tickEnd()
     const first = await Promise.race([this.#peek(), end])

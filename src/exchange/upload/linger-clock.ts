@@ -1,13 +1,11 @@
 import type { WriteProgress } from '../../connection/outbox.ts'
 
-/**
- * After the answer, input is read and discarded for a while: the client may read the answer only after it has sent everything, and a close could
- * destroy the answer. As nginx's `lingering_timeout` (between two parts) and `lingering_time` (in all, from the delivery), in milliseconds.
- */
+/** Longest time between two parts, as nginx's `lingering_timeout`, in milliseconds. */
 const LINGER_QUIET = 5000
+/** Longest time in all, from the delivery of the answer, as nginx's `lingering_time`. */
 const LINGER_TIME = 30_000
 
-/** Bounds how long a client that has its answer may go on sending. */
+/** Bounds how long a client may go on sending after its answer: it may read that only then, and a close could destroy the answer. */
 export class LingerClock {
   #inputAt = performance.now()
   #deliveredAt = this.#inputAt

@@ -99,7 +99,11 @@ export class StreamUpload implements StreamedBody {
       {
         pull: async (controller) => {
           this.#replenish()
-          while (this.#parts.length === 0 && !this.over && this.#error === undefined) await this.#news()
+          while (this.#parts.length === 0 && !this.over && this.#error === undefined) {
+            await new Promise<void>((resolve) => {
+              this.#wanted = resolve
+            })
+          }
           const part = this.#parts.shift()
           if (part !== undefined) {
             this.#waiting -= part.length
@@ -240,12 +244,6 @@ export class StreamUpload implements StreamedBody {
     this.#credit += room
     this.#connection.grant(room)
     this.#expectPart()
-  }
-
-  #news(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wanted = resolve
-    })
   }
 }
 

@@ -153,10 +153,7 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
   if (await isInside(dirname(whole), place.chroot).catch(() => false)) await deleteFile(whole)
 }
 
-/**
- * Empties the file of an upload that is not read while Mongrel2 still writes it, unless files are kept. Mongrel2 goes on at its position; the
- * gap before that takes no space. Returns the size that the file had.
- */
+/** Empties the file of a discarded upload, unless files are kept. Mongrel2 writes on behind a gap that takes no space. Returns the old size. */
 export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
   const whole = join(place.chroot, path)
   if (!fitsTempStore(path, place.tempStore) || !(await isInside(dirname(whole), place.chroot))) return 0
