@@ -42,12 +42,15 @@ export interface ReplierOptions {
 }
 
 const { zeromq, link, identity, maxBufferedBytes, minClientRate, logger } = SERVER_OPTIONS
-const REPLIER_OPTIONS = { zeromq, link, identity, maxBufferedBytes, minClientRate, logger }
-const checkReplierOptions = is.checkerOf(
-  'option of createReplier',
-  'an object with at least zeromq',
-  REPLIER_OPTIONS satisfies is.Described<ReplierOptions>,
-)
+const OPTIONS = {
+  zeromq,
+  link,
+  identity,
+  maxBufferedBytes,
+  minClientRate,
+  logger,
+} satisfies is.Described<ReplierOptions>
+const checkReplierOptions = is.checkerOf('option of createReplier', 'an object with at least zeromq', OPTIONS)
 
 /** Answers requests and writes to sockets by their tokens. */
 export interface Replier extends AsyncDisposable {

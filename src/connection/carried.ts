@@ -55,7 +55,7 @@ export interface IncomingFrames {
   readonly takes: 'frame' | 'socket'
   receive(message: Message): void
   /** Called before output is published; what it writes goes out with that. */
-  publishing(now: number): void
+  publishing?(now: number): void
   /** The connection is gone. */
   lost(): void
   /** Starts to close; resolves when the client has answered or is not waited for. */

@@ -172,14 +172,14 @@ export class Outbox {
   }
 
   /** Takes the bytes that may be published now; returns their number. `socket` may add bytes before each reply. */
-  take(replies: ReplyBatch, now: number, socket: { publishing(now: number): void } | undefined): number {
+  take(replies: ReplyBatch, now: number, socket: { publishing?(now: number): void } | undefined): number {
     const { id, sender } = this.#connection
     let bytes = 0
     while (this.#waiting > 0) {
       let size = this.#allowance(now)
       if (size <= 0) break
       const waiting = this.#waiting
-      socket?.publishing(now)
+      socket?.publishing?.(now)
       if (this.#waiting !== waiting) size = this.#allowance(now)
       const shared = this.#shared && size === this.#waiting && this.#end === 'none'
       if (shared) replies.share(sender, id, this.#cut(size))

@@ -298,10 +298,9 @@ export class Exchange implements ResponseSink, RequestExchange {
     try {
       return await this.context.run(sendResponse, response, this.semantics, this, reading)
     } catch (error) {
+      const why = describeError(error)
       if (!this.#aborted)
-        this.#logger.error?.(
-          `mongrel2-fetch answered 500 for a response that could not be sent: ${describeError(error)}`,
-        )
+        this.#logger.error?.(`mongrel2-fetch answered 500 for a response that could not be sent: ${why}`)
       this.context.run(discardBody, response, error)
       return await sendResponse(responseOf(handlerFailed()), this.semantics, this, reading)
     }

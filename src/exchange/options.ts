@@ -190,11 +190,8 @@ export function checkOptions(handler: Mongrel2Handler, options: Mongrel2Options)
   const checked = checkServerOptions(options)
   const { zeromq, link, chroot, uploads, flowControl, controlPort, maxMessageSize, ...settings } = checked
   const ofAll = { link, chroot, uploads, flowControl, controlPort, maxMessageSize }
-  return {
-    fetch: fetchOf(handler),
-    endpoints: zeromq.map((endpoint) => endpointSettings(endpoint, ofAll)),
-    ...settings,
-  }
+  const endpoints = zeromq.map((endpoint) => endpointSettings(endpoint, ofAll))
+  return { fetch: fetchOf(handler), endpoints, ...settings }
 }
 
 /** The options of one of `count` servers of the same Mongrel2, which share the bytes that may wait there. */

@@ -125,8 +125,6 @@ export class MessageSocket extends MessageSender implements IncomingFrames, Mess
     this.#call(() => this.#handlers.json?.({ route, data }, this))
   }
 
-  publishing(): void {}
-
   lost(): void {
     if (!this.#isOpen) return
     this.#isOpen = false

@@ -38,6 +38,7 @@ const BUDGET = {
   whenSlow: is.oneOf(['close', 'drop'], 'close'),
 } satisfies is.Described<BudgetOptions>
 export const TOPIC_OPTIONS = { name: is.text('a text'), ...BUDGET } satisfies is.Described<TopicOptions>
+const NEXT = { timeout: is.milliseconds(25_000, 0) } satisfies is.Described<NextOptions>
 const STREAM = { headers: is.unchecked<StreamOptions['headers']>() } satisfies is.Described<StreamOptions>
 /** A line break in a field would begin another. */
 const EVENT = {
@@ -51,13 +52,7 @@ const checkEvent = is.checkerOf('field of an event', '{ event, id }', EVENT sati
 // Each throws a Mongrel2Error `invalid_option` that names the option, what was expected and what came.
 
 export const checkBudgetOptions: (options: unknown) => Budget = is.checkerOf('option of broadcast', 'an object', BUDGET)
-export const checkNextOptions: (options: unknown) => Required<NextOptions> = is.checkerOf(
-  'option of next',
-  'an object',
-  {
-    timeout: is.milliseconds(25_000, 0),
-  } satisfies is.Described<NextOptions>,
-)
+export const checkNextOptions = is.checkerOf('option of next', 'an object', NEXT)
 
 export function checkTopicOptions(given: unknown): { name: string | undefined; budget: Budget } {
   const { name, ...budget } = checkTopic(typeof given === 'string' ? { name: given } : given)

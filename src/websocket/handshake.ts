@@ -173,8 +173,6 @@ export class Handshake implements IncomingFrames {
     this.#earlyBytes += message.body.length
   }
 
-  publishing(): void {}
-
   lost(): void {
     if (this.#end()) this.session?.lost()
   }

@@ -130,25 +130,19 @@ function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], mos
     let size = 0
     const take = (part: Buffer) => {
       size += part.length
-      if (size > most) fail(new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${most} bytes`))
+      if (size > most) finish(new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${most} bytes`))
       else parts.push(part)
     }
-    const finish = () => {
-      done()
-      resolve(Buffer.concat(parts))
-    }
-    const fail = (error: Error) => {
-      done()
+    const closed = () => finish(new Error('the stream was closed'))
+    const finish = (error?: Error | null) => {
+      stream.off('data', take).off('error', finish).off('close', closed).off('end', finish)
+      if (!error) return resolve(Buffer.concat(parts))
       // An `error` event without a listener would end the process.
       stream.on('error', () => {})
       reject(error)
     }
-    const closed = () => fail(new Error('the stream was closed'))
-    const done = () => {
-      stream.off('data', take).off('error', fail).off('close', closed).off('end', finish)
-    }
     // A block that is marked as the last one ends the stream.
-    stream.on('data', take).on('error', fail).on('close', closed).on('end', finish)
+    stream.on('data', take).on('error', finish).on('close', closed).on('end', finish)
     for (const piece of pieces) stream.write(piece)
     stream.flush(constants.Z_SYNC_FLUSH, finish)
   })

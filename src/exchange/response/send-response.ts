@@ -65,7 +65,8 @@ export async function sendResponse(
     const expected = 'expected the response of upgradeWebSocket for the handshake it was made for'
     throw new Mongrel2Error('invalid_response', expected)
   }
-  const blobSize = blobSizeOf(response)
+  const plainBody = plainResponseOf(response)?.body
+  const blobSize = plainBody instanceof Blob ? plainBody.size : undefined
   const { fields, length: givenLength = blobSize, close } = readHeaders(response)
   const { status, statusText } = response
   const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
@@ -109,12 +110,6 @@ export async function sendResponse(
   } catch (error) {
     return { reusable: false, fault: asError(error) }
   }
-}
-
-/** The size of a Blob, which is known without reading it. */
-function blobSizeOf(response: Response): number | undefined {
-  const body = plainResponseOf(response)?.body
-  return body instanceof Blob ? body.size : undefined
 }
 
 /** The handler's headers as they go out, its content-length, and whether it closes the connection. */
