@@ -34,11 +34,7 @@ export class Admission {
     return Math.max(0, this.#bodies + this.#queuedBodies - this.#maxBodies)
   }
 
-  /**
-   * Takes a place if one is free; `leave` gives it back.
-   *
-   * @param awaitsBody Whether the body is still being sent.
-   */
+  /** Takes a place if one is free; `leave` gives it back. `awaitsBody` says that the body is still being sent. */
   enter(awaitsBody = false): boolean {
     if (this.#inFlight >= this.#maxInFlight || (awaitsBody && this.#bodies >= this.#maxBodies)) return false
     this.#inFlight++
@@ -46,11 +42,7 @@ export class Admission {
     return true
   }
 
-  /**
-   * Calls `start` when a place is free and has been taken for it.
-   *
-   * @returns false when too many wait already; then `start` is never called.
-   */
+  /** Calls `start` when a place is free and has been taken for it. Returns false, and never calls it, when too many wait already. */
   queue(start: () => void, awaitsBody = false): boolean {
     if (this.#queue.length >= this.#maxQueued) return false
     if (awaitsBody && this.#queuedBodies >= Math.ceil(this.#maxQueued / 2)) return false

@@ -71,10 +71,8 @@ export class AppServer<Key> {
   }
 
   /**
-   * Closes the WebSockets with the code 1001, then waits until open requests need no more messages of Mongrel2.
-   *
-   * @param socketTime Time for the clients of WebSockets to answer, in milliseconds.
-   * @param late Resolves when all waiting ends.
+   * Closes the WebSockets with the code 1001, whose clients may take `socketTime` milliseconds to answer, then waits until open requests need no
+   * more messages of Mongrel2, or `late` resolves.
    */
   async goAway(socketTime: number, late: Promise<void>): Promise<void> {
     const all = (wait: (epoch: Epoch) => Promise<void>) => Promise.all(Array.from(this.epochs.values(), wait))
@@ -82,11 +80,7 @@ export class AppServer<Key> {
     await Promise.race([all((epoch) => epoch.closing.inputDrained()), late])
   }
 
-  /**
-   * Answers all requests that have come, after pulling has stopped.
-   *
-   * @param late Resolves when open requests are cut off.
-   */
+  /** Answers all requests that have come, after pulling has stopped. When `late` resolves, open ones are cut off. */
   async answerAll(late: Promise<void>): Promise<void> {
     const epochs = [...this.epochs.values()]
     for (const { closing } of epochs) closing.stopPulling()

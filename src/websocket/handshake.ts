@@ -86,11 +86,7 @@ export class Handshake implements IncomingFrames {
   /** The handshake can still be accepted. */
   #pending = true
 
-  /**
-   * @param url The request's URL.
-   * @param settings The server's settings for its sockets.
-   * @param report Called with what a listener of the socket throws.
-   */
+  /** @param report Called with what a listener of the socket throws. */
   constructor(
     request: HandshakeRequest,
     url: string,
@@ -111,11 +107,7 @@ export class Handshake implements IncomingFrames {
     handshakes.set(info, this)
   }
 
-  /**
-   * Makes the socket and the response that opens it.
-   *
-   * @throws Mongrel2Error `invalid_option`; `not_a_handshake` when it was upgraded or answered before.
-   */
+  /** Makes the socket and the response that opens it; throws as `upgradeWebSocket` does. */
   upgrade(options: UpgradeWebSocketOptions): WebSocketUpgrade {
     if (this.#upgrade !== undefined || !this.#pending) {
       throw new Mongrel2Error('not_a_handshake', 'expected a handshake that was neither upgraded nor answered before')

@@ -62,11 +62,7 @@ const checkOptions = is.checkerOf('option of upgradeWebSocket', 'an object', UPG
 /** Fields of the answer that the user cannot set. */
 const OURS = /^(?:connection|upgrade|sec-websocket-.*|transfer-encoding|content-length)$/
 
-/**
- * Checks what a user gave to `upgradeWebSocket`; throws a Mongrel2Error `invalid_option`.
- *
- * @param offered The subprotocols that the client offers.
- */
+/** Checks the options of `upgradeWebSocket`; throws a Mongrel2Error `invalid_option`. `offered` are the client's subprotocols. */
 export function checkUpgradeOptions(
   options: UpgradeWebSocketOptions,
   offered: readonly string[],

@@ -26,12 +26,7 @@ interface DeflateTerms {
   readonly serverWindowBits: number
 }
 
-/**
- * Accepts the first of a client's offers that can be met (RFC 7692, section 7.1).
- *
- * @param offers The items of Sec-WebSocket-Extensions.
- * @param takeover Whether messages may refer to earlier ones, which costs memory for each connection.
- */
+/** Accepts the first of a client's offers that can be met (RFC 7692, section 7.1). With `takeover`, messages may refer to earlier ones. */
 export function acceptDeflate(offers: readonly string[], takeover: boolean): DeflateTerms | undefined {
   for (const offer of offers) {
     const parameters = parametersOf(offer)
@@ -91,11 +86,7 @@ export class PerMessageDeflate {
     return bytes.subarray(0, bytes.length - TAIL.length)
   }
 
-  /**
-   * Decompresses a message.
-   *
-   * @throws WebSocketFault 1009 as soon as it has more than `maxPayload` bytes; 1007 when it is not deflated.
-   */
+  /** Decompresses a message. Throws WebSocketFault 1009 as soon as it has more than `maxPayload` bytes, 1007 when it is not deflated. */
   async inflate(payload: Uint8Array): Promise<Buffer> {
     this.#inflater ??= createInflateRaw()
     const stream = this.#inflater

@@ -107,10 +107,7 @@ export class ServerWebSocket extends EventTarget {
   /** What a listener of the current event has thrown: the other listeners are called before the socket fails. */
   #thrown: { readonly error: unknown } | undefined
 
-  /**
-   * @param begin Makes the session, which calls the functions that it is given.
-   * @param report Called with what a listener throws.
-   */
+  /** `begin` makes the session, which calls the functions that it is given; `report` is called with what a listener throws. */
   constructor(
     url: string,
     protocol: string,

@@ -15,10 +15,7 @@ export class LingerClock {
     this.#inputAt = performance.now()
   }
 
-  /**
-   * @param answer How far the answer has come.
-   * @returns `quiet` when no input came for a while, `late` when the time is over.
-   */
+  /** Returns `quiet` when no input came for a while, `late` when the time since the delivery of the answer is over. */
   check(answer: WriteProgress): 'going on' | 'quiet' | 'late' {
     const now = performance.now()
     if (answer === 'waiting') this.#inputAt = now

@@ -57,10 +57,7 @@ export class StreamUpload implements StreamedBody {
   /** Whether no more credit is given, so that the connection can be reset. */
   #dry = false
 
-  /**
-   * @param length The Content-Length; undefined for chunks.
-   * @param failed Called when the body cannot be completed.
-   */
+  /** `length` is the Content-Length, undefined for chunks; `failed` is called when the body cannot be completed. */
   constructor(
     settings: StreamUploadSettings,
     length: number | undefined,

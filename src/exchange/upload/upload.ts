@@ -26,11 +26,7 @@ export class Upload {
     this.#keep = keep
   }
 
-  /**
-   * Cuts the file to the body's length.
-   *
-   * @throws The error of Node when the file may not be written; Mongrel2Error `upload_unavailable` when it was replaced.
-   */
+  /** Cuts the file to the body's length. Throws Node's error when it may not be written, `upload_unavailable` when it was replaced. */
   async truncate(size: number): Promise<void> {
     const { path } = this.info
     const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
