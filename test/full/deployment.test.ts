@@ -1,4 +1,4 @@
-// The files of docs/deployment.md, used in a temporary directory in place of /srv.
+// The files of docs/deployment.md, and the settings of docs/security.md, used in a temporary directory in place of /srv.
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -72,39 +72,49 @@ it.skipIf(!has('systemd-analyze')).each(['Description=Mongrel2', 'Description=Th
   },
 )
 
-it('Mongrel2 and the app find each other, uploads and log files as the page sets them up', async () => {
-  const port = await freePort()
-  const configuration = block('main = Server(').replace('port=80,', `port=${port},`).replace('0.0.0.0', '127.0.0.1')
-  writeFileSync(join(chroot, 'mongrel2.conf'), configuration)
-  const env = { ...process.env, LOGNAME: 'test' }
-  execFileSync('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'], {
-    cwd: chroot,
-    env,
-    stdio: 'pipe',
-  })
-  const mongrel2 = spawn('mongrel2', argumentsOf(block('Description=Mongrel2')), { cwd: chroot, stdio: 'ignore' })
-  guardChild(mongrel2, 'KILL')
-  try {
-    const run = place.start([process.execPath, MAIN, ...argumentsOf(block('Description=The app'))])
-    await run.prints(/^mongrel2-fetch serves/m)
-    const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: 'x'.repeat(100_000) })
-    expect(await response.text()).toBe('100000')
-    expect(readdirSync(join(chroot, 'tmp'))).toEqual([])
+const SETTINGS = /^settings = \{.*?^\}$/ms
 
-    if (has('logrotate')) {
-      const file = join(srv, 'rotate')
-      writeFileSync(file, block('rotate 14'), { mode: 0o644 })
-      execFileSync('logrotate', ['--force', '--state', join(srv, 'state'), file], { stdio: 'pipe' })
-      await fetch(`http://127.0.0.1:${port}/static/none`)
-      const log = () =>
-        existsSync(join(chroot, 'logs/access.log')) ? readFileSync(join(chroot, 'logs/access.log'), 'utf8') : ''
-      while (!log().includes('/static/none')) await sleep(10)
-      expect(log()).not.toContain('POST')
+it.each(['docs/deployment.md', 'docs/security.md'])(
+  'Mongrel2 and the app find each other, uploads and log files with the settings of %s',
+  async (page) => {
+    const port = await freePort()
+    const [settings = ''] = SETTINGS.exec(readFileSync(page, 'utf8')) ?? []
+    expect(settings).toContain('"server.daemonize": 0') // a daemon would outlive the test
+    const configuration = block('main = Server(')
+      .replace('port=80,', `port=${port},`)
+      .replace('0.0.0.0', '127.0.0.1')
+      .replace(SETTINGS, settings)
+    writeFileSync(join(chroot, 'mongrel2.conf'), configuration)
+    const env = { ...process.env, LOGNAME: 'test' }
+    execFileSync('m2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'], {
+      cwd: chroot,
+      env,
+      stdio: 'pipe',
+    })
+    const mongrel2 = spawn('mongrel2', argumentsOf(block('Description=Mongrel2')), { cwd: chroot, stdio: 'ignore' })
+    guardChild(mongrel2, 'KILL')
+    try {
+      const run = place.start([process.execPath, MAIN, ...argumentsOf(block('Description=The app'))])
+      await run.prints(/^mongrel2-fetch serves/m)
+      const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: 'x'.repeat(100_000) })
+      expect(await response.text()).toBe('100000')
+      expect(readdirSync(join(chroot, 'tmp'))).toEqual([])
+
+      if (has('logrotate')) {
+        const file = join(srv, 'rotate')
+        writeFileSync(file, block('rotate 14'), { mode: 0o644 })
+        execFileSync('logrotate', ['--force', '--state', join(srv, 'state'), file], { stdio: 'pipe' })
+        await fetch(`http://127.0.0.1:${port}/static/none`)
+        const log = () =>
+          existsSync(join(chroot, 'logs/access.log')) ? readFileSync(join(chroot, 'logs/access.log'), 'utf8') : ''
+        while (!log().includes('/static/none')) await sleep(10)
+        expect(log()).not.toContain('POST')
+      }
+      run.signal('SIGTERM')
+      expect(await run.ended).toBe(0)
+    } finally {
+      mongrel2.kill()
+      await once(mongrel2, 'exit')
     }
-    run.signal('SIGTERM')
-    expect(await run.ended).toBe(0)
-  } finally {
-    mongrel2.kill()
-    await once(mongrel2, 'exit')
-  }
-})
+  },
+)
