@@ -14,7 +14,6 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { guardChild } from '../../src/runtime/orphan-guard.ts'
 import { MAIN, Workplace } from '../support/command.ts'
@@ -98,16 +97,23 @@ it.each(['docs/deployment.md', 'docs/security.md'])(
       await run.prints(/^mongrel2-fetch serves/m)
       const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: 'x'.repeat(100_000) })
       expect(await response.text()).toBe('100000')
-      expect(readdirSync(join(chroot, 'tmp'))).toEqual([])
+      await expect.poll(() => readdirSync(join(chroot, 'tmp'))).toEqual([])
 
+      const log = () => {
+        const path = join(chroot, 'logs/access.log')
+        return existsSync(path) ? readFileSync(path, 'utf8') : ''
+      }
+      await expect.poll(log).toContain('POST')
       if (has('logrotate')) {
         const file = join(srv, 'rotate')
         writeFileSync(file, block('rotate 14'), { mode: 0o644 })
         execFileSync('logrotate', ['--force', '--state', join(srv, 'state'), file], { stdio: 'pipe' })
-        await fetch(`http://127.0.0.1:${port}/static/none`)
-        const log = () =>
-          existsSync(join(chroot, 'logs/access.log')) ? readFileSync(join(chroot, 'logs/access.log'), 'utf8') : ''
-        while (!log().includes('/static/none')) await sleep(10)
+        // Until Mongrel2 has seen the signal, it writes to the old file.
+        const askAndRead = async () => {
+          await (await fetch(`http://127.0.0.1:${port}/static/none`)).text()
+          return log()
+        }
+        await expect.poll(askAndRead).toContain('/static/none')
         expect(log()).not.toContain('POST')
       }
       run.signal('SIGTERM')
