@@ -1,11 +1,9 @@
 import { MalformedError } from './malformed.ts'
+import { netstringEnd, payloadStart } from './tnetstring.ts'
 
 /** A header field's name and value. */
 export type HeaderField = readonly [name: string, value: string]
 
-const ZERO = 48
-/** The difference of `:` and `0`. */
-const COLON_DIGIT = 10
 const COMMA = 0x2c
 const COLON = 0x3a
 const QUOTE = 0x22
@@ -14,8 +12,6 @@ const BRACE = 0x7b
 const BRACE_END = 0x7d
 const BRACKET = 0x5b
 const LIST_END = 0x5d
-/** Digits that a length may have: a header block is far below 10^6 bytes. */
-const MAX_LENGTH_DIGITS = 9
 
 /** Numbers stored for each value: start and length of its name, start and end of the value. */
 const SPAN = 4
@@ -46,10 +42,10 @@ export class MessageHeaders {
     const spans: number[] = []
     let at = start
     while (at < end) {
-      const nameEnd = stringEnd(bytes, at, end)
+      const nameEnd = netstringEnd(bytes, at, end)
       const nameStart = payloadStart
       if (bytes[nameEnd] !== COMMA) throw new MalformedError(`a header's name at ${at} is no string`)
-      const valueEnd = stringEnd(bytes, nameEnd + 1, end)
+      const valueEnd = netstringEnd(bytes, nameEnd + 1, end)
       const type = bytes[valueEnd]
       if (type === COMMA) spans.push(nameStart, nameEnd - nameStart, payloadStart, valueEnd)
       else if (type === LIST_END && !isOwn(text, nameStart)) addList(spans, bytes, nameStart, nameEnd, valueEnd)
@@ -143,10 +139,10 @@ export class MessageHeaders {
   }
 }
 
-/** Adds the items of the list that `stringEnd` has found last. */
+/** Adds the items of the list that `netstringEnd` has found last. */
 function addList(spans: number[], bytes: Uint8Array, nameStart: number, nameEnd: number, end: number): void {
   for (let at = payloadStart; at < end; ) {
-    const itemEnd = stringEnd(bytes, at, end)
+    const itemEnd = netstringEnd(bytes, at, end)
     if (bytes[itemEnd] !== COMMA) throw noString(Buffer.from(bytes.subarray(nameStart, nameEnd)).toString('latin1'))
     spans.push(nameStart, nameEnd - nameStart, payloadStart, itemEnd)
     at = itemEnd + 1
@@ -191,33 +187,6 @@ function plainJsonSpans(text: string, start: number, end: number, firstEscape: n
     }
   }
   return at > start && at === end - 1 && text.charCodeAt(at) === BRACE_END ? spans : undefined
-}
-
-/** The second result of `stringEnd`, the start of the payload: returning two numbers would allocate. */
-let payloadStart = 0
-
-/** Returns the end of the payload of the netstring at `at`, which is the position of its type. */
-function stringEnd(bytes: Uint8Array, at: number, limit: number): number {
-  let length = 0
-  let colon = at
-  let digit = (bytes[colon] as number) - ZERO
-  while (digit >= 0 && digit <= 9) {
-    length = length * 10 + digit
-    digit = (bytes[++colon] as number) - ZERO
-  }
-  const digits = colon - at
-  const end = colon + 1 + length
-  if (digits === 0 || digits > MAX_LENGTH_DIGITS || digit !== COLON_DIGIT || end >= limit)
-    throw noLength(at, digits, digit)
-  if (bytes[at] === ZERO && digits > 1) throw new MalformedError(`a length has a leading zero at ${at}`)
-  payloadStart = colon + 1
-  return end
-}
-
-function noLength(at: number, digits: number, digit: number): MalformedError {
-  const valid = digits > 0 && digits <= MAX_LENGTH_DIGITS && digit === COLON_DIGIT
-  if (valid) return new MalformedError(`the netstring at ${at} goes beyond the headers`)
-  return new MalformedError(`expected a netstring's length and ':' at ${at} of the headers`)
 }
 
 /** Whether the name that begins here is Mongrel2's own. */

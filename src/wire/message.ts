@@ -1,5 +1,5 @@
 import { MessageHeaders } from './headers.ts'
-import { MalformedError } from './malformed.ts'
+import { MalformedError, malformed } from './malformed.ts'
 import { renderTnetstring, type Span, spanAt, type Tnetstring } from './tnetstring.ts'
 
 /**
@@ -136,8 +136,7 @@ function numberAt(bytes: Buffer, start: number, end: number): number {
   for (let at = start; at < end; at++) {
     const digit = (bytes[at] as number) - ZERO
     if (digit < 0 || digit > 9 || end - start > CONNECTION_ID_DIGITS) {
-      const text = bytes.toString('latin1', start, Math.min(end, start + 40))
-      throw new MalformedError(`expected a connection's number, got ${JSON.stringify(text)}`)
+      throw malformed("a connection's number", bytes.toString('latin1', start, Math.min(end, start + 40)))
     }
     number = number * 10 + digit
   }

@@ -1,4 +1,4 @@
-import { MalformedError } from './malformed.ts'
+import { MalformedError, malformed } from './malformed.ts'
 
 /** A response's status line and fields. */
 export interface ResponseHead {
@@ -121,14 +121,13 @@ export class ResponseParser {
   #readHead(text: string): void {
     const [first = '', ...lines] = text.split(CRLF)
     const [, status, reason = ''] = STATUS_LINE.exec(first) ?? []
-    if (status === undefined)
-      throw new MalformedError(`expected a status line, got ${JSON.stringify(first.slice(0, 80))}`)
+    if (status === undefined) throw malformed('a status line', first)
     const fields: string[] = []
     let length: string | undefined
     let chunked = false
     for (const line of lines) {
       const [, name, value = ''] = FIELD.exec(line) ?? []
-      if (name === undefined) throw new MalformedError(`expected a field, got ${JSON.stringify(line.slice(0, 80))}`)
+      if (name === undefined) throw malformed('a field', line)
       const trimmed = value.trim()
       fields.push(name, trimmed)
       const lower = name.toLowerCase()
@@ -151,15 +150,14 @@ export class ResponseParser {
     if (this.#toHead || status === 204 || status === 304) return 'complete'
     if (chunked) return 'chunk size'
     if (length === undefined) return 'rest'
-    if (!LENGTH.test(length)) throw new MalformedError(`expected a length, got ${JSON.stringify(length.slice(0, 80))}`)
+    if (!LENGTH.test(length)) throw malformed('a length', length)
     this.#missing = Number(length)
     return this.#missing === 0 ? 'complete' : 'length'
   }
 
   #readSize(text: string): void {
     const size = CHUNK_SIZE.exec(text)?.[1]
-    if (size === undefined)
-      throw new MalformedError(`expected a chunk's size, got ${JSON.stringify(text.slice(0, 80))}`)
+    if (size === undefined) throw malformed("a chunk's size", text)
     this.#missing = Number.parseInt(size, 16)
     this.#state = this.#missing === 0 ? 'trailers' : 'chunk'
   }

@@ -1,4 +1,4 @@
-import { MalformedError } from './malformed.ts'
+import { MalformedError, malformed } from './malformed.ts'
 
 /** A tagged netstring's value (https://tnetstrings.info). Strings are bytes as Latin-1; dictionaries are Maps, safe for any key. */
 export type Tnetstring = string | number | boolean | null | Tnetstring[] | Map<string, Tnetstring>
@@ -6,8 +6,9 @@ export type Tnetstring = string | number | boolean | null | Tnetstring[] | Map<s
 /** Levels of nesting, a bound that protects the stack. Mongrel2's messages nest twice. */
 const MAX_DEPTH = 16
 
-const COLON = 58
 const ZERO = 48
+/** The difference of `:` and `0`. */
+const COLON_DIGIT = 10
 /** Digits that a length may have: 9 keep it below 2^30, more than one ZeroMQ frame from Mongrel2 ever holds. */
 const MAX_LENGTH_DIGITS = 9
 
@@ -19,30 +20,40 @@ export interface Span {
   readonly type: number
 }
 
-/** Finds the payload of the netstring at `offset`; the next begins at `end + 1`. Throws MalformedError for a length that is wrong or too large. */
-export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
+/** The second result of `netstringEnd`, the start of the payload: returning two numbers would allocate. */
+export let payloadStart = 0
+
+/**
+ * Returns the end of the payload of the netstring at `offset`, which is the position of its type; the next begins behind it. Throws
+ * MalformedError for a length that is wrong or goes beyond `limit`.
+ */
+export function netstringEnd(bytes: Uint8Array, offset: number, limit: number): number {
   let length = 0
-  let at = offset
-  for (; at < limit; at++) {
-    const digit = (bytes[at] as number) - ZERO
-    if (digit < 0 || digit > 9) break
-    if (at - offset >= MAX_LENGTH_DIGITS) {
-      throw new MalformedError(`a netstring's length has more than ${MAX_LENGTH_DIGITS} digits`)
-    }
+  let colon = offset
+  let digit = (bytes[colon] as number) - ZERO
+  while (digit >= 0 && digit <= 9) {
     length = length * 10 + digit
+    digit = (bytes[++colon] as number) - ZERO
   }
-  if (at === offset || at >= limit || bytes[at] !== COLON) {
-    throw new MalformedError(`expected a netstring's length and ':' at byte ${offset}`)
+  const digits = colon - offset
+  const end = colon + 1 + length
+  if (digits === 0 || digits > MAX_LENGTH_DIGITS || digit !== COLON_DIGIT || end >= limit) {
+    if (digits > MAX_LENGTH_DIGITS)
+      throw new MalformedError(`a netstring's length has more than ${MAX_LENGTH_DIGITS} digits`)
+    if (digits === 0 || digit !== COLON_DIGIT)
+      throw new MalformedError(`expected a netstring's length and ':' at byte ${offset}`)
+    throw new MalformedError(`a netstring of ${length} bytes does not fit into the ${limit - colon - 1} that are left`)
   }
-  if (bytes[offset] === ZERO && at - offset > 1) {
+  if (bytes[offset] === ZERO && digits > 1)
     throw new MalformedError(`a netstring's length has a leading zero at byte ${offset}`)
-  }
-  const start = at + 1
-  const end = start + length
-  if (end >= limit) {
-    throw new MalformedError(`a netstring of ${length} bytes does not fit into the ${limit - start} that are left`)
-  }
-  return { start, end, type: bytes[end] as number }
+  payloadStart = colon + 1
+  return end
+}
+
+/** The netstring at `offset`; throws as `netstringEnd` does. */
+export function spanAt(bytes: Buffer, offset: number, limit: number): Span {
+  const end = netstringEnd(bytes, offset, limit)
+  return { start: payloadStart, end, type: bytes[end] as number }
 }
 
 /** Parses the one value that fills the bytes; throws MalformedError for other bytes, or nesting deeper than 16 levels. */
@@ -60,11 +71,11 @@ function parseSpan(bytes: Buffer, span: Span, depth: number): Tnetstring {
     case 0x2c: // ,
       return bytes.toString('latin1', span.start, span.end)
     case 0x23: // #
-      return numberIn(bytes, span, /^-?\d+$/)
+      return Number(textIn(bytes, span, /^-?\d+$/, 'a number'))
     case 0x5e: // ^
-      return numberIn(bytes, span, /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i)
+      return Number(textIn(bytes, span, /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i, 'a number'))
     case 0x21: // !
-      return booleanIn(bytes, span)
+      return textIn(bytes, span, /^(true|false)$/, 'true or false') === 'true'
     case 0x7e: // ~
       if (span.end !== span.start) throw new MalformedError('a null has a payload')
       return null
@@ -77,18 +88,10 @@ function parseSpan(bytes: Buffer, span: Span, depth: number): Tnetstring {
   }
 }
 
-function numberIn(bytes: Buffer, span: Span, form: RegExp): number {
-  const text = bytes.toString('latin1', span.start, span.end)
-  if (!form.test(text)) throw new MalformedError(`expected a number, got ${JSON.stringify(text.slice(0, 40))}`)
-  return Number(text)
-}
-
-function booleanIn(bytes: Buffer, span: Span): boolean {
-  const text = bytes.toString('latin1', span.start, span.end)
-  if (text !== 'true' && text !== 'false') {
-    throw new MalformedError(`expected true or false, got ${JSON.stringify(text.slice(0, 40))}`)
-  }
-  return text === 'true'
+function textIn(bytes: Buffer, { start, end }: Span, form: RegExp, expected: string): string {
+  const text = bytes.toString('latin1', start, end)
+  if (!form.test(text)) throw malformed(expected, text)
+  return text
 }
 
 function listIn(bytes: Buffer, span: Span, depth: number): Tnetstring[] {

@@ -1,7 +1,7 @@
 import { connect, type IpcNetConnectOpts, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
-import { MalformedError } from '../../wire/malformed.ts'
+import { MalformedError, malformed } from '../../wire/malformed.ts'
 import {
   type Command,
   parseCommand,
@@ -13,7 +13,7 @@ import {
   renderReady,
 } from '../../wire/zmtp/command.ts'
 import { type Frame, type FrameBounds, FrameParser } from '../../wire/zmtp/frame.ts'
-import { afterGreeting, GREETING, parseGreeting, type ZmtpVersion } from '../../wire/zmtp/greeting.ts'
+import { GREETING, parseGreeting, ZMTP_3_1 } from '../../wire/zmtp/greeting.ts'
 import type { Report } from '../transport.ts'
 
 /** Bytes of a read, as in Node. */
@@ -42,12 +42,10 @@ interface Role {
   readonly peers: readonly string[]
   /** Called for each part of a message. Parts are not collected, which bounds memory. Must not throw. */
   receive(part: Buffer): void
-  /** Bounds of a part's length. Default: 1 GiB; a longer part ends the connection. */
-  readonly bounds?: FrameBounds
+  /** Bounds of a part's length. */
+  readonly bounds: FrameBounds
   /** Called for commands other than the connection's own. Must not throw. */
   command?(command: Command): void
-  /** Whether a silent peer ends the connection. Default: true. */
-  readonly heartbeats?: boolean
 }
 
 /** A ZMTP connection over tcp or ipc, without security (RFC 37; also with peers of RFC 23). */
@@ -62,7 +60,8 @@ export class ZmtpConnection {
   readonly #socket: Socket
   readonly #frames: FrameParser
   #greeting: Buffer | undefined = Buffer.alloc(0)
-  #version: ZmtpVersion | undefined
+  /** Whether the peer knows PING, which came with ZMTP 3.1. For another only TCP keep-alive detects its end. */
+  #knowsPing = false
   #ready = false
   /** Whether we have ended our side. */
   #ending = false
@@ -70,26 +69,21 @@ export class ZmtpConnection {
   /** The number of the last PING of `answer`. */
   #questions = 0
   #answer: Deferred<void> | undefined
-  #peerIdentity = ''
   #timer: NodeJS.Timeout | undefined
 
-  /** @param peer The address to connect to, or an accepted socket. */
-  constructor(peer: string | Socket, identity: string, role: Role, report: Report) {
+  constructor(spec: string, identity: string, role: Role, report: Report) {
     this.#role = role
     this.#frames = new FrameParser((frame) => this.#take(frame), role.bounds)
     this.#identity = identity
     this.#report = report
-    if (typeof peer === 'string') {
-      // The buffer is reused for each read: the parser copies.
-      const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
-      const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
-      this.#socket = connect({ ...addressOf(peer), onread })
-      this.#socket.once('connect', () => this.#begin())
-    } else {
-      this.#socket = peer
-      peer.on('data', (bytes: Buffer) => this.#read(bytes))
-      this.#begin()
-    }
+    // The buffer is reused for each read: the parser copies.
+    const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
+    const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
+    this.#socket = connect({ ...addressOf(spec), onread })
+    this.#socket.once('connect', () => {
+      this.#socket.write(GREETING)
+      this.#timer = setTimeout(() => setImmediate(() => this.#handshakeTimedOut()), HANDSHAKE_TIMEOUT).unref()
+    })
     // Not reported: a network error only means that there is no Mongrel2 (any more).
     this.#socket.on('error', (error) => this.opened.reject(error))
     this.closed = new Promise((resolve) => {
@@ -99,11 +93,6 @@ export class ZmtpConnection {
         resolve()
       })
     })
-  }
-
-  /** The identity in the peer's READY; empty before `opened`, or without one. */
-  get peerIdentity(): string {
-    return this.#peerIdentity
   }
 
   /** Bytes that the system has not taken yet. */
@@ -142,11 +131,6 @@ export class ZmtpConnection {
     this.#socket.destroy()
   }
 
-  #begin(): void {
-    this.#socket.write(GREETING)
-    this.#timer = setTimeout(() => setImmediate(() => this.#handshakeTimedOut()), HANDSHAKE_TIMEOUT).unref()
-  }
-
   #read(bytes: Buffer): boolean {
     this.#silent = 0
     try {
@@ -160,11 +144,12 @@ export class ZmtpConnection {
 
   #greet(bytes: Buffer): void {
     this.#greeting = bytes
-    this.#version = parseGreeting(bytes)
-    if (this.#version === undefined) return
+    const version = parseGreeting(bytes)
+    if (version === undefined) return
     this.#greeting = undefined
+    this.#knowsPing = version >= ZMTP_3_1
     this.write([renderReady({ 'Socket-Type': this.#role.socketType, Identity: this.#identity })])
-    this.#frames.push(afterGreeting(bytes))
+    this.#frames.push(bytes.subarray(GREETING.length))
   }
 
   #take({ body, command }: Frame): void {
@@ -192,9 +177,8 @@ export class ZmtpConnection {
   }
 
   #shakeHands({ name, data }: Command): void {
-    if (name !== 'READY') throw new MalformedError(`expected READY, got ${JSON.stringify(name)}`)
-    const properties = parseReady(data)
-    const peer = properties.get('socket-type') ?? ''
+    if (name !== 'READY') throw malformed('READY', name)
+    const peer = parseReady(data).get('socket-type') ?? ''
     const { socketType, peers } = this.#role
     if (!peers.includes(peer)) {
       this.write([renderError(`a ${socketType} cannot talk to a ${peer.slice(0, 20)}`)])
@@ -204,21 +188,12 @@ export class ZmtpConnection {
       )
     }
     this.#ready = true
-    this.#peerIdentity = properties.get('identity') ?? ''
     clearTimeout(this.#timer)
-    if (this.#role.heartbeats !== false) this.#timer = setInterval(() => this.#beat(), HEARTBEAT_INTERVAL).unref()
+    if (this.#knowsPing) this.#timer = setInterval(() => this.#beat(), HEARTBEAT_INTERVAL).unref()
     this.opened.resolve()
   }
 
-  /** Peers of ZMTP 3.0 know no PING. */
-  get #knowsPing(): boolean {
-    const { major, minor } = this.#version ?? { major: 3, minor: 0 }
-    return major > 3 || minor > 0
-  }
-
-  /** For a peer without PING only TCP keep-alive detects its end. */
   #beat(): void {
-    if (!this.#knowsPing) return
     if (this.#silent++ < SILENT_INTERVALS) return this.write([PING])
     const seconds = (SILENT_INTERVALS * HEARTBEAT_INTERVAL) / 1000
     this.#fail(new Mongrel2Error('timeout', `no sign of life within ${seconds} s`))

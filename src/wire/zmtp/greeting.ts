@@ -1,15 +1,12 @@
-import { MalformedError } from '../malformed.ts'
+import { MalformedError, malformed } from '../malformed.ts'
 
-/** Bytes of a greeting. */
 const LENGTH = 64
 const VERSION_AT = 10
 const MECHANISM_AT = 12
 const MECHANISM_END = 32
 
-export interface ZmtpVersion {
-  readonly major: number
-  readonly minor: number
-}
+/** The version as in a greeting: the major one in the higher of two bytes. */
+export const ZMTP_3_1 = 0x0301
 
 /** The greeting without security. */
 export const GREETING: Buffer = renderGreeting('NULL')
@@ -22,8 +19,7 @@ export function renderGreeting(mechanism: Mechanism): Buffer {
   const greeting = Buffer.alloc(LENGTH)
   greeting[0] = 0xff
   greeting[9] = 0x7f
-  greeting[VERSION_AT] = 3
-  greeting[VERSION_AT + 1] = 1
+  greeting.writeUInt16BE(ZMTP_3_1, VERSION_AT)
   greeting.write(mechanism, MECHANISM_AT, 'latin1')
   return greeting
 }
@@ -32,11 +28,9 @@ export function renderGreeting(mechanism: Mechanism): Buffer {
  * Parses the greeting at the beginning of the bytes; returns the peer's version, or undefined while it is incomplete. Throws MalformedError
  * as soon as it cannot be one of ZMTP 3 with the mechanism: an older peer would never send the rest.
  */
-export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): ZmtpVersion | undefined {
+export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): number | undefined {
   if ((bytes.length > 0 && bytes[0] !== 0xff) || (bytes.length > 9 && bytes[9] !== 0x7f)) {
-    throw new MalformedError(
-      `expected the greeting of ZMTP 3, got ${JSON.stringify(bytes.toString('latin1', 0, VERSION_AT))}`,
-    )
+    throw malformed('the greeting of ZMTP 3', bytes.toString('latin1', 0, VERSION_AT))
   }
   const major = bytes[VERSION_AT]
   if (major !== undefined && major < 3) {
@@ -44,12 +38,6 @@ export function parseGreeting(bytes: Buffer, expected: Mechanism = 'NULL'): Zmtp
   }
   if (bytes.length < LENGTH) return undefined
   const mechanism = bytes.toString('latin1', MECHANISM_AT, MECHANISM_END).replace(/\0+$/, '')
-  if (mechanism !== expected)
-    throw new MalformedError(`expected the security mechanism ${expected}, got ${JSON.stringify(mechanism)}`)
-  return { major: bytes[VERSION_AT] as number, minor: bytes[VERSION_AT + 1] as number }
-}
-
-/** The bytes after a complete greeting. */
-export function afterGreeting(bytes: Buffer): Buffer {
-  return bytes.subarray(LENGTH)
+  if (mechanism !== expected) throw malformed(`the security mechanism ${expected}`, mechanism)
+  return bytes.readUInt16BE(VERSION_AT)
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseCommand, renderPing, renderReady } from '../../../src/wire/zmtp/command.ts'
 import { type Frame, FrameParser } from '../../../src/wire/zmtp/frame.ts'
-import { afterGreeting, GREETING, parseGreeting } from '../../../src/wire/zmtp/greeting.ts'
+import { GREETING, parseGreeting } from '../../../src/wire/zmtp/greeting.ts'
 
 /** Stands for Mongrel2's side of a link, byte by byte: it listens, takes connections and says nothing of itself. */
 export class ZmtpListener implements AsyncDisposable {
@@ -140,7 +140,7 @@ export class ZmtpPeer {
     if (this.#greeting === undefined) return this.#parser.push(bytes)
     this.#greeting = Buffer.concat([this.#greeting, bytes])
     if (parseGreeting(this.#greeting) === undefined) return
-    this.#parser.push(afterGreeting(this.#greeting))
+    this.#parser.push(this.#greeting.subarray(GREETING.length))
     this.#greeting = undefined
   }
 }
