@@ -2,12 +2,12 @@ import type { Transport } from './transport.ts'
 import { ZeromqPublisher } from './zeromq/publisher.ts'
 import { ZeromqSource } from './zeromq/source.ts'
 import { ZmtpPublisher } from './zmtp/publisher.ts'
-import { ZmtpSource } from './zmtp/source.ts'
+import { createZmtpSource } from './zmtp/source.ts'
 
 /** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write per turn. */
 export const zmtp: Transport = {
   createPublisher: (spec, identity, report) => new ZmtpPublisher(spec, identity, report),
-  createSource: (...args) => new ZmtpSource(...args),
+  createSource: createZmtpSource,
 }
 
 /** Links on libzmq, by zeromq.js. */

@@ -1,6 +1,6 @@
 import { TaskChain } from '../runtime/promises.ts'
 import type { Message } from '../wire/message.ts'
-import { CLOSE_CODE, type FrameFlags, OPCODE, parseFlags, WebSocketFault } from '../wire/websocket/frames.ts'
+import { CLOSE_CODE, FLAGS, OPCODE, parseFlags, protocolError, WebSocketFault } from '../wire/websocket/frames.ts'
 import type { PerMessageDeflate } from './permessage-deflate.ts'
 
 /** Bytes of messages that may wait for decompression, besides the one under way. */
@@ -33,14 +33,15 @@ export class IncomingMessages {
   receive({ headers, body, cut }: Message): void {
     if (cut) return this.#receiver.fail(this.#tooBig())
     const flags = parseFlags(headers.own('FLAGS') ?? '')
-    if (flags?.rsv1 !== true && !this.#tasks.busy) return this.#handle(flags, body)
+    const compressed = (flags & FLAGS.rsv1) !== 0
+    if (!compressed && !this.#tasks.busy) return this.#handle(flags, body)
     const cost = body.length + MESSAGE_COST
     this.#waitingBytes += cost
     if (this.#waitingBytes > MOST_WAITING + this.#maxPayload) {
       return this.#receiver.fail(new WebSocketFault(CLOSE_CODE.policyViolation, 'messages come too fast'))
     }
     this.#tasks.add(async () => {
-      if (flags?.rsv1 === true) await this.#handleCompressed(flags, body)
+      if (compressed) await this.#handleCompressed(flags, body)
       else this.#handle(flags, body)
       this.#waitingBytes -= cost
     })
@@ -51,7 +52,7 @@ export class IncomingMessages {
     this.#closed = true
   }
 
-  #handle(flags: FrameFlags | undefined, payload: Buffer): void {
+  #handle(flags: number, payload: Buffer): void {
     if (this.#closed) return
     try {
       this.#receiver.take(this.#check(flags, payload), payload)
@@ -60,12 +61,13 @@ export class IncomingMessages {
     }
   }
 
-  async #handleCompressed(flags: FrameFlags, payload: Buffer): Promise<void> {
+  async #handleCompressed(flags: number, payload: Buffer): Promise<void> {
     if (this.#closed) return
     try {
-      const isMessage = flags.opcode === OPCODE.text || flags.opcode === OPCODE.binary
+      const opcode = flags & FLAGS.opcode
+      const isMessage = opcode === OPCODE.text || opcode === OPCODE.binary
       if (this.#deflate === undefined || !isMessage) throw protocolError('a reserved bit')
-      const opcode = this.#check({ ...flags, rsv1: false }, payload)
+      this.#check(flags & ~FLAGS.rsv1, payload)
       const inflated = await this.#deflate.inflate(payload)
       if (!this.#closed) this.#receiver.take(opcode, inflated)
     } catch (error) {
@@ -74,10 +76,10 @@ export class IncomingMessages {
   }
 
   /** Returns the opcode. Mongrel2 lets no control frame through that is too long. */
-  #check(flags: FrameFlags | undefined, payload: Buffer): number {
-    if (flags?.fin !== true) throw protocolError('a part of a message')
-    const { opcode, rsv1, rsv2, rsv3 } = flags
-    if (rsv1 || rsv2 || rsv3) throw protocolError('a reserved bit')
+  #check(flags: number, payload: Buffer): number {
+    if ((flags & FLAGS.fin) === 0) throw protocolError('a part of a message')
+    if ((flags & FLAGS.reserved) !== 0) throw protocolError('a reserved bit')
+    const opcode = flags & FLAGS.opcode
     if (payload.length > this.#maxPayload && opcode < OPCODE.close) throw this.#tooBig()
     return opcode
   }
@@ -85,8 +87,4 @@ export class IncomingMessages {
   #tooBig(): WebSocketFault {
     return new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${this.#maxPayload} bytes`)
   }
-}
-
-export function protocolError(what: string): WebSocketFault {
-  return new WebSocketFault(CLOSE_CODE.protocolError, what)
 }

@@ -13,11 +13,12 @@ import {
   OPCODE,
   Probe,
   parseClosePayload,
+  protocolError,
   renderClose,
   renderFrame,
   WebSocketFault,
 } from '../wire/websocket/frames.ts'
-import { type FrameReceiver, IncomingMessages, protocolError } from './incoming-messages.ts'
+import { type FrameReceiver, IncomingMessages } from './incoming-messages.ts'
 import type { UpgradeSettings } from './options.ts'
 import type { PerMessageDeflate } from './permessage-deflate.ts'
 

@@ -23,8 +23,7 @@ export function socketOptions(spec: string): typeof OPTIONS & { ipv6: boolean } 
   return { ...OPTIONS, ipv6: spec.startsWith('tcp://[') }
 }
 
-/** `ZMQ_ROUTING_ID`: zeromq.js has it for other socket types only. */
-export const ZMQ_ROUTING_ID = 5
+const ZMQ_ROUTING_ID = 5
 
 /** The state of a socket's one connection. */
 export interface SocketConnection {
@@ -34,8 +33,12 @@ export interface SocketConnection {
   readonly closed: Promise<void>
 }
 
-/** Follows the connection of a socket that connects once, by libzmq's monitor (`zmq_socket_monitor`). */
-export function watchConnection(events: Observer): SocketConnection {
+/** Connects a socket once, with an identity, and follows the connection by libzmq's monitor (`zmq_socket_monitor`). */
+export function connectOnce(socket: Socket, spec: string, identity: string): SocketConnection {
+  // biome-ignore lint/complexity/useLiteralKeys: the method is protected; zeromq.js has `routingId` for other types only
+  socket['setStringOption'](ZMQ_ROUTING_ID, identity)
+  const events = socketEvents(socket)
+  socket.connect(spec)
   const opened = deferred()
   const closed = (async () => {
     for await (const event of events) {

@@ -4,7 +4,7 @@ import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from '../zmtp/connection.ts'
-import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+import { connectOnce, type SocketConnection, socketOptions } from './connection.ts'
 
 /** Sends that may wait in libzmq, each with the replies of one turn; more wait in the publisher, which counts them. */
 const SEND_HIGH_WATER_MARK = 256
@@ -26,7 +26,7 @@ export class ZeromqPublisher implements LinkPublisher {
   readonly handedOver = false
   readonly opened: Promise<string>
   readonly closed: Promise<void>
-  readonly #socket: XPubSocket
+  readonly #socket: XPublisher
   readonly #connection: SocketConnection
   #waiting: Buffer[] = []
   #waitingBytes = 0
@@ -40,13 +40,13 @@ export class ZeromqPublisher implements LinkPublisher {
   constructor(spec: string, identity: string, report: Report) {
     this.#spec = spec
     this.#report = report
-    this.#socket = new XPubSocket(spec, identity)
-    this.#connection = watchConnection(socketEvents(this.#socket))
+    const options = { ...socketOptions(spec), noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK }
+    this.#socket = new XPublisher(options)
+    this.#connection = connectOnce(this.#socket, spec, identity)
     this.closed = this.#connection.closed.then(() => this.close())
     const subscribed = deferred<string>()
     this.opened = subscribed.promise
     this.#connection.closed.then(() => this.#connection.opened.promise).catch(subscribed.reject)
-    this.#socket.connect(spec)
     this.#readSubscriptions(subscribed).catch(subscribed.reject)
   }
 
@@ -137,12 +137,5 @@ export class ZeromqPublisher implements LinkPublisher {
       const [message] = await this.#socket.receive()
       if (message?.[0] === SUBSCRIBE) subscribed.resolve(message.toString('latin1', 1))
     }
-  }
-}
-
-class XPubSocket extends XPublisher {
-  constructor(spec: string, identity: string) {
-    super({ ...socketOptions(spec), noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK })
-    this.setStringOption(ZMQ_ROUTING_ID, identity)
   }
 }

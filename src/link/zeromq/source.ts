@@ -2,7 +2,7 @@ import { Pull } from 'zeromq'
 import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Receive, Report } from '../transport.ts'
-import { type SocketConnection, socketEvents, socketOptions, watchConnection, ZMQ_ROUTING_ID } from './connection.ts'
+import { connectOnce, type SocketConnection, socketOptions } from './connection.ts'
 
 /** Milliseconds for libzmq to finish a disconnect, which it does not report; it takes a third of one. */
 const DISCONNECT_TIME = 25
@@ -10,7 +10,7 @@ const DISCONNECT_TIME = 25
 /** The pulling half of a link on libzmq. */
 export class ZeromqSource implements LinkSource {
   readonly #spec: string
-  readonly #socket: PullSocket
+  readonly #socket: Pull
   readonly #connection: SocketConnection
   readonly #maxMessage: number
   #arrived = 0
@@ -20,9 +20,8 @@ export class ZeromqSource implements LinkSource {
   constructor(spec: string, identity: string, receive: Receive, report: Report, maxMessageSize: number) {
     this.#spec = spec
     this.#maxMessage = maxMessageSize + CUT_MESSAGE
-    this.#socket = new PullSocket(spec, identity)
-    this.#connection = watchConnection(socketEvents(this.#socket))
-    this.#socket.connect(spec)
+    this.#socket = new Pull(socketOptions(spec))
+    this.#connection = connectOnce(this.#socket, spec, identity)
     this.#read(receive).catch((error: unknown) => {
       if (!this.#socket.closed) report(error)
       this.close()
@@ -93,12 +92,5 @@ export class ZeromqSource implements LinkSource {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error // Mongrel2 has disconnected already
     }
     this.#socket.receiveTimeout = -1
-  }
-}
-
-class PullSocket extends Pull {
-  constructor(spec: string, identity: string) {
-    super(socketOptions(spec))
-    this.setStringOption(ZMQ_ROUTING_ID, identity)
   }
 }

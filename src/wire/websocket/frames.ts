@@ -25,35 +25,16 @@ export const MOST_CONTROL_BYTES = 125
 /** Bytes that the reason in a close frame may have, after the two of the code. */
 export const MOST_REASON_BYTES = MOST_CONTROL_BYTES - 2
 
-const FIN = 0x80
-const RSV1 = 0x40
+/** Bits of a frame's first byte. `rsv1`, one of the reserved bits, is the one of permessage-deflate. */
+export const FLAGS = { fin: 0x80, reserved: 0x70, rsv1: 0x40, opcode: 0x0f } as const
 /** Payloads longer than 125 bytes have a length of 16 bits, and longer ones than that can express one of 64. */
-const LENGTH_16 = 126
-const LENGTH_64 = 127
+export const LENGTH_16 = 126
+export const LENGTH_64 = 127
 const MOST_16 = 0xffff
 
-/** A frame's first byte. */
-export interface FrameFlags {
-  readonly opcode: number
-  readonly fin: boolean
-  /** The reserved bits, `RSV1` being the one of permessage-deflate. */
-  readonly rsv1: boolean
-  readonly rsv2: boolean
-  readonly rsv3: boolean
-}
-
-/** Reads Mongrel2's header FLAGS, a frame's first byte such as `0x81`; undefined for another text. */
-export function parseFlags(text: string): FrameFlags | undefined {
-  const digits = /^0x([0-9a-f]{1,2})$/i.exec(text)?.[1]
-  if (digits === undefined) return undefined
-  const byte = Number.parseInt(digits, 16)
-  return {
-    opcode: byte & 0x0f,
-    fin: (byte & FIN) !== 0,
-    rsv1: (byte & RSV1) !== 0,
-    rsv2: (byte & 0x20) !== 0,
-    rsv3: (byte & 0x10) !== 0,
-  }
+/** Reads Mongrel2's header FLAGS, a frame's first byte such as `0x81`; 0 for another text. */
+export function parseFlags(text: string): number {
+  return /^0x[0-9a-f]{1,2}$/i.test(text) ? Number(text) : 0
 }
 
 /** Renders a message or a control frame as one unmasked frame. `compressed`: whether by permessage-deflate. */
@@ -61,7 +42,7 @@ export function renderFrame(opcode: number, payload: Uint8Array, compressed = fa
   const { length } = payload
   const lengthBytes = length < LENGTH_16 ? 0 : length <= MOST_16 ? 2 : 8
   const frame = Buffer.allocUnsafe(2 + lengthBytes + length)
-  frame[0] = FIN | (compressed ? RSV1 : 0) | opcode
+  frame[0] = FLAGS.fin | (compressed ? FLAGS.rsv1 : 0) | opcode
   frame[1] = lengthBytes === 0 ? length : lengthBytes === 2 ? LENGTH_16 : LENGTH_64
   if (lengthBytes === 2) frame.writeUInt16BE(length, 2)
   else if (lengthBytes === 8) frame.writeBigUInt64BE(BigInt(length), 2)
@@ -106,9 +87,9 @@ export function isCloseCode(code: number): boolean {
 /** Reads a close frame's payload. Throws WebSocketFault 1002 for an incomplete or invalid code, 1007 for a reason that is not UTF-8. */
 export function parseClosePayload(payload: Buffer): CloseStatus {
   if (payload.length === 0) return { code: CLOSE_CODE.noStatus, reason: '' }
-  if (payload.length === 1) throw new WebSocketFault(CLOSE_CODE.protocolError, 'a close frame with half a code')
+  if (payload.length === 1) throw protocolError('a close frame with half a code')
   const code = payload.readUInt16BE(0)
-  if (!isCloseCode(code)) throw new WebSocketFault(CLOSE_CODE.protocolError, `a close frame with the code ${code}`)
+  if (!isCloseCode(code)) throw protocolError(`a close frame with the code ${code}`)
   const reason = payload.subarray(2)
   if (!isUtf8(reason)) throw new WebSocketFault(CLOSE_CODE.invalidPayload, 'a reason that is not UTF-8')
   return { code, reason: reason.toString() }
@@ -133,4 +114,9 @@ export class WebSocketFault extends Error {
     this.name = 'WebSocketFault'
     this.code = code
   }
+}
+
+/** The fault of a client that broke the protocol. */
+export function protocolError(reason: string): WebSocketFault {
+  return new WebSocketFault(CLOSE_CODE.protocolError, reason)
 }

@@ -1,4 +1,4 @@
-import { CLOSE_CODE, MOST_CONTROL_BYTES, WebSocketFault } from './frames.ts'
+import { CLOSE_CODE, FLAGS, LENGTH_16, LENGTH_64, MOST_CONTROL_BYTES, protocolError, WebSocketFault } from './frames.ts'
 
 /** A message or a control frame of a WebSocket client. */
 interface ClientMessage {
@@ -8,13 +8,9 @@ interface ClientMessage {
   readonly payload: Buffer
 }
 
-const FIN = 0x80
 const CONTROL = 0x08
-const OPCODE = 0x0f
 const MASKED = 0x80
 const LENGTH = 0x7f
-const LENGTH_16 = 126
-const LENGTH_64 = 127
 const KEY_SIZE = 4
 /** Two bytes, a length of eight and the masking key. */
 const LONGEST_HEAD = 14
@@ -67,18 +63,18 @@ export class WebSocketReader {
   #check(): void {
     const [flags = 0, second = 0] = this.#head
     const control = (flags & CONTROL) !== 0
-    const cut = control && (!(flags & FIN) || (second & LENGTH) > MOST_CONTROL_BYTES)
-    if (!(second & MASKED)) throw broken('a frame that is not masked')
-    if (cut) throw broken('a control frame that is cut or too long')
-    if (!control && ((flags & OPCODE) === 0) !== (this.#message !== undefined)) {
-      throw broken('fragments that do not fit together')
+    const cut = control && (!(flags & FLAGS.fin) || (second & LENGTH) > MOST_CONTROL_BYTES)
+    if (!(second & MASKED)) throw protocolError('a frame that is not masked')
+    if (cut) throw protocolError('a control frame that is cut or too long')
+    if (!control && ((flags & FLAGS.opcode) === 0) !== (this.#message !== undefined)) {
+      throw protocolError('fragments that do not fit together')
     }
   }
 
   #begin(length: number): void {
     const [flags = 0] = this.#head
     if (flags & CONTROL) this.#control = new Payload(flags)
-    else this.#message ??= new Payload(flags | FIN)
+    else this.#message ??= new Payload(flags | FLAGS.fin)
     if (this.#control === undefined && (this.#message?.size ?? 0) + length > this.#maxSize) {
       throw new WebSocketFault(CLOSE_CODE.tooBig, `a message of more than ${this.#maxSize} bytes`)
     }
@@ -97,7 +93,7 @@ export class WebSocketReader {
   }
 
   #endFrame(): ClientMessage | undefined {
-    const fin = ((this.#head[0] as number) & FIN) !== 0
+    const fin = ((this.#head[0] as number) & FLAGS.fin) !== 0
     const whole = this.#control ?? (fin ? this.#message : undefined)
     if (this.#control !== undefined) this.#control = undefined
     else if (fin) this.#message = undefined
@@ -146,10 +142,6 @@ function payloadLength(head: Buffer, size: number, keySize: number): number | un
   if (size < 2 + lengthSize + keySize) return undefined
   if (lengthSize === 0) return short
   return lengthSize === 2 ? head.readUInt16BE(2) : Number(head.readBigUInt64BE(2))
-}
-
-function broken(what: string): WebSocketFault {
-  return new WebSocketFault(CLOSE_CODE.protocolError, what)
 }
 
 /** Follows the unmasked frames of a server, in pieces of any size. */

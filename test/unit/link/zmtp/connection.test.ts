@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { LinkSource } from '../../../../src/link/transport.ts'
 import { ZmtpPublisher } from '../../../../src/link/zmtp/publisher.ts'
-import { ZmtpSource } from '../../../../src/link/zmtp/source.ts'
+import { createZmtpSource } from '../../../../src/link/zmtp/source.ts'
 import {
   parseCommand,
   parseError,
@@ -34,8 +35,8 @@ afterEach(async () => {
   await listener[Symbol.asyncDispose]()
 })
 
-async function connectSource(): Promise<{ source: ZmtpSource; peer: ZmtpPeer }> {
-  const source = new ZmtpSource(
+async function connectSource(): Promise<{ source: LinkSource; peer: ZmtpPeer }> {
+  const source = createZmtpSource(
     listener.spec,
     IDENTITY,
     (message) => received.push(message.toString('latin1')),
@@ -45,7 +46,7 @@ async function connectSource(): Promise<{ source: ZmtpSource; peer: ZmtpPeer }> 
   return { source, peer: await listener.accept() }
 }
 
-async function openSource(): Promise<{ source: ZmtpSource; peer: ZmtpPeer }> {
+async function openSource(): Promise<{ source: LinkSource; peer: ZmtpPeer }> {
   const { source, peer } = await connectSource()
   peer.handshake('PUSH')
   await source.opened
@@ -112,7 +113,7 @@ describe('the handshake', () => {
   })
 
   it.each([
-    ['PULL', 'PUSH', (spec: string) => new ZmtpSource(spec, IDENTITY, () => {}, report, MAX_MESSAGE)],
+    ['PULL', 'PUSH', (spec: string) => createZmtpSource(spec, IDENTITY, () => {}, report, MAX_MESSAGE)],
     ['PUB', 'SUB or XSUB', (spec: string) => new ZmtpPublisher(spec, IDENTITY, report)],
   ])('of a %s with a socket that is no %s fails and tells the peer', async (ours, expected, create) => {
     const half = create(listener.spec)
@@ -138,7 +139,7 @@ describe('the handshake', () => {
   })
 
   it('with nobody there is no failure to report, nor is a peer that leaves', async () => {
-    const nobody = new ZmtpSource('ipc:///nowhere/send', IDENTITY, () => {}, report, MAX_MESSAGE)
+    const nobody = createZmtpSource('ipc:///nowhere/send', IDENTITY, () => {}, report, MAX_MESSAGE)
     await expect(nobody.opened).rejects.toThrow('ENOENT')
     await nobody.closed
     const { source, peer } = await connectSource()
@@ -216,7 +217,7 @@ describe('an open connection', () => {
 
   it('takes the parts of a message one by one, so that a message without an end costs nothing', async () => {
     let count = 0
-    const source = new ZmtpSource(listener.spec, IDENTITY, () => count++, report, MAX_MESSAGE)
+    const source = createZmtpSource(listener.spec, IDENTITY, () => count++, report, MAX_MESSAGE)
     const peer = await listener.accept()
     peer.handshake('PUSH')
     await source.opened
