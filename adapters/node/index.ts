@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import * as is from '../../src/options/option.ts'
 import { fetchOf, type Mongrel2Context } from '../../src/platform/handler.ts'
-import { setLifetime } from '../../src/platform/request.ts'
+import { otherLifetimes } from '../../src/platform/request.ts'
 import { describeError, type Logger } from '../../src/runtime/log.ts'
 import { delay } from '../../src/runtime/promises.ts'
 
@@ -77,7 +77,7 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
   const listener = getRequestListener(
     (request, env) => {
       const { outgoing } = env as NodeEnv
-      setLifetime(request, { whenEnding: (action) => whenClosed(outgoing, action) })
+      otherLifetimes.set(request, { whenEnding: (action) => whenClosed(outgoing, action) })
       return fetch(request, env as NodeEnv, context)
     },
     { overrideGlobalObjects: false },

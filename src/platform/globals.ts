@@ -1,13 +1,6 @@
 import { LightResponse } from './light-response.ts'
-import {
-  keepSource,
-  lightRequestsPass,
-  type RequestSource,
-  sourceOfCopy,
-  sourceOfRequest,
-  unwrapRequest,
-} from './request.ts'
-import { PlatformRequest, PlatformResponse, unwrapMembers } from './stand-in.ts'
+import { lightRequestsPass, type RequestSource, sourceOfRequest, sourcesOfCopies, unwrapRequest } from './request.ts'
+import { PlatformRequest, PlatformResponse, replaceProperty, unwrapMembers } from './stand-in.ts'
 
 /** The platform's Request, whose constructor also takes light ones. */
 class ReplacedRequest extends PlatformRequest {
@@ -15,7 +8,7 @@ class ReplacedRequest extends PlatformRequest {
     super(unwrapRequest(input), init)
     // Frameworks change the URL by `new Request(url, request)`.
     const source = sourceOf(input) ?? sourceOf(init)
-    if (source !== undefined) keepSource(this, source)
+    if (source !== undefined) sourcesOfCopies.set(this, source)
   }
 }
 Object.defineProperty(ReplacedRequest, 'name', { value: 'Request' })
@@ -25,29 +18,24 @@ Object.setPrototypeOf(LightResponse, PlatformResponse)
 
 /** What replaces the globals. `instanceof` with these classes holds for all of the platform's instances. */
 const REPLACEMENTS = { Request: ReplacedRequest, Response: LightResponse, fetch: replacedFetch } as const
-type Name = keyof typeof REPLACEMENTS
-const NAMES: readonly Name[] = ['Request', 'Response', 'fetch']
 
 let users = 0
 let previousFetch = globalThis.fetch
-let before: Partial<Record<Name, PropertyDescriptor>> = {}
-let memberRestorers: (() => void)[] = []
+let restorers: (() => void)[] = []
 let replacedFirst = false
 
 /** Replaces the global Request, Response and fetch by ones that make and take light objects, until as many calls of `restoreGlobals`. */
 export function replaceGlobals(): void {
   if (users++ > 0) return
-  before = {}
   previousFetch = globalThis.fetch
-  for (const name of NAMES) {
-    before[name] = Object.getOwnPropertyDescriptor(globalThis, name) ?? {}
-    Object.defineProperty(globalThis, name, { value: REPLACEMENTS[name], configurable: true, writable: true })
-  }
+  restorers = Object.entries(REPLACEMENTS).map(([name, value]) =>
+    replaceProperty(globalThis, name, { value, configurable: true, writable: true }),
+  )
   if (lightRequestsPass) return // the platform's own members then know light objects
-  memberRestorers = [
-    unwrapMembers(PlatformRequest.prototype, unwrapRequest),
-    unwrapMembers(PlatformResponse.prototype, (value) => LightResponse.realOf(value as Response)),
-  ]
+  restorers.push(
+    ...unwrapMembers(PlatformRequest.prototype, unwrapRequest),
+    ...unwrapMembers(PlatformResponse.prototype, (value) => LightResponse.realOf(value as Response)),
+  )
 }
 
 /** Replaces the globals for good, before an app is loaded that could keep the platform's classes or `fetch`. */
@@ -67,17 +55,13 @@ export function lightRequestsAreKnown(): boolean {
 /** Puts the globals back, except for those that other code has replaced meanwhile. */
 export function restoreGlobals(): void {
   if (--users > 0) return
-  for (const restore of memberRestorers.splice(0)) restore()
-  for (const name of NAMES) {
-    const descriptor = before[name]
-    if (descriptor !== undefined && globalThis[name] === REPLACEMENTS[name]) {
-      Object.defineProperty(globalThis, name, descriptor)
-    }
-  }
+  for (const restore of restorers.splice(0)) restore()
 }
 
 function sourceOf(value: unknown): RequestSource | undefined {
-  return typeof value === 'object' && value !== null ? (sourceOfRequest(value) ?? sourceOfCopy(value)) : undefined
+  return typeof value === 'object' && value !== null
+    ? (sourceOfRequest(value) ?? sourcesOfCopies.get(value))
+    : undefined
 }
 
 function replacedFetch(...[input, init]: Parameters<typeof fetch>): ReturnType<typeof fetch> {

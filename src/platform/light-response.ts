@@ -72,15 +72,15 @@ export class LightResponse {
     return response.#real as Response
   }
 
-  /** The parts of an instance; undefined where a real Response was made, which has to be read. */
-  static plainOf(response: LightResponse): PlainResponse | undefined {
-    const parts = response.#parts
-    if (response.#real !== undefined || parts === undefined) return undefined
+  /** The parts of an instance; undefined for any other value, and where a real Response was made, which has to be read. */
+  static plainOf(this: void, value: unknown): PlainResponse | undefined {
+    if (!LightResponse.isLight(value) || value.#real !== undefined || value.#parts === undefined) return undefined
+    const parts = value.#parts
     // A subclass may override members.
-    if (Object.getPrototypeOf(response) !== LightResponse.prototype) return undefined
-    if (response.#headers === undefined) return parts
+    if (Object.getPrototypeOf(value) !== LightResponse.prototype) return undefined
+    if (value.#headers === undefined) return parts
     const { status, statusText, body } = parts
-    return { status, statusText, fields: [...response.#headers], body }
+    return { status, statusText, fields: [...value.#headers], body }
   }
 
   static #partsOf(response: object): PlainResponse | undefined {
@@ -132,10 +132,7 @@ export function createSharedResponse(body: string | Uint8Array, type: string): (
   return () => asResponse(new LightResponse(undefined, undefined, parts))
 }
 
-/** The parts of a light response that nobody has read; undefined for any other value. */
-export function plainResponseOf(value: unknown): PlainResponse | undefined {
-  return LightResponse.isLight(value) ? LightResponse.plainOf(value) : undefined
-}
+export const plainResponseOf: typeof LightResponse.plainOf = LightResponse.plainOf
 
 function headersOf({ fields }: PlainResponse): Headers {
   return new Headers(fields.map(([name, value]): [string, string] => [name, value]))

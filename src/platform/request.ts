@@ -45,6 +45,10 @@ const NOTHING = new Uint8Array()
  * exchange. Its copies are the platform's, with the method GET or POST where ours is TRACE or CONNECT.
  */
 class LightRequest {
+  static {
+    addServerProperties(LightRequest, (request) => request.#source)
+  }
+
   readonly #source: RequestSource
   #headers: Headers | undefined
   #real: Request | undefined
@@ -58,8 +62,8 @@ class LightRequest {
     return typeof value === 'object' && value !== null && #source in value
   }
 
-  static sourceOf(request: LightRequest): RequestSource {
-    return request.#source
+  static sourceOf(value: object): RequestSource | undefined {
+    return #source in value ? value.#source : undefined
   }
 
   /** The real Request behind an instance, with the changes that were made to the headers. */
@@ -98,7 +102,7 @@ class LightRequest {
 
   clone(): Request {
     const copy = LightRequest.realOf(this).clone()
-    keepSource(copy, this.#source)
+    sourcesOfCopies.set(copy, this.#source)
     return copy
   }
 
@@ -135,7 +139,6 @@ class LightRequest {
 }
 
 completeStandIn(LightRequest, new PlatformRequest('http://localhost/'), LightRequest.realOf)
-addServerProperties(LightRequest, LightRequest.sourceOf)
 
 function createLightRequest(source: RequestSource): Request {
   // Its members come from `completeStandIn`, which the type system cannot see.
@@ -155,28 +158,17 @@ export function unwrapRequest<Value>(value: Value): Value | Request {
   return LightRequest.isLight(value) ? LightRequest.realOf(value) : value
 }
 
-/** The sources of copies of our requests. */
-const copies = new WeakMap<object, RequestSource>()
-
-/** Sets the source of a copy. */
-export function keepSource(copy: Request, source: RequestSource): void {
-  copies.set(copy, source)
-}
-
-/** The source of the request that a copy was made from; undefined for any other. */
-export function sourceOfCopy(request: object): RequestSource | undefined {
-  return copies.get(request)
-}
+/** The sources of the requests that copies were made from by `clone` or our global Request. */
+export const sourcesOfCopies: WeakMap<object, RequestSource> = new WeakMap()
 
 /** Whether the platform's own functions accept a light Request: where the platform keeps its state in symbols. */
 export const lightRequestsPass: boolean = (() => {
-  const { signal } = new AbortController()
   const light = createLightRequest({
     method: 'PUT',
     url: 'http://localhost/',
     addHeaders: (headers) => headers.append('x-light', 'yes'),
     body: null,
-    signal,
+    signal: new AbortController().signal,
     ip: undefined,
     waitUntil: () => {},
   })
@@ -188,9 +180,7 @@ export const lightRequestsPass: boolean = (() => {
   }
 })()
 
-/**
- * Gives a class of requests the properties `ip` and `waitUntil`. They can be assigned, since frameworks do so on the platform's requests.
- */
+/** Gives a class of requests the properties `ip` and `waitUntil`. They can be assigned, since frameworks do so on the platform's requests. */
 function addServerProperties<Instance extends object>(
   requestClass: { readonly prototype: Instance },
   sourceOf: (request: Instance) => RequestSource,
@@ -220,6 +210,10 @@ const RequestClass: new (
  * TRACE or CONNECT. The signal of a `new Request(request)` made from it is never aborted.
  */
 class IncomingRequest extends RequestClass {
+  static {
+    addServerProperties(IncomingRequest, (request) => request.#source)
+  }
+
   readonly #source: RequestSource
 
   constructor(source: RequestSource) {
@@ -228,12 +222,8 @@ class IncomingRequest extends RequestClass {
     this.#source = source
   }
 
-  static isIncoming(value: object): value is IncomingRequest {
-    return #source in value
-  }
-
-  static sourceOf(request: IncomingRequest): RequestSource {
-    return request.#source
+  static sourceOf(value: object): RequestSource | undefined {
+    return #source in value ? value.#source : undefined
   }
 
   get method(): string {
@@ -246,12 +236,10 @@ class IncomingRequest extends RequestClass {
 
   override clone(): Request {
     const copy = super.clone()
-    keepSource(copy, this.#source)
+    sourcesOfCopies.set(copy, this.#source)
     return copy
   }
 }
-
-addServerProperties(IncomingRequest, IncomingRequest.sourceOf)
 
 /**
  * Makes a Request, a light one if `light` is set.
@@ -264,23 +252,13 @@ export function createRequest(source: RequestSource, light: boolean): Request {
 
 /** The source of a request that a handler was called with; undefined for any other value. */
 export function sourceOfRequest(value: object): RequestSource | undefined {
-  if (IncomingRequest.isIncoming(value)) return IncomingRequest.sourceOf(value)
-  return LightRequest.isLight(value) ? LightRequest.sourceOf(value) : undefined
+  return IncomingRequest.sourceOf(value) ?? LightRequest.sourceOf(value)
 }
 
-/** Lifetimes of requests that another server made. */
-const lifetimes = new WeakMap<Request, RequestLifetime>()
-
-export function setLifetime(request: Request, lifetime: RequestLifetime): void {
-  lifetimes.set(request, lifetime)
-}
+/** The lifetimes of requests that another server made. */
+export const otherLifetimes: WeakMap<Request, RequestLifetime> = new WeakMap()
 
 /** The lifetime of a request that a handler was called with; undefined for any other. */
 export function lifetimeOf(request: Request): RequestLifetime | undefined {
-  return sourceOfRequest(request)?.lifetime ?? lifetimes.get(request)
-}
-
-/** The lifetime of the request that a copy was made from by `clone` or our global Request; otherwise undefined. */
-export function lifetimeOfCopy(request: Request): RequestLifetime | undefined {
-  return sourceOfCopy(request)?.lifetime
+  return sourceOfRequest(request)?.lifetime ?? otherLifetimes.get(request)
 }

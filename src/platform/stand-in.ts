@@ -71,29 +71,32 @@ export function copyHeaders(from: Headers, to: Headers): void {
   for (const [name, value] of from) to.append(name, value)
 }
 
+/** Replaces a property. Returns a function that puts it back, unless other code has replaced it meanwhile. */
+export function replaceProperty(target: object, name: string, replaced: PropertyDescriptor): () => void {
+  const before = Object.getOwnPropertyDescriptor(target, name) ?? {}
+  Object.defineProperty(target, name, replaced)
+  return () => {
+    const now = Object.getOwnPropertyDescriptor(target, name)
+    if (now?.get === replaced.get && now?.value === replaced.value) Object.defineProperty(target, name, before)
+  }
+}
+
 /**
  * Makes the platform's methods and getters take light objects as `this`, as in `Request.prototype.clone.call(request)`.
  *
  * @param prototype The platform's prototype, whose members are replaced.
  * @param unwrap Gives the real object behind a light one, any other value as it is.
- * @returns A function that puts the members back, except for those that other code has replaced meanwhile.
+ * @returns Functions as of `replaceProperty`.
  */
-export function unwrapMembers(prototype: object, unwrap: (value: unknown) => unknown): () => void {
-  const undo: (() => void)[] = []
+export function unwrapMembers(prototype: object, unwrap: (value: unknown) => unknown): (() => void)[] {
+  const restorers: (() => void)[] = []
   for (const [name, before] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
     const { get, value } = before
     if (name === 'constructor' || typeof (get ?? value) !== 'function') continue
-    const replaced: PropertyDescriptor =
-      get === undefined ? { ...before, value: unwrapping(value) } : { ...before, get: unwrapping(get) }
-    Object.defineProperty(prototype, name, replaced)
-    undo.push(() => {
-      const now = Object.getOwnPropertyDescriptor(prototype, name)
-      if (now?.get === replaced.get && now?.value === replaced.value) Object.defineProperty(prototype, name, before)
-    })
+    const member = get === undefined ? { value: unwrapping(value) } : { get: unwrapping(get) }
+    restorers.push(replaceProperty(prototype, name, { ...before, ...member }))
   }
-  return () => {
-    for (const putBack of undo) putBack()
-  }
+  return restorers
 
   function unwrapping<Parameters extends unknown[], Result>(
     member: (...parameters: Parameters) => Result,

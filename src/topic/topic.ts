@@ -9,7 +9,7 @@ import {
 import type { MessageInfo } from '../platform/handler.ts'
 import { LazyMessageInfo } from '../platform/handler-arguments.ts'
 import { createResponse } from '../platform/light-response.ts'
-import { lifetimeOf, lifetimeOfCopy } from '../platform/request.ts'
+import { lifetimeOf, sourcesOfCopies } from '../platform/request.ts'
 import { invalid } from '../runtime/errors.ts'
 import { whenAborted } from '../runtime/promises.ts'
 import type { EventFields } from '../wire/http.ts'
@@ -177,7 +177,8 @@ function whenOver(request: Request, env: RequestEnv | undefined, action: () => v
   const own = lifetimeOf(request)
   if (own !== undefined) return own.whenEnding(action)
   const info = env?.mongrel2
-  const original = lifetimeOfCopy(request) ?? (info === undefined ? undefined : LazyMessageInfo.lifetimeOf(info))
+  const { lifetime } = sourcesOfCopies.get(request) ?? {}
+  const original = lifetime ?? (info === undefined ? undefined : LazyMessageInfo.lifetimeOf(info))
   const forgets = [whenAborted(request.signal, action), original?.whenEnding(action)]
   return () => {
     for (const forget of forgets) forget?.()

@@ -8,7 +8,7 @@ import {
   upgradeWebSocket,
 } from '../../../src/index.ts'
 import { replaceGlobals, restoreGlobals } from '../../../src/platform/globals.ts'
-import { setLifetime } from '../../../src/platform/request.ts'
+import { otherLifetimes } from '../../../src/platform/request.ts'
 import {
   renderCredits,
   renderDisconnect,
@@ -569,7 +569,7 @@ describe('The member that an event stream or a long poll is', () => {
           actions.add(action)
           return () => actions.delete(action)
         }
-        setLifetime(request, { whenEnding })
+        otherLifetimes.set(request, { whenEnding })
         return () => actions.size
       },
     ],
