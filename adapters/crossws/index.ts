@@ -8,6 +8,7 @@ import {
   type UpgradeWebSocketOptions,
   upgradeWebSocket,
 } from '../../src/index.ts'
+import { fetchOf } from '../../src/platform/handler.ts'
 
 /** Options of crossws. `idleTimeout` is in seconds there, by default 30. */
 export type CrosswsOptions = Pick<
@@ -46,8 +47,7 @@ export function crossws(
   app: FetchHandler | { readonly fetch: FetchHandler },
   { hooks, resolve, ...options }: CrosswsOptions = {},
 ): CrosswsApp {
-  const ask: FetchHandler =
-    typeof app === 'function' ? app : (request, env, context) => app.fetch(request, env, context)
+  const ask = fetchOf<FetchHandler>(app)
   const handshakes = new WeakMap<Request, Handshake>()
   const find = resolve ?? (hooks === undefined ? hooksOfAnswer : undefined)
   const { handleUpgrade, ...instance } = bunnyAdapter({

@@ -4,7 +4,7 @@ import { LOG_LEVELS } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { CUT_MESSAGE } from '../wire/message.ts'
-import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMultipart } from '../wire/zmtp/frame.ts'
+import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, MORE, renderMessages } from '../wire/zmtp/frame.ts'
 import {
   bool,
   byte,
@@ -136,7 +136,7 @@ export class NodeConnection implements FrameBounds {
   send(worker: number, frames: readonly Buffer[]): void {
     const address = Buffer.alloc(ADDRESS)
     address.writeUInt32LE(worker)
-    this.#stream.write(renderMultipart([address, ...frames]))
+    this.#stream.write(renderMessages([address, ...frames], MORE))
   }
 
   sendControl(control: Control): void {

@@ -88,7 +88,7 @@ export class Handler {
     first = false,
   ): Promise<void> {
     const { sendIdent, protocol } = this.#settings
-    const bytes = renderMessage(sendIdent, connectionId, path, fields, body, protocol)
+    const bytes = renderMessage({ sender: sendIdent, connectionId, path }, fields, body, protocol)
     const { promise, resolve } = deferred()
     const waiting = this.#waiting.get(connectionId) ?? []
     waiting.push({ first, bytes, done: resolve })

@@ -60,7 +60,7 @@ export class ControlPort {
 }
 
 /** Reads the columns `id` and `bytes_written` of a table `{headers: [...], rows: [[...], ...]}`. */
-export function readTable(answer: Tnetstring): Map<number, number> {
+function readTable(answer: Tnetstring): Map<number, number> {
   const table = answer instanceof Map ? answer : new Map<string, Tnetstring>()
   const [headers, rows] = [table.get('headers'), table.get('rows')]
   const [id, bytesWritten] = Array.isArray(headers)
@@ -91,11 +91,8 @@ export interface ControlPortAddress {
 }
 
 /** The control port of an endpoint, if any. */
-export function controlPortOf({
-  controlPort,
-  findControlPort,
-  uploads,
-}: Pick<EndpointSettings, 'controlPort' | 'findControlPort' | 'uploads'>): ControlPortAddress | undefined {
+export function controlPortOf(endpoint: EndpointSettings): ControlPortAddress | undefined {
+  const { controlPort, findControlPort, uploads } = endpoint
   if (controlPort !== undefined) return { spec: controlPort, named: true }
   const path = join(uploads.chroot, DEFAULT_PATH)
   if (!findControlPort || Buffer.byteLength(path) > IPC_LONGEST) return undefined

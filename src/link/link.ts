@@ -153,12 +153,8 @@ export class Link {
       }
       for (const message of early.splice(0)) begun.receive(message)
       early = undefined
-      let gone = false
-      void publisher.closed.then(() => {
-        gone = true
-      })
       while (await this.#pull(publisher, path, receive, ready)) {
-        await Promise.race([publisher.closed, path.found()])
+        const gone = await Promise.race([publisher.closed.then(() => true), path.found().then(() => false)])
         path.close()
         if (gone) break
         path = new PathWatch(recvSpec, publisher)

@@ -13,13 +13,7 @@ const LOOK_TIME = 3000
 const LINGER = 5000
 
 /** Errors of the path. Others, such as too many open files, do not concern it. */
-const PATH_ERRORS: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ETIMEDOUT',
-])
+const PATH_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
 
 /**
  * Watches whether a Handler's recv_spec can be reached while messages come from its send_spec. When a firewall drops the packets of one

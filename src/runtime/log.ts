@@ -62,24 +62,22 @@ function escapeCharacter(character: string): string {
   return character === '\\' ? '\\\\' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 }
 
-/** Wraps the user's logger: drops its errors, and escapes lines (`escapeLine`) so that none can be forged. */
+/**
+ * Wraps the user's logger: drops its errors, and escapes the control characters of lines (C0, DEL, C1), so that none can be forged. Line breaks
+ * stay; the lines after them are indented.
+ */
 export function safeLogger(logger: Logger): Logger {
   const safe: Logger = {}
   for (const level of LOG_LEVELS) {
     if (logger[level] === undefined) continue
     safe[level] = (line) => {
       try {
-        const result: unknown = logger[level]?.(escapeLine(line))
+        const result: unknown = logger[level]?.(escapeLines(line).replace(/\n(?! {4})/g, '\n    '))
         if (result instanceof Promise) result.catch(() => {})
       } catch {}
     }
   }
   return safe
-}
-
-/** Escapes the control characters of a log line (C0, DEL, C1). Line breaks stay; the lines after them are indented. */
-export function escapeLine(line: string): string {
-  return escapeLines(line).replace(/\n(?! {4})/g, '\n    ')
 }
 
 /** Escapes the control characters of a text except line breaks. */

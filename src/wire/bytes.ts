@@ -9,6 +9,7 @@ export function isBytes(value: unknown): value is BytesLike {
 /** A text in UTF-8, or a view of bytes. */
 export function bytesOf(data: string | BytesLike): Buffer {
   if (typeof data === 'string') return Buffer.from(data)
+  if (Buffer.isBuffer(data)) return data
   return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data)
 }
 

@@ -8,6 +8,9 @@ import { renderTnetstring, type Span, spanAt, type Tnetstring } from './tnetstri
  */
 export type Message = Pick<ParsedMessage, keyof ParsedMessage>
 
+/** The part of a message that tells where it comes from. */
+type Envelope = Pick<Message, 'sender' | 'connectionId' | 'path'>
+
 /**
  * `streamed` is a request whose body follows in messages of their own (`upload.stream`), `part` is one of those; `socket` is a message of a
  * JSON or XML client.
@@ -37,7 +40,7 @@ const CONNECTION_ID_DIGITS = 10
 let lastSender = ''
 
 /** Parses only a message's envelope; throws MalformedError for other bytes. */
-export function parseEnvelope(bytes: Buffer): Pick<Message, 'sender' | 'connectionId' | 'path'> {
+export function parseEnvelope(bytes: Buffer): Envelope {
   const senderEnd = spaceAfter(bytes, 0, 'SENDER')
   const idEnd = spaceAfter(bytes, senderEnd + 1, 'CONN_ID')
   const pathEnd = spaceAfter(bytes, idEnd + 1, 'PATH')
@@ -172,18 +175,16 @@ export type MessageFields = ReadonlyMap<string, string | readonly string[]>
 
 /** Renders a message as Mongrel2 1.12 does. */
 export function renderMessage(
-  sender: string,
-  connectionId: number,
-  path: string,
+  { sender, connectionId, path }: Envelope,
   fields: MessageFields,
   body: Uint8Array,
   protocol: HeaderProtocol,
 ): Buffer {
   const headers = protocol === 'json' ? renderJson(fields) : renderDictionary(fields)
-  const envelope = `${sender} ${connectionId} ${path} ${headers}${body.length}:`
-  const message = Buffer.allocUnsafe(envelope.length + body.length + 1)
-  message.write(envelope, 0, 'latin1')
-  message.set(body, envelope.length)
+  const head = `${sender} ${connectionId} ${path} ${headers}${body.length}:`
+  const message = Buffer.allocUnsafe(head.length + body.length + 1)
+  message.write(head, 0, 'latin1')
+  message.set(body, head.length)
   message[message.length - 1] = 0x2c // ,
   return message
 }

@@ -1,3 +1,4 @@
+import { bytesOf } from './bytes.ts'
 import { MalformedError } from './malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from './tnetstring.ts'
 
@@ -22,7 +23,7 @@ export function renderReply(sender: string, connectionIds: readonly number[], pa
   for (const piece of payload) length += piece.length
   const envelope = renderEnvelope(sender, targets(connectionIds))
   if (length < IN_PIECES_FROM || length < payload.length * MEAN_PIECE) return joined(envelope, payload, length)
-  return [Buffer.from(envelope, 'latin1'), ...payload.map(asBuffer)]
+  return [Buffer.from(envelope, 'latin1'), ...payload.map(bytesOf)]
 }
 
 /** Bytes of a reply. */
@@ -105,10 +106,6 @@ function joined(envelope: string, payload: readonly Uint8Array[], length: number
     at += piece.length
   }
   return reply
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 /** A reply as Mongrel2 reads it. */

@@ -1,12 +1,7 @@
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { Reply } from '../../wire/reply.ts'
-import {
-  type Command,
-  type Subscription,
-  subscriptionInCommand,
-  subscriptionInMessage,
-} from '../../wire/zmtp/command.ts'
+import { type Command, subscriptionInMessage } from '../../wire/zmtp/command.ts'
 import { renderMessages } from '../../wire/zmtp/frame.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from './connection.ts'
@@ -37,7 +32,7 @@ export class ZmtpPublisher implements LinkPublisher {
       peers: ['SUB', 'XSUB'],
       receive: (message: Buffer) => this.#subscribe(subscriptionInMessage(message)),
       bounds: { maxFrame: MAX_SUBSCRIPTION },
-      command: (command: Command) => this.#subscribe(subscriptionInCommand(command)),
+      command: (command: Command) => this.#subscribe(command),
     }
     this.#connection = new ZmtpConnection(spec, identity, role, report)
     this.opened = this.#subscribed.promise
@@ -83,10 +78,10 @@ export class ZmtpPublisher implements LinkPublisher {
     this.#room?.resolve()
   }
 
-  #subscribe(subscription: Subscription | undefined): void {
-    if (subscription === undefined) return
-    this.#subscriptions.change(subscription)
-    if (subscription.kind === 'subscribe') this.#subscribed.resolve(subscription.prefix.toString('latin1'))
+  #subscribe(command: Command | undefined): void {
+    if (command?.name !== 'SUBSCRIBE' && command?.name !== 'CANCEL') return
+    this.#subscriptions.change(command)
+    if (command.name === 'SUBSCRIBE') this.#subscribed.resolve(command.data.toString('latin1'))
   }
 }
 
@@ -97,9 +92,9 @@ class Subscriptions {
   /** Whether every message is subscribed to, the usual case. */
   #all = false
 
-  change({ kind, prefix }: Subscription): void {
-    const key = prefix.toString('latin1')
-    const count = (this.#counts.get(key) ?? 0) + (kind === 'subscribe' ? 1 : -1)
+  change({ name, data }: Command): void {
+    const key = data.toString('latin1')
+    const count = (this.#counts.get(key) ?? 0) + (name === 'SUBSCRIBE' ? 1 : -1)
     if (count > 0) this.#counts.set(key, count)
     else this.#counts.delete(key)
     this.#all = this.#counts.has('')

@@ -80,21 +80,11 @@ function lengthAndText(text: string): Buffer {
   return Buffer.from(String.fromCharCode(text.length) + text, 'latin1')
 }
 
-/** Begins or cancels a subscription. */
-export interface Subscription {
-  readonly kind: 'subscribe' | 'cancel'
-  /** The beginning of the messages. */
-  readonly prefix: Buffer
-}
-
-/** Reads a subscription in the form of ZMTP 3.1, a command; undefined for another command. */
-export function subscriptionInCommand({ name, data }: Command): Subscription | undefined {
-  if (name === 'SUBSCRIBE') return { kind: 'subscribe', prefix: data }
-  return name === 'CANCEL' ? { kind: 'cancel', prefix: data } : undefined
-}
-
-/** Reads a subscription in the form of ZMTP 3.0, a message (RFC 23, "The Publish-Subscribe Pattern"); undefined for another message. */
-export function subscriptionInMessage(body: Buffer): Subscription | undefined {
+/**
+ * Reads a subscription in the form of ZMTP 3.0, a message (RFC 23, "The Publish-Subscribe Pattern"). Returns the command of ZMTP 3.1, whose
+ * data is the beginning of the messages; undefined for another message.
+ */
+export function subscriptionInMessage(body: Buffer): Command | undefined {
   if (body[0] !== 0 && body[0] !== 1) return undefined
-  return { kind: body[0] === 1 ? 'subscribe' : 'cancel', prefix: body.subarray(1) }
+  return { name: body[0] === 1 ? 'SUBSCRIBE' : 'CANCEL', data: body.subarray(1) }
 }

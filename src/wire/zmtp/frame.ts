@@ -2,7 +2,7 @@ import { MalformedError } from '../malformed.ts'
 import { lengthOf, type Reply } from '../reply.ts'
 
 /** Bits of a frame's first byte (RFC 37, "Framing"). */
-const MORE = 1
+export const MORE = 1
 const LONG = 2
 const COMMAND = 4
 
@@ -130,18 +130,12 @@ function longSize(bytes: Buffer, at: number): number {
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 }
 
-/** Renders messages of one frame each. Returns the pieces to write: small bodies are joined, large ones not copied. */
-export function renderMessages(bodies: readonly Reply[]): Buffer[] {
-  return renderFrames(bodies, 0)
-}
-
-/** Renders one message of several frames, in pieces as `renderMessages` does. */
-export function renderMultipart(bodies: readonly Buffer[]): Buffer[] {
-  return renderFrames(bodies, MORE)
-}
-
-/** @param more The flags of every frame but the last. */
-function renderFrames(bodies: readonly Reply[], more: number): Buffer[] {
+/**
+ * Renders messages of one frame each. Returns the pieces to write: small bodies are joined, large ones not copied.
+ *
+ * @param more The flags of every frame but the last: with `MORE` they are one message.
+ */
+export function renderMessages(bodies: readonly Reply[], more = 0): Buffer[] {
   let size = 0
   for (const body of bodies) size += LONG_HEAD + joinedBytes(body)
   const joined = Buffer.allocUnsafe(size)

@@ -5,7 +5,7 @@ import { NodeSession } from '../../../src/cluster/node-session.ts'
 import { SecureStream, STREAM_OPTIONS } from '../../../src/cluster/secure-stream.ts'
 import { SharedMessage } from '../../../src/connection/shared-message.ts'
 import { version } from '../../../src/runtime/versions.ts'
-import { renderMultipart } from '../../../src/wire/zmtp/frame.ts'
+import { MORE, renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import { type News, parseOrder, renderJson, renderTopicFrame } from '../../../src/workers/protocol/frames.ts'
 import type { WorkerHost } from '../../../src/workers/protocol/worker-handle.ts'
 import { CollectingLogger } from '../../support/logger.ts'
@@ -74,7 +74,7 @@ describe('a connection between a node and the main node', () => {
   }
 
   it('hands over what comes of a message that does not end, and keeps none of it', async () => {
-    const frames = renderMultipart([addressOf(7), ...Array.from({ length: 1024 }, () => Buffer.alloc(0))])
+    const frames = renderMessages([addressOf(7), ...Array.from({ length: 1024 }, () => Buffer.alloc(0))], MORE)
     stream.write([Buffer.concat(frames).subarray(0, -2)]) // its last frame does not come
     await expect.poll(() => batches).toEqual([256, 256, 256])
     stream.write([Buffer.from('0100', 'hex')])
@@ -83,13 +83,13 @@ describe('a connection between a node and the main node', () => {
 
   it('hands over large frames one by one', async () => {
     connection.allowMessages(MAX_MESSAGE)
-    stream.write(renderMultipart([addressOf(7), ...Array.from({ length: 3 }, () => Buffer.alloc(2 * MIB))]))
+    stream.write(renderMessages([addressOf(7), ...Array.from({ length: 3 }, () => Buffer.alloc(2 * MIB))], MORE))
     await expect.poll(() => batches).toEqual([1, 1, 1])
   })
 
   it('takes a frame as long as a message may be', async () => {
     connection.allowMessages(MAX_MESSAGE)
-    stream.write(renderMultipart([addressOf(7), Buffer.alloc(MOST)]))
+    stream.write(renderMessages([addressOf(7), Buffer.alloc(MOST)], MORE))
     await expect.poll(() => received.map(({ length }) => length)).toEqual([MOST])
   })
 
@@ -110,7 +110,7 @@ describe('a connection between a node and the main node', () => {
   it("skips a topic's message that is too long, and goes on", async () => {
     connection.allowMessages(MAX_MESSAGE)
     const long = topicMessage(MOST + 1)
-    stream.write(renderMultipart([addressOf(7), Buffer.from('before'), long, Buffer.from('behind')]))
+    stream.write(renderMessages([addressOf(7), Buffer.from('before'), long, Buffer.from('behind')], MORE))
     await expect.poll(() => received.map(String)).toEqual(['before', 'behind'])
     expect(batches.reduce((sum, count) => sum + count)).toBe(3)
     expect(skipped).toEqual([long.length, MOST])

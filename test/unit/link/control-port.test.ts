@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Reply } from 'zeromq'
-import { ControlPort, readTable } from '../../../src/link/control-port.ts'
+import { ControlPort } from '../../../src/link/control-port.ts'
 import { MalformedError } from '../../../src/wire/malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../../../src/wire/tnetstring.ts'
 
@@ -15,29 +15,6 @@ function tableOf(headers: Tnetstring, rows: Tnetstring): Tnetstring {
     ['rows', rows],
   ])
 }
-
-describe('readTable', () => {
-  it.each<[what: string, answer: Tnetstring, written: [number, number][]]>([
-    ['of Mongrel2', tableOf(HEADERS, [[7, 21, 1, 0, 0, 0, 100, 4711], [8, 22, 1, 0, 0, 0, 1, 0]]), [[7, 4711], [8, 0]]], // biome-ignore format: a table
-    ['without connections', tableOf(HEADERS, []), []],
-    ['with its columns in another order', tableOf(['bytes_written', 'id'], [[1, 2]]), [[2, 1]]],
-    ['with rows that are none', tableOf(['id', 'bytes_written'], ['x', [1], ['1', 2], [3, 4]]), [[3, 4]]],
-  ])('reads the bytes written by connection from a table %s', (_what, answer, written) => {
-    expect([...readTable(answer)]).toEqual(written)
-  })
-
-  it.each<[what: string, answer: Tnetstring]>([
-    ['an error', new Map<string, Tnetstring>([['code', 'INVALID_ARGUMENT'], ['error', 'Invalid command']])], // biome-ignore format: a table
-    ['a table without id', tableOf(['bytes_written'], [[1]])],
-    ['a table without bytes_written', tableOf(['id'], [[1]])],
-    ['a table without rows', tableOf(HEADERS, 'x')],
-    ['a table without headers', tableOf('x', [])],
-    ['a list', ['x']],
-    ['a text', 'x'],
-  ])('throws on %s, rather than say that no connection is open', (_what, answer) => {
-    expect(() => readTable(answer)).toThrow(MalformedError)
-  })
-})
 
 describe('ControlPort', () => {
   let directory: string
@@ -56,6 +33,35 @@ describe('ControlPort', () => {
     port.close()
     stand.close()
     await rm(directory, { recursive: true })
+  })
+
+  /** Asks once; the port answers with this. */
+  async function ask(answer: Tnetstring): Promise<Map<number, number>> {
+    const written = port.bytesWritten()
+    await stand.receive()
+    await stand.send(renderTnetstring(answer))
+    return await written
+  }
+
+  it.each<[what: string, answer: Tnetstring, written: [number, number][]]>([
+    ['of Mongrel2', tableOf(HEADERS, [[7, 21, 1, 0, 0, 0, 100, 4711], [8, 22, 1, 0, 0, 0, 1, 0]]), [[7, 4711], [8, 0]]], // biome-ignore format: a table
+    ['without connections', tableOf(HEADERS, []), []],
+    ['with its columns in another order', tableOf(['bytes_written', 'id'], [[1, 2]]), [[2, 1]]],
+    ['with rows that are none', tableOf(['id', 'bytes_written'], ['x', [1], ['1', 2], [3, 4]]), [[3, 4]]],
+  ])('reads the bytes written by connection from a table %s', async (_what, answer, written) => {
+    expect([...(await ask(answer))]).toEqual(written)
+  })
+
+  it.each<[what: string, answer: Tnetstring]>([
+    ['an error', new Map<string, Tnetstring>([['code', 'INVALID_ARGUMENT'], ['error', 'Invalid command']])], // biome-ignore format: a table
+    ['a table without id', tableOf(['bytes_written'], [[1]])],
+    ['a table without bytes_written', tableOf(['id'], [[1]])],
+    ['a table without rows', tableOf(HEADERS, 'x')],
+    ['a table without headers', tableOf('x', [])],
+    ['a list', ['x']],
+    ['a text', 'x'],
+  ])('throws on %s, rather than say that no connection is open', async (_what, answer) => {
+    await expect(ask(answer)).rejects.toThrow(MalformedError)
   })
 
   it('asks for the status of the connections, again and again', async () => {

@@ -9,7 +9,12 @@ describe.each(['json', 'tnetstring'] as const)('renderMessage with headers as %s
     const fields = fc.dictionary(names, fc.oneof(latin1, fc.array(latin1, { minLength: 2, maxLength: 5 })))
     fc.assert(
       fc.property(fields, fc.uint8Array(), fc.nat(), (values, body, id) => {
-        const message = renderMessage('a-sender', id, '/a', new Map(Object.entries(values)), body, protocol)
+        const message = renderMessage(
+          { sender: 'a-sender', connectionId: id, path: '/a' },
+          new Map(Object.entries(values)),
+          body,
+          protocol,
+        )
         const parsed = parseMessage(message)
         expect([parsed.sender, parsed.connectionId, parsed.path]).toEqual(['a-sender', id, '/a'])
         expect(parsed.body.equals(body)).toBe(true)
@@ -22,8 +27,8 @@ describe.each(['json', 'tnetstring'] as const)('renderMessage with headers as %s
 describe('renderMessage', () => {
   it('escapes nothing but quotes and backslashes in JSON, as Mongrel2 does', () => {
     const fields = new Map([['a', '"\\\t\xe9']])
-    expect(renderMessage('s', 1, '/', fields, Buffer.from('b'), 'json').toString('latin1')).toBe(
-      's 1 / 14:{"a":"\\"\\\\\t\xe9"},1:b,',
-    )
+    expect(
+      renderMessage({ sender: 's', connectionId: 1, path: '/' }, fields, Buffer.from('b'), 'json').toString('latin1'),
+    ).toBe('s 1 / 14:{"a":"\\"\\\\\t\xe9"},1:b,')
   })
 })

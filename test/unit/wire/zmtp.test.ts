@@ -10,7 +10,6 @@ import {
   renderPing,
   renderPong,
   renderReady,
-  subscriptionInCommand,
   subscriptionInMessage,
 } from '../../../src/wire/zmtp/command.ts'
 import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp/frame.ts'
@@ -281,18 +280,9 @@ describe('a command', () => {
 
 describe('a subscription', () => {
   it.each([
-    ['a command', { name: 'SUBSCRIBE', data: latin1('ab') }, { kind: 'subscribe', prefix: latin1('ab') }],
-    ['an empty command', { name: 'SUBSCRIBE', data: latin1('') }, { kind: 'subscribe', prefix: latin1('') }],
-    ['the command that ends it', { name: 'CANCEL', data: latin1('ab') }, { kind: 'cancel', prefix: latin1('ab') }],
-    ['no other command', { name: 'PONG', data: latin1('') }, undefined],
-  ])('is %s', (_what, command, expected) => {
-    expect(subscriptionInCommand(command)).toEqual(expected)
-  })
-
-  it.each([
-    ['01 6162', { kind: 'subscribe', prefix: latin1('ab') }],
-    ['01', { kind: 'subscribe', prefix: latin1('') }],
-    ['00 6162', { kind: 'cancel', prefix: latin1('ab') }],
+    ['01 6162', { name: 'SUBSCRIBE', data: latin1('ab') }],
+    ['01', { name: 'SUBSCRIBE', data: latin1('') }],
+    ['00 6162', { name: 'CANCEL', data: latin1('ab') }],
     ['02 6162', undefined],
     ['', undefined],
   ])('is or is not the message %s', (message, expected) => {
@@ -325,7 +315,6 @@ describe('mutated bytes', () => {
       if (!command) subscriptionInMessage(body)
       else {
         const parsed = parseCommand(body)
-        subscriptionInCommand(parsed)
         if (parsed.name === 'READY') parseReady(parsed.data)
         if (parsed.name === 'PING') renderPong(parsed.data)
         if (parsed.name === 'ERROR') parseError(parsed.data)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { SharedMessage } from '../../../src/connection/shared-message.ts'
 import { MalformedError } from '../../../src/wire/malformed.ts'
-import { FrameParser, renderMultipart } from '../../../src/wire/zmtp/frame.ts'
+import { FrameParser, MORE, renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import {
   isDealtHead,
   isReport,
@@ -139,7 +139,7 @@ it('of one turn are one message of several parts, large and small', () => {
   const bodies = [Buffer.from('a'), Buffer.alloc(300, 'b'), Buffer.alloc(10_000, 'c'), Buffer.from('d')]
   const seen: { length: number; more: boolean }[] = []
   const parser = new FrameParser(({ body, more }) => seen.push({ length: body.length, more }))
-  for (const piece of renderMultipart(bodies)) parser.push(piece)
+  for (const piece of renderMessages(bodies, MORE)) parser.push(piece)
   expect(seen).toEqual([
     { length: 1, more: true },
     { length: 300, more: true },
