@@ -4,17 +4,13 @@ import { ZeromqSource } from './zeromq/source.ts'
 import { ZmtpPublisher } from './zmtp/publisher.ts'
 import { createZmtpSource } from './zmtp/source.ts'
 
-/** Links on plain ZMTP over `node:net`: no threads, no native calls, one read or write per turn. */
-export const zmtp: Transport = {
-  createPublisher: (spec, identity, report) => new ZmtpPublisher(spec, identity, report),
-  createSource: createZmtpSource,
-}
-
-/** Links on libzmq, by zeromq.js. */
-export const zeromq: Transport = {
-  createPublisher: (spec, identity, report) => new ZeromqPublisher(spec, identity, report),
-  createSource: (...args) => new ZeromqSource(...args),
-}
-
 /** By the values of the option `link`. */
-export const TRANSPORTS: Readonly<Record<'zeromq' | 'zmtp', Transport>> = { zeromq, zmtp }
+export const TRANSPORTS: Readonly<Record<'zeromq' | 'zmtp', Transport>> = {
+  /** On plain ZMTP over `node:net`: no threads, no native calls, one read or write per turn. */
+  zmtp: { createPublisher: (...args) => new ZmtpPublisher(...args), createSource: createZmtpSource },
+  /** On libzmq, by zeromq.js. */
+  zeromq: {
+    createPublisher: (...args) => new ZeromqPublisher(...args),
+    createSource: (...args) => new ZeromqSource(...args),
+  },
+}

@@ -14,7 +14,6 @@ class ReplacedRequest extends PlatformRequest {
 Object.defineProperty(ReplacedRequest, 'name', { value: 'Request' })
 recognise(ReplacedRequest, PlatformRequest)
 recognise(LightResponse, PlatformResponse)
-Object.setPrototypeOf(LightResponse, PlatformResponse)
 
 /** What replaces the globals. `instanceof` with these classes holds for all of the platform's instances. */
 const REPLACEMENTS = { Request: ReplacedRequest, Response: LightResponse, fetch: replacedFetch } as const

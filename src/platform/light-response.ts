@@ -39,14 +39,6 @@ export class LightResponse {
     if (parts === undefined) this.#real = new PlatformResponse(body, init)
   }
 
-  static error(): Response {
-    return PlatformResponse.error()
-  }
-
-  static redirect(url: string | URL, status: 301 | 302 | 303 | 307 | 308 = 302): Response {
-    return PlatformResponse.redirect(url, status)
-  }
-
   static json(data: unknown, init?: ResponseInit): Response {
     const text = JSON.stringify(data)
     const parts = text === undefined ? undefined : partsOf(text, init, JSON_TYPE)
@@ -112,6 +104,7 @@ export class LightResponse {
 }
 
 completeStandIn(LightResponse, new PlatformResponse('sample'), LightResponse.realOf)
+Object.setPrototypeOf(LightResponse, PlatformResponse) // which has `error` and `redirect`
 Object.defineProperty(LightResponse, 'name', { value: 'Response' })
 Object.defineProperty(LightResponse, 'length', { value: 0 })
 

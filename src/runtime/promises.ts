@@ -30,11 +30,7 @@ export function tickEnd(): Promise<'tick end'> {
 }
 
 /** Resolves when this turn of the event loop is over: everything that was ready to be read has been read. */
-export function turnEnd(): Promise<'turn end'> {
-  return new Promise((resolve) => {
-    setImmediate(resolve, 'turn end')
-  })
-}
+export { setImmediate as turnEnd } from 'node:timers/promises'
 
 /** A wait that can be ended early. It keeps the process alive, since a server that waits for Mongrel2 must not exit. */
 export class Pause {

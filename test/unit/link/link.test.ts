@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import { Link } from '../../../src/link/link.ts'
-import { zmtp } from '../../../src/link/transports.ts'
+import { TRANSPORTS } from '../../../src/link/transports.ts'
 import { renderCommand } from '../../../src/wire/zmtp/command.ts'
 import { renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import { CollectingLogger } from '../../support/logger.ts'
@@ -16,7 +16,7 @@ it('tries again where something answers that is no Mongrel2, and says so once un
   await using listener = await ZmtpListener.start()
   const logger = new CollectingLogger()
   const endpoint = { sendSpec: 'ipc:///nowhere', recvSpec: listener.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({ receive: () => {}, lost: () => {} }))
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, logger, () => ({ receive: () => {}, lost: () => {} }))
   const running = link.run(() => {})
   for (let attempt = 0; attempt < 3; attempt++) {
     const peer = await listener.accept()
@@ -41,7 +41,7 @@ it('pulls nothing before replies can be delivered, and ends the epoch when one h
   const logger = new CollectingLogger()
   const events: string[] = []
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, logger, (_publisher, prefix) => {
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, logger, (_publisher, prefix) => {
     events.push(`begin ${prefix}`)
     return { receive: (message) => events.push(String(message)), lost: () => events.push('lost') }
   })
@@ -75,7 +75,7 @@ it('pulls nothing while the recv_spec accepts connections but says nothing', asy
   await using receives = await ZmtpListener.start()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({ receive: () => {}, lost: () => {} }))
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, {}, () => ({ receive: () => {}, lost: () => {} }))
   const running = link.run(() => {})
   for (let attempt = 0; attempt < 3; attempt++) {
     const silent = await receives.accept()
@@ -98,7 +98,7 @@ it('drops nothing of what it had to pull before Mongrel2 subscribed, however lon
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const events: string[] = []
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, {}, () => ({
     receive: (message) => events.push(String(message)),
     lost: () => events.push('lost'),
   }))
@@ -128,7 +128,7 @@ it('pulls nothing from a Mongrel2 when the one that subscribed is gone', async (
   await using receives = await ZmtpListener.start()
   const events: string[] = []
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, {}, () => ({
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, {}, () => ({
     receive: (message) => events.push(String(message)),
     lost: () => events.push('lost'),
   }))
@@ -156,7 +156,7 @@ it('pulls nothing before its epoch says that messages can be dealt with, and beg
   let lost = 0
   let pulled = false
   const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
-  const link = new Link(endpoint, zmtp, IDENTITY, logger, () => ({
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, logger, () => ({
     acceptsMessages: new Promise<void>((resolve) => {
       acceptances.push(resolve)
     }),

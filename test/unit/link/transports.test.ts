@@ -4,7 +4,7 @@ import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Push, Subscriber, XSubscriber } from 'zeromq'
 import type { LinkPublisher, LinkSource } from '../../../src/link/transport.ts'
-import { zeromq, zmtp } from '../../../src/link/transports.ts'
+import { TRANSPORTS } from '../../../src/link/transports.ts'
 import { CUT_MESSAGE } from '../../../src/wire/message.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
@@ -63,8 +63,8 @@ async function listenTo(socket: Push | Subscriber | XSubscriber, address: string
 }
 
 describe.each([
-  ['zmtp', zmtp],
-  ['zeromq', zeromq],
+  ['zmtp', TRANSPORTS.zmtp],
+  ['zeromq', TRANSPORTS.zeromq],
 ] as const)('on a libzmq socket, %s', (_name, transport) => {
   const specs: [what: string, address: () => string, spec: (bound: string) => string][] = [
     ['ipc', () => `ipc://${directory}/s`, (bound) => bound],
