@@ -1,6 +1,8 @@
 import type { Dealer } from 'zeromq'
+import type { Mongrel2Options } from '../exchange/options.ts'
+import * as is from '../options/option.ts'
 import { isObject, Mongrel2Error } from '../runtime/errors.ts'
-import { LOG_LEVELS } from '../runtime/log.ts'
+import { type Level, LOG_LEVELS } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { CUT_MESSAGE } from '../wire/message.ts'
@@ -9,7 +11,6 @@ import {
   bool,
   byte,
   count,
-  type FieldCheck,
   type FrameOf,
   integer,
   parseFields,
@@ -41,18 +42,21 @@ const NODE = 0
 /** The configuration of a worker on a node. */
 export type NodeStart = Pick<WorkerConfig, 'options' | 'threads' | 'logLevels'> & { readonly app: NodeApp }
 
-const nodeStart: FieldCheck<NodeStart> = {
-  expected: 'what a worker is started with',
-  holds: (value): value is NodeStart =>
-    isObject(value) &&
-    isObject(value.app) &&
-    (value.app.from === 'directory' || value.app.from === 'package') &&
-    text.holds(value.app.path) &&
-    isObject(value.options) &&
-    byte.holds(value.threads) &&
-    Array.isArray(value.logLevels) &&
-    value.logLevels.every((level) => LOG_LEVELS.includes(level)),
-}
+const required = { required: true } as const
+const nodeStart: is.Option<NodeStart> = is.group('field of start', 'what a worker is started with', {
+  app: is.group('field of app', 'an app', {
+    from: is.oneOf(['directory', 'package'], 'directory', required),
+    path: text,
+    data: is.unchecked<unknown>(),
+  }),
+  options: is.option<Mongrel2Options>('an object', isObject, required),
+  threads: byte,
+  logLevels: is.option<readonly Level[]>(
+    'a list of levels',
+    (value) => Array.isArray(value) && value.every((level) => LOG_LEVELS.includes(level)),
+    required,
+  ),
+})
 
 const CONTROLS = {
   // The node:

@@ -448,20 +448,18 @@ describe('a node that has proved who it is', () => {
     [
       'more processors than there are',
       { processors: 2e6 },
-      'an integer from 1 to 1024 as processors of the frame join, got 2000000',
+      'join.processors: expected an integer from 1 to 1024, got 2000000',
     ],
-    ['no processors', { processors: 0 }, 'an integer from 1 to 1024 as processors'],
-    ['half a processor', { processors: 1.5 }, 'an integer from 1 to 1024 as processors'],
-    ['a text for its processors', { processors: '4' }, 'an integer from 1 to 1024 as processors'],
-    ['neither true nor false', { seesUploads: 'yes' }, 'true or false as seesUploads'],
-    ['no version', { version: undefined }, 'a string as version'],
-    ['something else', { kind: 'jion' }, 'a frame whose kind is one of join,'],
+    ['no processors', { processors: 0 }, 'join.processors: expected an integer from 1 to 1024'],
+    ['half a processor', { processors: 1.5 }, 'join.processors: expected an integer from 1 to 1024'],
+    ['a text for its processors', { processors: '4' }, 'join.processors: expected an integer from 1 to 1024'],
+    ['neither true nor false', { seesUploads: 'yes' }, 'join.seesUploads: expected true or false'],
+    ['no version', { version: undefined }, 'join.version: expected a text'],
+    ['something else', { kind: 'jion' }, 'kind: expected one of join,'],
   ])('is let go when it joins with %s', async (_what, wrong, expected) => {
     const join = { kind: 'join', version, processors: 1, seesUploads: false, ...wrong }
     await meet((connection) => connection.sendControl(join as Control))
-    await expect
-      .poll(() => logger.warnings.join())
-      .toContain(`did not join: it sent something wrong: expected ${expected}`)
+    await expect.poll(() => logger.warnings.join()).toContain(`did not join: it sent something wrong: ${expected}`)
     expect(nodeWorkers()).toEqual([])
     expect(await get(connect(), '/')).toBe('/')
   })

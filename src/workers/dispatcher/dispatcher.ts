@@ -222,7 +222,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
       case 'handedOver': {
         const served = this.#epochs.get(news.epoch)
         if (thread === undefined || served === undefined) return
-        return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes ?? undefined)
+        return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes)
       }
       case 'alive':
         if (thread !== undefined) thread.pacing = news.pacing

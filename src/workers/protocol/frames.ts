@@ -1,23 +1,11 @@
-import { PACING_MODES, type PacingCounts } from '../../connection/pacing/pacing.ts'
+import type { PacingCounts } from '../../connection/pacing/pacing.ts'
 import { SharedMessage } from '../../connection/shared-message.ts'
-import { isObject } from '../../runtime/errors.ts'
+import * as is from '../../options/option.ts'
 import { LOG_LEVELS } from '../../runtime/log.ts'
 import { checkEventFields } from '../../topic/options.ts'
 import type { EventFields } from '../../wire/http.ts'
 import { MalformedError } from '../../wire/malformed.ts'
-import {
-  bool,
-  byte,
-  count,
-  type FieldCheck,
-  type FrameOf,
-  oneOf,
-  or,
-  parseFields,
-  text,
-  time,
-  uint32,
-} from './frame-fields.ts'
+import { bool, byte, count, type FrameOf, parseFields, text, uint32 } from './frame-fields.ts'
 
 // The frames between the dispatcher and a worker process. Messages and reports, the most frequent, are binary; the others are JSON. Every
 // field is checked, since a worker may run on a machine that is not trusted.
@@ -38,9 +26,13 @@ const REPORTS = ['answering', 'idle', 'deferred', 'closed', 'forgotten'] as cons
 /** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
 export type ConnectionReport = (typeof REPORTS)[number]
 
+const time = is.option<number>('a time in milliseconds', (value) => Number(value) >= 0 && typeof value === 'number', {
+  required: true,
+})
+
 const ORDERS = {
   /** An epoch has begun: replies to it go to the link's endpoint. `socketId` is its name on this machine. */
-  begin: { link: byte, epoch: uint32, prefix: text, socketId: or(undefined, text), flowControl: bool },
+  begin: { link: byte, epoch: uint32, prefix: text, socketId: is.text('a text', () => true), flowControl: bool },
   /** The epoch is over. */
   end: { link: byte, epoch: uint32 },
   flowControl: { link: byte, epoch: uint32 },
@@ -60,11 +52,13 @@ const ORDERS = {
   stop: { timeout: time },
 }
 
+const unwrittenBytes: is.Option<number | undefined> = is.count(undefined, [0, 0xffff_ffff])
 /** Connections by their pacing. */
-const pacingCounts: FieldCheck<PacingCounts> = {
-  expected: 'counts of credits, controlPort and estimate',
-  holds: (value): value is PacingCounts => isObject(value) && PACING_MODES.every((mode) => count.holds(value[mode])),
-}
+const pacing: is.Option<PacingCounts> = is.group('pacing', 'counts of connections', {
+  credits: count,
+  controlPort: count,
+  estimate: count,
+})
 
 const NEWS = {
   /** The app is loaded in each thread. */
@@ -76,16 +70,16 @@ const NEWS = {
   /** The app cannot be loaded, and the process ends. */
   failed: { reason: text },
   /** A line for the parent's logger. */
-  line: { level: oneOf(LOG_LEVELS), line: text },
+  line: { level: is.oneOf(LOG_LEVELS, 'info', { required: true }), line: text },
   /** Replies to an epoch can be delivered. */
   attached: { link: byte, epoch: uint32 },
   /** Replies to an epoch cannot be delivered any more. */
   detached: { link: byte, epoch: uint32 },
   flowControl: { link: byte, epoch: uint32 },
-  /** `unwrittenBytes`: bytes that Mongrel2 has not written yet; null if the connection stays. */
-  handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, unwrittenBytes: or(null, uint32) },
+  /** `unwrittenBytes`: bytes that Mongrel2 has not written yet; undefined if the connection stays. */
+  handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, unwrittenBytes },
   /** The process' resident set in bytes, and the thread's connections by their pacing. */
-  alive: { thread: byte, rss: count, pacing: pacingCounts },
+  alive: { thread: byte, rss: count, pacing },
   /** A thread has members of a named topic. */
   subscribed: { thread: byte, topic: text },
   /** A thread has no members of it any more. */
@@ -188,7 +182,7 @@ export function parseReport(frame: Buffer): Report {
     )
   }
   const seen = frame.readDoubleLE(2)
-  if (!count.holds(seen)) throw new MalformedError(`expected ${count.expected} as seen of a report, got ${seen}`)
+  if (!Number.isSafeInteger(seen) || seen < 0) throw new MalformedError(`expected a count in a report, got ${seen}`)
   const records: ReportRecord[] = []
   for (let at = REPORT_HEAD; at < frame.length; at += RECORD) {
     const report = REPORTS[frame[at] as number]

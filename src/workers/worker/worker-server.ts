@@ -173,7 +173,7 @@ export class WorkerServer {
     // The dispatcher must have earlier reports of the connection first.
     this.#report()
     // Another thread answers next on the connection, so the replies of this one go first.
-    const after = renderJson({ news: 'handedOver', thread, link, epoch, id, unwrittenBytes: unwrittenBytes ?? null })
+    const after = renderJson({ news: 'handedOver', thread, link, epoch, id, unwrittenBytes })
     this.#uplink.publish({ before: undefined, publication: undefined, after })
   }
 
