@@ -5,12 +5,12 @@ import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from './exch
 import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
 import { type BeginEpoch, Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
+import { closeOnce } from './options/close.ts'
 import type { EndpointSettings } from './options/endpoint.ts'
-import { checkCloseOptions } from './options/option.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
 import { Mongrel2Error } from './runtime/errors.ts'
 import { describeError } from './runtime/log.ts'
-import { deferred, delay, whenAborted } from './runtime/promises.ts'
+import { deferred, delay } from './runtime/promises.ts'
 import { type BroadcastTarget, broadcast } from './topic/broadcast.ts'
 import type { BudgetOptions } from './topic/options.ts'
 
@@ -63,7 +63,7 @@ export interface Mongrel2Server extends AsyncDisposable {
  */
 export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
   const settings = checkOptions(handler, options)
-  const { endpoints, identity, overrideGlobalObjects, signal, logger } = settings
+  const { endpoints, identity, overrideGlobalObjects, logger } = settings
   if (overrideGlobalObjects) replaceGlobals()
   const app = new AppServer<EndpointSettings>(settings)
   const ready = deferred()
@@ -87,15 +87,7 @@ export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options
     return link
   })
 
-  let closed: Promise<void> | undefined
-  const close = (given?: { timeout?: number }) => {
-    const timeout = checkCloseOptions(given)
-    closed ??= end(timeout)
-    return closed
-  }
-  whenAborted(signal, () => {
-    close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-  })
+  const close = closeOnce(settings, end)
   return { ready: ready.promise, close, broadcast, stats: () => app.stats(), [Symbol.asyncDispose]: () => close() }
 
   async function end(timeout: number): Promise<void> {

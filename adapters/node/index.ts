@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { closeOnce } from '../../src/options/close.ts'
 import * as is from '../../src/options/option.ts'
 import { fetchOf, type Mongrel2Context } from '../../src/platform/handler.ts'
 import { otherLifetimes } from '../../src/platform/request.ts'
@@ -85,12 +86,7 @@ export async function serveNode(handler: NodeHandler, options: NodeServeOptions)
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing))
   await once(server.listen(port, host), 'listening')
 
-  let closed: Promise<void> | undefined
-  const close = (options?: { timeout?: number }) => {
-    const timeout = is.checkCloseOptions(options)
-    closed ??= end(server, background, timeout)
-    return closed
-  }
+  const close = closeOnce({}, (timeout) => end(server, background, timeout))
   return { address: server.address() as AddressInfo, close, [Symbol.asyncDispose]: () => close() }
 }
 

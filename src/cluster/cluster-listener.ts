@@ -43,7 +43,7 @@ export class ClusterListener {
   readonly #server: Server
   readonly #directory = new TemporaryDirectory()
   readonly #context = new Context()
-  readonly #authenticator: Authenticator
+  readonly #authenticator = new Reply({ context: this.#context, linger: 0 })
   readonly #connections = new Map<string, Peer>()
   #unauthenticated = 0
   #count = 0
@@ -55,7 +55,6 @@ export class ClusterListener {
     this.#admit = admit
     this.#warning = new ThrottledWarning(logger)
     this.#logger = logger
-    this.#authenticator = new Authenticator(this.#context, (number, key) => this.#decide(number, key))
     this.#server = createServer({ noDelay: true }, (socket) => this.#greet(socket))
     this.opened = this.#open(address)
     this.opened.catch(() => {}) // it may have no listener
@@ -70,7 +69,8 @@ export class ClusterListener {
   }
 
   async #open({ host, port }: ClusterAddress): Promise<number> {
-    await this.#authenticator.start()
+    await this.#authenticator.bind('inproc://zeromq.zap.01')
+    void this.#authenticate()
     this.#server.listen(port, host)
     await once(this.#server, 'listening')
     this.#server.on('error', (error) =>
@@ -163,7 +163,21 @@ export class ClusterListener {
     return { curveServer: true, curveSecretKey: curveKey(this.#security.keys.secretKey), zapDomain: number }
   }
 
-  #decide(number: string, key: string): boolean {
+  /** Authenticates the keys of peers for libzmq (ZAP, RFC 27); the domain is a peer's number. */
+  async #authenticate(): Promise<void> {
+    try {
+      for (;;) {
+        const [version = '', id = '', number, , , mechanism, key] = await this.#authenticator.receive()
+        const right = String(mechanism) === 'CURVE' && key !== undefined
+        const [code, text] = right && this.#mayJoin(String(number), key.toString('hex')) ? ['200', 'OK'] : ['400', 'No']
+        await this.#authenticator.send([version, id, code, text, '', ''])
+      }
+    } catch {
+      // The socket was closed.
+    }
+  }
+
+  #mayJoin(number: string, key: string): boolean {
     if (this.#security?.nodes.has(key) === true) return true
     const peer = this.#connections.get(number)
     if (peer !== undefined) peer.refused = `its public key is not among those of nodes: ${key}`
@@ -186,38 +200,4 @@ interface Peer {
   /** Why its key was refused. */
   refused: string | undefined
   refusalLogged: boolean
-}
-
-/** Authenticates the keys of peers for libzmq (ZAP, RFC 27). */
-class Authenticator {
-  readonly #socket: Reply
-  readonly #decide: (domain: string, key: string) => boolean
-
-  /** @param decide Whether a peer with a key may connect to the socket with a domain (`ZMQ_ZAP_DOMAIN`). */
-  constructor(context: Context, decide: (domain: string, key: string) => boolean) {
-    this.#socket = new Reply({ context, linger: 0 })
-    this.#decide = decide
-  }
-
-  async start(): Promise<void> {
-    await this.#socket.bind('inproc://zeromq.zap.01')
-    void this.#answer()
-  }
-
-  close(): void {
-    this.#socket.close()
-  }
-
-  async #answer(): Promise<void> {
-    try {
-      for (;;) {
-        const [version = '', id = '', domain, , , mechanism, key] = await this.#socket.receive()
-        const right = String(mechanism) === 'CURVE' && key !== undefined
-        const [code, text] = right && this.#decide(String(domain), key.toString('hex')) ? ['200', 'OK'] : ['400', 'No']
-        await this.#socket.send([version, id, code, text, '', ''])
-      }
-    } catch {
-      // The socket was closed.
-    }
-  }
 }

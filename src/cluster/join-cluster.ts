@@ -1,12 +1,11 @@
 import { Dealer } from 'zeromq'
-import { checkCloseOptions } from '../options/option.ts'
+import { closeOnce } from '../options/close.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { describeError } from '../runtime/log.ts'
-import { Backoff, type Deferred, deferred, Pause, whenAborted } from '../runtime/promises.ts'
+import { Backoff, deferred, Pause } from '../runtime/promises.ts'
 import { curveKey } from './key-pair.ts'
 import { NodeAgent } from './node-agent.ts'
 import { checkJoinOptions, type JoinOptions, type JoinSettings } from './options.ts'
-import { type CurveOptions, STREAM_OPTIONS } from './secure-stream.ts'
+import { STREAM_OPTIONS } from './secure-stream.ts'
 
 /** Waits between attempts to join, in milliseconds. */
 const RETRY = [100, 3000] as const
@@ -30,98 +29,61 @@ export interface ClusterNode extends AsyncDisposable {
  * @throws Mongrel2Error `invalid_option` if an option is wrong.
  */
 export function joinCluster(options: JoinOptions): ClusterNode {
-  return new Node(checkJoinOptions(options))
-}
+  const settings = checkJoinOptions(options)
+  const { logger, address } = settings
+  const ready = deferred()
+  const pause = new Pause()
+  let agent: NodeAgent | undefined
+  let closing = false
+  const running = run()
+  const close = closeOnce(settings, async (timeout) => {
+    closing = true
+    ready.reject(new Mongrel2Error('closed', 'the node was closed before it had joined'))
+    pause.end()
+    await agent?.leave(timeout)
+    await running
+  })
+  return { ready: ready.promise, close, [Symbol.asyncDispose]: () => close() }
 
-class Node implements ClusterNode {
-  readonly #ready: Deferred<void> = deferred()
-  readonly ready: Promise<void> = this.#ready.promise
-  readonly #settings: JoinSettings
-  readonly #running: Promise<void>
-  #agent: NodeAgent | undefined
-  #closed: Promise<void> | undefined
-  readonly #pause = new Pause()
-  /** The last logged line about a failed attempt. */
-  #reported = ''
-
-  constructor(settings: JoinSettings) {
-    const { signal, logger } = settings
-    this.#settings = settings
-    this.#running = this.#run()
-    whenAborted(signal, () => {
-      this.close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: leaving failed: ${describeError(error)}`))
-    })
-  }
-
-  close(options?: { timeout?: number }): Promise<void> {
-    const timeout = checkCloseOptions(options)
-    this.#closed ??= this.#close(timeout)
-    return this.#closed
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-
-  async #close(timeout: number): Promise<void> {
-    this.#ready.reject(new Mongrel2Error('closed', 'the node was closed before it had joined'))
-    this.#pause.end()
-    await this.#agent?.leave(timeout)
-    await this.#running
-  }
-
-  async #run(): Promise<void> {
-    const { logger } = this.#settings
+  async function run(): Promise<void> {
     const backoff = new Backoff(...RETRY)
-    while (this.#closed === undefined) {
-      const agent = this.#connect()
-      this.#agent = agent
-      let joined = false
-      try {
-        await agent.joined
-        joined = true
+    let logged = ''
+    while (!closing) {
+      agent = connect(settings)
+      const joined = await agent.joined.then(
+        () => true,
+        () => false, // `ended` gives the reason
+      )
+      if (joined) {
         backoff.reset()
-        this.#reported = ''
-        logger.info?.(`mongrel2-fetch joined the main node at ${this.#settings.address.spec}`)
-        this.#ready.resolve()
-      } catch {
-        // `ended` gives the reason.
+        logged = ''
+        logger.info?.(`mongrel2-fetch joined the main node at ${address.spec}`)
+        ready.resolve()
       }
       const reason = await agent.ended
-      this.#agent = undefined
-      if (this.#closed !== undefined) return
-      this.#report(joined ? 'lost' : 'cannot join', reason)
-      await this.#pause.wait(backoff.next())
+      agent = undefined
+      if (closing) return
+      const line = `${joined ? 'lost' : 'cannot join'} the main node at ${address.spec}: ${reason}`
+      if (line !== logged) logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
+      logged = line
+      await pause.wait(backoff.next())
     }
   }
+}
 
-  #connect(): NodeAgent {
-    const socket = new Dealer({ ...STREAM_OPTIONS, ...this.#options() })
-    const agent = new NodeAgent(socket, this.#settings)
-    try {
-      socket.connect(this.#settings.address.spec)
-    } catch (error) {
-      agent.abandon(String(error))
-    }
-    return agent
+function connect(settings: JoinSettings): NodeAgent {
+  const { address, security } = settings
+  const curve = security && {
+    curveServerKey: curveKey(security.main),
+    curvePublicKey: curveKey(security.keys.publicKey),
+    curveSecretKey: curveKey(security.keys.secretKey),
   }
-
-  #options(): CurveOptions {
-    const ipv6 = this.#settings.address.spec.startsWith('tcp://[')
-    if (this.#settings.security === undefined) return { ipv6 }
-    const { keys, main } = this.#settings.security
-    return {
-      ipv6,
-      curveServerKey: curveKey(main),
-      curvePublicKey: curveKey(keys.publicKey),
-      curveSecretKey: curveKey(keys.secretKey),
-    }
+  const socket = new Dealer({ ...STREAM_OPTIONS, ...curve, ipv6: address.spec.startsWith('tcp://[') })
+  const agent = new NodeAgent(socket, settings)
+  try {
+    socket.connect(address.spec)
+  } catch (error) {
+    agent.abandon(String(error))
   }
-
-  /** Logs why an attempt failed, unless the reason is that of the previous attempt. */
-  #report(what: string, reason: string): void {
-    const line = `${what} the main node at ${this.#settings.address.spec}: ${reason}`
-    if (line !== this.#reported) this.#settings.logger.warn?.(`mongrel2-fetch ${line}; it tries again`)
-    this.#reported = line
-  }
+  return agent
 }

@@ -34,10 +34,8 @@ export function writeKeyPair(path: string, pair: KeyPair): void {
 export function readKeyPair(path: string): KeyPair {
   const mode = statSync(path).mode & 0o777
   // Windows does not use the mode.
-  if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
-    const shown = mode.toString(8)
-    throw invalid(path, `a file that only its owner can read (chmod 600 ${path})`, `the mode ${shown}`)
-  }
+  if ((mode & 0o077) !== 0 && process.platform !== 'win32')
+    throw invalid(path, `a file that only its owner can read (chmod 600 ${path})`, `the mode ${mode.toString(8)}`)
   return checkKeyPair(path, parse(readFileSync(path, 'utf8')))
 }
 
@@ -69,15 +67,11 @@ function hexadecimal(base64url: string): string {
   return Buffer.from(base64url, 'base64url').toString('hex')
 }
 
-/** Renders a key in the form of libzmq. */
-export function curveKey(hexadecimal: string): string {
-  return renderZ85(Buffer.from(hexadecimal, 'hex'))
-}
-
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#'
 
-/** Renders bytes, a multiple of four, in ZeroMQ's Z85 (RFC 32). */
-export function renderZ85(bytes: Buffer): string {
+/** Renders a key in the form of libzmq, ZeroMQ's Z85 (RFC 32). */
+export function curveKey(hexadecimal: string): string {
+  const bytes = Buffer.from(hexadecimal, 'hex')
   let text = ''
   for (let at = 0; at < bytes.length; at += 4) {
     const value = bytes.readUInt32BE(at)

@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os'
 import type { Dealer } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { version } from '../runtime/versions.ts'
 import { WorkerChild, workerStart } from '../workers/dispatcher/worker-child.ts'
@@ -13,7 +12,6 @@ import {
   NodeConnection,
   type NodeConnectionObserver,
   type NodeStart,
-  skippedTopicMessage,
 } from './node-connection.ts'
 import type { JoinSettings } from './options.ts'
 
@@ -33,15 +31,13 @@ export class NodeAgent implements NodeConnectionObserver {
   readonly #connection: NodeConnection
   readonly #workers = new Map<number, WorkerChild>()
   #outgoing = new Map<number, Buffer[]>()
-  readonly #warning: ThrottledWarning
   #leaving = false
   #empty: Deferred<void> | undefined
 
   /** @param socket Not connected yet. */
   constructor(socket: Dealer, settings: JoinSettings) {
     this.#settings = settings
-    this.#warning = new ThrottledWarning(settings.logger)
-    this.#connection = new NodeConnection(socket, this)
+    this.#connection = new NodeConnection(socket, 'the main node', settings.logger, this)
     const processors = Math.min(availableParallelism(), MOST_PROCESSORS)
     const seesUploads = settings.chroot !== undefined
     this.#connection.opened.then(
@@ -87,10 +83,6 @@ export class NodeAgent implements NodeConnectionObserver {
 
   receive(number: number, frames: readonly Buffer[]): void {
     this.#workers.get(number)?.send(frames)
-  }
-
-  skip(size: number, most: number): void {
-    this.#warning.say(() => skippedTopicMessage('the main node', size, most))
   }
 
   #start(number: number, { app, options, ...rest }: NodeStart): void {

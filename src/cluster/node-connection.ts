@@ -2,7 +2,7 @@ import type { Dealer } from 'zeromq'
 import type { Mongrel2Options } from '../exchange/options.ts'
 import * as is from '../options/option.ts'
 import { isObject, Mongrel2Error } from '../runtime/errors.ts'
-import { type Level, LOG_LEVELS } from '../runtime/log.ts'
+import { type Level, LOG_LEVELS, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { CUT_MESSAGE } from '../wire/message.ts'
@@ -83,8 +83,6 @@ export interface NodeConnectionObserver {
   receiveControl(control: Control): void
   /** Takes frames from or for a worker; `skipped` others were too long. */
   receive(worker: number, frames: readonly Buffer[], skipped: number): void
-  /** Called when a topic's message was too long. */
-  skip(size: number, most: number): void
 }
 
 /**
@@ -100,6 +98,8 @@ export class NodeConnection implements FrameBounds {
   /** Bytes of messages that have come. */
   bytesRead = 0
   readonly #stream: SecureStream
+  readonly #peer: string
+  readonly #warning: ThrottledWarning
   readonly #observer: NodeConnectionObserver
   readonly #frames = new FrameParser((frame) => this.#take(frame), this)
   readonly #beat: NodeJS.Timeout
@@ -112,7 +112,10 @@ export class NodeConnection implements FrameBounds {
   #mostOfWorker = MOST_CONTROL
   #silent = 0
 
-  constructor(socket: Dealer, observer: NodeConnectionObserver) {
+  /** @param peer The name of the other side in the log. */
+  constructor(socket: Dealer, peer: string, logger: Logger, observer: NodeConnectionObserver) {
+    this.#peer = peer
+    this.#warning = new ThrottledWarning(logger)
     this.#observer = observer
     this.#stream = new SecureStream(socket, (bytes) => this.#read(bytes))
     this.opened = this.#stream.opened
@@ -187,7 +190,11 @@ export class NodeConnection implements FrameBounds {
       this.#collectedBytes += size
     } else if (isTopicFrame(body)) {
       this.#skipped++
-      this.#observer.skip(size, this.#mostOfWorker)
+      this.#warning.say(
+        () =>
+          `mongrel2-fetch skipped a topic's message of ${size} bytes from ${this.#peer}: ` +
+          `between machines it may have ${this.#mostOfWorker}, which maxMessageSize raises`,
+      )
     } else {
       throw new MalformedError(
         `a worker's frame of ${size} bytes is larger than the ${this.#mostOfWorker} that one may have`,
@@ -203,14 +210,6 @@ export class NodeConnection implements FrameBounds {
     this.#skipped = 0
     if (frames.length + skipped > 0) this.#observer.receive(worker, frames, skipped)
   }
-}
-
-/** @param from The sender. */
-export function skippedTopicMessage(from: string, size: number, most: number): string {
-  return (
-    `mongrel2-fetch skipped a topic's message of ${size} bytes from ${from}: ` +
-    `between machines it may have ${most}, which maxMessageSize raises`
-  )
 }
 
 function addressIn(frame: Buffer): number {

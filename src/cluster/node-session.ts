@@ -1,16 +1,10 @@
 import type { Dealer } from 'zeromq'
-import { type Logger, ThrottledWarning } from '../runtime/log.ts'
+import type { Logger } from '../runtime/log.ts'
 import { version as ownVersion } from '../runtime/versions.ts'
 import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
-import {
-  type Control,
-  NodeConnection,
-  type NodeConnectionObserver,
-  type NodeStart,
-  skippedTopicMessage,
-} from './node-connection.ts'
+import { type Control, NodeConnection, type NodeConnectionObserver, type NodeStart } from './node-connection.ts'
 
 /** Time for a node to join, in milliseconds. */
 const JOIN_TIME = 3000
@@ -33,7 +27,6 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly name: string
   readonly connection: NodeConnection
   readonly #settings: NodeSessionSettings
-  readonly #warning: ThrottledWarning
   readonly #workers = new Map<number, NodeWorker>()
   seesUploads = false
   #count = 0
@@ -42,8 +35,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   constructor(socket: Dealer, name: string, settings: NodeSessionSettings) {
     this.name = name
     this.#settings = settings
-    this.#warning = new ThrottledWarning(settings.logger)
-    this.connection = new NodeConnection(socket, this)
+    this.connection = new NodeConnection(socket, `node ${name}`, settings.logger, this)
     this.connection.opened.then(
       () => this.#opened(),
       () => {}, // the listener has logged why it was refused
@@ -83,10 +75,6 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
 
   receive(number: number, frames: readonly Buffer[], skipped: number): void {
     this.#workers.get(number)?.receive(frames, skipped)
-  }
-
-  skip(size: number, most: number): void {
-    this.#warning.say(() => skippedTopicMessage(`node ${this.name}`, size, most))
   }
 
   #join({ version, processors, seesUploads }: Control & { kind: 'join' }): void {

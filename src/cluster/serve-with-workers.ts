@@ -1,7 +1,5 @@
 import { hostname } from 'node:os'
-import { checkCloseOptions } from '../options/option.ts'
-import { describeError } from '../runtime/log.ts'
-import { whenAborted } from '../runtime/promises.ts'
+import { closeOnce } from '../options/close.ts'
 import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
 import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
@@ -47,21 +45,13 @@ export interface WorkersServer extends AsyncDisposable {
  */
 export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const settings = checkWorkersOptions(options)
-  const { logger, signal } = settings.settings
+  const { logger } = settings.settings
   const { app, workers, threads, execArgv, cluster } = settings
   const main = cluster && openMainNode(cluster, settings, () => dispatcher.pool)
   const config = { ...sharedStartOf(settings.options, workers, threads, logger), app, remote: false }
   const dispatcher = new Dispatcher(settings, localHost(workerStart(config, execArgv)))
   let clusterPort: number | undefined
-  let closed: Promise<void> | undefined
-  const close: WorkersServer['close'] = (options) => {
-    const timeout = checkCloseOptions(options)
-    closed ??= dispatcher.close(timeout).then(() => main?.close())
-    return closed
-  }
-  whenAborted(signal, () => {
-    close().catch((error: unknown) => logger.error?.(`mongrel2-fetch: closing failed: ${describeError(error)}`))
-  })
+  const close = closeOnce(settings.settings, (timeout) => dispatcher.close(timeout).then(() => main?.close()))
   const ready = Promise.all([dispatcher.ready, main?.opened]).then(([, port]) => {
     clusterPort = port
   })

@@ -177,12 +177,6 @@ export const LOGGER: Option<Logger> = {
   },
 }
 
-/** Options of a server's `close`. */
-export const CLOSE = { timeout: milliseconds(10_000, 0) }
-/** Checks the options of `close`; returns the time for open requests, in milliseconds. */
-export const checkCloseOptions = (options: unknown = {}): number =>
-  checkerOf('option of close', '{ timeout }', CLOSE)(options).timeout
-
 /**
  * Makes the check of an object of options; it refuses unknown names, such as misspelled ones.
  *

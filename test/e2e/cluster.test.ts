@@ -399,11 +399,15 @@ describe('a node that has proved who it is', () => {
     await start({ cluster: { listen: 'tcp://127.0.0.1:0' } })
     const heard: Control[] = []
     const socket = new Dealer(STREAM_OPTIONS)
-    const connection = new NodeConnection(socket, {
-      receiveControl: (control) => heard.push(control),
-      receive: () => {},
-      skip: () => {},
-    })
+    const connection = new NodeConnection(
+      socket,
+      'the main node',
+      {},
+      {
+        receiveControl: (control) => heard.push(control),
+        receive: () => {},
+      },
+    )
     socket.connect(`tcp://127.0.0.1:${server.clusterPort}`)
     await connection.opened
     act(connection)

@@ -2,6 +2,7 @@ import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
 import type { ListenAt } from '../../gateway/http.ts'
 import { FRONT_SETTINGS } from '../../gateway/options.ts'
+import { CLOSE } from '../../options/close.ts'
 import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
 import * as is from '../../options/option.ts'
 import { invalid, isObject } from '../../runtime/errors.ts'
@@ -97,7 +98,7 @@ const COMMAND = {
     choices: LEVELS,
     help: 'The lowest level that is logged: debug, info, warn, error or silent.',
   }),
-  closeTimeout: { ...is.CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
+  closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
 }
 
 const SERVE = {

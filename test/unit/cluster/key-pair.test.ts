@@ -7,8 +7,8 @@ import {
   checkKey,
   checkKeyPair,
   createKeyPair,
+  curveKey,
   readKeyPair,
-  renderZ85,
   writeKeyPair,
 } from '../../../src/cluster/key-pair.ts'
 
@@ -22,13 +22,13 @@ afterEach(() => {
   rmSync(directory, { recursive: true })
 })
 
-describe('renderZ85', () => {
+describe('curveKey', () => {
   it('gives the example of RFC 32', () => {
-    expect(renderZ85(Buffer.from('864fd26fb559f75b', 'hex'))).toBe('HelloWorld')
+    expect(curveKey('864fd26fb559f75b')).toBe('HelloWorld')
   })
 
   it('gives the same length as keys of libzmq have', () => {
-    expect(renderZ85(Buffer.from(createKeyPair().publicKey, 'hex'))).toHaveLength(curveKeyPair().publicKey.length)
+    expect(curveKey(createKeyPair().publicKey)).toHaveLength(curveKeyPair().publicKey.length)
   })
 })
 

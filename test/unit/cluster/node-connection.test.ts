@@ -34,20 +34,19 @@ describe('a connection between a node and the main node', () => {
   let stream: SecureStream
   let batches: number[]
   let received: Buffer[]
-  let skipped: number[]
+  let logger: CollectingLogger
 
   beforeEach(async () => {
     batches = []
     received = []
-    skipped = []
-    connection = new NodeConnection(bound, {
+    logger = new CollectingLogger()
+    connection = new NodeConnection(bound, 'it', logger, {
       receiveControl: () => {},
       receive: (worker, frames, more) => {
         expect(worker).toBe(7)
         batches.push(frames.length + more)
         received.push(...frames)
       },
-      skip: (size, most) => skipped.push(size, most),
     })
     stream = new SecureStream(peer, () => {})
     peer.connect(bound.lastEndpoint ?? '')
@@ -113,7 +112,10 @@ describe('a connection between a node and the main node', () => {
     stream.write(renderMessages([addressOf(7), Buffer.from('before'), long, Buffer.from('behind')], MORE))
     await expect.poll(() => received.map(String)).toEqual(['before', 'behind'])
     expect(batches.reduce((sum, count) => sum + count)).toBe(3)
-    expect(skipped).toEqual([long.length, MOST])
+    expect(logger.warnings).toEqual([
+      `mongrel2-fetch skipped a topic's message of ${long.length} bytes from it: ` +
+        `between machines it may have ${MOST}, which maxMessageSize raises`,
+    ])
   })
 })
 
@@ -135,17 +137,21 @@ it("counts a topic's message that was skipped among those that the node is told 
   const settings = { pool: () => pool, start, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
   const session = new NodeSession(bound, 'n', settings)
   const told: number[] = []
-  const node = new NodeConnection(peer, {
-    receiveControl: (control) => {
-      if (control.kind !== 'start') return
-      node.send(control.worker, [topicMessage(MOST + 1)])
-      node.send(control.worker, [renderJson({ news: 'loaded' })])
+  const node = new NodeConnection(
+    peer,
+    'the main node',
+    {},
+    {
+      receiveControl: (control) => {
+        if (control.kind !== 'start') return
+        node.send(control.worker, [topicMessage(MOST + 1)])
+        node.send(control.worker, [renderJson({ news: 'loaded' })])
+      },
+      receive: (_, frames) => {
+        for (const order of frames.map(parseOrder)) if (order.order === 'confirm') told.push(order.frames)
+      },
     },
-    receive: (_, frames) => {
-      for (const order of frames.map(parseOrder)) if (order.order === 'confirm') told.push(order.frames)
-    },
-    skip: () => {},
-  })
+  )
   peer.connect(bound.lastEndpoint ?? '')
   await node.opened
   node.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })

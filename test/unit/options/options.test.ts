@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from '../../../src/exchange/options.ts'
 import { serveMongrel2 } from '../../../src/index.ts'
 import { controlPortOf } from '../../../src/link/control-port.ts'
-import { CLOSE } from '../../../src/options/option.ts'
+import { CLOSE } from '../../../src/options/close.ts'
 import { Mongrel2Error } from '../../../src/runtime/errors.ts'
 
 const handler = () => new Response()
