@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
+import { bodyTimedOut, invalidResponse, type Outcome, overloaded, tooLarge } from '../platform/outcomes.ts'
 import { messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred, turnEnd } from '../runtime/promises.ts'
 import { DELIVER_OUTSTANDING_MSGS, FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
@@ -99,7 +100,7 @@ export class Connection {
     if (body === undefined) return await this.#send(fields, NOTHING)
     if (body.length !== undefined && body.length <= this.#settings.contentLength)
       return await this.#sendWhole(body, fields)
-    if (this.#settings.uploads === 'none') return this.refuse(413, true)
+    if (this.#settings.uploads === 'none') return this.refuse(tooLarge(this.#settings.contentLength), true)
     await this.#sendPieces(body, fields)
   }
 
@@ -128,14 +129,14 @@ export class Connection {
   }
 
   /**
-   * Answers with a status in place of the handler; cuts an answer that has begun.
+   * Answers in place of the handler; cuts an answer that has begun.
    *
    * @param last Whether the client's connection ends with it, since the request is malformed.
    */
-  refuse(status: number, last: boolean): void {
+  refuse(outcome: Outcome, last: boolean): void {
     this.#close(() => {
       if (this.#begun) this.#answer.cut()
-      else refuse(this.#answer, status, last)
+      else refuse(this.#answer, outcome, last)
     })
   }
 
@@ -147,7 +148,8 @@ export class Connection {
   /** Ends it when the client takes too long, or the handler does not close it after the answer. */
   expire(now: number): void {
     if (this.#endsAt !== undefined && now > this.#endsAt) this.#close(() => {})
-    if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout) this.refuse(408, true)
+    if (this.#waitsSince !== undefined && now - this.#waitsSince > this.#settings.bodyTimeout)
+      this.refuse(bodyTimedOut(), true)
     if (this.#halfClosedAt !== undefined && now - this.#halfClosedAt > HALF_CLOSED_TIME) this.leave()
   }
 
@@ -202,7 +204,7 @@ export class Connection {
       }
     } catch (error) {
       this.#settings.logger.error?.(`mongrel2-fetch front: a handler's response cannot be sent: ${messageOf(error)}`)
-      return this.refuse(502, false)
+      return this.refuse(invalidResponse(), false)
     }
     this.#write(part, payload.length)
   }
@@ -244,7 +246,7 @@ export class Connection {
   async #send(fields: Fields, body: Uint8Array): Promise<void> {
     const { handler } = this.#route
     const first = !this.#known
-    if (first && !handler.admits()) return this.refuse(503, false)
+    if (first && !handler.admits()) return this.refuse(overloaded(), false)
     this.#known = true
     await handler.send(this.id, this.#target.path, fields, body, first)
   }
@@ -328,18 +330,18 @@ export class Connection {
   }
 }
 
-/** The head of an answer of the gateway itself; the body is the reason. */
-export function refusal(status: number): ResponseHead {
+/** An outcome in the words of the client's protocol; the body is its reason. */
+export function refusal({ status, reason: text, headers }: Outcome): { head: ResponseHead; body: Buffer } {
   const reason = STATUS_CODES[status] ?? ''
-  const length = String(reason.length)
-  const fields = ['Content-Type', 'text/plain', 'Content-Length', length, 'Server', 'mongrel2-fetch front']
-  return { status, reason, fields }
+  const body = Buffer.from(text ?? reason)
+  const own = { 'Content-Type': 'text/plain', 'Content-Length': String(body.length), Server: 'mongrel2-fetch front' }
+  return { head: { status, reason, fields: Object.entries({ ...own, ...headers }).flat() }, body }
 }
 
-/** Answers a request with a status. `last`: whether the client's connection ends with it. */
-export function refuse(answer: Answer, status: number, last: boolean): void {
-  const head = refusal(status)
+/** Answers a request in place of the handler. `last`: whether the client's connection ends with it. */
+export function refuse(answer: Answer, outcome: Outcome, last: boolean): void {
+  const { head, body } = refusal(outcome)
   answer.release()
   answer.begin(head, last)
-  answer.end(Buffer.from(head.reason))
+  answer.end(body)
 }

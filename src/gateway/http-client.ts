@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { badRequest, type Outcome } from '../platform/outcomes.ts'
 import { renderHead } from '../wire/http.ts'
 import { type Connection, refusal, refuse } from './connection.ts'
 import { HttpAnswer, hasBody, lingeringClose, pairs } from './http-answer.ts'
@@ -53,14 +54,15 @@ export class HttpClient {
   request(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
     const coding = request.headers['transfer-encoding']
     // Node accepts other codings: a proxy in front could see another end of the body.
-    if (coding !== undefined && coding !== 'chunked') return this.refuseRequest(request, response, 400)
+    if (coding !== undefined && coding !== 'chunked')
+      return this.refuseRequest(request, response, badRequest('The only transfer coding is chunked'))
     this.#enqueue(request, response, (answer) => this.#router.open(this.#describe(request, response, expects), answer))
   }
 
-  /** Answers a request with a status, and ignores further input. */
-  refuseRequest(request: IncomingMessage, response: ServerResponse, status: number): void {
+  /** Answers a request in place of the handler, and ignores further input. */
+  refuseRequest(request: IncomingMessage, response: ServerResponse, outcome: Outcome): void {
     this.#enqueue(request, response, (answer) => {
-      refuse(answer, status, true)
+      refuse(answer, outcome, true)
       return undefined
     })
     this.#ignoresInput = true
@@ -78,16 +80,16 @@ export class HttpClient {
     this.#start(request, response, (answer) => this.#router.open(described, answer))
   }
 
-  /** Answers malformed input with a status after all earlier answers, and ends the connection. */
-  refuse(status: number): void {
+  /** Answers malformed input after all earlier answers, and ends the connection. */
+  refuse(outcome: Outcome): void {
     if (this.#ignoresInput) return
     this.#ignoresInput = true
     const last = [...this.#open.values()].at(-1)
-    if (last !== undefined && !last.request.complete) last.connection?.refuse(status, true)
+    if (last !== undefined && !last.request.complete) last.connection?.refuse(outcome, true)
     else {
       this.whenIdle(() => {
         if (!this.#socket.writable) return
-        this.#socket.write(renderRefusal(status))
+        this.#socket.write(renderRefusal(outcome))
         lingeringClose(this.#socket)
       })
     }
@@ -176,7 +178,7 @@ function addressOf(address = '127.0.0.1'): string {
   return address.replace(/^::ffff:(?=\d+\.)/, '')
 }
 
-function renderRefusal(status: number): Buffer {
-  const { reason, fields } = refusal(status)
-  return Buffer.concat([renderHead(status, reason, [['Connection', 'close'], ...pairs(fields)]), Buffer.from(reason)])
+function renderRefusal(outcome: Outcome): Buffer {
+  const { head, body } = refusal(outcome)
+  return Buffer.concat([renderHead(head.status, head.reason, [['Connection', 'close'], ...pairs(head.fields)]), body])
 }

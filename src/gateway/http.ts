@@ -3,6 +3,7 @@ import { lstat, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import * as outcomes from '../platform/outcomes.ts'
 import { ThrottledWarning } from '../runtime/log.ts'
 import { HttpClient } from './http-client.ts'
 import type { GatewaySettings, RouterSettings } from './options.ts'
@@ -14,11 +15,11 @@ export type ListenAt = { readonly port: number; readonly host: string | undefine
 /** Milliseconds between Node's searches for request heads that take too long. */
 const CHECK_INTERVAL = 5000
 
-/** Status by the parser's error code; others are 400. */
-const STATUS_OF: Readonly<Record<string, number>> = {
-  HPE_HEADER_OVERFLOW: 431,
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
+/** Answers by the parser's error codes; others are 400. */
+const OUTCOMES: Readonly<Record<string, outcomes.Outcome>> = {
+  HPE_HEADER_OVERFLOW: outcomes.headTooLarge(),
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: outcomes.chunkTooLarge(),
+  ERR_HTTP_REQUEST_TIMEOUT: outcomes.headTimedOut(),
 }
 
 /** HTTP/1 on Node's own parser, for the Handlers of a router. */
@@ -111,12 +112,14 @@ export class HttpGateway {
     server.prependListener('connection', (socket) => this.#register(socket, 'http'))
     server.on('request', (request, response) => this.#clientOf(request).request(request, response, false))
     server.on('checkContinue', (request, response) => this.#clientOf(request).request(request, response, true))
-    server.on('checkExpectation', (request, response) => this.#clientOf(request).refuseRequest(request, response, 417))
+    server.on('checkExpectation', (request, response) =>
+      this.#clientOf(request).refuseRequest(request, response, outcomes.unknownExpectation()),
+    )
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
-    server.on('connect', (_request, socket) => this.#clients.get(socket)?.refuse(405))
+    server.on('connect', (_request, socket) => this.#clients.get(socket)?.refuse(outcomes.noProxy()))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET') socket.destroy()
-      else this.#clients.get(socket)?.refuse(STATUS_OF[error.code ?? ''] ?? 400)
+      else this.#clients.get(socket)?.refuse(OUTCOMES[error.code ?? ''] ?? outcomes.badRequest(error.message))
     })
     server.on('drop', () => {
       this.#full.say(

@@ -1,3 +1,4 @@
+import { badRequest, handlerFailed, noRoute } from '../platform/outcomes.ts'
 import { describeError } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/reply.ts'
@@ -55,16 +56,16 @@ export class Router {
     const target = splitTarget(request.target)
     const route = this.#routes.find(({ pattern }) => target.path.startsWith(pattern))
     if (route === undefined || target.path === '') {
-      refuse(answer, target.path === '' ? 400 : 404, false)
+      refuse(answer, target.path === '' ? badRequest('The target has no path') : noRoute(), false)
       return undefined
     }
     const closed = ({ id }: Connection) => this.#connections.delete(id)
     const connection = new Connection(this.#nextId(), request, answer, { route, target, closed }, this.#settings)
     this.#connections.set(connection.id, connection)
     connection.run().catch((error: unknown) => {
-      if (error instanceof MalformedError) return connection.refuse(400, true)
+      if (error instanceof MalformedError) return connection.refuse(badRequest(error.message), true)
       this.#settings.logger.error?.(`mongrel2-fetch front: a request failed: ${describeError(error)}`)
-      connection.refuse(500, false)
+      connection.refuse(handlerFailed(), false)
     })
     return connection
   }

@@ -36,8 +36,23 @@ export const uploadNoFile = (): Refusal => badRequest('The upload is no file')
 /** 403: a page of a forbidden origin asks for a WebSocket. */
 export const forbiddenOrigin = (): Refusal => ({ status: 403, reason: 'Origin is not allowed' })
 
+/** 403: `dev` does not answer for other names of this machine (DNS rebinding). */
+export const foreignHost = (host: string): Refusal => {
+  const reason = `mongrel2-fetch dev does not answer for the host ${host}; to let it, start it with --host ${host}`
+  return { status: 403, reason }
+}
+
+/** 404: no route of the front has the path. */
+export const noRoute = (): Outcome => ({ status: 404 })
+
+/** 405: the front is no proxy (CONNECT). */
+export const noProxy = (): Outcome => ({ status: 405 })
+
 /** 408: a part of the body did not come within `bodyTimeout`. */
 export const bodyTimedOut = (): Refusal => ({ status: 408, reason: 'The body did not come in time' })
+
+/** 408: the head of a request did not come within `headersTimeout`. */
+export const headTimedOut = (): Outcome => ({ status: 408 })
 
 /** 411: a stored body has no length, and its end may go to another process (`shared` with `maxBodySize`). */
 export const lengthRequired = (): Refusal => ({ status: 411, reason: 'A body needs a Content-Length here' })
@@ -48,10 +63,19 @@ export const tooLarge = (most: number): Refusal => ({ status: 413, reason: `Bodi
 /** 413: one part of a streamed body is larger than `maxMessageSize`. */
 export const partTooLarge = (): Refusal => ({ status: 413, reason: 'A part of the body is longer than maxMessageSize' })
 
+/** 413: the extensions of a chunk are larger than Node's parser allows. */
+export const chunkTooLarge = (): Outcome => ({ status: 413 })
+
+/** 417: the client expects something else than `100-continue`. */
+export const unknownExpectation = (): Outcome => ({ status: 417 })
+
 /** 426: the handler expects a WebSocket handshake, of version 13 (RFC 6455, section 4.2.2). */
 export const upgradeRequired = (reason: string): Refusal => {
   return { status: 426, reason, headers: { 'sec-websocket-version': WEBSOCKET_VERSION } }
 }
+
+/** 431: the head of a request is larger than `bufferSize`. */
+export const headTooLarge = (): Outcome => ({ status: 431 })
 
 /** 500: the handler failed, or returned a response that cannot be sent. */
 export const handlerFailed = (): Outcome => ({ status: 500 })
@@ -61,6 +85,9 @@ export const uploadUnreadable = (): Refusal => ({ status: 500, reason: 'The uplo
 
 /** 502: the worker that had the request ended before it answered. */
 export const workerLost = (): Outcome => ({ status: 502 })
+
+/** 502: a handler behind the front sent something that is no response. */
+export const invalidResponse = (): Outcome => ({ status: 502 })
 
 /** 503: too many requests wait already (`maxQueued`), or no worker is ready. */
 export const overloaded = (): Outcome => ({ status: 503, headers: { 'retry-after': '1' } })

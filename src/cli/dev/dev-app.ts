@@ -2,7 +2,8 @@
 
 import { isIP } from 'node:net'
 import type { Mongrel2Handler } from '../../exchange/options.ts'
-import type { FetchHandler } from '../../platform/handler.ts'
+import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
+import { foreignHost, responseOf } from '../../platform/outcomes.ts'
 import { describeError, describeLoadError } from '../../runtime/log.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
@@ -46,16 +47,12 @@ async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<
  * rebinding), and its page could read the source on our error pages.
  */
 function answerOwnHosts([handler]: [Mongrel2Handler], named: string | undefined): FetchHandler {
+  const fetch = fetchOf<FetchHandler>(handler)
   const own = named === undefined ? undefined : new URL(`http://${named}/`).hostname
   return (request, env, ctx) => {
     const host = new URL(request.url).hostname
-    if (isLocal(host) || host === own) {
-      return typeof handler === 'function' ? handler(request, env, ctx) : handler.fetch(request, env, ctx)
-    }
-    return new Response(
-      `mongrel2-fetch dev does not answer for the host ${host}; to let it, start it with --host ${host}\n`,
-      { status: 403, headers: { 'content-type': 'text/plain; charset=utf-8' } },
-    )
+    if (isLocal(host) || host === own) return fetch(request, env, ctx)
+    return responseOf(foreignHost(host))
   }
 }
 

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { handlerFailed, responseOf } from '../../platform/outcomes.ts'
 import { describeError } from '../../runtime/log.ts'
 
 const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 60rem; padding: 0 1rem }
@@ -10,12 +11,9 @@ pre { background: #8882; padding: 1rem; overflow: auto }
 export function errorPage(error: unknown, request: Request, title: string): Response {
   const details = detailsOf(error)
   const headers = { 'cache-control': 'no-store' }
-  if (!request.headers.get('accept')?.includes('text/html')) {
-    return new Response(`${title}\n\n${details}\n`, {
-      status: 500,
-      headers: { ...headers, 'content-type': 'text/plain; charset=utf-8' },
-    })
-  }
+  const { status } = handlerFailed()
+  if (!request.headers.get('accept')?.includes('text/html'))
+    return responseOf({ status, headers, reason: `${title}\n\n${details}` })
   const [message = ''] = describeError(error).split('\n')
   const page = `<!doctype html>
 <html lang="en">
@@ -28,7 +26,7 @@ export function errorPage(error: unknown, request: Request, title: string): Resp
 <pre>${escapeHtml(details)}</pre>
 </html>
 `
-  return new Response(page, { status: 500, headers: { ...headers, 'content-type': 'text/html; charset=utf-8' } })
+  return new Response(page, { status, headers: { ...headers, 'content-type': 'text/html; charset=utf-8' } })
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -46,6 +46,7 @@ export function parseFields<Fields extends FrameFields, Kind extends string>(
     const check = is.checkerOf(`field of ${name}`, 'an object', frames[name] ?? {})
     return { [kind]: name, ...check(fields, name) } as FrameOf<Fields, Kind>
   } catch (error) {
-    throw new MalformedError(messageOf(error).slice(0, LONGEST_ERROR))
+    const expected = error instanceof SyntaxError ? 'expected a frame of JSON: ' : ''
+    throw new MalformedError(expected + messageOf(error).slice(0, LONGEST_ERROR))
   }
 }
