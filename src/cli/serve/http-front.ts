@@ -18,7 +18,7 @@ export interface HttpSettings {
   readonly settings: FrontSettings
 }
 
-/** An endpoint in a directory that `HttpFront.start` creates for this user only. */
+/** An endpoint in a directory that `startHttpFront` creates for this user only. */
 export function httpEndpoint(): EndpointOptions {
   const directory = temporaryPath()
   return {
@@ -29,48 +29,38 @@ export function httpEndpoint(): EndpointOptions {
   }
 }
 
-/** Turns HTTP requests into messages for the app, as Mongrel2 does. */
-export class HttpFront {
+/** A server that turns HTTP requests into messages for the app, as Mongrel2 does. */
+export interface HttpFront {
   /** Its URL, or the path of its socket. */
   readonly where: string
-  readonly #gateway: HttpGateway
-  readonly #removeDirectory: () => void
-
-  private constructor(gateway: HttpGateway, at: ListenAt, removeDirectory: () => void) {
-    this.#gateway = gateway
-    this.#removeDirectory = removeDirectory
-    this.where = 'path' in at ? at.path : urlOf(at.host, gateway.address?.port)
-  }
-
-  /** @throws CommandError `front` if it cannot listen. */
-  static async start(
-    { at, endpoint, settings: bounds }: HttpSettings,
-    flowControl: boolean,
-    logger: Logger,
-  ): Promise<HttpFront> {
-    const { sendSpec, recvSpec } = endpoint
-    const directory = join(sendSpec.slice('ipc://'.length), '..')
-    const removeDirectory = guardDirectory(directory)
-    mkdirSync(directory, { mode: 0o700 })
-    const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
-    const settings = checkSettings({ ...bounds, flowControl, logger })
-    try {
-      return new HttpFront(await HttpGateway.start({ ...settings, routes: [route] }, at), at, removeDirectory)
-    } catch (error) {
-      removeDirectory()
-      throw new CommandError('front', `--http cannot listen: ${messageOf(error)}`)
-    }
-  }
-
   /** Accepts no more clients. */
-  stop(): void {
-    this.#gateway.stop()
-  }
-
+  stop(): void
   /** Ends every connection. */
-  async close(): Promise<void> {
-    await this.#gateway.close()
-    this.#removeDirectory()
+  close(): Promise<void>
+}
+
+/** @throws CommandError `front` if it cannot listen. */
+export async function startHttpFront(
+  { at, endpoint, settings: bounds }: HttpSettings,
+  flowControl: boolean,
+  logger: Logger,
+): Promise<HttpFront> {
+  const { sendSpec, recvSpec } = endpoint
+  const directory = join(sendSpec.slice('ipc://'.length), '..')
+  const removeDirectory = guardDirectory(directory)
+  mkdirSync(directory, { mode: 0o700 })
+  const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
+  const settings = checkSettings({ ...bounds, flowControl, logger })
+  try {
+    const gateway = await HttpGateway.start({ ...settings, routes: [route] }, at)
+    return {
+      where: 'path' in at ? at.path : urlOf(at.host, gateway.address?.port),
+      stop: () => gateway.stop(),
+      close: () => gateway.close().then(removeDirectory),
+    }
+  } catch (error) {
+    removeDirectory()
+    throw new CommandError('front', `--http cannot listen: ${messageOf(error)}`)
   }
 }
 

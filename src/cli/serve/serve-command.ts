@@ -14,7 +14,7 @@ import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
-import { HttpFront } from './http-front.ts'
+import { type HttpFront, startHttpFront } from './http-front.ts'
 import { notifyServiceManager, reloadBySignal } from './service-manager.ts'
 
 /** A server of an app, or a node of a cluster. */
@@ -72,7 +72,7 @@ function appService(settings: CommandSettings): Service {
     fixed: 'only workers can be replaced, and -p 1 makes one',
     async begin() {
       // Without the dispatcher, credits go to any of the processes that pull.
-      if (http !== undefined) front = await HttpFront.start(http, !direct, logger)
+      if (http !== undefined) front = await startHttpFront(http, !direct, logger)
       const server = await serverOf(settings)
       return {
         ready: server.ready,

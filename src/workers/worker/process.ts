@@ -10,8 +10,7 @@ const main = new WorkerMain(takeConfig<WorkerConfig>())
 // The dispatcher may end while the app loads.
 const loaded = await Promise.race([main.start(), main.ended.then(() => true)])
 if (!loaded) process.exit(1)
-const leave = (reason: string) => main.leave(reason)
-process.on('SIGTERM', () => leave('it got SIGTERM'))
-leaveAfterUncaughtError(main.logger, leave)
+process.on('SIGTERM', () => main.leave('it got SIGTERM'))
+leaveAfterUncaughtError(main.logger, (reason) => main.leave(reason))
 await main.ended
 process.exit(0)

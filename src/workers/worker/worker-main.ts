@@ -26,7 +26,6 @@ const LINGER = 5000
 const ORPHAN_TIMEOUT = 10_000
 /** Time that a report may wait for another to go with, in milliseconds. */
 const REPORT_DELAY = 1
-
 /** Time until a worker that was cut off closes its connections, in milliseconds: a running dispatcher answers the clients within it. */
 const CUT_DELAY = 500
 
@@ -57,7 +56,7 @@ export class WorkerMain {
   readonly #pipe: FramePipe
   readonly #threads: HandlerThread[] = []
   readonly #publishers = new Map<number, ReconnectingPublisher>()
-  readonly #controlPorts = new Map<number, SharedControlPort>()
+  readonly #controlPorts = new Map<number, FeedbackSource>()
   /** The thread that gets the next frame, a message. */
   #dealtTo: number | undefined
   #waiting: Waiting[] = []
@@ -117,10 +116,8 @@ export class WorkerMain {
       drained: async (epoch) => await this.#publishers.get(epoch)?.publisher?.drained(),
       feedback: (epoch, address) => this.#controlPort(epoch, address),
     }
-    if (count <= 1) {
-      this.#threads.push(new WorkerServer(await loadSettings(this.#config, this.logger), 0, uplink))
-      return
-    }
+    if (count <= 1)
+      return void this.#threads.push(new WorkerServer(await loadSettings(this.#config, this.logger), 0, uplink))
     const threads = Array.from({ length: count }, (_, thread) => this.#startThread(thread, uplink))
     this.#threads.push(...threads)
     await Promise.all(threads.map((thread) => thread.loaded))
@@ -174,19 +171,15 @@ export class WorkerMain {
     const endpoint = this.#settings.endpoints[link]
     if (endpoint === undefined) return
     let before = false
+    const changed = (attached: boolean) => {
+      if (!attached) this.#receiveAll(renderJson({ order: 'end', link, epoch }))
+      else if (before) this.#receiveAll(begin)
+      before = true
+      this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
+    }
+    const transport = TRANSPORTS[endpoint.link]
     const { identity } = this.#settings
-    const publisher = new ReconnectingPublisher(
-      TRANSPORTS[endpoint.link],
-      endpoint.recvSpec,
-      identity,
-      this.logger,
-      (attached) => {
-        if (!attached) this.#receiveAll(renderJson({ order: 'end', link, epoch }))
-        else if (before) this.#receiveAll(begin)
-        before = true
-        this.#tell({ news: attached ? 'attached' : 'detached', link, epoch })
-      },
-    )
+    const publisher = new ReconnectingPublisher(transport, endpoint.recvSpec, identity, this.logger, changed)
     this.#publishers.set(epoch, publisher)
   }
 
@@ -198,9 +191,9 @@ export class WorkerMain {
   }
 
   #controlPort(epoch: number, address: ControlPortAddress): FeedbackSource {
-    const known = this.#controlPorts.get(epoch) ?? new SharedControlPort(address)
-    this.#controlPorts.set(epoch, known)
-    return { address, bytesWritten: () => known.bytesWritten(), close: () => {} }
+    const port = this.#controlPorts.get(epoch) ?? sharedControlPort(address)
+    this.#controlPorts.set(epoch, port)
+    return { ...port, close: () => {} }
   }
 
   #publish({ before, publication, after }: ReportedPublication): void {
@@ -301,22 +294,14 @@ export class WorkerMain {
 }
 
 /** A control port for all handler threads, which ask one question at a time. */
-class SharedControlPort {
-  readonly #port: ControlPort
-  #answer: Promise<Map<number, number>> | undefined
-
-  constructor(address: ControlPortAddress) {
-    this.#port = new ControlPort(address)
-  }
-
-  bytesWritten(): Promise<Map<number, number>> {
-    this.#answer ??= this.#port.bytesWritten().finally(() => {
-      this.#answer = undefined
+function sharedControlPort(address: ControlPortAddress): FeedbackSource {
+  const port = new ControlPort(address)
+  let answer: Promise<Map<number, number>> | undefined
+  const bytesWritten = () => {
+    answer ??= port.bytesWritten().finally(() => {
+      answer = undefined
     })
-    return this.#answer
+    return answer
   }
-
-  close(): void {
-    this.#port.close()
-  }
+  return { address, bytesWritten, close: () => port.close() }
 }
