@@ -20,11 +20,7 @@ const SUBCOMMANDS: Record<Subcommand, string> = {
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
 }
 
-/**
- * The command line; what only one subcommand needs is imported when it runs.
- *
- * @param ended Called when a command has ended.
- */
+/** The command line. It imports a subcommand when that runs, and calls `ended` when the command has ended. */
 export function commandLine(ended: (ending: Ending) => void): Command {
   const program = new Command('mongrel2-fetch')
     .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')

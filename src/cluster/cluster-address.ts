@@ -16,12 +16,7 @@ const FORM = /^tcp:\/\/(?:([^@]*)@)?((?:[\w.%-]+|\[[^\]]+\])):(\d{1,5})$/
 const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|localhost|\[?::1\]?)$/
 const ANY = /^(?:0\.0\.0\.0|\[?::\]?)$/
 
-/**
- * Parses `tcp://HOST:PORT` or `tcp://KEY@HOST:PORT`.
- *
- * @param leastPort 0 if the address may leave the port open.
- * @throws Mongrel2Error `invalid_option`
- */
+/** Parses `tcp://[KEY@]HOST:PORT`; `leastPort` 0 leaves the port open. Throws Mongrel2Error `invalid_option`. */
 export function parseClusterAddress(name: string, address: unknown, leastPort: 0 | 1): ClusterAddress {
   const found = typeof address === 'string' ? FORM.exec(address) : null
   const port = Number(found?.[3])

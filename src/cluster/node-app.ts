@@ -16,11 +16,7 @@ export interface NodeApp {
   readonly data?: unknown
 }
 
-/**
- * Makes an app's path relative, for nodes.
- *
- * @throws Mongrel2Error `invalid_option` if the app is not below the working directory.
- */
+/** Makes an app's path relative, for nodes; throws `invalid_option` if it is not below the working directory. */
 export function nodeAppOf({ module, data }: AppSource): NodeApp {
   const path = fileURLToPath(module)
   const own = pathBelow(PACKAGE, path)
@@ -30,11 +26,7 @@ export function nodeAppOf({ module, data }: AppSource): NodeApp {
   throw invalid('app.module', 'a module below the working directory, since nodes find it below theirs', module)
 }
 
-/**
- * Finds an app on this node.
- *
- * @throws Mongrel2Error `invalid_option` if the app is not below the working directory: a main node must not choose any other file.
- */
+/** Finds an app on this node; throws `invalid_option` outside of the working directory, where no main node may choose. */
 export function appSourceOf({ from, path, data }: NodeApp): AppSource {
   const directory = process.cwd()
   if (from === 'package') {

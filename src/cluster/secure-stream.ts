@@ -30,10 +30,7 @@ export type CurveOptions = Partial<
   Pick<Dealer, 'curveServer' | 'curveServerKey' | 'curvePublicKey' | 'curveSecretKey' | 'zapDomain'>
 > & { readonly context?: Context; readonly ipv6?: boolean }
 
-/**
- * A stream of bytes through a DEALER with one peer, encrypted if its socket has keys. Large pieces are cut, so that signs of life pass on a
- * slow line.
- */
+/** A stream of bytes through a DEALER with one peer. Cuts large pieces, so that signs of life pass on a slow line. */
 export class SecureStream {
   readonly #opened: Deferred<void> = deferred()
   /** Resolves after the handshake; rejects with the reason if it fails. */
@@ -44,10 +41,7 @@ export class SecureStream {
   #waiting: Buffer[] = []
   #sending = false
 
-  /**
-   * @param socket Not connected and not bound; it belongs to the stream.
-   * @param receive Called with received bytes. Must not throw.
-   */
+  /** Takes over a socket that is not connected or bound. `receive` is called with received bytes; must not throw. */
   constructor(socket: Dealer, receive: (bytes: Buffer) => void) {
     this.#socket = socket
     this.closed = this.#watch()

@@ -68,12 +68,7 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   }
 }
 
-/**
- * Listens for nodes, and adds them to the pool.
- *
- * @param pool Called when a node has joined: it is made after this, which may fail.
- * @returns `opened` resolves with the port when nodes can connect, and rejects if that fails.
- */
+/** Listens for nodes and adds them to the pool, which is made after this; `opened` resolves with the port. */
 function openMainNode(
   cluster: ClusterSettings,
   settings: WorkersSettings,

@@ -128,11 +128,7 @@ export class Connection {
     this.#halfClosedAt = performance.now()
   }
 
-  /**
-   * Answers in place of the handler; cuts an answer that has begun.
-   *
-   * @param last Whether the client's connection ends with it, since the request is malformed.
-   */
+  /** Answers in place of the handler; cuts an answer that has begun. `last`: the client's connection ends with it. */
   refuse(outcome: Outcome, last: boolean): void {
     this.#close(() => {
       if (this.#begun) this.#answer.cut()

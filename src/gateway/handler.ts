@@ -46,12 +46,7 @@ export class Handler {
     this.#full = new ThrottledWarning(logger)
   }
 
-  /**
-   * Binds both sockets.
-   *
-   * @param receive Called for each reply in the order of arrival; must not throw.
-   * @throws Error of zeromq.js when an address cannot be bound, such as `EADDRINUSE`.
-   */
+  /** Binds both sockets; throws ZeroMQ's errors. `receive` is called for each reply in order, and must not throw. */
   static async bind(
     settings: HandlerSettings,
     logger: Logger,

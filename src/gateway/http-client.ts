@@ -46,11 +46,7 @@ export class HttpClient {
     })
   }
 
-  /**
-   * Takes a request.
-   *
-   * @param expects Whether the client waits for `100 Continue` before it sends the body.
-   */
+  /** Takes a request. `expects`: whether the client waits for `100 Continue` before it sends the body. */
   request(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
     const coding = request.headers['transfer-encoding']
     // Node accepts other codings: a proxy in front could see another end of the body.

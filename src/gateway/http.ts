@@ -39,11 +39,7 @@ export class HttpGateway {
     this.#server = this.#createServer()
   }
 
-  /**
-   * Binds the sockets of the Handlers, then listens for clients.
-   *
-   * @throws The errors of Node and ZeroMQ when an address cannot be had, such as `EADDRINUSE`.
-   */
+  /** Binds the Handlers' sockets, then listens for clients; throws errors of Node and ZeroMQ, such as `EADDRINUSE`. */
   static async start(settings: RouterSettings, at: ListenAt): Promise<HttpGateway> {
     const gateway = new HttpGateway(await Router.bind(settings), settings)
     try {

@@ -38,11 +38,7 @@ export interface WebSocketClient {
 
 /** The answer to a request, in any protocol. No method throws because the client has left. */
 export interface Answer {
-  /**
-   * Sends the head; called once. Throws for a head that the protocol cannot express.
-   *
-   * @param last Whether the client's connection ends with this answer.
-   */
+  /** Sends the head, once; throws if the protocol cannot express it. `last`: the client's connection ends then. */
   begin(head: ResponseHead, last: boolean): void
   /** Sends the head without waiting for the body. */
   flush(): void

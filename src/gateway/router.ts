@@ -28,11 +28,7 @@ export class Router {
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
   }
 
-  /**
-   * Binds the sockets of every Handler; routes with the same addresses share one.
-   *
-   * @throws Error of zeromq.js when an address cannot be bound, such as `EADDRINUSE`.
-   */
+  /** Binds the sockets of every Handler; routes with the same addresses share one. Throws ZeroMQ's errors. */
   static async bind(settings: RouterSettings): Promise<Router> {
     const router = new Router(settings)
     try {

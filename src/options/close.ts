@@ -5,11 +5,7 @@ import * as is from './option.ts'
 export const CLOSE = { timeout: is.milliseconds(10_000, 0) }
 const check = is.checkerOf('option of close', '{ timeout }', CLOSE)
 
-/**
- * Makes the `close` of a server, which the server's signal calls too. Only the first call ends the server.
- *
- * @param end Ends it, with the time for open requests in milliseconds.
- */
+/** Makes the `close` of a server, which its signal calls too; `end` gets the time for open requests in milliseconds. */
 export function closeOnce(
   { signal, logger }: { readonly signal?: AbortSignal | undefined; readonly logger?: Logger },
   end: (timeout: number) => Promise<void>,

@@ -12,12 +12,9 @@ export interface DevFront {
   /** The app's `chroot`. */
   readonly chroot: string
   /**
-   * Begins to listen for browsers.
+   * Begins to listen for browsers, at any free port for 0; returns its URL. Throws CommandError `front`.
    *
-   * @param port 0 is any free port.
    * @param messages The app's handlers of clients that send JSON or XML, which the embedded front does not support.
-   * @returns Its URL.
-   * @throws CommandError `front`
    */
   start(port: number, messages: MessageHandlers | undefined): Promise<string>
   /** Rejects with a `CommandError` `front` when it ends by itself. */

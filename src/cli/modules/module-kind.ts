@@ -15,11 +15,7 @@ const IMPORT_META = /\bimport\.meta\b/
 const COMMONJS_VARIABLE = /(?<![.\w$])(?:require\s*\(|module\.exports\b|__dirname\b|__filename\b)/
 const EXPORTS_VARIABLE = /(?<![.\w$])exports\.\w+\s*=/
 
-/**
- * Finds the kind of an app's module by its text.
- *
- * @returns undefined for files of packages, and where the extension tells.
- */
+/** The kind of an app's module, by its text; undefined for files of packages, and where the extension tells. */
 export function moduleKind(url: string): 'module' | 'commonjs' | undefined {
   const [file = ''] = url.split(/[?#]/)
   if (!OPEN.test(file) || !file.startsWith('file:') || file.includes('/node_modules/')) return undefined

@@ -8,11 +8,7 @@ export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 /** Subcommands that take options, with their descriptions. */
 type Subcommands = Readonly<Record<'serve' | 'dev', string>>
 
-/**
- * The script that completes subcommands, flags, their values and file names in a shell. It contains them all and starts no program.
- *
- * @throws CommandError `usage` for another shell.
- */
+/** The script for a shell, which starts no program to complete; throws CommandError `usage` for another shell. */
 export function completionScript(shell: string, subcommands: Subcommands): string {
   const script = SCRIPTS[shell]
   if (script !== undefined) return script(subcommands)

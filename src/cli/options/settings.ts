@@ -62,18 +62,13 @@ interface Gathered {
   readonly sources: OptionSources
   readonly file: ConfigFile | undefined
   readonly logger: Logger
-  /**
-   * The options of a node, if there is a main node to join and no app to serve. Sources after that of `cluster`, such as a configuration file
-   * shared with the main node, do not count.
-   */
+  /** The options of a node, which has no app. Sources after that of `cluster`, such as a shared file, do not count. */
   readonly joins: OptionSources | undefined
 }
 
 /**
- * Gathers the options of a command: a flag overrides the environment, and that the configuration file. Ignores options of other commands in the
- * environment and the file.
- *
- * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the flag, the variable or the key of the file.
+ * Gathers the options of a command: a flag overrides the environment, and that the configuration file. Ignores options of other
+ * commands. Throws Mongrel2Error `invalid_option` and CommandError `usage`, naming the flag, the variable or the key of the file.
  */
 export async function gather(command: Subcommand, flags: OptionSources): Promise<Gathered> {
   const warnings: string[] = []
@@ -95,11 +90,7 @@ export async function settingsOf(command: Subcommand, flags: OptionSources): Pro
   return settingsFrom(await gather(command, flags))
 }
 
-/**
- * Makes the settings of a command that has an app.
- *
- * @throws CommandError `usage`, naming the flag, the variable or the key of the file.
- */
+/** Makes the settings of a command that has an app; throws CommandError `usage`, naming the option's source. */
 export function settingsFrom({ sources, file, logger }: Gathered): CommandSettings {
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
   const http = httpOf(sources)
@@ -222,11 +213,7 @@ export interface NodeSettings {
 
 const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel closeTimeout execArgv'.split(' ')
 
-/**
- * Makes the settings of a node, which gets all else from its main node.
- *
- * @throws CommandError `usage`
- */
+/** Makes the settings of a node, which gets all else from its main node; throws CommandError `usage`. */
 export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
   for (const [key, { from }] of joins) {
     if (!NODE_OPTIONS.includes(key) && from.startsWith('--'))

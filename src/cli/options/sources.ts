@@ -21,10 +21,8 @@ export function sourceOf(option: CommandOption, text: string, from: string): Opt
 }
 
 /**
- * Reads options from environment variables.
- *
- * @param warn Called with a line for each variable that is no option: something else may have set it, so it is no error.
- * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the variable.
+ * Reads options from environment variables; errors name the variable. Something else may have set a variable that is no
+ * option: `warn` gets a line about it.
  */
 export function sourcesInEnvironment(env: NodeJS.ProcessEnv, warn: (line: string) => void): OptionSources {
   const sources = new Map<OptionKey, OptionSource>()
@@ -49,11 +47,7 @@ export interface ConfigFile {
   readonly values: Readonly<Record<string, unknown>>
 }
 
-/**
- * Takes options from a configuration file in the shape of `CommandConfig`.
- *
- * @throws Mongrel2Error `invalid_option`, CommandError `usage`, naming the file and the key.
- */
+/** Takes options from a configuration file, a `CommandConfig`; errors name the file and the key. */
 export function sourcesInFile({ name, values }: ConfigFile): OptionSources {
   const sources = new Map<OptionKey, OptionSource>()
   const options = OPTIONS.filter(({ key }) => key !== 'config')
@@ -119,12 +113,7 @@ export function textOf(sources: OptionSources, key: OptionKey): string | undefin
 
 const NAMES = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `mongrel2-fetch.config.${extension}`)
 
-/**
- * Reads the configuration file.
- *
- * @param path Its path; undefined looks for one of the usual names in the working directory.
- * @throws CommandError `usage` if it does not exist, cannot be read or exports no object.
- */
+/** Reads the configuration file, without a path one of the usual names; throws CommandError `usage`. */
 export async function readConfigFile(path: string | undefined): Promise<ConfigFile | undefined> {
   const found = path ?? NAMES.find((name) => existsSync(name))
   if (found === undefined) return undefined

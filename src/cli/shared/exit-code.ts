@@ -37,11 +37,7 @@ export class CommandError extends Error {
 /** Signals within this time count as one, in milliseconds: a terminal sends Ctrl-C to us and to npm, which passes it on. */
 const TOGETHER = 300
 
-/**
- * Resolves with the first SIGTERM or SIGINT. A later one ends the process at once.
- *
- * @param beforeExit Called before that.
- */
+/** Resolves with the first SIGTERM or SIGINT. A later one calls `beforeExit` and ends the process at once. */
 export function stopSignal(beforeExit: () => void = () => {}): Promise<NodeJS.Signals> {
   const first: Deferred<NodeJS.Signals> = deferred()
   let since: number | undefined

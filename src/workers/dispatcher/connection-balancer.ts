@@ -121,11 +121,7 @@ export class ConnectionBalancer {
     for (const epoch of this.#epochs) for (const connection of epoch.waiting) this.#refuse(connection)
   }
 
-  /**
-   * Ends the connections of a thread that is gone; call it after its last report.
-   *
-   * @param clean Whether the thread had delivered everything: then connections on which nothing is open stay open.
-   */
+  /** Ends a thread's connections after its last report. Idle ones stay if it had delivered everything (`clean`). */
   remove(thread: ThreadState, clean = false): void {
     for (const epoch of this.#epochs) this.#endConnections(thread, epoch, clean)
     this.withdraw(thread)
@@ -294,11 +290,7 @@ export class ConnectionBalancer {
     }
   }
 
-  /**
-   * Passes a notice of a closed connection to the thread that closed it, which waits for Mongrel2 to deliver the rest.
-   *
-   * @param left The connection's id if the notice is a disconnect.
-   */
+  /** Passes a notice to the thread that closed its connection. `left`: the connection's id if it is a disconnect. */
   #noticeOfUnknown(epoch: DealtEpoch, bytes: Buffer, left: number | undefined): void {
     const thread = left === undefined ? undefined : epoch.closed.get(left)
     if (thread === undefined) this.counters.ignored++

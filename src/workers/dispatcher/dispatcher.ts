@@ -188,11 +188,10 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#stop(worker, this.#settings.replaceTimeout)
   }
 
-  // For the pool.
+  // For the pool. `WorkerProxy` has checked the numbers of threads.
 
   report(worker: WorkerProxy, { thread: index, seen, inFlight, records }: Report): void {
-    const thread = worker.threads[index]
-    if (thread === undefined) return
+    const thread = worker.threads[index] as ThreadState
     for (const { epoch: number, id, report } of records) {
       const served = this.#epochs.get(number)
       if (served !== undefined) this.#balancer.reportConnection(thread, served.epoch, id, report, seen)
@@ -201,7 +200,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   }
 
   news(worker: WorkerProxy, news: News): void {
-    const thread = 'thread' in news ? worker.threads[news.thread] : undefined
+    const thread = worker.threads['thread' in news ? news.thread : 0] as ThreadState
     switch (news.news) {
       case 'loaded':
         for (const served of this.#epochs.values()) this.#announce(served, worker)
@@ -221,26 +220,23 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
         return this.#learnFlowControl(news.epoch)
       case 'handedOver': {
         const served = this.#epochs.get(news.epoch)
-        if (thread === undefined || served === undefined) return
+        if (served === undefined) return
         return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes)
       }
       case 'alive':
-        if (thread !== undefined) thread.pacing = news.pacing
+        thread.pacing = news.pacing
         return
       case 'ended':
-        if (thread !== undefined) this.#removeThread(thread)
-        return
+        return this.#removeThread(thread)
       case 'subscribed':
-        if (thread !== undefined) this.#topics.subscribe(news.topic, thread)
-        return
+        return this.#topics.subscribe(news.topic, thread)
       case 'unsubscribed':
-        if (thread !== undefined) this.#topics.unsubscribe(news.topic, thread)
+        this.#topics.unsubscribe(news.topic, thread)
     }
   }
 
   topicMessage(sender: WorkerProxy, frame: Buffer): void {
-    const from = sender.threads[threadOf(frame)]
-    if (from === undefined) return
+    const from = sender.threads[threadOf(frame)] as ThreadState
     for (const thread of this.#topics.others(parseTopicFrame(frame).name, from)) {
       this.#workerOf.get(thread)?.send(addressTopicFrame(frame, thread.index))
     }

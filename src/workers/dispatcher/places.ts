@@ -15,10 +15,6 @@ export class Places {
   readonly #maxQueued: number
   #tickets = 0
 
-  /**
-   * @param maxInFlight Requests in flight at a thread.
-   * @param maxQueued Requests that wait when all threads are full.
-   */
   constructor(maxInFlight: number, maxQueued: number) {
     this.#maxInFlight = maxInFlight
     this.#maxQueued = maxQueued
@@ -33,10 +29,7 @@ export class Places {
     return thread.inFlight < this.#maxInFlight
   }
 
-  /**
-   * Picks the thread with the least in flight, then the fewest connections, then the longest time without a new connection. A retiring
-   * thread is picked only if there is no other.
-   */
+  /** Picks the thread with the least in flight, then the fewest connections, then in turn; retiring threads last. */
   pick(connection: DealtConnection): ThreadState | undefined {
     let best: ThreadState | undefined
     for (const thread of this.threads) {

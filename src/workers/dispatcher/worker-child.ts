@@ -31,11 +31,7 @@ export function workerStart(config: WorkerConfig, execArgv: readonly string[]): 
   return { entry, config, execArgv, env: config.watched === true ? WATCH_ENVIRONMENT : {} }
 }
 
-/**
- * The part of a worker's start that is the same on every machine: options that JSON can carry, and the levels that are logged.
- *
- * @param workers Worker processes on a machine, which share the bounds of memory.
- */
+/** A worker's start on any machine, without options that JSON cannot carry; `workers` share the machine's memory. */
 export function sharedStartOf(
   { logger: _logger, signal: _signal, identity: _identity, ...options }: Mongrel2Options,
   workers: number,

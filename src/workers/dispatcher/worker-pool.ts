@@ -67,11 +67,7 @@ export class WorkerPool implements WorkerObserver {
     return [...this.#workers.keys()]
   }
 
-  /**
-   * Keeps a number of workers running on a host.
-   *
-   * @returns Resolves when each has been ready; rejects when one ends before it has loaded the app.
-   */
+  /** Keeps workers running on a host. Resolves when each was ready; rejects when one could not load the app. */
   addHost(host: WorkerHost, count: number): Promise<void> {
     const backoff = new Backoff(...BACKOFF)
     const machine: Machine = { host, places: [], filled: deferred(), backoff, loadFailed: false, closed: this.#closing }
@@ -107,11 +103,7 @@ export class WorkerPool implements WorkerObserver {
     return this.#machines.get(host)?.places.some(({ current }) => current !== undefined) === true
   }
 
-  /**
-   * Replaces every worker; resolves when the present ones are gone.
-   *
-   * @throws Mongrel2Error `load_failed` if the app cannot be loaded: the present workers stay until it can; `closed` after `close`.
-   */
+  /** Replaces every worker; resolves when the present ones are gone. They stay if it rejects with `load_failed`. */
   async reload(): Promise<void> {
     if (this.#closing) throw new Mongrel2Error('closed', 'expected to reload before close, not after')
     const places = [...this.#machines.values()].flatMap((machine) => machine.places)

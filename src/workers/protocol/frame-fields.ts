@@ -27,12 +27,7 @@ export function integer(least: number, most: number): is.Option<number> {
   return is.count(undefined, [least, most], { required: true })
 }
 
-/**
- * Parses a frame of JSON and checks each of its fields.
- *
- * @param kind The field that names the kind of frame.
- * @throws MalformedError with what was expected and what came.
- */
+/** Parses a frame of JSON, whose field `kind` names its kind, and checks its fields; throws MalformedError. */
 export function parseFields<Fields extends FrameFields, Kind extends string>(
   bytes: Buffer,
   kind: Kind,

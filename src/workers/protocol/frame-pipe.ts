@@ -13,11 +13,7 @@ export class FramePipe {
   readonly closed: Promise<void>
   readonly #output: Socket
 
-  /**
-   * @param input The pipe to read from, or its file descriptor.
-   * @param receive Called with each frame.
-   * @param failed Called with an error of `receive` or the parser, which ends reading.
-   */
+  /** `input` may be a file descriptor. An error of `receive` or the parser ends reading, and `failed` is called. */
   constructor(
     input: Socket | number,
     output: Socket,
@@ -45,11 +41,7 @@ export class FramePipe {
     return this.#output.writableLength
   }
 
-  /**
-   * Sends frames, in one write if the system takes them.
-   *
-   * @param written Called when the system has taken them, or when that failed.
-   */
+  /** Sends frames, in one write if possible; calls `written` when the system has taken them, or when that failed. */
   send(frames: readonly Buffer[], written?: () => void): void {
     const output = this.#output
     if (!output.writable) return

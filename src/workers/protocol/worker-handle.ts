@@ -14,12 +14,7 @@ export interface WorkerHandle {
 export interface WorkerHandleObserver {
   /** Takes the next frame. */
   receive(frame: Buffer): void
-  /**
-   * Called when the process is gone, after its last frame.
-   *
-   * @param how How it ended, for the log.
-   * @param clean Whether it exited with everything delivered.
-   */
+  /** Called after its last frame. `how` it ended is for the log; `clean`: it exited with everything delivered. */
   ended(how: string, clean: boolean): void
 }
 

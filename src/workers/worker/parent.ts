@@ -6,11 +6,7 @@ import { type News, ORDERS_FD, REPORTS_FD } from '../protocol/frames.ts'
 
 // A child process' relation to its parent.
 
-/**
- * Opens the pipes of the parent.
- *
- * @param receive Called with each frame of the parent's. Must not throw.
- */
+/** Opens the pipes of the parent. `receive` is called with each of its frames, and must not throw. */
 export function openPipes(receive: (frame: Buffer) => void): FramePipe {
   const reports = new Socket({ fd: REPORTS_FD, readable: false })
   return new FramePipe(ORDERS_FD, reports, receive, (error) => {
@@ -31,10 +27,7 @@ export function leaveSignalsToParent(): void {
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 }
 
-/**
- * Asks for a replacement after an uncaught error. Each thread has to call this: without a listener of its own the error ends the thread, and
- * its open requests fail.
- */
+/** Asks for a replacement after an uncaught error. Each thread calls it: otherwise the error would end the thread. */
 export function leaveAfterUncaughtError(logger: Logger, leave: (reason: string) => void): void {
   // This includes unhandled rejections.
   process.on('uncaughtException', (error) => {

@@ -247,10 +247,8 @@ export class WorkerServer {
 }
 
 /**
- * Renders replies that close connections in place of replies with content, once for each connection: until a dispatcher pulls again, one reply
- * to a connection that is gone delays all that follow.
- *
- * @param closed The connections closed so far, as `EPOCH ID`; this adds to them.
+ * Renders replies that close connections in place of replies with content, once for each (`closed`, as `EPOCH ID`): until
+ * a dispatcher pulls again, one reply to a connection that is gone delays all that follow.
  */
 export function closeInstead({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
   return replies.flatMap((reply) => {
