@@ -98,6 +98,18 @@ it.each([
   expect(run.stderr).toMatch(place)
 })
 
+it('an app with a syntax error is named without the place when no other process can be started', async () => {
+  const project = opening(new AppProject('commonjs'))
+  project.write('app.js', 'export default (\n')
+  project.write('no-node.mjs', "process.execPath = '/nonexistent/node'")
+  const env = { NODE_OPTIONS: '--import ./no-node.mjs' }
+  const run = project.run(['serve', 'app.js', '--zeromq', 'ipc://nobody-1,ipc://nobody-2'], env)
+  expect(await run.ended).toBe(3)
+  expect(run.stderr).toContain('app.js could not be loaded')
+  expect(run.stderr).toContain('SyntaxError')
+  expect(run.stderr).not.toMatch(/app\.js:\d+/)
+})
+
 it.each([
   ['module.exports = { app }', ['--export', 'app']],
   ['exports.app = app', ['--export', 'app']],

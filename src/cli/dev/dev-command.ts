@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join, relative } from 'node:path'
 import { checkWorkersOptions } from '../../cluster/options.ts'
+import { MAX_DELAY } from '../../options/option.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
@@ -11,9 +12,6 @@ import type { DevAppData } from './dev-app.ts'
 import { type DevFront, EmbeddedFront } from './front.ts'
 import { DevMongrel2 } from './mongrel2.ts'
 import { WatchedFiles } from './watched-files.ts'
-
-/** The longest delay of a timer, in milliseconds: a debugger may stop the app for any time. */
-const NEVER = 2_147_483_647
 
 /** Runs `mongrel2-fetch dev`: a front, and an app behind it that is reloaded after each change. */
 export async function devCommand(flags: OptionSources): Promise<Ending> {
@@ -62,8 +60,9 @@ async function serveAndReload(
     options: { ...options, logger: quiet },
     workers: 1,
     replaceTimeout: closeTimeout,
-    workerTimeout: NEVER,
-    startTimeout: NEVER,
+    // A debugger may stop the app for any time.
+    workerTimeout: MAX_DELAY,
+    startTimeout: MAX_DELAY,
   })
   const config = { ...sharedStartOf(options, 1, 1, quiet), app: settings.app, remote: false, watched: true }
   let served = false

@@ -34,18 +34,13 @@ export function cannotListen(port: number, error: unknown): CommandError {
 
 /** The embedded stand-in for Mongrel2, where that is not installed. */
 export class EmbeddedFront implements DevFront {
+  readonly #directory = new TemporaryDirectory()
   readonly name = 'the embedded front'
-  readonly endpoint: string
-  readonly chroot: string
+  readonly chroot: string = this.#directory.path
+  readonly endpoint: string = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
   /** Never settles: the front is part of this process. */
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
-  readonly #directory = new TemporaryDirectory()
-
-  constructor() {
-    this.chroot = this.#directory.path
-    this.endpoint = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
-  }
 
   async start(port: number): Promise<string> {
     const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MessageHandlers } from '../../message-socket/types.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'
+import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
@@ -19,22 +20,13 @@ const UUID = 'a1b0d8e4-66c0-4a5e-9c7a-2f6d10c7fd34'
 
 /** A Mongrel2 in a temporary directory, with one Handler for everything. */
 export class DevMongrel2 implements DevFront {
-  readonly name = 'Mongrel2'
-  readonly endpoint: string
-  readonly chroot: string
-  readonly died: Promise<never>
-  #reportDeath: (error: CommandError) => void = () => {}
-  #child: ChildProcess | undefined
   readonly #directory = new TemporaryDirectory()
-
-  constructor() {
-    this.chroot = this.#directory.path
-    this.endpoint = ['send', 'recv', 'control'].map((name) => `ipc://${this.chroot}/run/${name}`).join(',')
-    this.died = new Promise((_, reject) => {
-      this.#reportDeath = reject
-    })
-    this.died.catch(() => {}) // it may have no listener
-  }
+  readonly #death: Deferred<never> = deferred()
+  readonly name = 'Mongrel2'
+  readonly chroot: string = this.#directory.path
+  readonly endpoint: string = ['send', 'recv', 'control'].map((name) => `ipc://${this.chroot}/run/${name}`).join(',')
+  readonly died: Promise<never> = this.#death.promise
+  #child: ChildProcess | undefined
 
   async start(port: number, messages: MessageHandlers | undefined): Promise<string> {
     const free = await reserve(port)
@@ -71,10 +63,9 @@ export class DevMongrel2 implements DevFront {
     const mongrel2 = this.#launch('mongrel2', ['config.sqlite', UUID])
     this.#child = mongrel2.child
     guardChild(mongrel2.child, 'KILL')
-    const ended = mongrel2.ended.then((how) =>
-      this.#reportDeath(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
+    void mongrel2.ended.then((how) =>
+      this.#death.reject(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${mongrel2.output()}`)),
     )
-    ended.catch(() => {})
     const deadline = AbortSignal.timeout(START_TIMEOUT)
     while (!(await Promise.race([accepts(port), this.died]))) {
       if (deadline.aborted) throw new CommandError('front', `Mongrel2 does not listen:\n${mongrel2.output()}`)

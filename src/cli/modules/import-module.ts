@@ -131,7 +131,7 @@ const FIND_TIME = 10_000
  *
  * @param path The module that was imported; the error may be in one of its parts.
  */
-export async function addPlace(error: unknown, path: string): Promise<void> {
+async function addPlace(error: unknown, path: string): Promise<void> {
   if (!(error instanceof SyntaxError) || !/^SyntaxError.*\n +at compileSourceTextModule/.test(error.stack ?? '')) return
   const importer = moduleBeside(import.meta.url, './import-module').href
   const code = `const { importModule } = await import(process.argv[1]); await importModule(process.argv[2], false)`

@@ -25,14 +25,7 @@ import {
   optionsOf,
   type Subcommand,
 } from './command-options.ts'
-import {
-  type ConfigFile,
-  readConfigFile,
-  sourcesInEnvironment,
-  sourcesInFile,
-  textOf,
-  withSourceNames,
-} from './sources.ts'
+import { type ConfigFile, readConfigFile, sourcesInEnvironment, sourcesInFile, withSourceNames } from './sources.ts'
 
 /** The settings of a command, from flags, environment, configuration file and defaults. */
 export interface CommandSettings {
@@ -73,7 +66,7 @@ interface Gathered {
 export async function gather(command: Subcommand, flags: OptionSources): Promise<Gathered> {
   const warnings: string[] = []
   const environment = sourcesInEnvironment(process.env, (line) => warnings.push(line))
-  const file = await readConfigFile(textOf(flags, 'config') ?? textOf(environment, 'config'))
+  const file = await readConfigFile(checkedValue(flags, 'config') ?? checkedValue(environment, 'config'))
   const all: OptionSources[] = [flags, environment, file === undefined ? new Map() : sourcesInFile(file)]
   const known = new Set(optionsOf(command).map(({ key }) => key))
   const merge = (used: OptionSources[]) =>
@@ -220,7 +213,7 @@ export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettin
       throw new CommandError('usage', `${from} cannot be used without an app: the main node sets it`)
   }
   const keys = keysOf(joins)
-  const chroot = textOf(joins, 'chroot')
+  const chroot = joins.get('chroot')?.value as JoinOptions['chroot']
   const execArgv = joins.get('execArgv')?.value as JoinOptions['execArgv']
   const options: JoinOptions = {
     main: checkedValue(joins, 'cluster') ?? '',

@@ -105,12 +105,6 @@ export function withSourceNames<T>(sources: OptionSources, check: () => T): T {
   }
 }
 
-/** The value of an option if it is a string. */
-export function textOf(sources: OptionSources, key: OptionKey): string | undefined {
-  const value = sources.get(key)?.value
-  return typeof value === 'string' ? value : undefined
-}
-
 const NAMES = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `mongrel2-fetch.config.${extension}`)
 
 /** Reads the configuration file, without a path one of the usual names; throws CommandError `usage`. */

@@ -75,9 +75,7 @@ function appService(settings: CommandSettings): Service {
       if (http !== undefined) front = await startHttpFront(http, !direct, logger)
       const server = await serverOf(settings)
       return {
-        ready: server.ready,
-        stats: () => server.stats?.() ?? {},
-        ...(server.reload && { reload: () => server.reload?.() ?? Promise.resolve() }),
+        ...server,
         async close(options) {
           front?.stop()
           await server.close(options)
