@@ -9,7 +9,7 @@ import { GREETING, type Mechanism, parseGreeting, renderGreeting } from '../wire
 import type { ClusterAddress } from './cluster-address.ts'
 import { curveKey, type KeyPair } from './key-pair.ts'
 import type { NodeConnection } from './node-connection.ts'
-import { type CurveOptions, HANDSHAKE_TIME, STREAM_OPTIONS } from './secure-stream.ts'
+import { HANDSHAKE_TIME, STREAM_OPTIONS } from './secure-stream.ts'
 
 /** Peers in their handshake at once, which bounds the memory that unauthenticated peers can take. */
 const MOST_UNAUTHENTICATED = 32
@@ -127,7 +127,9 @@ export class ClusterListener {
   /** Connects a peer to a libzmq socket after its greeting; drops the greeting of that socket. */
   async #connect(number: string, peer: Peer, greeting: Buffer, known: () => void): Promise<void> {
     const { socket, from } = peer
-    const dealer = new Dealer({ ...STREAM_OPTIONS, ...this.#options(number), context: this.#context })
+    const keys = this.#security?.keys
+    const curve = keys && { curveServer: true, curveSecretKey: curveKey(keys.secretKey), zapDomain: number }
+    const dealer = new Dealer({ ...STREAM_OPTIONS, ...curve, context: this.#context })
     const connection = this.#admit(dealer, from)
     const path = join(this.#directory.path, number)
     void connection.closed.then(() => socket.destroy())
@@ -156,11 +158,6 @@ export class ClusterListener {
       if (withoutMessage > MOST_WITHOUT_MESSAGE) this.#refuse(peer, 'it sends a message that does not end')
     })
     socket.pipe(inner)
-  }
-
-  #options(number: string): CurveOptions {
-    if (this.#security === undefined) return {}
-    return { curveServer: true, curveSecretKey: curveKey(this.#security.keys.secretKey), zapDomain: number }
   }
 
   /** Authenticates the keys of peers for libzmq (ZAP, RFC 27); the domain is a peer's number. */

@@ -1,4 +1,4 @@
-import type { Context, Dealer } from 'zeromq'
+import type { Dealer } from 'zeromq'
 import { socketEvents } from '../link/zeromq/connection.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
@@ -24,11 +24,6 @@ export const STREAM_OPTIONS = {
   maxMessageSize: MAX_MESSAGE,
   sendHighWaterMark: 64,
 } as const
-
-/** The options of a socket that the two ends set differently. */
-export type CurveOptions = Partial<
-  Pick<Dealer, 'curveServer' | 'curveServerKey' | 'curvePublicKey' | 'curveSecretKey' | 'zapDomain'>
-> & { readonly context?: Context; readonly ipv6?: boolean }
 
 /** A stream of bytes through a DEALER with one peer. Cuts large pieces, so that signs of life pass on a slow line. */
 export class SecureStream {

@@ -60,8 +60,8 @@ interface Gathered {
 }
 
 /**
- * Gathers the options of a command: a flag overrides the environment, and that the configuration file. Ignores options of other
- * commands. Throws Mongrel2Error `invalid_option` and CommandError `usage`, naming the flag, the variable or the key of the file.
+ * Gathers the options of a command: a flag overrides the environment, and that the configuration file. Ignores options of
+ * other commands. Throws Mongrel2Error `invalid_option` and CommandError `usage`, which name the option's source.
  */
 export async function gather(command: Subcommand, flags: OptionSources): Promise<Gathered> {
   const warnings: string[] = []

@@ -39,7 +39,7 @@ export interface HttpFront {
   close(): Promise<void>
 }
 
-/** @throws CommandError `front` if it cannot listen. */
+/** Starts a server of ordinary HTTP; throws CommandError `front` if it cannot listen. */
 export async function startHttpFront(
   { at, endpoint, settings: bounds }: HttpSettings,
   flowControl: boolean,

@@ -26,7 +26,7 @@ interface Output {
 /** Bytes that may wait for the reader of the stream. */
 const MOST_WAITING = 1024 * 1024
 
-/** Logs to stderr, in colours on a terminal. Never waits: drops what cannot be written, and the next line counts it. */
+/** Logs to stderr, in colours on a terminal. Never waits: drops lines, and the next line says how many are missing. */
 export function terminalLogger(stream: Output = process.stderr): Logger {
   const coloured = stream.isTTY && stream.hasColors()
   let missing = 0
