@@ -82,12 +82,8 @@ export class ClusterListener {
 
   /** Exchanges greetings with a peer. */
   #greet(socket: Socket): void {
-    const peer: Peer = {
-      socket,
-      from: `${socket.remoteAddress}:${socket.remotePort}`,
-      refused: undefined,
-      refusalLogged: false,
-    }
+    const from = `${socket.remoteAddress}:${socket.remotePort}`
+    const peer: Peer = { socket, from, refused: undefined, refusalLogged: false }
     socket.on('error', () => {}) // it is closed then
     if (this.#unauthenticated >= MOST_UNAUTHENTICATED)
       return this.#refuse(peer, `${MOST_UNAUTHENTICATED} others are in their handshake`)

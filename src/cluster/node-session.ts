@@ -113,14 +113,12 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
 
   #lost(reason: string): void {
     if (this.#state === 'new' || this.#state === 'refused') return
-    if (this.#state === 'opened') {
-      this.#settings.logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
-      return
-    }
-    if (this.#state === 'leaving' && this.#workers.size === 0) {
-      this.#settings.logger.info?.(`mongrel2-fetch: node ${this.name} left`)
-    } else this.#settings.logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
-    this.#settings.pool().removeHost(this)
+    const { logger, pool } = this.#settings
+    if (this.#state === 'opened') return logger.warn?.(`mongrel2-fetch: node ${this.name} did not join: ${reason}`)
+    const left = this.#state === 'leaving' && this.#workers.size === 0
+    if (left) logger.info?.(`mongrel2-fetch: node ${this.name} left`)
+    else logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
+    pool().removeHost(this)
     for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
     this.#workers.clear()
   }

@@ -86,17 +86,13 @@ function openMainNode(
     logger,
     (socket, from) => new NodeSession(socket, from, session).connection,
   )
-  const open = async () => {
-    try {
-      const port = await listener.opened
-      logger.info?.(`mongrel2-fetch lets nodes join by: mongrel2-fetch serve --cluster ${joinAddress(cluster, port)}`)
-      return port
-    } catch (error) {
-      logger.error?.(`mongrel2-fetch cannot listen for nodes at ${address.spec}: ${error}`)
-      throw error
-    }
-  }
-  return { opened: open(), close: () => listener.close() }
+  const { opened } = listener
+  opened.then(
+    (port) =>
+      logger.info?.(`mongrel2-fetch lets nodes join by: mongrel2-fetch serve --cluster ${joinAddress(cluster, port)}`),
+    (error) => logger.error?.(`mongrel2-fetch cannot listen for nodes at ${address.spec}: ${error}`),
+  )
+  return { opened, close: () => listener.close() }
 }
 
 /** The address for nodes, with this machine's name if it listens at all of its addresses. */

@@ -335,7 +335,7 @@ export function refusal({ status, reason: text, headers }: Outcome): { head: Res
 }
 
 /** Answers a request in place of the handler. `last`: whether the client's connection ends with it. */
-export function refuse(answer: Answer, outcome: Outcome, last: boolean): void {
+export function refuse(answer: Answer, outcome: Outcome, last: boolean): undefined {
   const { head, body } = refusal(outcome)
   answer.release()
   answer.begin(head, last)

@@ -57,10 +57,7 @@ export class HttpClient {
 
   /** Answers a request in place of the handler, and ignores further input. */
   refuseRequest(request: IncomingMessage, response: ServerResponse, outcome: Outcome): void {
-    this.#enqueue(request, response, (answer) => {
-      refuse(answer, outcome, true)
-      return undefined
-    })
+    this.#enqueue(request, response, (answer) => refuse(answer, outcome, true))
     this.#ignoresInput = true
   }
 

@@ -51,10 +51,8 @@ export class Router {
   open(request: GatewayRequest, answer: Answer): Connection | undefined {
     const target = splitTarget(request.target)
     const route = this.#routes.find(({ pattern }) => target.path.startsWith(pattern))
-    if (route === undefined || target.path === '') {
-      refuse(answer, target.path === '' ? badRequest('The target has no path') : noRoute(), false)
-      return undefined
-    }
+    if (target.path === '') return refuse(answer, badRequest('The target has no path'), false)
+    if (route === undefined) return refuse(answer, noRoute(), false)
     const closed = ({ id }: Connection) => this.#connections.delete(id)
     const connection = new Connection(this.#nextId(), request, answer, { route, target, closed }, this.#settings)
     this.#connections.set(connection.id, connection)

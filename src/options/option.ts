@@ -177,12 +177,7 @@ export const LOGGER: Option<Logger> = {
   },
 }
 
-/**
- * Makes the check of an object of options; it refuses unknown names, such as misspelled ones.
- *
- * @param what The name of one of them in errors.
- * @param expected What errors expect if the value is no object.
- */
+/** Makes the check of an object of options, each called `what` in errors. It refuses unknown and misspelled names. */
 export function checkerOf<T extends Options>(
   what: string,
   expected: string,

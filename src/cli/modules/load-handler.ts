@@ -6,11 +6,9 @@ import { CommandError } from '../shared/exit-code.ts'
 import { importModule } from './import-module.ts'
 
 /**
- * Loads an app's handler: a function `(request, env, ctx) => Response`, or an object with such a `fetch`. Returns it in an object: itty-router's
- * has a method of any name, and one with a `then` would be taken for a promise.
+ * Loads an app's handler from an absolute path: a function `(request, env, ctx) => Response`, or an object with such a `fetch`.
+ * Returns it in an object: itty-router's has a method of any name, and one with a `then` would be taken for a promise.
  *
- * @param path An absolute path.
- * @param exportName The module's export that is the handler.
  * @throws CommandError `load` if the module does not exist, does not load (with `cause`) or exports no handler.
  */
 export async function loadHandler(path: string, exportName: string): Promise<Pick<LoadedApp, 'handler'>> {

@@ -4,9 +4,7 @@ import { type Logger, messageOf } from '../../runtime/log.ts'
 
 /**
  * Tells systemd the state of this process (`sd_notify`) if it asks for that by NOTIFY_SOCKET. Node has no datagram sockets of Unix, so the
- * program `systemd-notify` sends it.
- *
- * @param state Assignments such as `READY=1` and `STATUS=...`.
+ * program `systemd-notify` sends it: assignments such as `READY=1` and `STATUS=...`.
  */
 export async function notifyServiceManager(logger: Logger, ...state: string[]): Promise<void> {
   if (!process.env.NOTIFY_SOCKET) return
@@ -22,10 +20,8 @@ export async function notifyServiceManager(logger: Logger, ...state: string[]): 
 }
 
 /**
- * Reloads the app at each SIGHUP; one that comes during a reload starts another.
- *
- * @param fixed Why a server without `reload` has none.
- * @returns Tells the service manager a status and that the server is ready, now and after each reload.
+ * Reloads the app at each SIGHUP, also during a reload; `fixed` says why a server without `reload` has none. Returns what
+ * tells the service manager a status and that the server is ready, now and after each reload.
  */
 export function reloadBySignal(
   begun: Promise<{ reload?(): Promise<void> }>,

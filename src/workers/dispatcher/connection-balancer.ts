@@ -33,19 +33,13 @@ export interface BalancerOutlet {
   emptied(thread: ThreadState): void
 }
 
-/** Counters since the start, as `DispatcherStatistics` describes them. */
-interface BalancerCounters {
-  messages: number
-  rejected: number
-  ignored: number
-}
-
 /**
  * Deals messages to handler threads: all of one connection to the same thread, in order; a new connection to the thread with the least in
  * flight. Tracks the thread of each connection and whether an answer has begun, so that no client waits for a thread that ended.
  */
 export class ConnectionBalancer {
-  readonly counters: BalancerCounters = { messages: 0, rejected: 0, ignored: 0 }
+  /** Counters since the start, as `DispatcherStatistics` describes them. */
+  readonly counters = { messages: 0, rejected: 0, ignored: 0 }
   readonly #epochs = new Set<DealtEpoch>()
   readonly #places: Places
   readonly #outlet: BalancerOutlet

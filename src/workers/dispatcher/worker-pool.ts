@@ -12,13 +12,9 @@ const BACKOFF = [100, 10_000] as const
 type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
 
 /** Takes the reports of workers, and learns of their ends. */
-export interface PoolOwner {
-  news(worker: WorkerProxy, news: News): void
-  report?(worker: WorkerProxy, report: Report): void
-  topicMessage?(worker: WorkerProxy, frame: Buffer): void
+export interface PoolOwner extends Partial<WorkerObserver> {
   /** Lets a worker whose place another has taken finish what is open and end. */
   retire(worker: WorkerProxy): void
-  gone?(worker: WorkerProxy): void
 }
 
 /** A machine with places for workers. */
@@ -173,7 +169,7 @@ export class WorkerPool implements WorkerObserver {
       const { maxRss } = this.#settings
       if (maxRss > 0 && news.rss > maxRss) this.replace(worker, `it has ${news.rss} bytes of memory`)
     }
-    this.#owner.news(worker, news)
+    this.#owner.news?.(worker, news)
   }
 
   report(worker: WorkerProxy, report: Report): void {
@@ -204,7 +200,7 @@ export class WorkerPool implements WorkerObserver {
       if (!worker.loaded) this.#loadFailed(place, reason)
       this.#startLater(place)
     }
-    this.#owner.gone?.(worker)
+    this.#owner.gone?.(worker, reason)
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }
 
