@@ -29,6 +29,8 @@ export interface Route {
 export interface Mongrel2TestOptions {
   /** The Handlers by their routes. Default: one at `/`. */
   routes?: Record<string, Route>
+  /** The names of Hosts, each with a Handler of its own at `/`; `endpoints` then are by these names. */
+  hosts?: readonly string[]
   /** The protocol of the default route. */
   protocol?: 'json' | 'tnetstring'
   /** Mongrel2's settings beside those that a test run needs. */
@@ -100,7 +102,8 @@ export class Mongrel2 {
   static async create(options: Mongrel2TestOptions): Promise<Mongrel2> {
     const directory = await mkdtemp(join(tmpdir(), 'm2-'))
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(directory, name))
-    const routes = Object.entries(options.routes ?? { '/': {} })
+    const { hosts } = options
+    const routes = hosts?.map((host): [string, Route] => [host, {}]) ?? Object.entries(options.routes ?? { '/': {} })
     const { network, tcp = network !== undefined } = options
     const count = tcp ? 1 + 2 * routes.length : 1
     const [port = 0, ...handlerPorts] = await freePorts(count)
@@ -125,6 +128,7 @@ export class Mongrel2 {
     })
     const onFront = options.embedded ?? embedded
     if (onFront) {
+      if (hosts !== undefined) throw new Error('the embedded front has no Hosts')
       const front = { port, routes: frontRoutes, ...frontSettings(options) } satisfies FrontOptions
       await writeFile(join(directory, 'front.json'), JSON.stringify(front))
       return new Mongrel2(port, directory, endpoints, onFront)
@@ -140,12 +144,16 @@ export class Mongrel2 {
       ...(options.flowControl ? { 'download.flow_control': 1 } : {}),
       ...options.settings,
     }
+    const hostLines = (hosts ?? ['localhost']).map((name, n) => {
+      const itsRoutes = hosts === undefined ? targets.join(', ') : `'/': handler${n}`
+      return `Host(name="${name}", routes={${itsRoutes}})`
+    })
     await writeFile(
       join(directory, 'mongrel2.conf'),
       `${handlers.join('\n')}
 main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port},
-  hosts=[Host(name="localhost", routes={${targets.join(', ')}})])
+  pid_file="/run/mongrel2.pid", default_host="${hosts?.[0] ?? 'localhost'}", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port},
+  hosts=[${hostLines.join(', ')}])
 servers=[main]
 settings=${JSON.stringify(settings)}
 `,
