@@ -15,11 +15,16 @@ export interface Page {
   readonly links: readonly Link[]
   /** The anchors of its headings, as GitHub makes them. */
   readonly anchors: ReadonlySet<string>
-  /** The texts of its headings and cells of tables, as they are written. */
-  readonly entries: readonly string[]
+  /** What stands as code in headings and in first cells of tables that begin with code. */
+  readonly quotations: readonly Quotation[]
 }
 
 export interface Comment {
+  readonly text: string
+  readonly line: number
+}
+
+export interface Quotation {
   readonly text: string
   readonly line: number
 }
@@ -66,7 +71,7 @@ export function parsePage(file: string, text: string): Page {
   const strayComments: Comment[] = []
   const links: Link[] = []
   const anchors = new Set<string>()
-  const entries: string[] = []
+  const quotations: Quotation[] = []
   const slugger = new GithubSlugger()
 
   const visit = (tokens: readonly Token[], start: number): void => {
@@ -93,18 +98,17 @@ export function parsePage(file: string, text: string): Page {
       comments = []
       if (token.type === 'heading') {
         anchors.add(slugger.slug(plainText((token as Tokens.Heading).tokens)))
-        entries.push((token as Tokens.Heading).text)
+        quotations.push(...quotationsIn((token as Tokens.Heading).tokens, at))
       }
       if (token.type === 'link') links.push({ target: (token as Tokens.Link).href, line: at })
       if (token.type === 'image') links.push({ target: (token as Tokens.Image).href, line: at })
       if (token.type === 'table') {
         const { header, rows } = token as Tokens.Table
         for (const [n, row] of [header, ...rows].entries()) {
-          for (const cell of row) {
-            entries.push(cell.text)
-            // The line of dashes stands below the header.
-            visit(cell.tokens, n === 0 ? at : at + 1 + n)
-          }
+          // The line of dashes stands below the header.
+          const rowLine = n === 0 ? at : at + 1 + n
+          quotations.push(...quotationsIn(row[0]?.tokens ?? [], rowLine))
+          for (const cell of row) visit(cell.tokens, rowLine)
         }
       }
       if (token.type === 'list') {
@@ -121,7 +125,7 @@ export function parsePage(file: string, text: string): Page {
   }
 
   visit(lexer(text), 1)
-  return { file, blocks, strayComments, links, anchors, entries }
+  return { file, blocks, strayComments, links, anchors, quotations }
 }
 
 function newlines(text: string): number {
@@ -138,6 +142,11 @@ function htmlLinks(raw: string, line: number): Link[] {
   return [...raw.matchAll(/\s(?:href|src|srcset)="([^"]+)"/g)].map(({ 1: target = '', index }) => {
     return { target, line: line + newlines(raw.slice(0, index)) }
   })
+}
+
+function quotationsIn(tokens: readonly Token[], line: number): Quotation[] {
+  if (tokens[0]?.type !== 'codespan') return []
+  return tokens.flatMap((token) => (token.type === 'codespan' ? { text: (token as Tokens.Codespan).text, line } : []))
 }
 
 /** What a reader sees of a heading, from which its anchor is made. */
