@@ -108,21 +108,23 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
     complaints = await compile(project)
     const paths = TOGETHER.map((program) => join(project, pathOf(program)).replace(/\.tsx?$/, '.js'))
     for (const path of paths) failures.set(path, deferred<never>())
-    programs = fork(resolve('test/support/run-programs.mjs'), paths, { cwd: project, stdio: 'pipe', detached: true })
+    programs = fork(resolve('test/support/run-programs.mjs'), paths, {
+      cwd: project,
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
     programs.on('message', ({ path, error }: { path: string; error: string }) => {
       failures.get(path)?.reject(new Error(error))
     })
     const { stderr } = programs
     const output = stderr === null ? Promise.resolve('') : text(stderr)
-    programs.stdout?.resume()
-    ended = once(programs, 'close').then(async () => {
+    ended = once(programs, 'exit').then(async () => {
       throw new Error(`The process of the programs ended: ${await output}`)
     })
     ended.catch(() => {}) // at the latest when the tests are over
   })
 
   afterAll(async () => {
-    end(programs)
+    if (programs?.connected) programs.disconnect()
     await ended?.catch(() => {})
     await mongrel2?.stop()
     rmSync(project, { recursive: true, force: true })
@@ -143,9 +145,10 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
   it.each(PRINTING.map((program) => ({ program, place: placeOf(program) })))('$place: prints', async ({ program }) => {
     const path = join(project, pathOf(program)).replace(/\.tsx?$/, '.js')
     const child = spawn(process.execPath, [path], { cwd: dirname(path), stdio: ['ignore', 'pipe', 'pipe'] })
-    const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)])
+    const closed = once(child, 'close')
+    const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), closed])
     const [run] = program.runs
-    expect(errors).toBe('')
+    expect(code, errors).toBe(0)
     expect(withoutLastNewline(output)).toBe(run?.kind === 'prints' ? run.output : '')
   })
 

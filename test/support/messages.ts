@@ -10,6 +10,8 @@ import type { Page } from './markdown.ts'
 export interface Message {
   /** `…` stands for what is filled in. */
   readonly text: string
+  /** What it can be with what is filled in, as far as the source tells. */
+  readonly filled: readonly string[]
   /** FILE:LINE */
   readonly place: string
 }
@@ -41,7 +43,9 @@ export function messagesIn(files: ReadonlyMap<string, string>): Message[] {
     const argument = ts.isCallExpression(node) ? loggedBy(node) : ts.isNewExpression(node) ? thrownBy(node) : undefined
     if (argument === undefined) continue
     for (const text of tree.textsOf(argument)) {
-      if (isTelling(text) && !found.has(text)) found.set(text, { text, place: placeOf(node) })
+      if (!isTelling(text)) continue
+      const filled = [...(found.get(text)?.filled ?? []), ...tree.filledTextsOf(argument)]
+      found.set(text, { text, filled, place: found.get(text)?.place ?? placeOf(node) })
     }
   }
   return [...found.values()]
@@ -52,7 +56,7 @@ function textsIn(files: ReadonlyMap<string, string>): string[] {
   const tree = new Tree(files)
   return tree.nodes.flatMap((node) => {
     const isPart = ts.isBinaryExpression(node.parent) && isText(node.parent)
-    return isText(node) && !isPart ? tree.textsOf(node) : []
+    return isText(node) && !isPart ? [...tree.textsOf(node), ...tree.filledTextsOf(node)] : []
   })
 }
 
@@ -67,13 +71,15 @@ export function coverage(
     if (!isTelling(literalsOf(text).join(' '))) return `${file}:${line}: expected more than …, got ${text}`
     return texts.some((one) => patterns[n]?.test(one)) ? [] : `${file}:${line}: the source has no message ${text}`
   })
-  const uncovered = messagesIn(files).filter(({ text }) => !patterns.some((pattern) => pattern.test(text)))
+  const uncovered = messagesIn(files).filter(
+    ({ text, filled }) => !patterns.some((pattern) => [text, ...filled].some((one) => pattern.test(one))),
+  )
   return { wrong, uncovered: uncovered.map(({ place, text }) => `${place}: ${text.replaceAll('\n', ' ')}`) }
 }
 
 /** What a quotation quotes, the whole of a message or a part of it; `…` and words in capitals stand for anything. */
 function patternOf(quotation: string): RegExp {
-  const parts = literalsOf(quotation).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  const parts = literalsOf(quotation).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/\s+/g, '\\s+'))
   return new RegExp(parts.join('.*?'), 's')
 }
 
@@ -114,6 +120,7 @@ function isText(node: ts.Node): node is ts.Expression {
 /** The syntax trees of the source, and what texts an expression can be. */
 class Tree {
   readonly nodes: ts.Node[] = []
+  #fills = false
   readonly #calls = new Map<string, ts.CallExpression[]>()
   readonly #functions = new Map<string, ts.FunctionLikeDeclaration[]>()
 
@@ -155,16 +162,27 @@ class Tree {
     return [HOLE]
   }
 
+  /** The same with what is filled in, as far as the source tells. */
+  filledTextsOf(node: ts.Expression): string[] {
+    const open = this.textsOf(node)
+    const before = this.#fills
+    this.#fills = true
+    const filled = this.textsOf(node)
+    this.#fills = before
+    return filled.length > MOST_TEXTS ? [] : filled.filter((text) => !open.includes(text))
+  }
+
   /** What is filled in stays open, unless the text says nothing without it. */
   #filledIn({ head, templateSpans }: ts.TemplateExpression, steps: number): string[] {
     const open = head.text + templateSpans.map(({ literal }) => HOLE + literal.text).join('')
-    if (isTelling(open) || steps === 0) return [open]
+    if ((!this.#fills && isTelling(open)) || steps === 0) return [open]
     let texts = [head.text]
     for (const { expression, literal } of templateSpans) {
       const fillings = this.textsOf(expression, steps - 1)
       texts = texts.flatMap((text) => fillings.map((filling) => text + filling + literal.text))
+      if (texts.length > MOST_TEXTS) return [open]
     }
-    return texts.length <= MOST_TEXTS ? texts : [open]
+    return texts
   }
 
   #returnedBy({ body }: ts.FunctionLikeDeclaration, steps: number): string[] {
