@@ -42,7 +42,7 @@ export interface ReplierOptions {
 }
 
 const { zeromq, link, identity, maxBufferedBytes, minClientRate, logger } = SERVER_OPTIONS
-const OPTIONS = {
+export const REPLIER_OPTIONS = {
   zeromq,
   link,
   identity,
@@ -50,7 +50,7 @@ const OPTIONS = {
   minClientRate,
   logger,
 } satisfies is.Described<ReplierOptions>
-const checkReplierOptions = is.checkerOf('option of createReplier', 'an object with at least zeromq', OPTIONS)
+const checkReplierOptions = is.checkerOf('option of createReplier', 'an object with at least zeromq', REPLIER_OPTIONS)
 
 /** Answers requests and writes to sockets by their tokens. */
 export interface Replier extends AsyncDisposable {

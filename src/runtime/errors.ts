@@ -25,6 +25,7 @@ export type Mongrel2ErrorCode =
 
 /** The error class of this package. */
 export class Mongrel2Error extends Error {
+  /** What went wrong, for programs. */
   readonly code: Mongrel2ErrorCode
 
   constructor(code: Mongrel2ErrorCode, message: string, options?: ErrorOptions) {

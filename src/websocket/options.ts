@@ -38,7 +38,7 @@ export interface SocketSettings {
   readonly maxMessageSize: number
 }
 
-const DEFLATE = {
+export const DEFLATE = {
   contextTakeover: is.boolean(false),
   threshold: is.bytes(is.KIB, [0]),
 } satisfies is.Described<PerMessageDeflateOptions>

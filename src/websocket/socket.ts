@@ -5,10 +5,14 @@ import { type CloseEventInit, READY_STATE, type ReadyState, type Session, type S
 
 /** The end of a WebSocket (WebSockets standard, `CloseEvent`), which Node 20 and 22 lack. */
 export class SocketCloseEvent extends Event {
+  /** The code of the close frame; 1005 without a code, 1006 without a close frame. */
   readonly code: number
+  /** The reason of the close frame, or an empty text. */
   readonly reason: string
+  /** Whether both sides sent a close frame. */
   readonly wasClean: boolean
 
+  /** @internal */
   constructor(type: 'close', { code, reason, wasClean }: CloseEventInit) {
     super(type)
     this.code = code
@@ -20,9 +24,11 @@ Object.defineProperty(SocketCloseEvent, 'name', { value: 'CloseEvent' })
 
 /** Why a WebSocket failed (HTML standard, `ErrorEvent`), which Node 20 to 24 lack. */
 export class SocketErrorEvent extends Event {
+  /** The message of the error. */
   readonly message: string
   readonly error: Error
 
+  /** @internal */
   constructor(type: 'error', error: Error) {
     super(type)
     this.message = error.message
@@ -94,9 +100,13 @@ export class ServerWebSocket extends EventTarget {
   readonly #session: Session
   /** The listeners' async context: that of the code that made the socket, or added the last listener before it opened. */
   #context = new CallContext(true)
+  /** Called with the event `open`, like a listener; null for none. */
   declare onopen: Handler<'open'>
+  /** Called with each message. */
   declare onmessage: Handler<'message'>
+  /** Called when the socket fails, before `onclose`. */
   declare onerror: Handler<'error'>
+  /** Called when the socket is closed. */
   declare onclose: Handler<'close'>
   /** The functions assigned to these, by the type of the event. */
   readonly #handlers = new Map<string, AnyHandler | null>()
@@ -107,7 +117,11 @@ export class ServerWebSocket extends EventTarget {
   /** What a listener of the current event has thrown: the other listeners are called before the socket fails. */
   #thrown: { readonly error: unknown } | undefined
 
-  /** `begin` makes the session, which calls the functions that it is given; `report` is called with what a listener throws. */
+  /**
+   * `begin` makes the session, which calls the functions that it is given; `report` is called with what a listener throws.
+   *
+   * @internal `upgradeWebSocket` makes sockets.
+   */
   constructor(
     url: string,
     protocol: string,

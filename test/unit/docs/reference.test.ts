@@ -1,19 +1,20 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { docstrings, LIBRARY, withTables } from '../../../docs/option-tables.ts'
+import { docstrings, LIBRARY } from '../../../docs/options-page.ts'
+import { referencePages } from '../../../docs/reference.ts'
+import { openProject } from '../../../docs/sources.ts'
 
-it('The tables of options in the README follow from their descriptions; `npm run docs` writes them anew', () => {
-  const readme = readFileSync('README.md', 'utf8')
-  expect(readme).toBe(withTables(readme))
-  const tables = [...readme.matchAll(/^<!-- table: (.*) -->$/gm)].map(([, name]) => name)
-  expect(tables.toSorted()).toEqual([...Object.keys(LIBRARY), 'command', 'exit codes'].toSorted())
+const project = openProject()
+
+it.each([...referencePages(project)])('%s is what `npm run docs` writes', (file, text) => {
+  expect(readFileSync(file, 'utf8'), 'run `npm run docs`').toBe(text)
 })
 
 describe('The docstrings', () => {
   it.each(Object.entries(LIBRARY))(
     'of %s name each option and the default that it has',
-    (_name, [options, file, type]) => {
-      const texts = docstrings(file, type)
+    (_name, { options, file, type }) => {
+      const texts = docstrings(project, file, type)
       expect([...texts.keys()].toSorted()).toEqual(Object.keys(options).toSorted())
       for (const [key, { fallback }] of Object.entries(options)) {
         const said =
