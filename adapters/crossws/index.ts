@@ -38,8 +38,12 @@ interface Handshake {
  *
  * @example
  * ```ts
- * const app = new H3().get('/chat', defineWebSocketHandler({ message: (peer, message) => peer.send(message.text()) }))
- * serveMongrel2(crossws(app), options)
+ * import { defineWebSocketHandler, H3 } from 'h3'
+ * import { serveMongrel2 } from 'mongrel2-fetch'
+ * import { crossws } from 'mongrel2-fetch/crossws'
+ *
+ * const app = new H3().get('/chat', defineWebSocketHandler({ message: (peer, message) => void peer.send(message.text()) }))
+ * serveMongrel2(crossws(app), { zeromq: 'tcp://127.0.0.1:9999,tcp://127.0.0.1:9998' })
  * ```
  * @see https://crossws.h3.dev
  */

@@ -26,7 +26,10 @@ export interface Mongrel2Variables {
  *
  * @example
  * ```ts
- * app.get('/whoami', mongrel2(), (c) => c.text(c.var.mongrel2.remoteAddress))
+ * import { Hono } from 'hono'
+ * import { mongrel2 } from 'mongrel2-fetch/hono'
+ *
+ * const app = new Hono().get('/whoami', mongrel2(), (c) => c.text(c.var.mongrel2.remoteAddress))
  * ```
  */
 export const mongrel2 = () =>
@@ -91,7 +94,10 @@ export interface HonoUpgradeOptions extends UpgradeWebSocketOptions {
  *
  * @example
  * ```ts
- * app.get('/echo', upgradeWebSocket(() => ({ onMessage: ({ data }, ws) => ws.send(data) })))
+ * import { Hono } from 'hono'
+ * import { upgradeWebSocket } from 'mongrel2-fetch/hono'
+ *
+ * const app = new Hono().get('/echo', upgradeWebSocket(() => ({ onMessage: ({ data }, ws) => ws.send(String(data)) })))
  * ```
  * @see https://hono.dev/docs/helpers/websocket
  */

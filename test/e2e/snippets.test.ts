@@ -39,6 +39,8 @@ const GIVEN = {
   handler: "import('mongrel2-fetch').FetchHandler",
   app: "import('hono').Hono",
   server: "import('mongrel2-fetch').Mongrel2Server",
+  options: "import('mongrel2-fetch').Mongrel2Options",
+  token: 'string',
   request: 'Request',
   env: "import('mongrel2-fetch').Mongrel2Env",
   socket: "import('mongrel2-fetch').ServerWebSocket",

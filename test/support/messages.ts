@@ -19,7 +19,7 @@ export interface Message {
 /** What stands for what is filled in. */
 const HOLE = '…'
 /** How many steps away from the call the text of a message may be. */
-const MOST_STEPS = 4
+const MOST_STEPS = 8
 const LOGGER = /(?:logger|console)$/i
 const LEVELS = new Set(['debug', 'info', 'warn', 'error', 'log'])
 const ERRORS = new Set(['Mongrel2Error', 'CommandError'])
@@ -155,10 +155,7 @@ class Tree {
     if (steps === 0) return [HOLE]
     if (ts.isArrowFunction(node) || ts.isFunctionExpression(node)) return this.#returnedBy(node, steps - 1)
     if (ts.isIdentifier(node)) return this.#namedBy(node, steps - 1)
-    if (ts.isCallExpression(node)) {
-      const [callee, ...others] = this.#functions.get(nameOf(node.expression)) ?? []
-      if (callee !== undefined && others.length === 0) return this.#returnedBy(callee, steps - 1)
-    }
+    if (ts.isCallExpression(node)) return this.#returnedByCall(node.expression, steps - 1)
     return [HOLE]
   }
 
@@ -183,6 +180,14 @@ class Tree {
       if (texts.length > MOST_TEXTS) return [open]
     }
     return texts
+  }
+
+  /** What a function returns that is given to this one, or declared somewhere by a name that no other has. */
+  #returnedByCall(callee: ts.Expression, steps: number): string[] {
+    const given = ts.isIdentifier(callee) ? this.#namedBy(callee, steps) : [HOLE]
+    if (given.some((text) => text !== HOLE)) return given
+    const [declared, ...others] = this.#functions.get(nameOf(callee)) ?? []
+    return declared === undefined || others.length > 0 ? [HOLE] : this.#returnedBy(declared, steps)
   }
 
   #returnedBy({ body }: ts.FunctionLikeDeclaration, steps: number): string[] {

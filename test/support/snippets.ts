@@ -1,4 +1,18 @@
-// The snippets of the documentation, and what the comments above them say about how they are tested. See CONTRIBUTING.md.
+// The snippets of the documentation, and what the HTML comments directly above them say about how they are tested:
+//
+//   <!-- run: GET /path => the body -->                        a program, whose response has the status 200 and exactly this body
+//   <!-- run: POST /path "what is sent" => 404 the body -->    with a body that is sent, and another status
+//   <!-- run: websocket /path "sent" => "first" "second" -->   the messages that it receives, in their order
+//   <!-- run: events /path => /pattern of the first event/ -->
+//   <!-- run: prints => the output -->                         a program that needs no Mongrel2 and ends by itself
+//   <!-- run: alone GET http://127.0.0.1:6767/ => the body --> a program that listens by itself
+//   <!-- run: by hand -->                                      commands that start Mongrel2 with examples/mongrel2.conf
+//   <!-- file: worker-app.ts -->                               a module that another snippet of the page loads
+//   <!-- shown by: test/full/start.test.ts, ... -->            what a test runs
+//   <!-- shown by: hand, WHY -->                               what no test can run
+//
+// TypeScript without an import is a part of a program: it is type-checked and needs no comment. Several `run` may stand above one program.
+// Programs have the addresses tcp://127.0.0.1:9999,tcp://127.0.0.1:9998 and the chroot /srv/mongrel2, which the test replaces.
 
 import { existsSync } from 'node:fs'
 import type { Block, Comment, Page } from './markdown.ts'
@@ -125,7 +139,7 @@ function runOf(value: string, fail: (expected: string) => Error): Run {
   }
   const { method = '', at = '', sent } = requestIn(how) ?? {}
   if (!at.startsWith('/'))
-    throw fail(`<!-- run: GET /PATH => BODY -->, or another that CONTRIBUTING.md lists, got "${value}"`)
+    throw fail(`<!-- run: GET /PATH => BODY -->, or another of test/support/snippets.ts, got "${value}"`)
   return { kind: 'request', method, path: at, ...(sent !== undefined && { sent }), ...answerIn(expected) }
 }
 

@@ -38,6 +38,11 @@ it.each([
     "function say(line: string) { logger.warn?.(line) }\nsay('this'); say('that')",
     ['this', 'that'],
   ],
+  [
+    'a line from a function that a function gets',
+    "const why = () => 'it is late'\nrefuse(1, why)\nfunction refuse(n: number, because: () => string) { x.say(() => `mongrel2-fetch %{because()}`) }",
+    ['mongrel2-fetch it is late'],
+  ],
   ['an error', "throw new Mongrel2Error('closed', 'it was closed')", ['it was closed']],
   ['an error with a constant', "const reason = 'it left'\nnew CommandError('load', reason)", ['it left']],
   [
