@@ -95,7 +95,10 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
   let programs: ChildProcess
   /** Rejects when the process of the programs ends. */
   let ended: Promise<never>
+  /** What the programs of the one process fail with, by their paths. */
   const failures = new Map<string, Deferred<never>>()
+  const failed: string[] = []
+  const compiledPathOf = (program: Snippet) => join(project, pathOf(program)).replace(/\.tsx?$/, '.js')
   let complaints = ''
 
   beforeAll(async () => {
@@ -108,13 +111,14 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
       writeFileSync(path, changed(snippet))
     }
     complaints = await compile(project)
-    const paths = TOGETHER.map((program) => join(project, pathOf(program)).replace(/\.tsx?$/, '.js'))
+    const paths = TOGETHER.map(compiledPathOf)
     for (const path of paths) failures.set(path, deferred<never>())
     programs = fork(resolve('test/support/run-programs.mjs'), paths, {
       cwd: project,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
-    programs.on('message', ({ path, error }: { path: string; error: string }) => {
+    programs.on('message', ({ path = '', error }: { path?: string; error: string }) => {
+      failed.push(error)
       failures.get(path)?.reject(new Error(error))
     })
     const { stderr } = programs
@@ -137,21 +141,27 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
   })
 
   const cases = TOGETHER.flatMap((program) =>
-    program.runs.map((run) => ({ program, run, title: `${placeOf(program)}: ${titleOf(run)}` })),
+    program.runs.map((run): [string, Snippet, Run] => [`${placeOf(program)}: ${titleOf(run)}`, program, run]),
   )
-  it.each(cases)('$title', async ({ program, run }) => {
-    const failure = failures.get(join(project, pathOf(program)).replace(/\.tsx?$/, '.js'))
-    await Promise.race([check(program, run), failure?.promise, ended])
+  it.each(cases)('%s', async (_title, program, run) => {
+    await Promise.race([failures.get(compiledPathOf(program))?.promise ?? ended, ended, check(program, run)])
   })
 
-  it.each(PRINTING.map((program) => ({ program, place: placeOf(program) })))('$place: prints', async ({ program }) => {
-    const path = join(project, pathOf(program)).replace(/\.tsx?$/, '.js')
-    const child = spawn(process.execPath, [path], { cwd: dirname(path), stdio: ['ignore', 'pipe', 'pipe'] })
-    const closed = once(child, 'close')
-    const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), closed])
-    const [run] = program.runs
-    expect(code, errors).toBe(0)
-    expect(withoutLastNewline(output)).toBe(run?.kind === 'prints' ? run.output : '')
+  it.each(PRINTING.map((program): [string, Snippet] => [placeOf(program), program]))(
+    '%s: prints',
+    async (_place, program) => {
+      const path = compiledPathOf(program)
+      const child = spawn(process.execPath, [path], { cwd: dirname(path), stdio: ['ignore', 'pipe', 'pipe'] })
+      const closed = once(child, 'close')
+      const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), closed])
+      const [run] = program.runs
+      expect(code, errors).toBe(0)
+      expect(withoutLastNewline(output)).toBe(run?.kind === 'prints' ? run.output : '')
+    },
+  )
+
+  it('go on without an error', () => {
+    expect(failed).toEqual([])
   })
 
   async function check(program: Snippet, run: Run): Promise<void> {
@@ -202,32 +212,35 @@ describe.skipIf(embedded)('The snippets of the documentation', () => {
 })
 
 describe('The commands that start Mongrel2 by hand', () => {
-  it.each(BY_HAND.map((block) => ({ ...block, place: placeOf(block) })))('$place: start one', async ({ code }) => {
-    const directory = realpathSync(mkdtempSync(join(tmpdir(), 'by-hand-')))
-    const port = await freePort()
-    const conf = readFileSync('examples/mongrel2.conf', 'utf8')
-    mkdirSync(join(directory, 'examples'))
-    writeFileSync(
-      join(directory, 'examples/mongrel2.conf'),
-      conf.replace('port=6767', `port=${port}`).replaceAll('tcp://127.0.0.1:', 'ipc://run/'),
-    )
-    // They are for an ordinary user.
-    const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
-    if (user.uid !== undefined) chownSync(directory, user.uid, user.gid)
-    try {
-      const commands = code.replaceAll('/tmp/mongrel2', join(directory, 'mongrel2'))
-      expect(commands).not.toBe(code)
-      const env = { ...process.env, LOGNAME: 'test' }
-      await using shell = launch('sh', ['-e', '-c', commands], { cwd: directory, env, ...user })
-      await using server = serveMongrel2(() => new Response('by hand'), {
-        zeromq: `ipc://${directory}/mongrel2/run/9999,ipc://${directory}/mongrel2/run/9998`,
-      })
-      await Promise.race([server.ready, shell.ended])
-      expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('by hand')
-    } finally {
-      rmSync(directory, { recursive: true, force: true })
-    }
-  })
+  it.each(BY_HAND.map((block): [string, Snippet] => [placeOf(block), block]))(
+    '%s: start one',
+    async (_place, { code }) => {
+      const directory = realpathSync(mkdtempSync(join(tmpdir(), 'by-hand-')))
+      const port = await freePort()
+      const conf = readFileSync('examples/mongrel2.conf', 'utf8')
+      mkdirSync(join(directory, 'examples'))
+      writeFileSync(
+        join(directory, 'examples/mongrel2.conf'),
+        conf.replace('port=6767', `port=${port}`).replaceAll('tcp://127.0.0.1:', 'ipc://run/'),
+      )
+      // They are for an ordinary user.
+      const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
+      if (user.uid !== undefined) chownSync(directory, user.uid, user.gid)
+      try {
+        const commands = code.replaceAll('/tmp/mongrel2', join(directory, 'mongrel2'))
+        expect(commands).not.toBe(code)
+        const env = { ...process.env, LOGNAME: 'test' }
+        await using shell = launch('sh', ['-e', '-c', commands], { cwd: directory, env, ...user })
+        await using server = serveMongrel2(() => new Response('by hand'), {
+          zeromq: `ipc://${directory}/mongrel2/run/9999,ipc://${directory}/mongrel2/run/9998`,
+        })
+        await Promise.race([server.ready, shell.ended])
+        expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('by hand')
+      } finally {
+        rmSync(directory, { recursive: true, force: true })
+      }
+    },
+  )
 })
 
 /** Gives the project the packages of this checkout, and this package by its own name. */

@@ -1,7 +1,19 @@
-// Imports programs of the documentation into one process, and tells the test by a message which one fails to load. Ends with the test.
+// Imports programs of the documentation into one process, and tells the test by a message which one fails. Ends with the test.
 // Arguments: their paths.
 
+const paths = process.argv.slice(2)
+
 process.on('disconnect', () => process.exit())
-for (const path of process.argv.slice(2)) {
-  import(path).catch((error) => process.send({ path, error: error.stack ?? String(error) }))
+process.on('uncaughtException', (error) => {
+  const stack = error?.stack ?? String(error)
+  report(
+    paths.find((path) => stack.includes(path)),
+    stack,
+  )
+})
+for (const path of paths) import(path).catch((error) => report(path, error?.stack ?? String(error)))
+
+/** Without a path, it is not known which one failed. */
+function report(path, error) {
+  process.send({ path, error })
 }
