@@ -227,7 +227,7 @@ function callText(callable: Callable, name: string): string {
 function members(all: readonly Member[]): string {
   return all
     .map(({ text, doc }) => {
-      const code = text.replaceAll(/\s+/g, ' ')
+      const code = text.replaceAll(/\/\*\*.*?\*\/\s*/gs, '').replaceAll(/\s+/g, ' ')
       const said = [textOf(doc), ...tagParts(doc)].filter((part) => part !== '').join('\n\n')
       return `- \`${code}\`${said === '' ? '' : `\n\n${said.replace(/^(?=.)/gm, '  ')}`}`
     })
