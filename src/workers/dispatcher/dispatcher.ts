@@ -72,6 +72,10 @@ export interface DispatcherStatistics {
   queued: number
   /** Connections by their pacing: credits, control port or estimate, as the workers reported within the last second. */
   pacing: PacingCounts
+  /**
+   * Each worker's `pid`, `node` (empty for this machine), `state` (`starting`, `ready` or `leaving`), and its numbers of handlers that have not
+   * returned (`inFlight`), of `connections` and of `requests` since its start.
+   */
   workers: WorkerStatistics[]
 }
 
