@@ -37,7 +37,10 @@ export function sources(): Map<string, string> {
 
 /** The messages that users can get to see, each text once. */
 export function messagesIn(files: ReadonlyMap<string, string>): Message[] {
-  const tree = new Tree(files)
+  return messagesOf(new Tree(files))
+}
+
+function messagesOf(tree: Tree): Message[] {
   const found = new Map<string, Message>()
   for (const node of tree.nodes) {
     const argument = ts.isCallExpression(node) ? loggedBy(node) : ts.isNewExpression(node) ? thrownBy(node) : undefined
@@ -52,8 +55,7 @@ export function messagesIn(files: ReadonlyMap<string, string>): Message[] {
 }
 
 /** Every text that the source writes, which includes the parts that messages are made of. */
-function textsIn(files: ReadonlyMap<string, string>): string[] {
-  const tree = new Tree(files)
+function textsOf(tree: Tree): string[] {
   return tree.nodes.flatMap((node) => {
     const isPart = ts.isBinaryExpression(node.parent) && isText(node.parent)
     return isText(node) && !isPart ? [...tree.textsOf(node), ...tree.filledTextsOf(node)] : []
@@ -65,15 +67,19 @@ export function coverage(
   { file, quotations }: Page,
   files: ReadonlyMap<string, string>,
 ): { wrong: string[]; uncovered: string[] } {
-  const texts = textsIn(files)
+  const tree = new Tree(files)
+  const messages = messagesOf(tree).map((message) => ({ ...message, all: [message.text, ...message.filled] }))
+  let texts: readonly string[] | undefined
   const patterns = quotations.map(({ text }) => patternOf(text))
   const wrong = quotations.flatMap(({ text, line }, n) => {
     if (!isTelling(literalsOf(text).join(' '))) return `${file}:${line}: expected more than …, got ${text}`
-    return texts.some((one) => patterns[n]?.test(one)) ? [] : `${file}:${line}: the source has no message ${text}`
+    const pattern = patterns[n] ?? /$^/
+    if (messages.some(({ all }) => all.some((one) => pattern.test(one)))) return []
+    // It may quote a part of a message, or what a response says.
+    texts ??= textsOf(tree)
+    return texts.some((one) => pattern.test(one)) ? [] : `${file}:${line}: the source has no message ${text}`
   })
-  const uncovered = messagesIn(files).filter(
-    ({ text, filled }) => !patterns.some((pattern) => [text, ...filled].some((one) => pattern.test(one))),
-  )
+  const uncovered = messages.filter(({ all }) => !patterns.some((pattern) => all.some((one) => pattern.test(one))))
   return { wrong, uncovered: uncovered.map(({ place, text }) => `${place}: ${text.replaceAll('\n', ' ')}`) }
 }
 
