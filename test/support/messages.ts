@@ -229,7 +229,7 @@ class Tree {
   #passedTo(callee: ts.SignatureDeclaration, at: number, steps: number): string[] {
     const calls = this.#calls.get(functionName(callee)) ?? []
     const passed = calls.flatMap(({ arguments: args }) => args[at] ?? [])
-    return passed.length === 0 ? [HOLE] : passed.flatMap((argument) => this.textsOf(argument, steps))
+    return passed.length === 0 ? [HOLE] : [...new Set(passed.flatMap((argument) => this.textsOf(argument, steps)))]
   }
 }
 
