@@ -1,7 +1,7 @@
 import {
   type EstimateBounds,
   EstimatePacing,
-  FOREIGN_MESSAGES,
+  REPLIER_MESSAGES,
   WaitingBudget,
 } from './connection/pacing/estimate-pacing.ts'
 import { parseToken, type Token } from './connection/token.ts'
@@ -187,7 +187,7 @@ class ReplierBudget {
   constructor(settings: Settings) {
     this.#settings = settings
     const { maxBufferedBytes: bytes } = settings
-    this.#bounds = { messages: FOREIGN_MESSAGES, bytes, messageBytes: bytes }
+    this.#bounds = { messages: REPLIER_MESSAGES, bytes, messageBytes: bytes }
   }
 
   /** Counts a message of so many bytes; throws Mongrel2Error `over_budget` when that is too much for the socket now. */
@@ -198,7 +198,7 @@ class ReplierBudget {
     if (bytes + pacing.undelivered(now) > maxBufferedBytes || pacing.allowance(bytes, true, now) < bytes) {
       throw new Mongrel2Error(
         'over_budget',
-        `expected at most ${FOREIGN_MESSAGES} messages and ${maxBufferedBytes} bytes to be on their way to one socket, whose client is assumed to read ` +
+        `expected at most ${REPLIER_MESSAGES} messages and ${maxBufferedBytes} bytes to be on their way to one socket, whose client is assumed to read ` +
           `${minClientRate} bytes a second: try again later, or let the process that has the socket send it`,
       )
     }

@@ -181,7 +181,7 @@ export class Connection implements OutboxConnection {
       this.#exchanges.length > 0 ||
       this.outbox.waiting > 0 ||
       (this.#pipelining && !this.pacing.settled(performance.now()))
-    if (this.#pipelining) this.pacing.heard?.(performance.now())
+    if (this.#pipelining) this.pacing.messageReceived?.(performance.now())
     else this.pacing.asked?.()
     this.#exchanges.push(exchange)
     this.single = exchange.semantics.single

@@ -107,7 +107,7 @@ export class MessageSocket extends MessageSender implements IncomingFrames, Mess
     const { json, xml } = this.#handlers
     const { path: route, body } = message
     if (!this.#isOpen) return
-    this.#connection.pacing.heard?.(performance.now())
+    this.#connection.pacing.messageReceived?.(performance.now())
     if (message.cut) return this.close()
     if (message.headers.own('METHOD') === 'XML') {
       if (xml === undefined) return this.close()

@@ -5,7 +5,6 @@ import {
   EstimatePacing,
   type EstimateSettings,
   MESSAGES,
-  type OutstandingMessage,
   SOCKET_BUFFERS,
   SPARING_FROM,
   type WaitingBudget,
@@ -60,7 +59,7 @@ export class ControlPacing extends EstimatePacing {
   #tried = false
   /** The state of the last question to the port. An answer from before the client's last request tells nothing about the time after it. */
   #question: 'asked' | 'outdated' | undefined
-  #heardAt = Number.NEGATIVE_INFINITY
+  #answeredAt = Number.NEGATIVE_INFINITY
 
   /** @param fresh Whether nothing was published for the connection before this was made. */
   constructor(settings: EstimateSettings, budget: WaitingBudget, port: ControlPortState, fresh: boolean) {
@@ -129,7 +128,7 @@ export class ControlPacing extends EstimatePacing {
     const outdated = this.#question === 'outdated'
     this.#question = undefined
     if (this.#shared || outdated) return false
-    this.#heardAt = now
+    this.#answeredAt = now
     if (this.#port.proven && this.#proof !== undefined) {
       // Another connection was quicker: what was assumed for the proof has not been confirmed.
       this.#proof = undefined
@@ -138,9 +137,7 @@ export class ControlPacing extends EstimatePacing {
     if (!this.#compared) this.#compare(bytes)
     const own = bytes - (this.#base ?? 0)
     if (!this.#port.proven) return this.#findProof(own)
-    const before = this.outstanding.length
-    this.delivered(own)
-    return this.outstanding.length < before
+    return this.delivered(own)
   }
 
   override retryAt(now: number): number | undefined {
@@ -159,11 +156,11 @@ export class ControlPacing extends EstimatePacing {
   }
 
   override count(now: number): number {
-    return now < this.#knownUntil ? this.outstanding.length : super.count(now)
+    return now < this.#knownUntil ? this.outstanding : super.count(now)
   }
 
-  protected override isDelivered(message: OutstandingMessage, now: number): boolean {
-    return now >= this.#knownUntil && super.isDelivered(message, now)
+  protected override isDelivered(deliveredAt: number, now: number): boolean {
+    return now >= this.#knownUntil && super.isDelivered(deliveredAt, now)
   }
 
   /**
@@ -176,12 +173,7 @@ export class ControlPacing extends EstimatePacing {
       this.#base = bytes - this.total
       return
     }
-    const first = this.outstanding[0]?.begin ?? this.total
-    if (this.#base === undefined || !this.#endsWithMessage(bytes - this.#base, first)) this.#base = bytes - first
-  }
-
-  #endsWithMessage(bytes: number, first: number): boolean {
-    return bytes === first || this.outstanding.some(({ end }) => end === bytes)
+    if (this.#base === undefined || !this.isBoundary(bytes - this.#base)) this.#base = bytes - this.outstandingFrom
   }
 
   /**
@@ -233,7 +225,7 @@ export class ControlPacing extends EstimatePacing {
   /** Until when a message that was not reported as delivered is certainly outstanding: the control port would have reported it. */
   get #knownUntil(): number {
     if (!this.#port.used || this.#shared) return Number.NEGATIVE_INFINITY
-    const asked = this.outstanding[ASK_FROM - 1]
-    return asked === undefined ? Number.POSITIVE_INFINITY : Math.max(asked.publishedAt, this.#heardAt) + ANSWER_PATIENCE
+    const askedAt = this.publishedAt(ASK_FROM - 1)
+    return askedAt === undefined ? Number.POSITIVE_INFINITY : Math.max(askedAt, this.#answeredAt) + ANSWER_PATIENCE
   }
 }

@@ -19,7 +19,7 @@ export const SOCKET_BUFFERS = 32 * 1024
 /** One message less than Mongrel2 allows: the last place is for the closing reply, which it would lose. */
 export const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
 /** How many of these are left to repliers, which write to a socket by its token. */
-export const FOREIGN_MESSAGES = 4
+export const REPLIER_MESSAGES = 4
 /** From so many messages outstanding on, each next one has to carry more, so that few messages carry much. */
 export const SPARING_FROM = 7
 /** What the first of those has to carry, in bytes; each next one twice as much. */
@@ -29,15 +29,11 @@ const SPARING_INTERVAL = STANDSTILL_TIME / 36
 /** Outstanding messages from which on the control port, or the client of a WebSocket, is asked what was delivered. */
 export const ASK_FROM = 4
 
-/** A message that was published and may not have been delivered. */
-export interface OutstandingMessage {
-  readonly publishedAt: number
-  /** When the slowest client that is to be served has it. */
-  readonly deliveredAt: number
-  /** Bytes published for the connection before it, and up to its end. */
-  readonly begin: number
-  readonly end: number
-}
+/** Numbers kept of a message, and the index of its second. */
+const NUMBERS = 3
+const DELIVERED_AT = 1
+/** Numbers of delivered messages that are removed at once, which is faster than message by message. */
+const REMOVED_TOGETHER = 48
 
 /** Bytes of a connection that may wait in Mongrel2, beyond those that the slowest client has read and those that the sockets hold. */
 const CONNECTION_BYTES = 8 * 1024 * 1024
@@ -65,17 +61,22 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   readonly strict = false
   readonly unwrittenBytes = 0
   readonly waitingLimit: number
-  /** In the order in which they are delivered. */
-  protected outstanding: OutstandingMessage[] = []
-  /** The last that were taken as read since the client asked for more. */
-  #takenAsRead: OutstandingMessage[] = []
   /** Bytes published since this was made. */
   protected total = 0
+  /**
+   * The last messages, in the order in which they are delivered. Three numbers each, since objects are slow in a broadcast: when it was
+   * published, when the slowest client that is to be served has it, and the bytes published up to its end.
+   */
+  readonly #messages: number[] = []
+  /** Index of the first outstanding message. */
+  #first = 0
+  /** Index of the first message before it that the client seems to have read, since it asked for more. */
+  #firstRead = 0
   readonly #bytesPerMillisecond: number
   readonly #budget: WaitingBudget
   readonly #bytes: number
   readonly #messageBytes: number
-  #messages: number
+  #mostMessages: number
   /** When the slowest client has everything. */
   #idleAt = 0
   /** Bytes of the total that were reported as delivered, or read before the client's last request. */
@@ -94,7 +95,7 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     budget: WaitingBudget,
     { messages = MESSAGES, bytes = CONNECTION_BYTES, messageBytes = MESSAGE_BYTES }: EstimateBounds = {},
   ) {
-    this.#messages = messages
+    this.#mostMessages = messages
     this.#bytes = bytes
     this.#messageBytes = messageBytes
     this.#budget = budget
@@ -109,11 +110,11 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   allowance(waiting: number, complete: boolean, now: number): number {
     const count = this.count(now)
     this.#roomAt = undefined
-    if (count >= this.#messages) return this.#wait(this.#freeAt(this.outstanding[0] as OutstandingMessage))
+    if (count >= this.#mostMessages) return this.#wait(this.#freeAt())
     const gathers = !complete && count >= SPARING_FROM && waiting < this.waitingLimit
     if (gathers && waiting < Math.min(SPARING_SIZE * 2 ** (count - SPARING_FROM), this.#messageBytes)) {
-      const { deliveredAt } = this.outstanding.at(-SPARING_FROM) as OutstandingMessage
-      const { publishedAt } = this.outstanding.at(-1) as OutstandingMessage
+      const deliveredAt = this.#deliveredAt(this.#messages.length - NUMBERS * SPARING_FROM)
+      const publishedAt = this.#messages[this.#messages.length - NUMBERS] as number
       const goesAt = Math.max(deliveredAt, publishedAt + SPARING_INTERVAL * (count - SPARING_FROM + 1))
       if (now < goesAt) return this.#wait(goesAt)
     }
@@ -128,28 +129,27 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   }
 
   published(bytes: number, now: number): void {
-    const begin = this.total
     this.total += bytes
     this.#bytesSinceAsked += bytes
     this.#messagesSinceAsked++
     this.#idleAt = Math.max(this.#idleAt, now) + bytes / this.#bytesPerMillisecond
     const read = this.#idleAt - SOCKET_BUFFERS / this.#bytesPerMillisecond
-    const deliveredAt = Math.max(now + DELIVERY_TIME, read)
-    this.outstanding.push({ publishedAt: now, deliveredAt, begin, end: this.total })
+    if (this.#firstRead > REMOVED_TOGETHER) this.#remove()
+    this.#messages.push(now, Math.max(now + DELIVERY_TIME, read), this.total)
     this.#budget.set(this, this.waitingInMongrel2(now), now)
   }
 
   /** A new request proves that the answers before it were read. */
   asked(): void {
-    for (const message of this.outstanding) this.#takenAsRead.push(message)
-    if (this.#takenAsRead.length > MESSAGES) this.#takenAsRead.splice(0, this.#takenAsRead.length - MESSAGES)
-    this.outstanding = []
+    this.#first = this.#messages.length
+    this.#firstRead = Math.max(this.#firstRead, this.#first - NUMBERS * MESSAGES)
     this.#forget()
   }
 
   wantsProbe(waiting: number, from: number, now: number): boolean {
     // At the latest with the last place: a message that waits for a place is not asked about any more.
-    return this.count(now) >= Math.min(from, this.#messages - 1) || waiting + this.undelivered(now) > SOCKET_BUFFERS
+    if (this.count(now) >= Math.min(from, this.#mostMessages - 1)) return true
+    return waiting + this.undelivered(now) > SOCKET_BUFFERS
   }
 
   probed(now: number): void {
@@ -159,48 +159,46 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   acknowledged(bytes: number): void {
     this.#answerUntil = Number.NEGATIVE_INFINITY
     this.delivered(bytes)
-    if (this.outstanding.length === 0) this.#forget()
+    if (this.outstanding === 0) this.#forget()
   }
 
   undelivered(now: number): number {
-    // From the end, since a broadcast asks this for each of its members: few are undelivered, and those before them are all delivered.
-    let begin = this.total
-    for (let at = this.outstanding.length - 1; at >= 0; at--) {
-      const message = this.outstanding[at] as OutstandingMessage
-      if (this.isDelivered(message, now)) break
-      begin = message.begin
-    }
-    return this.total - begin
+    // From the end: most often few are undelivered, and those before them are all delivered.
+    let at = this.#messages.length
+    while (at > this.#first && !this.isDelivered(this.#deliveredAt(at - NUMBERS), now)) at -= NUMBERS
+    return this.total - this.#begin(at)
   }
 
   /**
-   * Requests may have come one by one though they were sent together: what was taken as read may not have left Mongrel2. But Mongrel2 runs, so
+   * Requests may have come one by one though they were sent together: what seemed to be read may not have left Mongrel2. But Mongrel2 runs, so
    * what it has had for long enough is delivered.
    */
-  heard(now: number): void {
-    this.outstanding = this.outstanding.filter((message) => !this.isDelivered(message, now))
-    const doubtful: OutstandingMessage[] = []
-    for (const message of this.#takenAsRead) {
-      const deliveredAt = message.publishedAt + DELIVERY_TIME
-      if (deliveredAt > now) doubtful.push({ ...message, deliveredAt })
+  messageReceived(now: number): void {
+    const messages = this.#messages
+    let at = this.#first
+    while (at < messages.length && this.isDelivered(this.#deliveredAt(at), now)) at += NUMBERS
+    for (; at > this.#firstRead; at -= NUMBERS) {
+      const deliveredAt = (messages[at - NUMBERS] as number) + DELIVERY_TIME
+      if (deliveredAt <= now) break
+      messages[at - NUMBERS + DELIVERED_AT] = deliveredAt
     }
-    this.outstanding.unshift(...doubtful)
-    this.#takenAsRead = []
+    this.#first = at
+    this.#firstRead = at
   }
 
   share(): void {
-    this.#messages = MESSAGES - FOREIGN_MESSAGES
+    this.#mostMessages = MESSAGES - REPLIER_MESSAGES
   }
 
   retryAt(now: number): number | undefined {
-    const deliveredAt = this.outstanding.find((message) => message.deliveredAt > now)?.deliveredAt
-    if (this.#roomAt === undefined) return deliveredAt
-    return Math.min(this.#roomAt, deliveredAt ?? this.#roomAt)
+    let at = this.#first
+    while (at < this.#messages.length && this.#deliveredAt(at) <= now) at += NUMBERS
+    if (at === this.#messages.length) return this.#roomAt
+    return Math.min(this.#roomAt ?? Number.POSITIVE_INFINITY, this.#deliveredAt(at))
   }
 
   settled(now: number): boolean {
-    const last = this.outstanding.at(-1)
-    return last === undefined || last.deliveredAt <= now
+    return this.outstanding === 0 || this.#deliveredAt(this.#messages.length - NUMBERS) <= now
   }
 
   /** What fits in the sockets' buffers or in Mongrel2's places, or was published long ago, cannot be too much. */
@@ -220,30 +218,74 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     return Math.max(0, this.#unread(now) - SOCKET_BUFFERS)
   }
 
-  /** So many of the bytes published were delivered. */
-  protected delivered(bytes: number): void {
+  /** Number of outstanding messages. */
+  protected get outstanding(): number {
+    return (this.#messages.length - this.#first) / NUMBERS
+  }
+
+  /** Bytes published before the first outstanding message. */
+  protected get outstandingFrom(): number {
+    return this.#begin(this.#first)
+  }
+
+  /** When an outstanding message was published, by its place among them; undefined where there are fewer. */
+  protected publishedAt(place: number): number | undefined {
+    return this.#messages[this.#first + NUMBERS * place]
+  }
+
+  /** Whether an outstanding message begins or ends after so many bytes. */
+  protected isBoundary(bytes: number): boolean {
+    let at = this.#first
+    while (at < this.#messages.length && this.#begin(at) < bytes) at += NUMBERS
+    return this.#begin(at) === bytes
+  }
+
+  /** So many of the bytes published were delivered. Returns whether an outstanding message was. */
+  protected delivered(bytes: number): boolean {
     this.#read = Math.max(this.#read, bytes)
-    while (this.outstanding.length > 0 && (this.outstanding[0] as OutstandingMessage).end <= bytes) {
-      this.outstanding.shift()
-    }
+    const before = this.#first
+    while (this.#first < this.#messages.length && this.#begin(this.#first + NUMBERS) <= bytes) this.#free()
+    return this.#first > before
   }
 
   /** How many messages may wait in Mongrel2, be it busy or at a standstill. */
   count(now: number): number {
-    while (this.outstanding.length > 0 && this.#freeAt(this.outstanding[0] as OutstandingMessage) <= now) {
-      this.outstanding.shift()
-    }
-    return this.outstanding.length
+    while (this.#first < this.#messages.length && this.#freeAt() <= now) this.#free()
+    return this.outstanding
   }
 
   /** Whether a message is delivered unless Mongrel2 is at a standstill. */
-  protected isDelivered({ deliveredAt }: OutstandingMessage, now: number): boolean {
+  protected isDelivered(deliveredAt: number, now: number): boolean {
     return deliveredAt <= now
   }
 
-  /** When a message leaves its place without news of it. */
-  #freeAt({ publishedAt, deliveredAt }: OutstandingMessage): number {
-    return Math.max(deliveredAt, publishedAt + STANDSTILL_TIME, this.#answerUntil)
+  #deliveredAt(at: number): number {
+    return this.#messages[at + DELIVERED_AT] as number
+  }
+
+  /** A message begins where the one before it ends. */
+  #begin(at: number): number {
+    return at === 0 ? 0 : (this.#messages[at - 1] as number)
+  }
+
+  /** When the first outstanding message leaves its place without news of it. */
+  #freeAt(): number {
+    const publishedAt = this.#messages[this.#first] as number
+    return Math.max(this.#deliveredAt(this.#first), publishedAt + STANDSTILL_TIME, this.#answerUntil)
+  }
+
+  /** The first outstanding message is certainly delivered, and those before it are, too. */
+  #free(): void {
+    this.#first += NUMBERS
+    this.#firstRead = this.#first
+  }
+
+  /** Removes delivered messages, but the last of them: the next one begins at its end. */
+  #remove(): void {
+    const removed = this.#firstRead - NUMBERS
+    this.#messages.splice(0, removed)
+    this.#first -= removed
+    this.#firstRead -= removed
   }
 
   #wait(until: number): 0 {

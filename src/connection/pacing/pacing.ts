@@ -57,7 +57,7 @@ export interface Pacing {
   /** The client sent a request with no answer under way: it has read what there was. */
   asked?(): void
   /** The client sent something, a request before it was answered, say: it may not have read what there was, but Mongrel2 runs. */
-  heard?(now: number): void
+  messageReceived?(now: number): void
   /** Whether to ask a WebSocket's client what it has read, where so many bytes wait and `from` messages may be outstanding before it is asked. */
   wantsProbe?(waiting: number, from: number, now: number): boolean
   /** It is asked. */

@@ -108,9 +108,9 @@ describe('EstimatePacing', () => {
   it('takes small messages as delivered after 200 ms where the client shows that Mongrel2 runs', () => {
     const pacing = estimate()
     fill(pacing, 100)
-    pacing.heard(199)
+    pacing.messageReceived(199)
     expect(pacing.allowance(1, true, 199)).toBe(0)
-    pacing.heard(200)
+    pacing.messageReceived(200)
     expect(fill(pacing, 100, 200)).toBe(15)
   })
 
@@ -172,10 +172,10 @@ describe('EstimatePacing', () => {
       pacing.asked()
       pacing.published(10, 300)
     }
-    pacing.heard(310)
+    pacing.messageReceived(310)
     expect(fill(pacing, 10, 310)).toBe(11)
     expect(pacing.retryAt(310)).toBe(500)
-    pacing.heard(500)
+    pacing.messageReceived(500)
     expect(fill(pacing, 10, 500)).toBe(4)
   })
 
