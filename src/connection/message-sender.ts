@@ -1,10 +1,12 @@
 import type { Connection } from './connection.ts'
 import type { Outbox } from './outbox.ts'
-import type { Budget, Member, SharedMessage } from './shared-message.ts'
+import { type Budget, fits, type Member, type SharedMessage } from './shared-message.ts'
 import type { TokenKind } from './token.ts'
 
-/** Entries of delivered messages that are removed at once, which is faster than one by one. */
+/** Numbers of delivered messages that are removed at once, which is faster than one by one. */
 const DROPPED_TOGETHER = 512
+/** Numbers kept from which on each message finds out what is delivered. */
+const LOOK_FROM = 32
 
 /** The sending side of a WebSocket or a message socket: counts the undelivered bytes, and tells topics of its end. */
 export abstract class MessageSender implements Member {
@@ -69,6 +71,15 @@ export abstract class MessageSender implements Member {
     }
     this.#first = first
     return this.#undelivered
+  }
+
+  /**
+   * Whether a message may be sent while `more` bytes wait beside the undelivered ones: see `fits`. It mostly fits even if nothing was delivered
+   * since the last look; then the pacing is not read, which saves a broadcast several cache misses per member.
+   */
+  protected hasRoom(size: number, more: number, most: number, now: number): boolean {
+    if (more + this.#undelivered + size <= most && this.#sent.length < LOOK_FROM) return true
+    return fits(size, more + this.undelivered(now), most)
   }
 
   /** Counts everything sent as delivered. */

@@ -15,6 +15,9 @@ const ASK_MANY_SPREAD = 5
 /** How often to check whether everything is delivered where only credits tell, in milliseconds. */
 const SETTLE_INTERVAL = 20
 
+/** The pieces of an empty outbox: most are empty most of the time. Never changed. */
+const NO_PIECES: Uint8Array[] = []
+
 /** The connection that an outbox belongs to. */
 export interface OutboxConnection {
   readonly id: number
@@ -50,7 +53,7 @@ export class Outbox {
   readonly #pacing: Pacing
   readonly #connection: OutboxConnection
   readonly #owner: OutboxOwner
-  #pieces: Uint8Array[] = []
+  #pieces = NO_PIECES
   /** Whether other connections may get the same pieces, too. */
   #shared = true
   #waiting = 0
@@ -159,7 +162,7 @@ export class Outbox {
 
   /** Drops the bytes that wait. */
   drop(): void {
-    this.#pieces = []
+    this.#pieces = NO_PIECES
     this.#waiting = 0
   }
 
@@ -196,7 +199,9 @@ export class Outbox {
   #append(bytes: Uint8Array): boolean {
     if (this.#end !== 'none' || bytes.length === 0) return false
     const size = this.sizeOf(bytes)
-    this.#pieces.push(bytes)
+    // Pushing into an empty array reserves many places.
+    if (this.#waiting === 0) this.#pieces = [bytes]
+    else this.#pieces.push(bytes)
     this.#waiting += size
     this.#position += size
     this.#connection.touch()
@@ -239,7 +244,7 @@ export class Outbox {
     this.#waiting -= size
     if (this.#waiting === 0) {
       const all = this.#pieces
-      this.#pieces = []
+      this.#pieces = NO_PIECES
       this.#shared = true
       return all
     }

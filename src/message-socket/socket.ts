@@ -1,7 +1,7 @@
 import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
 import { MessageSender } from '../connection/message-sender.ts'
-import { type Budget, fits, type SharedMessage } from '../connection/shared-message.ts'
+import type { Budget, SharedMessage } from '../connection/shared-message.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
@@ -87,14 +87,14 @@ export class MessageSocket extends MessageSender implements IncomingFrames, Mess
       )
     }
     const { maxBufferedBytes } = this.#settings
-    if (fits(bytes.length, this.bufferedAmount, maxBufferedBytes)) this.write(bytes, bytes.length)
+    if (this.hasRoom(bytes.length, 0, maxBufferedBytes, performance.now())) this.write(bytes, bytes.length)
     else this.cutFull(maxBufferedBytes, 'message socket', (error) => this.#report(error))
   }
 
   deliver({ payload }: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
     const { length } = payload
     if (!this.#isOpen || length === 0) return
-    if (this.#isDeliverable(payload) && fits(length, this.undelivered(now), maxBufferedBytes)) {
+    if (this.#isDeliverable(payload) && this.hasRoom(length, 0, maxBufferedBytes, now)) {
       this.writeShared(payload, length)
     } else if (whenSlow === 'close') this.close()
   }

@@ -3,7 +3,7 @@ import type { IncomingFrames } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
 import { MessageSender } from '../connection/message-sender.ts'
 import type { Outbox } from '../connection/outbox.ts'
-import { type Budget, fits, type SharedMessage } from '../connection/shared-message.ts'
+import type { Budget, SharedMessage } from '../connection/shared-message.ts'
 import { asError } from '../runtime/log.ts'
 import { TaskChain } from '../runtime/promises.ts'
 import type { Message } from '../wire/message.ts'
@@ -100,7 +100,7 @@ export class Session extends MessageSender implements IncomingFrames, FrameRecei
 
   /** Bytes of messages that are not delivered, as far as can be known, without the headers of frames. */
   get bufferedAmount(): number {
-    return this.ended ? this.#unsent : this.#buffered(performance.now())
+    return this.ended ? this.#unsent : this.#unframed + this.#unsent + this.undelivered(performance.now())
   }
 
   /** The handshake was answered: frames may come and go. */
@@ -122,7 +122,7 @@ export class Session extends MessageSender implements IncomingFrames, FrameRecei
       this.#unsent += size
       return
     }
-    if (!fits(size, this.bufferedAmount, maxBufferedBytes)) {
+    if (!this.#hasRoom(size, maxBufferedBytes, performance.now())) {
       // WebSockets standard, "flagged as full".
       this.#unsent += size
       this.#state = READY_STATE.CLOSING
@@ -150,7 +150,7 @@ export class Session extends MessageSender implements IncomingFrames, FrameRecei
   deliver(message: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
     if (this.#state !== READY_STATE.OPEN) return
     const { length } = message.payload
-    if (!fits(length, this.#buffered(now), maxBufferedBytes)) {
+    if (!this.#hasRoom(length, maxBufferedBytes, now)) {
       if (whenSlow === 'close') this.close({ code: CLOSE_CODE.tryAgainLater, reason: 'too slow' })
     } else if (!this.#outgoing.busy) this.writeShared(message.frame, length)
     else {
@@ -231,8 +231,8 @@ export class Session extends MessageSender implements IncomingFrames, FrameRecei
     this.#finish({ code, reason: fault ? cause.message : '' }, ABNORMAL, cause)
   }
 
-  #buffered(now: number): number {
-    return this.#unframed + this.#unsent + this.undelivered(now)
+  #hasRoom(size: number, most: number, now: number): boolean {
+    return this.hasRoom(size, this.#unframed + this.#unsent, most, now)
   }
 
   /** The client's close frame: answered, unless it answers ours. */
