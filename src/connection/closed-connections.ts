@@ -3,10 +3,7 @@ const REMEMBERED = 60_000
 /** Number of closed connections that are remembered at least. */
 const MOST = 16_384
 
-/**
- * Connections that we have closed, each with a value. Messages may still come from them, since Mongrel2 parses what a client has sent after a
- * refused request. They are forgotten in two generations.
- */
+/** Connections that we have closed, each with a value: Mongrel2 may still send messages from them. Forgotten in two generations. */
 export class ClosedConnections<By = undefined> {
   #recent = new Map<number, By | undefined>()
   #older = new Map<number, By | undefined>()

@@ -5,12 +5,14 @@ import type { Turn } from './turn.ts'
 
 /** Closes an epoch when the server closes, in steps, some of which wait for clients, handlers or Mongrel2. */
 export class EpochClosing {
+  /** Whether sockets and endless responses have to end. */
+  leaving = false
+  /** Whether notices still come. Without pulling, Mongrel2 cannot send a notice and then reads no reply. */
+  pulling = true
   readonly #connections: ReadonlyMap<number, Connection>
   readonly #turn: Turn
   readonly #keepAlive: KeepAlive
   readonly #refuseRequests: () => void
-  #leaving = false
-  #pulling = true
   #lost = false
   #drained: Deferred<void> | undefined
   #inputDrained: Deferred<void> | undefined
@@ -28,26 +30,13 @@ export class EpochClosing {
     this.#refuseRequests = refuseRequests
   }
 
-  /** Whether sockets and endless responses have to end. */
-  get leaving(): boolean {
-    return this.#leaving
-  }
-
-  /** Whether notices still come. Without pulling, Mongrel2 cannot send a notice and then reads no reply. */
-  get pulling(): boolean {
-    return this.#pulling
-  }
-
   /** Closes the sockets, accepts no new ones, and ends endless responses; resolves when the sockets' clients have answered. */
   async goAway(): Promise<void> {
-    this.#leaving = true
+    this.leaving = true
     await Promise.all(Array.from(this.#connections.values(), (connection) => connection.goAway()))
   }
 
-  /**
-   * Resolves when open requests need no more messages of Mongrel2: no credits for answers, no parts of bodies. Refuses new requests until
-   * then.
-   */
+  /** Resolves when open requests need no more messages of Mongrel2, credits or parts of bodies; refuses new ones until then. */
   async inputDrained(): Promise<void> {
     if (this.#lost || !this.#some('needsMessages')) return
     this.#refuseRequests()
@@ -59,8 +48,8 @@ export class EpochClosing {
 
   /** Pulling has stopped: refuses uploads whose end will not come, and closes sockets whose clients have not answered. */
   stopPulling(): void {
-    this.#leaving = true
-    this.#pulling = false
+    this.leaving = true
+    this.pulling = false
     for (const connection of this.#connections.values()) {
       const { upload } = connection
       upload?.stop()

@@ -137,11 +137,9 @@ export class Connection implements OutboxConnection {
     return this.#owner.probe
   }
 
-  /**
-   * Bytes that Mongrel2 has not written, for the process that takes over the connection. Undefined when it cannot be handed over: something is
-   * open on it, or its client pipelines, so that the answer of the other process could overtake ours.
-   */
+  /** Bytes that Mongrel2 has not written, for the process that takes over the connection; undefined when it cannot be handed over. */
   unwrittenBytes(now: number): number | undefined {
+    // The answer of the other process to a client that pipelines could overtake ours.
     return this.busy || (this.#pipelining && !this.pacing.settled(now)) ? undefined : this.pacing.unwrittenBytes
   }
 
@@ -273,10 +271,7 @@ export class Connection implements OutboxConnection {
     await this.frames?.goAway()
   }
 
-  /**
-   * Closes the connection after its output and after its client has stopped sending: otherwise Mongrel2 resets it, and output may be lost. Open
-   * requests are not answered any more.
-   */
+  /** Closes the connection after its output and its client's body, since a reset may lose output. Open requests are not answered. */
   close(): void {
     if (this.#phase >= PHASE.closing) return
     this.ignoreInput()

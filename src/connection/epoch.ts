@@ -20,9 +20,6 @@ import { Turn, type TurnOwner } from './turn.ts'
 /** Mongrel2 counts credits in a C `int`. */
 const CREDITS = /^\d{1,10}$/
 
-const LEFT = 'the client left before the response was complete'
-const VANISHED = 'Mongrel2 ended the connection before the response was complete'
-
 interface EpochSettings extends EstimateSettings {
   /** What Mongrel2 subscribed to, its `recv_ident`. */
   readonly prefix: string
@@ -122,7 +119,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.#warning = new ThrottledWarning(logger)
     this.#stallWarning = new ThrottledWarning(logger)
     this.#overrunWarning = new ThrottledWarning(logger)
-    const vanished = (connection: Connection) => this.#lose(connection, VANISHED)
+    const vanished = (connection: Connection) => this.#lose(connection, 'Mongrel2 ended the connection')
     this.#feedback = parts.controlPort && new Feedback(parts.controlPort, this.#warning, vanished)
     this.#turn = new Turn(this, handlerTargets)
     const publish = (replies: Reply[]) => this.#publish(replies)
@@ -282,7 +279,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
       this.#connections.delete(connection.id)
       this.#observer?.forgotten(connection.id)
     }
-    if (this.#connections.size === 0 && !this.#keepAlive.draining) this.#stopTimers()
+    if (this.#connections.size === 0 && !this.#keepAlive.asking) this.#stopTimers()
   }
 
   #deal(message: Message, unwrittenBytes: number | undefined): void {
@@ -325,14 +322,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
             `(minClientRate), which cannot be told apart: ${this.#advice}`,
         )
       }
-      this.#lose(connection, LEFT)
+      this.#lose(connection, 'the client left')
     }
   }
 
-  #lose(connection: Connection, reason: string): void {
+  #lose(connection: Connection, event: string): void {
     this.#connections.delete(connection.id)
     this.#observer?.forgotten(connection.id)
-    connection.lose(new DOMException(reason, 'AbortError'))
+    connection.lose(new DOMException(`${event} before the response was complete`, 'AbortError'))
     this.closing.connectionGone()
   }
 

@@ -4,40 +4,22 @@ import type { Connection } from './connection.ts'
 /** How often to ask for connections that may be gone, in milliseconds. */
 export const SWEEP_INTERVAL = 1000
 
-/** When to ask Mongrel2 next whether it still has a connection, in milliseconds of `performance.now()`. */
-class Absence {
-  readonly #since: number
-  #askAt: number
-
-  constructor(now: number) {
-    this.#since = now
-    this.#askAt = now + SWEEP_INTERVAL
-  }
-
-  /** Whether to ask now; the interval then doubles. */
-  isDue(now: number): boolean {
-    if (now < this.#askAt) return false
-    this.#askAt = now + (now - this.#since)
-    return true
-  }
+/** A connection of which no notice may come, and when to ask Mongrel2 for it, in milliseconds of `performance.now()`. */
+interface Absence {
+  readonly connection: Connection
+  readonly since: number
+  askAt: number
+  /** Whether we have closed it, but bytes of it may still wait in Mongrel2, which delivers them. Otherwise another process answers. */
+  readonly closed: boolean
 }
 
-/**
- * Keeps Mongrel2 from ending quiet connections with an open request, and finds those that it has ended without a notice: a reply to a
- * connection that is gone brings one. The reply grants 0 credits, which has no other effect.
- */
+/** Keeps Mongrel2 from ending quiet connections, and finds those that it has ended: a reply to one, which grants 0 credits, brings a notice. */
 export class KeepAlive {
   readonly #connections: ReadonlyMap<number, Connection>
   readonly #publish: (replies: Reply[]) => void
   readonly #targets: number
   readonly #interval: number
-  /** Connections that another process answers and closes: no notice comes of that. */
-  readonly #deferred = new Map<Connection, Absence>()
-  /**
-   * Closed connections with bytes that may still wait in Mongrel2, which delivers them. The bytes count until a notice comes or the slowest
-   * client would have read them.
-   */
-  readonly #draining = new Map<number, { readonly connection: Connection; readonly absence: Absence }>()
+  readonly #absences = new Map<number, Absence>()
   #keeper: NodeJS.Timeout | undefined
 
   /** @param interval Milliseconds between two keep-alive messages. */
@@ -53,9 +35,9 @@ export class KeepAlive {
     this.#interval = interval
   }
 
-  /** Whether it still asks for closed connections. */
-  get draining(): boolean {
-    return this.#draining.size > 0
+  /** Whether it still asks for connections one by one. */
+  get asking(): boolean {
+    return this.#absences.size > 0
   }
 
   start(): void {
@@ -76,39 +58,45 @@ export class KeepAlive {
 
   /** Another process answers on a connection. */
   deferred(connection: Connection): void {
-    this.#deferred.set(connection, new Absence(performance.now()))
+    this.#expectAbsence(connection, performance.now(), false)
   }
 
+  /** Bytes of a closed connection count until a notice comes or the slowest client would have read them. */
   closed(connection: Connection, now: number): void {
-    if (!hasBytes(connection, now)) return
-    this.#draining.set(connection.id, { connection, absence: new Absence(now) })
+    if (hasBytes(connection, now)) this.#expectAbsence(connection, now, true)
   }
 
   /** Handles a notice that a connection is gone. Returns whether it was a closed one. */
   gone(id: number): boolean {
-    this.#draining.get(id)?.connection.pacing.end?.()
-    return this.#draining.delete(id)
+    const absence = this.#absences.get(id)
+    if (absence?.closed !== true) return false
+    absence.connection.pacing.end?.()
+    return this.#absences.delete(id)
   }
 
-  /** Asks for deferred and closed connections when it is time. */
+  /** Asks for deferred and closed connections when it is time; the intervals double. */
   ask(now: number): void {
-    const deferred: Connection[] = []
-    for (const [connection, absence] of this.#deferred) {
-      if (!connection.deferred) this.#deferred.delete(connection)
-      else if (absence.isDue(now)) deferred.push(connection)
+    const due: Absence[] = []
+    for (const absence of this.#absences.values()) {
+      const { connection, since, closed } = absence
+      if (!(closed ? hasBytes(connection, now) : connection.deferred)) this.#absences.delete(connection.id)
+      else if (now >= absence.askAt) {
+        absence.askAt = now + (now - since)
+        due.push(absence)
+      }
     }
-    const draining: Connection[] = []
-    for (const { connection, absence } of this.#draining.values()) {
-      if (!hasBytes(connection, now)) this.#draining.delete(connection.id)
-      else if (absence.isDue(now)) draining.push(connection)
-    }
-    this.#send(deferred, draining)
+    const dueOf = (state: boolean) => due.filter(({ closed }) => closed === state).map(({ connection }) => connection)
+    this.#send(dueOf(false), dueOf(true))
   }
 
   /** Mongrel2 is gone. */
   lost(): void {
     this.stop()
-    for (const id of [...this.#draining.keys()]) this.gone(id)
+    for (const id of [...this.#absences.keys()]) this.gone(id)
+  }
+
+  #expectAbsence(connection: Connection, now: number, closed: boolean): void {
+    this.#absences.set(connection.id, { connection, since: now, askAt: now + SWEEP_INTERVAL, closed })
   }
 
   /** Sends the keep-alive messages, but not for connections that wait for their own client. */

@@ -62,10 +62,7 @@ export abstract class MessageSender implements Member {
     for (; first < sent.length && (sent[first] as number) <= delivered; first += 2) {
       this.#undelivered -= sent[first + 1] as number
     }
-    if (first === sent.length) {
-      sent.length = 0
-      first = 0
-    } else if (first >= DROPPED_TOGETHER) {
+    if (first === sent.length || first >= DROPPED_TOGETHER) {
       sent.splice(0, first)
       first = 0
     }
@@ -73,11 +70,9 @@ export abstract class MessageSender implements Member {
     return this.#undelivered
   }
 
-  /**
-   * Whether a message may be sent while `more` bytes wait beside the undelivered ones: see `fits`. It mostly fits even if nothing was delivered
-   * since the last look; then the pacing is not read, which saves a broadcast several cache misses per member.
-   */
+  /** Whether a message may be sent while `more` bytes wait beside the undelivered ones (see `fits`). */
   protected hasRoom(size: number, more: number, most: number, now: number): boolean {
+    // Mostly it fits even if nothing was delivered since the last look: a broadcast reads no pacing, and misses the cache less.
     if (more + this.#undelivered + size <= most && this.#sent.length < LOOK_FROM) return true
     return fits(size, more + this.undelivered(now), most)
   }

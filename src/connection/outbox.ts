@@ -5,10 +5,7 @@ import type { ReplyBatch } from '../wire/reply-batch.ts'
 import { ASK_FROM } from './pacing/estimate-pacing.ts'
 import type { Pacing } from './pacing/pacing.ts'
 
-/**
- * Outstanding messages from which on the client of a WebSocket that gets shared messages is sent a ping: late, since all such clients answer,
- * and spread over several turns.
- */
+/** As `ASK_FROM` for WebSockets that get shared messages: late, since all their clients answer, and spread over several turns. */
 const ASK_MANY_FROM = 8
 const ASK_MANY_SPREAD = 5
 
@@ -35,20 +32,12 @@ export interface OutboxOwner {
   stalled(pacing: Pacing): void
 }
 
-/** How far the written bytes have come. */
-export type WriteProgress =
-  /** Some wait to be published. */
-  | 'waiting'
-  /** Mongrel2 has all of them. */
-  | 'published'
-  /** The client's socket has all of them, as far as is known. */
-  | 'delivered'
+/** Whether written bytes wait to be published, Mongrel2 has all of them, or the client's socket has, as far as is known. */
+export type WriteProgress = 'waiting' | 'published' | 'delivered'
 
 /** The bytes of a connection that wait to be published, and the end of the connection after them. */
 export class Outbox {
-  /**
-   * How Mongrel2 encodes the messages of a message socket, of which each is one piece, never joined or cut. Undefined for a stream of bytes.
-   */
+  /** How Mongrel2 encodes the messages of a message socket, which are never joined or cut. Undefined for a stream of bytes. */
   encoding: 'base64' | 'raw' | undefined
   readonly #pacing: Pacing
   readonly #connection: OutboxConnection
@@ -106,12 +95,20 @@ export class Outbox {
 
   /** Adds bytes; they are published at the end of the turn as far as the pacing allows. */
   write(bytes: Uint8Array): void {
-    if (this.#append(bytes)) this.#shared = false
+    this.writeShared(bytes)
+    if (bytes.length > 0) this.#shared = false
   }
 
   /** Adds bytes that other connections get, too. Connections whose outboxes hold the same buffers only get them in one reply. */
   writeShared(bytes: Uint8Array): void {
-    this.#append(bytes)
+    if (this.#end !== 'none' || bytes.length === 0) return
+    // Pushing into an empty array reserves many places.
+    if (this.#waiting === 0) this.#pieces = [bytes]
+    else this.#pieces.push(bytes)
+    const size = this.sizeOf(bytes)
+    this.#waiting += size
+    this.#position += size
+    this.#connection.touch()
   }
 
   /** Resolves when more may be written; undefined when that is now. */
@@ -194,18 +191,6 @@ export class Outbox {
     else this.#makeRoom()
     if (this.#waiting > 0) this.#retryLater(this.#pacing.retryAt(now), now)
     return bytes
-  }
-
-  #append(bytes: Uint8Array): boolean {
-    if (this.#end !== 'none' || bytes.length === 0) return false
-    const size = this.sizeOf(bytes)
-    // Pushing into an empty array reserves many places.
-    if (this.#waiting === 0) this.#pieces = [bytes]
-    else this.#pieces.push(bytes)
-    this.#waiting += size
-    this.#position += size
-    this.#connection.touch()
-    return true
   }
 
   /** The size of the next reply. */

@@ -6,10 +6,7 @@ export interface RequestSemantics {
   readonly method: string
   /** Whether the client speaks HTTP/1.0, which has no chunks. */
   readonly http10: boolean
-  /**
-   * Whether the connection can carry another request: the client keeps it open (RFC 9112, section 9.3), and the body has no chunks. After a body
-   * in chunks Mongrel2 loses input when the next large body begins, whose client would wait for ever.
-   */
+  /** Whether the client keeps the connection open (RFC 9112, section 9.3), and Mongrel2 does: it loses input after a body in chunks. */
   readonly persistent: boolean
   /** Whether it is the only request of its connection, as with a gateway. The response does not say so. */
   readonly single: boolean

@@ -11,10 +11,7 @@ import {
 } from './estimate-pacing.ts'
 import type { PacingMode } from './pacing.ts'
 
-/**
- * Bytes of a connection that may wait in Mongrel2 where its control port is asked: more than it writes between two answers, and few
- * enough that Mongrel2 does not copy a whole body before its client has read the first of it.
- */
+/** Bytes of a connection that may wait in Mongrel2: more than it writes between two answers, few enough that it copies no whole body. */
 const OUTSTANDING_BYTES = 4 * 1024 * 1024
 /** The bytes of a message there: several at once, so that there is something to write while others are reported. */
 const MESSAGE_BYTES = 512 * 1024
@@ -80,7 +77,12 @@ export class ControlPacing extends EstimatePacing {
     if (!this.#port.proven && !this.#shared) {
       const size = this.#prove(waiting, now)
       if (size !== undefined) return size
-      if (this.#proof !== undefined) return this.#allowBehindProof(this.#proof, waiting, complete, now)
+      if (this.#proof !== undefined) {
+        // A message behind the one that was published for the proof.
+        const allowed = super.allowance(waiting, complete, now)
+        this.#proof.size = allowed < waiting ? allowed : undefined
+        return allowed
+      }
     }
     if (now >= this.#knownUntil) return super.allowance(waiting, complete, now)
     const count = this.count(now)
@@ -163,17 +165,13 @@ export class ControlPacing extends EstimatePacing {
     return now >= this.#knownUntil && super.isDelivered(deliveredAt, now)
   }
 
-  /**
-   * Finds out what to deduct from the bytes that were written. If they are no sum of our messages, others have written too: then none of ours
-   * are assumed to be among them. For a proof, all that the sockets take is assumed to be written: a wrong assumption proves nothing.
-   */
+  /** Finds out what to deduct from the bytes that were written. */
   #compare(bytes: number): void {
     this.#compared = true
-    if (!this.#port.proven) {
-      this.#base = bytes - this.total
-      return
-    }
-    if (this.#base === undefined || !this.isBoundary(bytes - this.#base)) this.#base = bytes - this.outstandingFrom
+    // For a proof, everything is assumed to be written: a wrong assumption proves nothing.
+    if (!this.#port.proven) this.#base = bytes - this.total
+    // Others have written too if it is no sum of our messages: then none of the outstanding ones is assumed to be in it.
+    else if (this.#base === undefined || !this.isBoundary(bytes - this.#base)) this.#base = bytes - this.outstandingFrom
   }
 
   /**
@@ -192,25 +190,16 @@ export class ControlPacing extends EstimatePacing {
       this.#proof = { until, answersBefore: answers, expired: false, size: undefined, ends: [] }
       return 0
     }
-    if (now >= proof.until) return this.#giveUp(proof, now)
+    if (now >= proof.until) {
+      // The response goes on without a proof. The messages that were published for it may still be found.
+      if (!proof.expired) this.#port.refuted(proof.answersBefore)
+      proof.expired = true
+      if (proof.ends.length === 0 || now >= proof.until + ANSWER_PATIENCE) this.#proof = undefined
+      return undefined
+    }
     if (!this.#compared || proof.ends.length > 0) return 0
     proof.size ??= randomInt(PROOF_BYTES) + 1
     return proof.size
-  }
-
-  /** Goes on without a proof. The messages that were published for it may still be found. */
-  #giveUp(proof: Proof, now: number): undefined {
-    if (!proof.expired) this.#port.refuted(proof.answersBefore)
-    proof.expired = true
-    if (proof.ends.length === 0 || now >= proof.until + ANSWER_PATIENCE) this.#proof = undefined
-    return undefined
-  }
-
-  /** The size of a message behind the one that was published for the proof. */
-  #allowBehindProof(proof: Proof, waiting: number, complete: boolean, now: number): number {
-    const size = super.allowance(waiting, complete, now)
-    proof.size = size < waiting ? size : undefined
-    return size
   }
 
   /** @returns Whether a message that proves it was found delivered. */

@@ -6,27 +6,27 @@ export class CreditPacing implements Pacing {
   readonly mode = 'credits'
   readonly strict = true
   readonly waitingLimit = FLOW_CONTROL_WINDOW
-  #outstanding: number
+  unwrittenBytes: number
 
-  /** @param outstanding Bytes that were published before and are not written yet. */
-  constructor(outstanding = 0) {
-    this.#outstanding = outstanding
+  /** @param unwrittenBytes Bytes that were published before and are not written yet. */
+  constructor(unwrittenBytes = 0) {
+    this.unwrittenBytes = unwrittenBytes
   }
 
   allowance(waiting: number): number {
-    return Math.min(waiting, FLOW_CONTROL_WINDOW - this.#outstanding)
+    return Math.min(waiting, FLOW_CONTROL_WINDOW - this.unwrittenBytes)
   }
 
   published(bytes: number): void {
-    this.#outstanding += bytes
+    this.unwrittenBytes += bytes
   }
 
   credited(bytes: number): void {
-    this.#outstanding = Math.max(0, this.#outstanding - bytes)
+    this.unwrittenBytes = Math.max(0, this.unwrittenBytes - bytes)
   }
 
   undelivered(): number {
-    return this.#outstanding
+    return this.unwrittenBytes
   }
 
   retryAt(): undefined {
@@ -34,10 +34,6 @@ export class CreditPacing implements Pacing {
   }
 
   settled(): boolean {
-    return this.#outstanding === 0
-  }
-
-  get unwrittenBytes(): number {
-    return this.#outstanding
+    return this.unwrittenBytes === 0
   }
 }

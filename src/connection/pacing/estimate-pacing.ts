@@ -44,29 +44,18 @@ const LEAST_PIECE = 16 * 1024
 /** How long to wait until other connections may have left some room, in milliseconds. */
 const ROOM_INTERVAL = 1000
 
-/** What may wait for one connection. */
-export interface EstimateBounds {
-  /** Messages. */
-  readonly messages?: number
-  readonly bytes?: number
-  /** Bytes of a message. */
-  readonly messageBytes?: number
-}
+/** How many messages and bytes may wait for one connection, and the most bytes of a message. */
+export type EstimateBounds = Partial<Record<'messages' | 'bytes' | 'messageBytes', number>>
 
-/**
- * Pacing by estimate, where Mongrel2 reports nothing: at most 15 messages and 8 MiB may wait for a connection, and they are delivered as fast
- * as the slowest client reads that is to be served.
- */
-export class EstimatePacing implements Pacing, WaitingBytes {
+/** Pacing by estimate, where Mongrel2 reports nothing: clients are assumed to read as fast as the slowest that is to be served. */
+export class EstimatePacing implements Pacing {
   readonly strict = false
   readonly unwrittenBytes = 0
   readonly waitingLimit: number
   /** Bytes published since this was made. */
   protected total = 0
-  /**
-   * The last messages, in the order in which they are delivered. Three numbers each, since objects are slow in a broadcast: when it was
-   * published, when the slowest client that is to be served has it, and the bytes published up to its end.
-   */
+  // Objects would be slow in a broadcast.
+  /** Three numbers a message: when it was published, when the slowest client to be served has it, the bytes published up to its end. */
   readonly #messages: number[] = []
   /** Index of the first outstanding message. */
   #first = 0
@@ -169,11 +158,8 @@ export class EstimatePacing implements Pacing, WaitingBytes {
     return this.total - this.#begin(at)
   }
 
-  /**
-   * Requests may have come one by one though they were sent together: what seemed to be read may not have left Mongrel2. But Mongrel2 runs, so
-   * what it has had for long enough is delivered.
-   */
   messageReceived(now: number): void {
+    // What seemed to be read may not have left Mongrel2: requests that came one by one may have been sent together.
     const messages = this.#messages
     let at = this.#first
     while (at < messages.length && this.isDelivered(this.#deliveredAt(at), now)) at += NUMBERS
@@ -203,11 +189,8 @@ export class EstimatePacing implements Pacing, WaitingBytes {
 
   /** What fits in the sockets' buffers or in Mongrel2's places, or was published long ago, cannot be too much. */
   mayBeOverrun(now: number): boolean {
-    return (
-      this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS &&
-      this.#bytesSinceAsked > SOCKET_BUFFERS &&
-      !this.settled(now)
-    )
+    const much = this.#messagesSinceAsked > DELIVER_OUTSTANDING_MSGS && this.#bytesSinceAsked > SOCKET_BUFFERS
+    return much && !this.settled(now)
   }
 
   end(): void {
@@ -316,11 +299,8 @@ export class EstimatePacing implements Pacing, WaitingBytes {
   }
 }
 
-/** Knows how many bytes seem to wait in Mongrel2. */
-export interface WaitingBytes {
-  /** Bytes that seem to wait in Mongrel2 now. */
-  waitingInMongrel2(now: number): number
-}
+/** A connection's pacing. */
+type Holder = Pick<EstimatePacing, 'waitingInMongrel2'>
 
 /** From so many connections on, those that have nothing there any more are forgotten. */
 const LEAST_FORGOTTEN = 1024
@@ -331,7 +311,7 @@ const COUNT_INTERVAL = 100
 export class WaitingBudget {
   readonly #limit: number
   readonly #exhausted: () => void
-  readonly #holders = new Map<WaitingBytes, number>()
+  readonly #holders = new Map<Holder, number>()
   #used = 0
   #countedAt = Number.NEGATIVE_INFINITY
   #forgetAt = LEAST_FORGOTTEN
@@ -351,7 +331,7 @@ export class WaitingBudget {
   }
 
   /** A connection has so many bytes there. One that is closed keeps them: Mongrel2 still has them for its client. */
-  set(holder: WaitingBytes, bytes: number, now: number): void {
+  set(holder: Holder, bytes: number, now: number): void {
     this.#note(holder, bytes)
     if (this.#holders.size < this.#forgetAt) return
     this.#count(now)
@@ -359,12 +339,14 @@ export class WaitingBudget {
   }
 
   /** It has none any more. */
-  delete(holder: WaitingBytes): void {
+  delete(holder: Holder): void {
     this.#note(holder, 0)
   }
 
-  #note(holder: WaitingBytes, bytes: number): void {
-    this.#used += bytes - (this.#holders.get(holder) ?? 0)
+  #note(holder: Holder, bytes: number): void {
+    const before = this.#holders.get(holder) ?? 0
+    if (bytes === before) return // most often 0
+    this.#used += bytes - before
     if (bytes > 0) this.#holders.set(holder, bytes)
     else this.#holders.delete(holder)
   }

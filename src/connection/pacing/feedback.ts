@@ -15,10 +15,7 @@ export interface FeedbackSource {
 /** Milliseconds between two questions while something moves; twice as many each time that nothing did, up to the other. */
 const INTERVAL_MOVING = 1
 const INTERVAL_STILL = 250
-/**
- * Milliseconds between two questions for each connection: a question costs Mongrel2 about 1.25 µs for every connection it has, and it may
- * spend a tenth of its time on answers. The time that an answer takes tells nothing: Mongrel2 first delivers what it has.
- */
+/** Milliseconds between two questions, a connection: a question costs Mongrel2 1.25 µs a connection, and may take a tenth of its time. */
 const INTERVAL_PER_CONNECTION = 0.0125
 /** Upper bound of the interval, in milliseconds. */
 const LONGEST_INTERVAL = 1000
