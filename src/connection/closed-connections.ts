@@ -31,11 +31,8 @@ export class ClosedConnections<By = undefined> {
 /** Upper bound of the connections that are remembered; those of an ended Mongrel2 are never removed otherwise. */
 const MOST_LEFT = 65_536
 
-/** Connections with open requests when their epoch ended. If their Mongrel2 still runs, their clients still wait. */
-export type LeftConnections = Map<
-  number,
-  { readonly sender: string /** Whether another process may still answer. */; readonly deferred: boolean }
->
+/** Connections with open requests when their epoch ended. `deferred`: another process may still answer; otherwise nobody will. */
+export type LeftConnections = Map<number, Readonly<{ sender: string; deferred: boolean }>>
 
 /** Remembers a connection; forgets the oldest where there are too many. */
 export function leave(connections: LeftConnections, id: number, sender: string, deferred: boolean): void {

@@ -32,7 +32,7 @@ export class ControlPortState {
     return this.proven && this.answering
   }
 
-  /** Why it is not used, for people; undefined where nothing is known to be wrong with it. */
+  /** The reason why it is not used, for messages to the user; undefined where no problem is known. */
   get problem(): string | undefined {
     if (this.#refutations >= MOST_REFUTATIONS) return 'it is that of another Mongrel2'
     return this.answering ? this.#problem() : 'it gives no answer'

@@ -12,7 +12,7 @@ export interface EstimateSettings {
 
 /** Time in which a Mongrel2 that is busy hands a message to the client's socket, in milliseconds, however small it is. */
 const DELIVERY_TIME = 200
-/** How long Mongrel2 may get no processor time, in milliseconds: without a sign of it, a message keeps its place so long. */
+/** How long Mongrel2 may get no processor time, in milliseconds: a message keeps its place that long, unless it is known to be delivered. */
 const STANDSTILL_TIME = 1000
 /** Bytes that the sockets of both ends hold at the very least, so that they do not wait in Mongrel2. */
 export const SOCKET_BUFFERS = 32 * 1024
@@ -20,11 +20,11 @@ export const SOCKET_BUFFERS = 32 * 1024
 export const MESSAGES = DELIVER_OUTSTANDING_MSGS - 1
 /** How many of these are left to repliers, which write to a socket by its token. */
 export const REPLIER_MESSAGES = 4
-/** From so many messages outstanding on, each next one has to carry more, so that few messages carry much. */
+/** Outstanding messages from which on each further one has to carry more, so that few messages carry much. */
 export const SPARING_FROM = 7
-/** What the first of those has to carry, in bytes; each next one twice as much. */
+/** Bytes that the first of those has to carry; each further one carries twice as many. */
 const SPARING_SIZE = 256 * 1024
-/** Time before the first of them that carries less, in milliseconds; as much more before each next one: eight places last for a standstill. */
+/** Milliseconds before the first of them that carries less; each further one waits as much longer: eight places last for a standstill. */
 const SPARING_INTERVAL = STANDSTILL_TIME / 36
 /** Outstanding messages from which on the control port, or the client of a WebSocket, is asked what was delivered. */
 export const ASK_FROM = 4
@@ -39,7 +39,7 @@ const REMOVED_TOGETHER = 48
 const CONNECTION_BYTES = 8 * 1024 * 1024
 /** The largest message in bytes: no more than 16 of them wait for a client that asks again and again though it reads nothing. */
 const MESSAGE_BYTES = 1024 * 1024
-/** The least that is worth a message of its own where less may go than waits, in bytes. */
+/** Bytes of the smallest message where not everything that waits may be published. */
 const LEAST_PIECE = 16 * 1024
 /** How long to wait until other connections may have left some room, in milliseconds. */
 const ROOM_INTERVAL = 1000
@@ -70,9 +70,9 @@ export class EstimatePacing implements Pacing {
   #idleAt = 0
   /** Bytes of the total that were reported as delivered, or read before the client's last request. */
   #read = 0
-  /** When there is room for more, after there was too little. */
+  /** When there may be room for more; undefined unless there was too little. */
   #roomAt: number | undefined
-  /** Until when no message is taken as delivered by time alone: a WebSocket's client has been asked what it has read. */
+  /** Until when no message leaves its place by time alone: a WebSocket's client was sent a ping and has not answered. */
   #answerUntil = Number.NEGATIVE_INFINITY
   /** Bytes and messages published since the client asked with nothing under way. */
   #bytesSinceAsked = 0

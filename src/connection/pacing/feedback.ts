@@ -4,7 +4,7 @@ import { delay, Pause } from '../../runtime/promises.ts'
 import type { Connection } from '../connection.ts'
 import { ControlPortState } from './control-port-state.ts'
 
-/** Mongrel2's control port, as far as pacing asks it. */
+/** The part of Mongrel2's control port that pacing uses. */
 export interface FeedbackSource {
   readonly address: ControlPortAddress
   /** Bytes written to each connection that is open, by its number. */
@@ -12,7 +12,7 @@ export interface FeedbackSource {
   close(): void
 }
 
-/** Milliseconds between two questions while something moves; twice as many each time that nothing did, up to the other. */
+/** Milliseconds between two questions after a message was delivered; doubled each time that none was, up to the second. */
 const INTERVAL_MOVING = 1
 const INTERVAL_STILL = 250
 /** Milliseconds between two questions, a connection: a question costs Mongrel2 1.25 µs a connection, and may take a tenth of its time. */

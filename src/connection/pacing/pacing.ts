@@ -56,15 +56,15 @@ export interface Pacing {
   feedbackAsked?(): void
   /** The client sent a request with no answer under way: it has read what there was. */
   asked?(): void
-  /** The client sent something, a request before it was answered, say: it may not have read what there was, but Mongrel2 runs. */
+  /** The client sent something, but may not have read what was published. Mongrel2 runs: what it has had for long enough is delivered. */
   messageReceived?(now: number): void
-  /** Whether to ask a WebSocket's client what it has read, where so many bytes wait and `from` messages may be outstanding before it is asked. */
+  /** Whether to send a WebSocket's client a ping, where so many bytes wait: from `from` outstanding messages on, or many bytes. */
   wantsProbe?(waiting: number, from: number, now: number): boolean
-  /** It is asked. */
+  /** That ping is sent. */
   probed?(now: number): void
   /** The client has read so many of the bytes that were published. */
   acknowledged?(bytes: number): void
-  /** Others may publish for the connection from now on, too: some places are left to them. */
+  /** From now on other processes may publish for the connection, too: some places are left to them. */
   share?(): void
   /** Whether Mongrel2 may have ended the connection because its client read more slowly than assumed. */
   mayBeOverrun?(now: number): boolean
