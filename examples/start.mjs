@@ -1,17 +1,18 @@
 // npm start [-- [EXAMPLE] [--port N]]
 //
-// Starts Mongrel2 with examples/mongrel2.conf and an example behind it, hello-hono unless told otherwise, until Ctrl-C.
-// Where Mongrel2 cannot be had, the embedded front takes its place.
+// Starts Mongrel2 and an example behind it, hello-hono unless told otherwise, until Ctrl-C. Mongrel2 gets examples/mongrel2.conf, or the
+// example's own mongrel2.conf; an example with an nginx.conf gets nginx in front as well.
+// Where Mongrel2 cannot be installed, the embedded front takes its place, except for examples with a mongrel2.conf of their own.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import util from 'node:util'
-import { checkNode, root, setUp } from './setup.mjs'
+import { checkNode, installPrograms, root, setUp } from './setup.mjs'
 
 /** How long the first answer may take, in milliseconds. */
 const START_TIMEOUT = 30_000
@@ -19,6 +20,8 @@ const START_TIMEOUT = 30_000
 const STOP_TIMEOUT = 12_000
 /** The user and group `nobody`, as Linux numbers them. */
 const NOBODY = 65534
+const GET_NGINX = `This example needs the program nginx on the PATH.
+  Debian, Ubuntu:  sudo apt-get install nginx`
 
 const stop = new AbortController()
 // Again and again, not once: Ctrl-C reaches npm and us, and npm passes on what it got.
@@ -35,11 +38,17 @@ try {
 
 async function main(signal) {
   checkNode()
-  const conf = await fs.readFile(join(root, 'examples/mongrel2.conf'), 'utf8')
+  const { example, wanted } = await readArguments()
+  const ownConf = await readOptional(join(dirname(example), 'mongrel2.conf'))
+  const isStandard = ownConf === undefined || dirname(example) === 'examples'
+  const conf = ownConf ?? (await fs.readFile(join(root, 'examples/mongrel2.conf'), 'utf8'))
+  const nginxConf = await readOptional(join(dirname(example), 'nginx.conf'))
   const host = valueIn(conf, /\bbind_addr="(.*?)"/)
-  const { example, wanted } = await readArguments(valueIn(conf, /\bport=(\d+)/))
-  const port = await reserve(wanted, host)
-  const missing = await setUp({ signal, mongrel2Optional: true })
+  const port = await reserve(wanted ?? valueIn(conf, /\bport=(\d+)/), host)
+  // Behind nginx, which has the port that was asked for, any will do.
+  const mongrel2Port = nginxConf === undefined ? port : await reserve(0, host)
+  const missing = await setUp({ signal, mongrel2Optional: isStandard })
+  if (nginxConf !== undefined) await installPrograms({ nginx: 'nginx' }, GET_NGINX, { signal })
   signal.throwIfAborted()
   if (missing !== undefined)
     console.log(`${missing}\n\nUntil then the embedded front takes its place, for development.`)
@@ -56,10 +65,11 @@ async function main(signal) {
       ZEROMQ: `ipc://${directory}/run/9999,ipc://${directory}/run/9998`,
       ZEROMQ_TNET: `ipc://${directory}/run/9997,ipc://${directory}/run/9996`,
       JOBS: `ipc://${directory}/run/jobs`,
+      CLUSTER: `tcp://127.0.0.1:${await reserve(0, '127.0.0.1')}`,
     }
     const front =
       missing === undefined
-        ? await launchMongrel2(directory, conf, port)
+        ? await launchMongrel2(directory, conf, mongrel2Port)
         : await launchEmbeddedFront(directory, { ...endpoints, PORT: String(port) })
     programs.push(front)
     guardChild(front.child, 'KILL')
@@ -74,14 +84,18 @@ async function main(signal) {
     })
     programs.push(app)
     guardChild(app.child, 'KILL')
+    const nginx = nginxConf === undefined ? [] : [await launchNginx(directory, nginxConf, { port, mongrel2Port })]
+    programs.push(...nginx)
+    for (const { child } of nginx) guardChild(child, 'TERM')
 
     const url = `http://${host}:${port}/`
-    const ended = Promise.race([stopped(signal), front.died, app.died])
+    const ended = Promise.race([stopped(signal), ...programs.map(({ died }) => died)])
     await Promise.race([ended, answered(url, signal)])
-    console.log(`${app.name} answers at ${url} through ${front.name}. Ctrl-C stops both.`)
+    const through = [...nginx, front].map(({ name }) => name).join(' and ')
+    console.log(`${app.name} answers at ${url} through ${through}. Ctrl-C stops ${nginx.length > 0 ? 'all' : 'both'}.`)
     await ended
   } finally {
-    // The example first: it answers what it has received, and for that it needs Mongrel2.
+    // The last first: the example answers what it has received, and for that it needs Mongrel2.
     for (const program of programs.reverse()) await program.stop()
     removeDirectory()
   }
@@ -92,6 +106,18 @@ async function launchMongrel2(directory, conf, port) {
   return launch('Mongrel2', 'mongrel2', ['config.sqlite', valueIn(conf, /\buuid="(.*?)"/)], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'pipe'],
+  })
+}
+
+async function launchNginx(directory, conf, { port, mongrel2Port }) {
+  const text = conf
+    .replace(/\blisten 127\.0\.0\.1:\d+/, `listen 127.0.0.1:${port}`)
+    .replaceAll('127.0.0.1:6767', `127.0.0.1:${mongrel2Port}`)
+  await fs.writeFile(join(directory, 'nginx.conf'), text)
+  // Started as root, its workers are somebody else: the owner of the directory.
+  const user = process.getuid?.() === 0 ? ' user nobody nogroup;' : ''
+  return launch('nginx', 'nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr', '-g', `daemon off;${user}`], {
+    stdio: ['ignore', 'ignore', 'pipe'],
   })
 }
 
@@ -106,28 +132,34 @@ async function launchEmbeddedFront(directory, env) {
 
 function valueIn(conf, pattern) {
   const match = pattern.exec(conf)
-  if (match === null) throw new Error(`examples/mongrel2.conf has nothing like ${pattern}.`)
+  if (match === null) throw new Error(`Expected ${pattern} in mongrel2.conf.`)
   return match[1]
 }
 
-async function readArguments(defaultPort) {
+async function readOptional(file) {
+  return await fs.readFile(join(root, file), 'utf8').catch(() => undefined)
+}
+
+/** The example's file, and the port that was asked for, if any. */
+async function readArguments() {
   const examples = await readExamples()
   const usage = `Usage: npm start [-- [EXAMPLE] [--port N]], where EXAMPLE is one of ${[...examples.keys()].join(', ')}.`
   try {
     const { values, positionals } = util.parseArgs({ options: { port: { type: 'string' } }, allowPositionals: true })
     const [example = 'hello-hono', ...rest] = positionals
-    const port = values.port ?? process.env.PORT ?? defaultPort
+    const port = values.port ?? process.env.PORT
     if (rest.length > 0) throw new Error(`There can be one example only, and ${positionals.length} were given.`)
     const file = examples.get(example)
     if (file === undefined) throw new Error(`There is no example '${example}'.`)
-    if (!/^\d{1,5}$/.test(port) || port > 65535) throw new Error(`The port must be 0 to 65535, and '${port}' is not.`)
-    return { example: file, wanted: Number(port) }
+    if (port !== undefined && (!/^\d{1,5}$/.test(port) || port > 65535))
+      throw new Error(`The port must be 0 to 65535, and '${port}' is not.`)
+    return { example: file, wanted: port }
   } catch (error) {
     throw new Error(`${error.message}\n${usage}`)
   }
 }
 
-/** The examples' files by their names: NAME.ts, or NAME/server.ts of one that has several. */
+/** The examples' files by their names: NAME.ts, or NAME/server.ts of one with several files. */
 async function readExamples() {
   const entries = await fs.readdir(join(root, 'examples'), { withFileTypes: true })
   const files = entries.map((entry) => {
@@ -139,13 +171,13 @@ async function readExamples() {
 
 /** Checks that a port can be had, for Mongrel2's own complaint is long; 0 stands for any, which it does not know. */
 async function reserve(port, host) {
-  const probe = createServer().listen(port, host)
+  const probe = createServer().listen(Number(port), host)
   try {
     await once(probe, 'listening')
   } catch (error) {
     const why = { EADDRINUSE: 'is taken by another program', EACCES: 'needs rights that this user does not have' }
     throw new Error(`Port ${port} of ${host} ${why[error.code] ?? `cannot be had: ${error.message}`}.
-Choose another with: npm start -- --port ${port < 1024 ? 6767 : port + 1}`)
+Choose another with: npm start -- --port ${port < 1024 ? 6767 : Number(port) + 1}`)
   }
   const found = probe.address().port
   probe.close()
@@ -165,8 +197,9 @@ async function prepare(directory, conf) {
   })
   const result = await m2sh.ended
   // It ends with 0 also when it could not read the file.
-  if (result !== 'exit code 0' || m2sh.output().includes('[ERROR]')) {
-    throw new Error(`m2sh cannot load examples/mongrel2.conf:\n${m2sh.output()}`)
+  // It complains of raw_payload, and loads it all the same.
+  if (result !== 'exit code 0' || /\[ERROR\](?!.*Invalid type given)/.test(m2sh.output())) {
+    throw new Error(`m2sh cannot load mongrel2.conf:\n${m2sh.output()}`)
   }
   if (process.getuid?.() === 0) {
     // Started as root, Mongrel2 goes on as the owner of its directory.
