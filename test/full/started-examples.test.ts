@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -82,6 +83,94 @@ describe('examples/bbs', () => {
     expect(bob.screen).toMatch(/Goodbye, Bob\.\n$/)
   })
 })
+
+describe('examples/accounts', () => {
+  it('signs up, shares a file that others see at once, and signs out', async () => {
+    example = await StartedExample.start('accounts')
+    const ann = new Browser(example.origin)
+    const bob = new Browser(example.origin)
+    expect(await (await ann.get('/')).text()).toMatch(/^<!doctype html>[\s\S]*Sign up/)
+    for (const [browser, name] of [
+      [ann, 'Ann'],
+      [bob, 'Bob'],
+    ] as const) {
+      const signedUp = await browser.post('/sign-up', { name, password: `the password of ${name}` })
+      expect(signedUp.status).toBe(303)
+      expect(signedUp.headers.get('set-cookie')).toMatch(/; HttpOnly; SameSite=Lax$/)
+    }
+    expect(await (await ann.get('/')).text()).toContain('You are Ann.')
+
+    const events = (await bob.get('/events')).body?.getReader()
+    const content = randomBytes(1_000_000)
+    const file = new File([content], `<Ann's> notes.txt`)
+    expect((await ann.post('/files', { file })).status).toBe(303)
+    let event = ''
+    while (!event.endsWith('\n\n')) event += Buffer.from((await events?.read())?.value ?? []).toString()
+    const item = '<li><a href="/files/1">&lt;Ann&#39;s&gt; notes.txt</a> (1000000 bytes) from Ann</li>'
+    expect(event).toBe(`event: files\ndata: ${item}\n\n`)
+    expect(await (await bob.get('/list')).text()).toBe(item)
+    const download = await bob.get('/files/1')
+    expect(download.headers.get('content-disposition')).toBe("attachment; filename*=UTF-8''%3CAnn%27s%3E%20notes.txt")
+    expect(Buffer.from(await download.arrayBuffer()).equals(content)).toBe(true)
+    await events?.cancel()
+
+    const before = ann.cookie
+    expect((await ann.post('/sign-out', {})).status).toBe(303)
+    expect(await (await ann.get('/')).text()).toContain('Sign in')
+    ann.cookie = before
+    expect((await ann.get('/list')).status).toBe(401)
+    expect((await ann.post('/sign-in', { name: 'Ann', password: 'the password of Ann' })).status).toBe(303)
+    expect(await (await ann.get('/')).text()).toContain('You are Ann.')
+  })
+
+  it('refuses wrong passwords, forms of other sites, forged cookies and large files', async () => {
+    example = await StartedExample.start('accounts')
+    const browser = new Browser(example.origin)
+    const account = { name: 'Ann', password: 'correct horse' }
+    expect((await browser.post('/sign-up', { ...account, password: 'short' })).status).toBe(400)
+    expect((await browser.post('/sign-up', account)).status).toBe(303)
+    expect((await browser.post('/sign-up', account)).status).toBe(400)
+    expect((await browser.post('/sign-in', { ...account, password: 'battery staple' })).status).toBe(403)
+    expect((await browser.post('/sign-in', { ...account, name: 'Bob' })).status).toBe(403)
+    expect((await browser.post('/sign-out', {}, 'http://evil.example')).status).toBe(403)
+    const big = new File([Buffer.alloc(6 * 2 ** 20)], 'big')
+    expect((await browser.post('/files', { file: big })).status).toBe(413)
+    expect((await browser.get('/list')).status).toBe(200)
+    browser.cookie = browser.cookie.replace(/=./, '=~')
+    expect((await browser.get('/list')).status).toBe(401)
+  })
+})
+
+/** Keeps one cookie and does not follow redirects. */
+class Browser {
+  cookie = ''
+  readonly #origin: string
+
+  constructor(origin: string) {
+    this.#origin = origin
+  }
+
+  async get(path: string): Promise<Response> {
+    return await this.#fetch(path, {})
+  }
+
+  async post(path: string, fields: Record<string, string | File>, origin = this.#origin): Promise<Response> {
+    const body = new FormData()
+    for (const [name, value] of Object.entries(fields)) body.set(name, value)
+    return await this.#fetch(path, { method: 'POST', body, headers: { origin } })
+  }
+
+  async #fetch(path: string, { headers, ...init }: RequestInit): Promise<Response> {
+    const response = await fetch(this.#origin + path, {
+      ...init,
+      headers: { ...headers, cookie: this.cookie },
+      redirect: 'manual',
+    })
+    const [cookie] = response.headers.get('set-cookie')?.split(';') ?? []
+    if (cookie !== undefined) this.cookie = cookie
+    return response
+  }
+}
 
 /** Types each answer when what is new on the screen ends with its prompt. */
 async function expectDialogue(terminal: Terminal, dialogue: [prompt: string, answer: string][]): Promise<void> {
