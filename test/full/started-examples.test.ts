@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { StartedExample, Terminal } from '../support/started-example.ts'
 
 // Each example runs as `npm start -- NAME` runs it: with a real Mongrel2, and whatever else belongs to it.
@@ -138,6 +140,61 @@ describe('examples/accounts', () => {
     expect((await browser.get('/list')).status).toBe(200)
     browser.cookie = browser.cookie.replace(/=./, '=~')
     expect((await browser.get('/list')).status).toBe(401)
+  })
+})
+
+describe('examples/cluster', () => {
+  it('answers by each node, and by the main node alone when the other is gone', async () => {
+    example = await StartedExample.start('cluster')
+    // A kept connection stays with its worker.
+    const ask = async () => await (await fetch(example.origin, { headers: { connection: 'close' } })).text()
+    const answers = async () => [...new Set(await Promise.all(Array.from({ length: 8 }, ask)))].sort()
+    const byBoth = [
+      /^The main node answers, by its worker \d+\.\n$/,
+      /^The second node answers, by its worker \d+\.\n$/,
+    ]
+    let seen: string[] = []
+    await expect
+      .poll(async () => {
+        seen = await answers()
+        return seen
+      })
+      .toEqual(byBoth.map((pattern) => expect.stringMatching(pattern)))
+
+    const worker = Number(/\d+/.exec(seen[1] ?? ''))
+    const [, node] = /\) \S (\d+)/.exec(readFileSync(`/proc/${worker}/stat`, 'latin1')) ?? []
+    process.kill(Number(node), 'SIGKILL')
+    await expect.poll(answers).toEqual([expect.stringMatching(byBoth[0] as RegExp)])
+  })
+})
+
+describe('examples/nginx', () => {
+  it('tells the app what the client asked for, and from where', async () => {
+    example = await StartedExample.start('nginx')
+    expect(example.output).toContain('through nginx and Mongrel2')
+    const forged = {
+      'x-forwarded-for': '203.0.113.7',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-host': 'evil.example',
+    }
+    const response = await fetch(`${example.origin}/a?b=c`, { headers: forged })
+    expect(response.headers.get('server')).toMatch(/^nginx/)
+    expect(await response.json()).toEqual({ url: `${example.origin}/a?b=c`, client: '127.0.0.1' })
+  })
+
+  it('lets WebSockets, events and uploads pass', async () => {
+    example = await StartedExample.start('nginx')
+    const client = new WebSocket(example.origin.replace('http', 'ws'))
+    await once(client, 'open')
+    const message = once(client, 'message')
+    client.send('hello')
+    expect(String((await message)[0])).toBe('hello')
+    client.close()
+    await once(client, 'close')
+    const events = (await fetch(`${example.origin}/events`)).body?.getReader()
+    expect(Buffer.from((await events?.read())?.value ?? []).toString()).toMatch(/^data: \d{4}-/)
+    await events?.cancel()
+    expect((await fetch(example.origin, { method: 'POST', body: Buffer.alloc(2 * 2 ** 20) })).status).toBe(200)
   })
 })
 
