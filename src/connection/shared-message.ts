@@ -14,6 +14,7 @@ export class SharedMessage {
   #frame: Buffer | undefined
   #event: Buffer | undefined
   #chunk: Buffer | undefined
+  #payloadChunk: Buffer | undefined
   #answer: (() => Response) | undefined
 
   /** @param fields Checked. */
@@ -39,6 +40,12 @@ export class SharedMessage {
   get chunk(): Buffer {
     this.#chunk ??= renderChunk(this.event)
     return this.#chunk
+  }
+
+  /** The payload as a chunk of a response. */
+  get payloadChunk(): Buffer {
+    this.#payloadChunk ??= renderChunk(this.payload)
+    return this.#payloadChunk
   }
 
   /** Makes the answer to a long poll. */

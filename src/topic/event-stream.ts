@@ -1,5 +1,6 @@
 import { type Budget, fits, type Member, type SharedMessage } from '../connection/shared-message.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
+import type { StreamFormat } from './options.ts'
 
 /** A client's connection, to which events are written instead of a reader of the body. */
 export interface EventSink {
@@ -21,12 +22,16 @@ export function eventStreamOf(body: ReadableStream): EventStream | undefined {
   return stream?.untouched === true ? stream : undefined
 }
 
-/** A client that gets messages as events. Its body is a stream, but events go straight to the connection: all clients get the same bytes. */
+/**
+ * A client that gets messages as events, or as they are. Its body is a stream, but messages go straight to the connection: all clients get
+ * the same bytes.
+ */
 export class EventStream implements Member {
   readonly body: ReadableStream<Uint8Array>
   /** Called when it ends. */
   whenEnded: (() => void) | undefined
   /** Messages that came before there was a reader or a sink. */
+  readonly #format: StreamFormat
   #early: SharedMessage[] = []
   #earlyBytes = 0
   #sink: EventSink | undefined
@@ -34,7 +39,8 @@ export class EventStream implements Member {
   #end: EventStreamEnd | undefined
   #written: Deferred<EventStreamEnd> | undefined
 
-  constructor() {
+  constructor(format: StreamFormat) {
+    this.#format = format
     this.body = new ReadableStream<Uint8Array>(
       { pull: (controller) => this.#beRead(controller), cancel: () => this.end() },
       { highWaterMark: 0, size: ({ length }) => length },
@@ -52,21 +58,23 @@ export class EventStream implements Member {
   }
 
   deliver(message: SharedMessage, { maxBufferedBytes, whenSlow }: Budget, now: number): void {
-    if (this.ended) return
-    if (!fits(message.event.length, this.#waiting(now), maxBufferedBytes)) {
+    const { length } = this.#bytesOf(message)
+    // A chunk of no bytes would end the body.
+    if (this.ended || length === 0) return
+    if (!fits(length, this.#waiting(now), maxBufferedBytes)) {
       if (whenSlow === 'close') this.end('slow')
-    } else if (this.#sink !== undefined) this.#sink.writeShared(message.chunk)
-    else if (this.#controller !== undefined) this.#controller.enqueue(Uint8Array.from(message.event))
+    } else if (this.#sink !== undefined) this.#sink.writeShared(this.#chunkOf(message))
+    else if (this.#controller !== undefined) this.#controller.enqueue(Uint8Array.from(this.#bytesOf(message)))
     else {
       this.#early.push(message)
-      this.#earlyBytes += message.event.length
+      this.#earlyBytes += length
     }
   }
 
-  /** Writes the events to a connection, as chunks. Resolves when the stream ends. */
+  /** Writes the messages to a connection, as chunks. Resolves when the stream ends. */
   async writeTo(sink: EventSink): Promise<EventStreamEnd> {
     this.#sink = sink
-    for (const { chunk } of this.#takeEarly()) sink.writeShared(chunk)
+    for (const message of this.#takeEarly()) sink.writeShared(this.#chunkOf(message))
     if (this.#end !== undefined) return this.#end
     this.#written = deferred()
     return await this.#written.promise
@@ -95,7 +103,7 @@ export class EventStream implements Member {
     if (this.#controller !== undefined) return
     this.#controller = controller
     if (this.#sink !== undefined) return controller.close()
-    for (const { event } of this.#takeEarly()) controller.enqueue(Uint8Array.from(event))
+    for (const message of this.#takeEarly()) controller.enqueue(Uint8Array.from(this.#bytesOf(message)))
     if (this.ended) this.#close()
   }
 
@@ -103,6 +111,14 @@ export class EventStream implements Member {
     try {
       this.#controller?.close()
     } catch {} // the body was cancelled
+  }
+
+  #bytesOf(message: SharedMessage): Buffer {
+    return this.#format === 'bytes' ? message.payload : message.event
+  }
+
+  #chunkOf(message: SharedMessage): Buffer {
+    return this.#format === 'bytes' ? message.payloadChunk : message.chunk
   }
 
   #takeEarly(): SharedMessage[] {

@@ -27,8 +27,16 @@ export interface NextOptions {
   timeout?: number
 }
 
+/** How an open response has messages: as server-sent events, or one behind the other as they are. */
+export type StreamFormat = 'events' | 'bytes'
+
 /** Options of `topic.stream`. */
 export interface StreamOptions {
+  /**
+   * `events`: messages are server-sent events, for a browser's `EventSource`. `bytes`: they are the body as they are, for example audio, or JSON in
+   * lines; set `content-type` in `headers`. Default: `events`.
+   */
+  format?: StreamFormat
   /** More header fields of the response. */
   headers?: ConstructorParameters<typeof Headers>[0]
 }
@@ -39,7 +47,10 @@ const BUDGET = {
 } satisfies is.Described<BudgetOptions>
 export const TOPIC_OPTIONS = { name: is.text('a text'), ...BUDGET } satisfies is.Described<TopicOptions>
 const NEXT = { timeout: is.milliseconds(25_000, 0) } satisfies is.Described<NextOptions>
-const STREAM = { headers: is.unchecked<StreamOptions['headers']>() } satisfies is.Described<StreamOptions>
+const STREAM = {
+  format: is.oneOf(['events', 'bytes'], 'events'),
+  headers: is.unchecked<StreamOptions['headers']>(),
+} satisfies is.Described<StreamOptions>
 /** A line break in a field would begin another. */
 const EVENT = {
   event: is.text('a text in one line', (text) => !/[\r\n]/.test(text)),
@@ -59,11 +70,13 @@ export function checkTopicOptions(given: unknown): { name: string | undefined; b
   return { name, budget }
 }
 
-export function checkStreamOptions(options: StreamOptions): Headers {
-  const headers = new Headers(checkStream(options).headers)
+export function checkStreamOptions(options: StreamOptions): { format: StreamFormat; headers: Headers } {
+  const { format, headers: given } = checkStream(options)
+  const headers = new Headers(given)
   if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
-  headers.set('content-type', 'text/event-stream')
-  return headers
+  if (format === 'events') headers.set('content-type', 'text/event-stream')
+  else if (!headers.has('content-type')) headers.set('content-type', 'application/octet-stream')
+  return { format, headers }
 }
 
 /** What is sent, where the compiler has not looked. */

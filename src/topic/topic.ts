@@ -100,8 +100,8 @@ export class Topic {
   }
 
   /**
-   * Sends a message to every member: sockets get it as it is, long polls as their answer, event streams as an event, for which bytes are
-   * decoded as UTF-8.
+   * Sends a message to every member: sockets and streams of bytes get it as it is, long polls as their answer, event streams as an event, for
+   * which bytes are decoded as UTF-8.
    *
    * @param fields More fields of the event.
    * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a field with a line break.
@@ -113,7 +113,8 @@ export class Topic {
   }
 
   /**
-   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), until its exchange ends or the server closes.
+   * Makes a client a member that gets messages as events (HTML standard, "server-sent events"), or as they are, by `format`, until its exchange
+   * ends or the server closes.
    * HEAD makes none.
    *
    * @param env The handler's second argument, needed only where middleware may have replaced the request. Without it, the membership of such
@@ -122,9 +123,9 @@ export class Topic {
    * @throws Mongrel2Error `invalid_option` when an option is wrong.
    */
   stream(request: Request, options: StreamOptions = {}, env?: RequestEnv): Response {
-    const headers = checkStreamOptions(options)
+    const { format, headers } = checkStreamOptions(options)
     if (request.method === 'HEAD') return createResponse(null, { headers })
-    const stream = new EventStream()
+    const stream = new EventStream(format)
     this.#addUntilOver(stream, request, env)
     return createResponse(stream.body, { headers })
   }

@@ -55,6 +55,7 @@ async function setStage({
   const handler = (request: Request, env: Mongrel2Env) => {
     const { pathname, searchParams } = new URL(request.url)
     if (pathname === '/events') return topic.stream(request)
+    if (pathname === '/bytes') return topic.stream(request, { format: 'bytes' })
     if (pathname === '/next') return topic.next(request, { timeout: Number(searchParams.get('timeout') ?? 10_000) })
     const { socket, response } = upgradeWebSocket(request)
     topic.add(socket)
@@ -258,17 +259,17 @@ describe('A topic', () => {
   })
 })
 
-/** The events of a response, as they come. */
+/** The events of a response, or its bytes, as they come. */
 class Events implements AsyncDisposable {
   text = ''
   /** How it ended. */
   end: 'done' | 'failed' | undefined
   readonly #controller = new AbortController()
 
-  static async open(url: string): Promise<Events> {
+  static async open(url: string, type = 'text/event-stream'): Promise<Events> {
     const events = new Events()
     const response = await fetch(url, { signal: events.#controller.signal })
-    expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+    expect([response.status, response.headers.get('content-type')]).toEqual([200, type])
     void events.#read(response.body as AsyncIterable<Uint8Array>)
     return events
   }
@@ -286,6 +287,36 @@ class Events implements AsyncDisposable {
     this.#controller.abort()
   }
 }
+
+describe('A stream of bytes', () => {
+  it('has every message as it is, in one reply for all clients', async () => {
+    await using stage = await setStage()
+    const clients = await Promise.all(
+      Array.from({ length: 130 }, () => Events.open(`${stage.origin}/bytes`, 'application/octet-stream')),
+    )
+    const { replies } = stage.server.stats()
+    stage.topic.send('one\n', { event: 'not said', id: '1' })
+    stage.topic.send('')
+    stage.topic.send(Buffer.from('ü\n'))
+    await expect.poll(() => clients.filter(({ text }) => text === 'one\nü\n').length).toBe(130)
+    // Two messages to 128 clients and to 2.
+    expect(stage.server.stats().replies - replies).toBe(2)
+    void stage.server.close()
+    await expect.poll(() => clients.filter(({ end }) => end === 'done').length).toBe(130)
+  })
+
+  it('goes to a client of HTTP/1.0 without chunks', async () => {
+    await using stage = await setStage()
+    using client = new RawClient(stage.mongrel2.port)
+    client.send('GET /bytes HTTP/1.0\r\n\r\n')
+    await expect.poll(() => stage.topic.size).toBe(1)
+    await expect.poll(() => client.bytesRead).toBeGreaterThan(0)
+    for (const message of ['one', '', 'two']) stage.topic.send(message)
+    void stage.server.close()
+    const { body, framing } = await client.response()
+    expect([framing, body.toString()]).toEqual(['close', 'onetwo'])
+  })
+})
 
 describe('An event stream', () => {
   const TICKS = 'id: 1\nevent: tick\ndata: one\ndata: more\n\ndata: bytes ü\n\n'

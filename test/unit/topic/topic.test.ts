@@ -295,6 +295,23 @@ describe('A topic', () => {
     })
   })
 
+  it('leaves the type of a stream of bytes to the handler', async () => {
+    const topic = new Topic()
+    const request = new Request('http://localhost/')
+    const response = topic.stream(request, { format: 'bytes', headers: { 'content-type': 'audio/mpeg' } })
+    expect(response.headers.get('content-type')).toBe('audio/mpeg')
+    expect(topic.stream(request, { format: 'bytes' }).headers.get('content-type')).toBe('application/octet-stream')
+    expect(() => topic.stream(request, { format: 'lines' } as object)).toThrow(
+      `format: expected 'events' or 'bytes', got "lines"`,
+    )
+    const reader = response.body?.getReader()
+    for (const message of ['early', '', 'late']) topic.send(message)
+    const chunks = [await reader?.read(), await reader?.read()].map((result) =>
+      Buffer.from(result?.value ?? []).toString(),
+    )
+    expect(chunks).toEqual(['early', 'late'])
+  })
+
   it('holds no more than its budget for a stream that nobody reads', async () => {
     const stream = (whenSlow: 'drop' | 'close') => {
       const topic = new Topic({ whenSlow, maxBufferedBytes: 30 })
