@@ -198,6 +198,63 @@ describe('examples/nginx', () => {
   })
 })
 
+describe('examples/mp3-stream', () => {
+  it('plays the same frames to two listeners, one of whom joins later', async () => {
+    example = await StartedExample.start('mp3-stream')
+    const first = new Listener()
+    await first.listen(example.origin)
+    await expect.poll(() => first.music.length).toBeGreaterThan(0)
+    const second = new Listener()
+    await second.listen(example.origin)
+    await expect.poll(() => second.music.length, { timeout: 60_000 }).toBeGreaterThan(10_000)
+    // It ends the streams, behind the same frame.
+    expect(await example.stop()).toBe(0)
+    await Promise.all([first.ended, second.ended])
+    expect(first.music.length).toBeGreaterThan(second.music.length)
+    expect(first.music.subarray(-second.music.length).equals(second.music)).toBe(true)
+    expect(first.music.length % 192).toBe(0)
+    for (let at = 0; at < first.music.length; at += 192)
+      expect(first.music.subarray(at, at + 4).toString('hex')).toBe('fffb54c0')
+  })
+
+  it('has titles for players that ask for them', async () => {
+    example = await StartedExample.start('mp3-stream')
+    const [plain, titled] = [new Listener(), new Listener()]
+    const { headers } = await titled.listen(example.origin, { 'icy-metadata': '1' })
+    await plain.listen(example.origin)
+    const interval = Number(headers.get('icy-metaint'))
+    await expect.poll(() => titled.music.length, { timeout: 60_000 }).toBeGreaterThan(3 * interval)
+    expect(await example.stop()).toBe(0)
+    await Promise.all([plain.ended, titled.ended])
+    const pieces: Buffer[] = []
+    for (let at = 0; at < titled.music.length; ) {
+      pieces.push(titled.music.subarray(at, at + interval))
+      const length = 16 * (titled.music[at + interval] ?? 0)
+      const title = titled.music.subarray(at + interval + 1, at + interval + 1 + length).toString()
+      expect(title).toMatch(/^StreamTitle='(A tone of [\d.]+ Hz|A rest)';\0*$/)
+      at += interval + 1 + length
+    }
+    expect(Buffer.concat(pieces).subarray(-plain.music.length).equals(plain.music)).toBe(true)
+  })
+})
+
+/** Who hears examples/mp3-stream. */
+class Listener {
+  music = Buffer.alloc(0)
+  ended: Promise<void> | undefined
+
+  async listen(origin: string, headers: Record<string, string> = {}): Promise<Response> {
+    const response = await fetch(`${origin}/stream.mp3`, { headers })
+    expect(response.headers.get('content-type')).toBe('audio/mpeg')
+    this.ended = this.#read(response)
+    return response
+  }
+
+  async #read({ body }: Response): Promise<void> {
+    for await (const chunk of body ?? []) this.music = Buffer.concat([this.music, chunk])
+  }
+}
+
 /** Keeps one cookie and does not follow redirects. */
 class Browser {
   cookie = ''
