@@ -1,6 +1,6 @@
-// One ticking stream to any number of clients: each tick is rendered once, and Mongrel2 hands it to up to 128 of them at a time.
-// npx tsx examples/clock-sse.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- clock-sse
-// In a browser, or with: curl -N http://127.0.0.1:6767/ticks
+// One ticking event stream to any number of clients: each tick is rendered once, and Mongrel2 hands it to up to 128 of them at a time.
+// Start: npm start -- clock-sse. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/clock-sse.ts
+// Look at: http://127.0.0.1:6767/ in several browsers, or: curl -N http://127.0.0.1:6767/ticks
 
 import { serveMongrel2, Topic } from 'mongrel2-fetch'
 

@@ -1,5 +1,6 @@
-// The embedded front in the place of Mongrel2, with the routes of examples/mongrel2.conf: for development where Mongrel2 cannot
-// be had. `npm start` uses it then. By hand, after `npm run build`: node examples/front.mjs, and an example beside it.
+// The embedded front in the place of Mongrel2, with the routes of examples/mongrel2.conf: for development where Mongrel2 cannot be had.
+// Start: npm start, which uses it where Mongrel2 cannot be installed. By hand: npm run build, node examples/front.mjs, and an example beside it.
+// Look at: http://127.0.0.1:6767/ answers as the example does; the first line of its log says what the front is.
 
 import { createFront } from 'mongrel2-fetch/front'
 

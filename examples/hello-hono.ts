@@ -1,5 +1,6 @@
-// A Hono app behind Mongrel2.
-// npx tsx examples/hello-hono.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start
+// A Hono app behind Mongrel2: HTML, text and JSON, from both Handlers of examples/mongrel2.conf.
+// Start: npm start -- hello-hono. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/hello-hono.ts
+// Look at: http://127.0.0.1:6767/, and its links: what Mongrel2 says about a request.
 
 import { Hono } from 'hono'
 import { html } from 'hono/html'

@@ -1,5 +1,6 @@
-// An itty-router app behind Mongrel2.
-// npx tsx examples/itty.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- itty
+// An itty-router app behind Mongrel2, which answers with JSON.
+// Start: npm start -- itty. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/itty.ts
+// Look at: http://127.0.0.1:6767/hello/you, or: curl -d '[1, 2, 3.5]' http://127.0.0.1:6767/sum
 
 import { AutoRouter, error, type IRequest } from 'itty-router'
 import { type Mongrel2Env, serveMongrel2 } from 'mongrel2-fetch'

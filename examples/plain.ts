@@ -1,5 +1,6 @@
-// A plain function behind Mongrel2.
-// npx tsx examples/plain.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- plain
+// A plain function behind Mongrel2: the shortest program.
+// Start: npm start -- plain. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/plain.ts
+// Look at: curl http://127.0.0.1:6767/ greets you by your address.
 
 import { serveMongrel2 } from 'mongrel2-fetch'
 

@@ -1,5 +1,6 @@
-// A page with everything an app sees, to look at what a Mongrel2 and a browser make of a request.
-// npx tsx examples/testapp.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- testapp
+// A page with everything an app sees: what a browser and Mongrel2 make of a request.
+// Start: npm start -- testapp. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/testapp.ts
+// Look at: http://127.0.0.1:6767/any/path?with=a&query, the same below /tnet/, and: curl -d 'a body' http://127.0.0.1:6767/
 
 import { type Mongrel2Env, serveMongrel2 } from 'mongrel2-fetch'
 

@@ -1,6 +1,6 @@
-// Takes files of any size and tells their size and SHA-256.
-// npx tsx examples/upload.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- upload
-// In a browser, or with: curl --data-binary @FILE http://127.0.0.1:6767/
+// Takes files of any size, with a progress bar, and tells their size and SHA-256.
+// Start: npm start -- upload. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/upload.ts
+// Look at: http://127.0.0.1:6767/, or: curl --data-binary @FILE http://127.0.0.1:6767/
 
 import { createHash } from 'node:crypto'
 import { serveMongrel2 } from 'mongrel2-fetch'

@@ -1,5 +1,6 @@
-// A chat: rooms, who is there, and what was said before one came or while one was away.
-// npx tsx examples/chat/server.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- chat
+// A chat by WebSockets in Hono: rooms, who is there, and what was said before one came or while one was away.
+// Start: npm start -- chat. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/chat/server.ts
+// Look at: http://127.0.0.1:6767/ in two browsers. Stop the server and start it again: the pages come back by themselves.
 
 import { readFile } from 'node:fs/promises'
 import { Hono } from 'hono'

@@ -1,6 +1,6 @@
 // A request that takes long is handed to a worker process, which answers it: this process only passes on its token.
-// npx tsx examples/jobs/server.ts, where a Mongrel2 runs with examples/mongrel2.conf; or both: npm start -- jobs
-// It starts one worker; more can join it at any time: npx tsx examples/jobs/worker.ts
+// Start: npm start -- jobs. By hand: Mongrel2 with examples/mongrel2.conf, and: npx tsx examples/jobs/server.ts
+// Look at: http://127.0.0.1:6767/, and the worker in the answers. By hand more of them join at any time: npx tsx examples/jobs/worker.ts
 
 import { fork } from 'node:child_process'
 import { serveMongrel2 } from 'mongrel2-fetch'

@@ -23,7 +23,7 @@ let piece = 0
 function play(): void {
   const line = MELODY[piece++ % MELODY.length]
   const music = makeTone(line, PIECE_FRAMES)
-  const title = line === undefined ? 'A rest' : `A tone of ${frequencyOf(line)} Hz`
+  const title = line === undefined ? 'A rest' : `A tone of ${Math.round(frequencyOf(line))} Hz`
   listeners.send(music)
   listenersWithTitles.send(Buffer.concat([music, renderTitle(title)]))
 }

@@ -25,11 +25,13 @@ import { freePort } from '../support/free-port.ts'
 const CONF = readFileSync('examples/mongrel2.conf', 'utf8')
 const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 const EXAMPLES = [
+  'accounts/server',
   'chat/server',
   'clock-sse',
   'hello-hono',
   'itty',
   'jobs/server',
+  'mp3-stream/server',
   'plain',
   'testapp',
   'upload',

@@ -231,7 +231,7 @@ describe('examples/mp3-stream', () => {
       pieces.push(titled.music.subarray(at, at + interval))
       const length = 16 * (titled.music[at + interval] ?? 0)
       const title = titled.music.subarray(at + interval + 1, at + interval + 1 + length).toString()
-      expect(title).toMatch(/^StreamTitle='(A tone of [\d.]+ Hz|A rest)';\0*$/)
+      expect(title).toMatch(/^StreamTitle='(A tone of \d+ Hz|A rest)';\0*$/)
       at += interval + 1 + length
     }
     expect(Buffer.concat(pieces).subarray(-plain.music.length).equals(plain.music)).toBe(true)
