@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { chromium } from 'playwright-core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { StartedExample, Terminal } from '../support/started-example.ts'
@@ -123,6 +125,40 @@ describe('examples/accounts', () => {
     expect((await ann.get('/list')).status).toBe(401)
     expect((await ann.post('/sign-in', { name: 'Ann', password: 'the password of Ann' })).status).toBe(303)
     expect(await (await ann.get('/')).text()).toContain('You are Ann.')
+  })
+
+  it('works in a browser: a progress bar, and a list that changes in another window', async () => {
+    example = await StartedExample.start('accounts')
+    const executablePath = execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
+    // Its sandbox does not work for root.
+    const chrome = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 })
+    try {
+      const faults: string[] = []
+      const enter = async (name: string) => {
+        const page = await (await chrome.newContext()).newPage()
+        page.on('pageerror', (error) => faults.push(error.message))
+        page.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
+        await page.goto(example.origin)
+        await page.getByLabel('Name').fill(name)
+        await page.getByLabel('Password').fill(`the password of ${name}`)
+        await page.getByRole('button', { name: 'Sign up' }).click()
+        await page.getByText(`You are ${name}.`).waitFor()
+        return page
+      }
+      const [ann, bob] = [await enter('Ann'), await enter('Bob')]
+      const notes = { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.alloc(300_000) }
+      await ann.locator('input[type=file]').setInputFiles(notes)
+      await ann.getByRole('button', { name: 'Share' }).click()
+      await ann.getByText('Shared.', { exact: true }).waitFor()
+      expect(await ann.locator('progress').evaluate((bar) => (bar as unknown as { position: number }).position)).toBe(1)
+      for (const page of [ann, bob]) await page.getByText('notes.txt (300000 bytes) from Ann').waitFor()
+      await bob.getByRole('button', { name: 'Sign out' }).click()
+      await bob.getByRole('button', { name: 'Sign in' }).waitFor()
+      // The icon that a browser asks for by itself.
+      expect(faults.filter((fault) => !/status of 40[14]/.test(fault))).toEqual([])
+    } finally {
+      await chrome.close()
+    }
   })
 
   it('refuses wrong passwords, forms of other sites, forged cookies and large files', async () => {
