@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CommandRun } from '../support/command.ts'
 import { INSTALL_TIMEOUT, UserProject } from '../support/user-project.ts'
 
 const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
@@ -133,6 +134,29 @@ describe('In an empty project', () => {
     project.write('enum.ts', "enum Answer { text = 'x' }\nexport default () => new Response(Answer.text)")
     const serving = project.npx('mongrel2-fetch', 'serve', 'enum.ts', '--zeromq', 'ipc://a,ipc://b')
     await expect(serving).rejects.toThrow(/enum\.ts needs tsx, .* npm install tsx/)
+  })
+
+  it("answers a browser within the README's sixty seconds, and shows a change", {
+    timeout: INSTALL_TIMEOUT,
+  }, async () => {
+    await project.install('hono')
+    const readme = readFileSync('README.md', 'utf8')
+    for (const command of ['npm install mongrel2-fetch hono', 'npx mongrel2-fetch dev app.js'])
+      expect(readme).toContain(`\n${command}\n`)
+    const app = /(?<=^```js\n).*?(?=^```$)/ms.exec(readme)?.[0] ?? ''
+    project.write('app.js', app)
+    const bin = join(project.directory, 'node_modules/.bin/mongrel2-fetch')
+    const run = new CommandRun([bin, 'dev', 'app.js', '--port', '0'], project.directory, {})
+    try {
+      const [url] = await run.prints(/(?<=serves app\.js at )\S+/)
+      const page = async () => await (await fetch(url)).text()
+      expect(await page()).toBe('Hello World')
+      project.write('app.js', app.replace('World', 'Moon'))
+      await expect.poll(page).toBe('Hello Moon')
+    } finally {
+      run.signal('SIGTERM')
+      expect(await run.ended).toBe(0)
+    }
   })
 
   it('does not open what it does not export', async () => {
