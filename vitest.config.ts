@@ -11,8 +11,8 @@ export default defineConfig({
     // The default of Node 20 and 22. That of 24 is double and reached late: its heap grows by 60 MiB long after the warm-up of
     // the test that sees whether ours does.
     execArgv: ['--max-semi-space-size=16'],
-    // End to end, a file is busy with a Mongrel2 and often an app beside it: two at a time fill two cores.
-    maxWorkers: 2,
+    // End to end, a file is busy with a Mongrel2 and often an app beside it, but much of the time it waits: three at a time fill two cores.
+    maxWorkers: 3,
     // How long something is waited for, not how long it may take: a machine with other work is no failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,

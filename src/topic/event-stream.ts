@@ -30,8 +30,8 @@ export class EventStream implements Member {
   readonly body: ReadableStream<Uint8Array>
   /** Called when it ends. */
   whenEnded: (() => void) | undefined
-  /** Messages that came before there was a reader or a sink. */
   readonly #format: StreamFormat
+  /** Messages that came before there was a reader or a sink. */
   #early: SharedMessage[] = []
   #earlyBytes = 0
   #sink: EventSink | undefined
