@@ -89,7 +89,7 @@ async function busyOnNode(): Promise<number> {
   return Number(pid())
 }
 
-/** Opens a connection that the node's worker has. */
+/** Opens a connection that the node's worker has. On the embedded front its next request may go to another worker. */
 async function connectToNode(): Promise<RawClient> {
   for (;;) {
     const client = connect()
@@ -120,66 +120,75 @@ describe('a node', () => {
     expect(bodies.slice(1).map(({ body }) => body.toString())).toEqual(['/one', '/two'])
   })
 
-  it('that is killed leaves a 502 to who waits, a closed connection to the rest, and comes back when started', async () => {
-    await start()
-    const node = await join()
-    const [waiting, streaming, idle] = [await connectToNode(), await connectToNode(), await connectToNode()]
-    waiting.send(request('/never'))
-    streaming.send(request('/stream?count=1000&ms=20'))
-    await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
-    const pid = await busyOnNode()
-    await node.kill()
-    expect((await waiting.response()).statusLine).toBe('HTTP/1.1 502 Bad Gateway')
-    await Promise.all([waiting.closed, idle.closed])
-    const broken = await streaming.response().catch((error: unknown) => error)
-    expect(broken).toBeInstanceOf(BrokenResponseError)
-    if (broken instanceof BrokenResponseError) expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
-    expect(await get(connect(), '/')).toBe('/')
-    await expect.poll(() => isAlive(pid)).toBe(false)
-    expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node 127\.0\.0\.1:\d+: the connection ended$/)
-    await join()
-  })
+  it.skipIf(lacks('kept connections'))(
+    'that is killed leaves a 502 to who waits, a closed connection to the rest, and comes back when started',
+    async () => {
+      await start()
+      const node = await join()
+      const [waiting, streaming, idle] = [await connectToNode(), await connectToNode(), await connectToNode()]
+      waiting.send(request('/never'))
+      streaming.send(request('/stream?count=1000&ms=20'))
+      await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
+      const pid = await busyOnNode()
+      await node.kill()
+      expect((await waiting.response()).statusLine).toBe('HTTP/1.1 502 Bad Gateway')
+      await Promise.all([waiting.closed, idle.closed])
+      const broken = await streaming.response().catch((error: unknown) => error)
+      expect(broken).toBeInstanceOf(BrokenResponseError)
+      if (broken instanceof BrokenResponseError) expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
+      expect(await get(connect(), '/')).toBe('/')
+      await expect.poll(() => isAlive(pid)).toBe(false)
+      expect(logger.errors[0]).toMatch(/^mongrel2-fetch lost node 127\.0\.0\.1:\d+: the connection ended$/)
+      await join()
+    },
+  )
 
-  it('that stands still is given up within two seconds, and ends what it had when it goes on', async () => {
-    await start()
-    const node = await join()
-    const client = await connectToNode()
-    client.send(request('/sleep?ms=1900'))
-    const pid = await busyOnNode()
-    node.signal('SIGSTOP')
-    expect((await client.response()).status).toBe(502)
-    await client.closed
-    expect(logger.errors[0]).toMatch(/it gave no sign of life within 2000 ms$/)
-    node.signal('SIGCONT')
-    await nodeWorkersReady(1)
-    expect(nodeWorkers()[0]?.pid).not.toBe(pid)
-    expect(isAlive(pid)).toBe(false)
-  })
+  it.skipIf(lacks('kept connections'))(
+    'that stands still is given up within two seconds, and ends what it had when it goes on',
+    async () => {
+      await start()
+      const node = await join()
+      const client = await connectToNode()
+      client.send(request('/sleep?ms=1900'))
+      const pid = await busyOnNode()
+      node.signal('SIGSTOP')
+      expect((await client.response()).status).toBe(502)
+      await client.closed
+      expect(logger.errors[0]).toMatch(/it gave no sign of life within 2000 ms$/)
+      node.signal('SIGCONT')
+      await nodeWorkersReady(1)
+      expect(nodeWorkers()[0]?.pid).not.toBe(pid)
+      expect(isAlive(pid)).toBe(false)
+    },
+  )
 
-  it('whose line is cut is given up, its answers reach nobody, and it joins again when the line is mended', async () => {
-    await start()
-    await using cable = await Cable.open(server.clusterPort ?? 0)
-    const node = await join({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${cable.port}` })
-    const [waiting, streaming] = [await connectToNode(), await connectToNode()]
-    const pid = nodeWorkers()[0]?.pid ?? 0
-    streaming.send(request('/stream?count=1000&ms=20'))
-    await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
-    waiting.send(request('/sleep?ms=1500'))
-    await busyOnNode()
-    // Mongrel2 can still be reached: the worker could answer, but nobody knows of it any more.
-    cable.cut()
-    expect((await waiting.response()).status).toBe(502)
-    await waiting.closed
-    const broken = await streaming.response().catch((error: unknown) => error)
-    expect(broken).toBeInstanceOf(BrokenResponseError)
-    if (broken instanceof BrokenResponseError) expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
-    await expect.poll(() => node.output).toMatch(/lost the main node at \S+ it gave no sign of life/)
-    await expect.poll(() => isAlive(pid)).toBe(false)
-    expect(nodeWorkers()).toEqual([])
-    cable.mend()
-    await nodeWorkersReady(1)
-    await get(await connectToNode(), '/')
-  })
+  it.skipIf(lacks('kept connections'))(
+    'whose line is cut is given up, its answers reach nobody, and it joins again when the line is mended',
+    async () => {
+      await start()
+      await using cable = await Cable.open(server.clusterPort ?? 0)
+      const node = await join({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${cable.port}` })
+      const [waiting, streaming] = [await connectToNode(), await connectToNode()]
+      const pid = nodeWorkers()[0]?.pid ?? 0
+      streaming.send(request('/stream?count=1000&ms=20'))
+      await expect.poll(() => streaming.bytesRead).toBeGreaterThan(200)
+      waiting.send(request('/sleep?ms=1500'))
+      await busyOnNode()
+      // Mongrel2 can still be reached: the worker could answer, but nobody knows of it any more.
+      cable.cut()
+      expect((await waiting.response()).status).toBe(502)
+      await waiting.closed
+      const broken = await streaming.response().catch((error: unknown) => error)
+      expect(broken).toBeInstanceOf(BrokenResponseError)
+      if (broken instanceof BrokenResponseError) expect(broken.body.toString()).toMatch(/^(\d+ \d+\n)+$/)
+      await expect.poll(() => node.output).toMatch(/lost the main node at \S+ it gave no sign of life/)
+      await expect.poll(() => isAlive(pid)).toBe(false)
+      expect(nodeWorkers()).toEqual([])
+      cable.mend()
+      await nodeWorkersReady(1)
+      await get(await connectToNode(), '/')
+    },
+  )
 
   it('whose line to Mongrel2 alone is cut gets nothing that it could not answer', async () => {
     await start()
@@ -206,40 +215,43 @@ describe('a node', () => {
     expect(node.output).toMatch(/lost the main node/)
   })
 
-  it('closes what it has open when the main node is killed, and joins the next', async () => {
-    await start()
-    await server.close()
-    const cluster = { listen: `tcp://127.0.0.1:${server.clusterPort}`, keys: MAIN, nodes: [NODE.publicKey] }
-    const entry = fileURLToPath(new URL('../support/dispatcher-process.ts', import.meta.url))
-    const hook = new URL('../support/register-tsx.mjs', import.meta.url).href
-    const args = ['--import', hook, entry, mongrel2.endpoint, mongrel2.directory, '1', JSON.stringify(cluster)]
-    const main = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    try {
-      const [line] = (await once(main.stdout, 'data')) as [Buffer]
-      const local = Number(line.toString())
-      const node = new ClusterNode({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${server.clusterPort}`, keys: NODE })
-      nodes.push(node)
-      let client = connect()
-      const served = async () => {
-        client = connect()
-        return Number.parseInt(await get(client, '/worker'), 10)
+  it.skipIf(lacks('kept connections'))(
+    'closes what it has open when the main node is killed, and joins the next',
+    async () => {
+      await start()
+      await server.close()
+      const cluster = { listen: `tcp://127.0.0.1:${server.clusterPort}`, keys: MAIN, nodes: [NODE.publicKey] }
+      const entry = fileURLToPath(new URL('../support/dispatcher-process.ts', import.meta.url))
+      const hook = new URL('../support/register-tsx.mjs', import.meta.url).href
+      const args = ['--import', hook, entry, mongrel2.endpoint, mongrel2.directory, '1', JSON.stringify(cluster)]
+      const main = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+      try {
+        const [line] = (await once(main.stdout, 'data')) as [Buffer]
+        const local = Number(line.toString())
+        const node = new ClusterNode({ main: `tcp://${MAIN.publicKey}@127.0.0.1:${server.clusterPort}`, keys: NODE })
+        nodes.push(node)
+        let client = connect()
+        const served = async () => {
+          client = connect()
+          return Number.parseInt(await get(client, '/worker'), 10)
+        }
+        await expect.poll(served).not.toBe(local)
+        const streaming = client.send(request('/stream?count=1000&ms=20'))
+        await expect.poll(() => streaming.bytesRead).toBeGreaterThan(400)
+        await expect.poll(served).not.toBe(local)
+        const waiting = client.send(request('/sleep?ms=300'))
+        await sleep(100)
+        main.kill('SIGKILL')
+        await Promise.all([waiting.closed, streaming.closed])
+        expect(await waiting.readToEnd()).toHaveLength(0)
+        startMain({ cluster })
+        await nodeWorkersReady(1)
+        await get(await connectToNode(), '/')
+      } finally {
+        main.kill('SIGKILL')
       }
-      await expect.poll(served).not.toBe(local)
-      const streaming = client.send(request('/stream?count=1000&ms=20'))
-      await expect.poll(() => streaming.bytesRead).toBeGreaterThan(400)
-      await expect.poll(served).not.toBe(local)
-      const waiting = client.send(request('/sleep?ms=300'))
-      await sleep(100)
-      main.kill('SIGKILL')
-      await Promise.all([waiting.closed, streaming.closed])
-      expect(await waiting.readToEnd()).toHaveLength(0)
-      startMain({ cluster })
-      await nodeWorkersReady(1)
-      await get(await connectToNode(), '/')
-    } finally {
-      main.kill('SIGKILL')
-    }
-  })
+    },
+  )
 
   it('leaves at SIGTERM without a request that fails', async () => {
     await start()
@@ -254,7 +266,7 @@ describe('a node', () => {
     expect(logger.errors).toEqual([])
   })
 
-  it('gets another worker when one ends, and is reloaded with the rest', async () => {
+  it.skipIf(lacks('kept connections'))('gets another worker when one ends, and is reloaded with the rest', async () => {
     await start()
     await join()
     const pid = nodeWorkers()[0]?.pid ?? 0

@@ -70,10 +70,9 @@ describe('clients that send a body slowly', () => {
     const options = { maxInFlight: 4, maxQueued: 4, bodyTimeout: 1000, zeromq: [] }
     await start({ workers: 1, options }, { uploads: 'stream' })
     await server.ready
-    const slow = Array.from({ length: 9 }, () =>
-      connect().send(`${request('/echo', 'POST', 'Content-Length: 300000\r\n')}x`),
-    )
-    await expect.poll(() => server.stats().messages).toBe(9)
+    // Without a byte of the body, the first nine messages are the requests. Then the embedded front sends notices of those refused.
+    const slow = Array.from({ length: 9 }, () => connect().send(request('/echo', 'POST', 'Content-Length: 300000\r\n')))
+    await expect.poll(() => server.stats().messages).toBeGreaterThanOrEqual(9)
     // The worker has reported which of them wait for their bodies.
     await expect.poll(() => server.stats().queued).toBe(0)
     expect(await Promise.all([1, 2, 3].map(() => get(connect(), '/other')))).toEqual(['/other', '/other', '/other'])

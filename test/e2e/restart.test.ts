@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { XPublisher } from 'zeromq'
 import type { Mongrel2Server } from '../../src/index.ts'
 import { joinReply, renderReply } from '../../src/wire/reply.ts'
+import { lacks } from '../support/embedded.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -127,23 +128,26 @@ it('answers each request with its own answer or none while Mongrel2 is killed ag
   expect(server.stats().malformed).toBe(0)
 })
 
-it('serves where the one before it left Mongrel2 with a notice that nobody took, which keeps it from all else', async () => {
-  const [, recvSpec = ''] = mongrel2.endpoint.split(',')
-  /** Whether Mongrel2 subscribes, to replies of a publisher that has one for a client that is gone. */
-  const subscribes = async (): Promise<boolean> => {
-    const publisher = new XPublisher({ receiveTimeout: 500 })
-    try {
-      publisher.connect(recvSpec)
-      await publisher.receive()
-      await publisher.send(joinReply(renderReply('34f9ceee-cd52-4b7f-b197-88bf2f0ec370', [12_345], [])))
-      return true
-    } catch {
-      return false
-    } finally {
-      publisher.close()
+it.skipIf(lacks('blocked by a notice'))(
+  'serves where the one before it left Mongrel2 with a notice that nobody took, which keeps it from all else',
+  async () => {
+    const [, recvSpec = ''] = mongrel2.endpoint.split(',')
+    /** Whether Mongrel2 subscribes, to replies of a publisher that has one for a client that is gone. */
+    const subscribes = async (): Promise<boolean> => {
+      const publisher = new XPublisher({ receiveTimeout: 500 })
+      try {
+        publisher.connect(recvSpec)
+        await publisher.receive()
+        await publisher.send(joinReply(renderReply('34f9ceee-cd52-4b7f-b197-88bf2f0ec370', [12_345], [])))
+        return true
+      } catch {
+        return false
+      } finally {
+        publisher.close()
+      }
     }
-  }
-  await expect.poll(subscribes).toBe(false)
-  await serve(async (_request, name) => new Response(name))
-  expect(await get('/after')).toBe('/after')
-})
+    await expect.poll(subscribes).toBe(false)
+    await serve(async (_request, name) => new Response(name))
+    expect(await get('/after')).toBe('/after')
+  },
+)

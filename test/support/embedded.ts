@@ -18,6 +18,10 @@ export const LACKS = {
     'A request may arrive in any number of packets; Mongrel2 refuses a head that comes in many small ones.',
   'other settings':
     'It has only the settings `upload.stream`, `download.flow_control`, `no_clobber_xff`, `limits.buffer_size` and `limits.content_length`.',
+  'silent WebSocket failures':
+    'It sends a close frame (1002 or 1009) to a client whose WebSocket frames are malformed. Mongrel2 ends the connection without one.',
+  'blocked by a notice':
+    'It serves on while no handler pulls its messages. Mongrel2 stops at a notice until a handler pulls it.',
   'crash on malformed replies':
     'It drops a malformed reply and logs it. Mongrel2 waits for the rest, or crashes on an extended one.',
 } as const

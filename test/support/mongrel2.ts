@@ -52,6 +52,8 @@ const UUID = 'f400bf85-4538-4f7a-8908-67e313d515c2'
 /** The user and group `nobody` of Linux: started as root, Mongrel2 goes on as the owner of its directory. */
 const NOBODY = 65_534
 const START_TIMEOUT = 10_000
+/** Of the embedded front, in bytes: Mongrel2 has no such bound. */
+const MAX_WEBSOCKET_MESSAGE = 1024 * 1024 * 1024
 
 const FRONT_PROCESS = fileURLToPath(new URL('front-process.mjs', import.meta.url))
 
@@ -298,13 +300,20 @@ settings=${JSON.stringify(settings)}
 
 /** The options that stand for Mongrel2's settings. Bodies that it would store in files are streamed. */
 function frontSettings({ uploads, flowControl = false, settings = {} }: Mongrel2TestOptions): Partial<FrontOptions> {
-  const { no_clobber_xff: noClobberXff = 0, 'limits.buffer_size': bufferSize = 16384, ...others } = settings
+  const {
+    no_clobber_xff: noClobberXff = 0,
+    'limits.buffer_size': bufferSize = 16384,
+    'limits.content_length': contentLength,
+    ...others
+  } = settings
   if (Object.keys(others).length > 0) throw new Error(`the embedded front has no ${Object.keys(others).join()}`)
   return {
     uploads: uploads === 'none' ? 'none' : 'stream',
     flowControl,
     noClobberXff: Number(noClobberXff) !== 0,
     bufferSize: Number(bufferSize),
+    ...(contentLength === undefined ? {} : { contentLength: Number(contentLength) }),
+    maxMessageSize: MAX_WEBSOCKET_MESSAGE,
   }
 }
 
