@@ -1,4 +1,4 @@
-// Installs what `npm start` and `npm test` need and is not there. Plain JavaScript: it runs before node_modules exists.
+// Installs what `npm start`, `npm test` and `npm pack` need and is not there. Plain JavaScript: it runs before node_modules exists.
 
 import { spawn } from 'node:child_process'
 import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -46,11 +46,13 @@ function compareVersions(a, b) {
   return at === -1 ? 0 : left[at] - right[at]
 }
 
-async function installPackages(signal) {
+/** Runs `npm ci` unless it was run after the last change of the lock file. `npm pack` calls it, too. */
+export async function installPackages(signal) {
   // npm writes this file last, so a newer lock file means another branch, or an install that was cut short.
   if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return
   console.log('Installing packages (npm ci) ...')
-  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { signal })
+  // npm gives its scripts its own options, so `npm pack --dry-run` would install nothing.
+  await run('npm', ['ci', '--include=dev', '--no-dry-run', '--no-audit', '--no-fund'], { signal })
 }
 
 async function installMongrel2(signal) {

@@ -1,9 +1,9 @@
 /** Faults that are injected. */
 export type Fault =
-  | 'client leaves amid the head'
-  | 'client leaves amid the body'
+  | 'client leaves in the middle of the head'
+  | 'client leaves in the middle of the body'
   | 'client leaves while it waits'
-  | 'client leaves amid the answer'
+  | 'client leaves in the middle of the answer'
   | 'Mongrel2 killed (SIGKILL)'
   | 'Mongrel2 terminated (SIGTERM)'
 

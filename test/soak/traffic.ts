@@ -36,7 +36,7 @@ const MIB = 1024 * KIB
 /** Bodies over it Mongrel2 stores or streams (`limits.content_length`). */
 const LARGE = 20 * KIB
 /**
- * What a client leaves amid of is no larger. Of more, some would wait in Mongrel2 for its socket, and when the client leaves then and the next
+ * What a client leaves in the middle of is no larger. Of more, some would wait in Mongrel2 for its socket, and when the client leaves then and the next
  * connection gets the number of its socket, Mongrel2 1.12 sends that the rest.
  */
 const LARGEST_LEFT = MIB

@@ -6,10 +6,10 @@ import { type Abort, type Plan, type PlannedRequest, random } from './traffic.ts
 import { HUNG_AFTER, Watch } from './watch.ts'
 
 const FAULTS: Record<Abort, Fault> = {
-  head: 'client leaves amid the head',
-  body: 'client leaves amid the body',
+  head: 'client leaves in the middle of the head',
+  body: 'client leaves in the middle of the body',
   wait: 'client leaves while it waits',
-  answer: 'client leaves amid the answer',
+  answer: 'client leaves in the middle of the answer',
 }
 
 /** One connection of a client: asks, and judges what comes back. */
