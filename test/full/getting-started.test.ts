@@ -81,8 +81,15 @@ it('puts the same behind a Mongrel2 with the configuration that it explains, and
 
   await serve.stop()
   const waiting = textOf('/')
-  new Shell(block('serve app.ts').trim(), app)
+  const again = new Shell(block('serve app.ts').trim(), app)
   expect(await waiting).toBe('Hello Mongrel2')
+  await again.stop()
+
+  writeFileSync(join(app, 'server.ts'), block('serveMongrel2(app') + block('server.close()'))
+  const program = new Shell('exec node_modules/.bin/tsx server.ts', app)
+  await program.prints('Attached to Mongrel2.')
+  expect(await textOf('/')).toBe('Hello World')
+  await program.stop()
 })
 
 /** The block of the page with this piece. */
