@@ -35,6 +35,7 @@ export type {
   SocketErrorEvent,
   SocketMessageEvent,
 } from './websocket/socket.ts'
+export type { ClientCertificate } from './wire/client-certificate.ts'
 export type { EventFields } from './wire/http.ts'
 export type { DispatcherStatistics } from './workers/dispatcher/dispatcher.ts'
 export type { AppSource, LoadApp, LoadedApp } from './workers/worker/worker-config.ts'

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { type ClientCertificate, clientCertificateOf } from '../wire/client-certificate.ts'
 import type { Message } from '../wire/message.ts'
 import type {
   DeferOptions,
@@ -117,13 +118,17 @@ export class LazyMessageInfo implements MessageInfo {
     return this.#headers
   }
 
+  get clientCertificate(): ClientCertificate | undefined {
+    return clientCertificateOf(this.#head.message.headers)
+  }
+
   defer(options: DeferOptions = {}): Promise<Deferral> {
     return this.#head.exchange.defer(options)
   }
 
   /** Gives `JSON.stringify` all members. */
   toJSON(): Omit<MessageInfo, 'defer'> {
-    return { ...this, headers: this.headers }
+    return { ...this, clientCertificate: this.clientCertificate, headers: this.headers }
   }
 }
 

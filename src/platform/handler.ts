@@ -1,4 +1,5 @@
 import { invalid, isObject } from '../runtime/errors.ts'
+import type { ClientCertificate } from '../wire/client-certificate.ts'
 
 /**
  * A fetch handler: takes a Request of the Fetch standard, what Mongrel2 says about it, and a context, as handlers of Hono, itty-router and the
@@ -51,6 +52,8 @@ export interface MessageInfo {
   readonly remoteAddress: string
   /** `http` or `https`: the listening socket's, or with `trustProxy` the one that the outermost trusted proxy saw. */
   readonly scheme: string
+  /** The certificate of Mongrel2's peer, the client or a proxy, if Mongrel2 asks for one (`ssl.verify_optional`) and it has shown one. */
+  readonly clientCertificate?: ClientCertificate | undefined
   /** The client's HTTP version, such as `HTTP/1.1`. */
   readonly version: string
   /** Mongrel2's upper-case headers: METHOD, PATH, URI, QUERY, PATTERN, VERSION, URL_SCHEME, REMOTE_ADDR and others. */

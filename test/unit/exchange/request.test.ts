@@ -227,6 +227,22 @@ describe('env.mongrel2', () => {
   })
 })
 
+describe.each(PROTOCOLS)("a client's certificate, by headers as %s,", (protocol) => {
+  const SHA1 = '1699DC7F0177D34C7B4AB824D09C3166496A169D'
+
+  it('has the fingerprint of Mongrel2 without the two digits at its end, in JSON too', async () => {
+    const { env } = await see({ protocol, headers: { PEER_CERT_SHA1: `${SHA1}00` } })
+    expect(env.mongrel2.clientCertificate).toEqual({ sha1: SHA1 })
+    expect(JSON.parse(JSON.stringify(env.mongrel2))).toMatchObject({ clientCertificate: { sha1: SHA1 } })
+  })
+
+  it('is undefined without one, whatever headers the client sends', async () => {
+    const { env } = await see({ protocol, headers: { peer_cert_sha1: `${SHA1}00`, 'peer-cert-sha1': SHA1 } })
+    expect(env.mongrel2.clientCertificate).toBeUndefined()
+    expect(JSON.stringify(env.mongrel2)).not.toContain('clientCertificate')
+  })
+})
+
 describe.each([false, true])('where apps of other servers look, with overrideGlobalObjects %s,', (override) => {
   const options = { overrideGlobalObjects: override }
 
