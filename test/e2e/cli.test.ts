@@ -1,8 +1,11 @@
-import { mkdirSync, readdirSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectSecurely } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Pull } from 'zeromq'
+import { makeCertificate } from '../support/certificate.ts'
 import { Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -482,6 +485,45 @@ describe('mongrel2-fetch dev', () => {
       return (await client.response()).status
     })
     expect(await Promise.all(statuses)).toEqual([200, 200, 200, 200, 200, 403, 403])
+  })
+
+  it.each([
+    ['of its own making', undefined],
+    ['that is given', makeCertificate('given')],
+  ])('speaks TLS by --tls, with a certificate %s', async (_whose, given) => {
+    const files = given === undefined ? [] : ['--tls-cert', 'own.crt', '--tls-key', 'own.key']
+    place.write('own.crt', given?.cert ?? '')
+    place.write('own.key', given?.key ?? '')
+    place.write('app.ts', 'export default (request: Request) => new Response(request.url)')
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--tls', ...files], env())
+    const [, url = ''] = await run.prints(/^mongrel2-fetch serves app.ts at (https:\S+) through Mongrel2$/m)
+    const { port } = new URL(url)
+    const shown = connectSecurely({ host: '127.0.0.1', port: Number(port), rejectUnauthorized: false })
+    await once(shown, 'secureConnect')
+    const certificate = shown.getPeerX509Certificate()
+    shown.destroy()
+    expect(certificate?.subject).toBe(given === undefined ? 'CN=localhost' : 'CN=given')
+    // As a client that trusts this certificate and checks whom it is for.
+    const tls = { ca: String(certificate), servername: 'localhost' }
+    using client = new RawClient(Number(port), '127.0.0.1', tls)
+    client.send(`GET /x HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`)
+    expect((await client.response()).body.toString()).toBe(`https://localhost:${port}/x`)
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(temporary()).toEqual([])
+  })
+
+  it('says what --tls needs where there is no Mongrel2, or no openssl', async () => {
+    const without = place.run(['dev', 'app.ts', '--port', '0', '--tls'], { ...env(), PATH: place.directory })
+    expect(await without.ended).toBe(4)
+    expect(without.stderr).toMatch(/^mongrel2-fetch: --tls needs Mongrel2, .*: install mongrel2-core$/m)
+    for (const name of ['mongrel2', 'm2sh']) {
+      writeFileSync(join(place.directory, name), '', { mode: 0o755 })
+    }
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--tls'], { ...env(), PATH: place.directory })
+    expect(await run.ended).toBe(4)
+    expect(run.stderr).toMatch(/openssl could not make a certificate .*ENOENT; install openssl, or give a certificate/)
+    expect(temporary()).toEqual([])
   })
 
   it('says which port is taken', async () => {

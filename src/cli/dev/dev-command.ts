@@ -7,7 +7,7 @@ import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
-import { type Ending, stopSignal } from '../shared/exit-code.ts'
+import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
 import type { DevAppData } from './dev-app.ts'
 import { type DevFront, EmbeddedFront } from './front.ts'
 import { DevMongrel2 } from './mongrel2.ts'
@@ -18,10 +18,12 @@ export async function devCommand(flags: OptionSources): Promise<Ending> {
   const stopped = stopSignal()
   // A Handler in the configuration file is for `serve`.
   const front = flags.has('zeromq') ? undefined : findFront()
+  if (front === undefined && flags.has('tls'))
+    throw new CommandError('usage', '--tls cannot be used with --zeromq: that Mongrel2 has settings of its own')
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
-    const url = await front?.start(settings.port, settings.options.messages)
+    const url = await front?.start(settings.port, settings.options.messages, settings.tls)
     // The endpoints of `--zeromq` are strings.
     const endpoints = () => [flags.get('zeromq')?.value].flat().join(' and ')
     const where = front === undefined ? `at ${endpoints()}` : `at ${url} through ${front.name}`

@@ -1,6 +1,7 @@
 import { createFront, type Front } from '../../gateway/index.ts'
 import type { MessageHandlers } from '../../message-socket/types.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
+import type { TlsSettings } from '../options/settings.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** The server of `dev` between browsers and the app. */
@@ -15,8 +16,9 @@ export interface DevFront {
    * Begins to listen for browsers, at any free port for 0; returns its URL. Throws CommandError `front`.
    *
    * @param messages The app's handlers of clients that send JSON or XML, which the embedded front does not support.
+   * @param tls Its certificate, to speak TLS, which the embedded front does not support either.
    */
-  start(port: number, messages: MessageHandlers | undefined): Promise<string>
+  start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string>
   /** Rejects with a `CommandError` `front` when it ends by itself. */
   readonly died: Promise<never>
   stop(): Promise<void>
@@ -42,7 +44,10 @@ export class EmbeddedFront implements DevFront {
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
 
-  async start(port: number): Promise<string> {
+  async start(port: number, _messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
+    if (tls !== undefined) {
+      throw new CommandError('front', '--tls needs Mongrel2, which is not installed: install mongrel2-core')
+    }
     const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
     try {
       this.#front = await createFront({ port, host: DEV_ADDRESS, routes: [{ path: '/', sendSpec, recvSpec }] })

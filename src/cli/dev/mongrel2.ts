@@ -8,7 +8,9 @@ import type { MessageHandlers } from '../../message-socket/types.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
+import type { TlsSettings } from '../options/settings.ts'
 import { CommandError } from '../shared/exit-code.ts'
+import { certificateOf } from './certificate.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
 /** The user and group `nobody` of Linux: Mongrel2, started as root, changes to the owner of its directory. */
@@ -28,16 +30,22 @@ export class DevMongrel2 implements DevFront {
   readonly died: Promise<never> = this.#death.promise
   #child: ChildProcess | undefined
 
-  async start(port: number, messages: MessageHandlers | undefined): Promise<string> {
+  async start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
+    const certificate = tls && (await certificateOf(tls))
     const free = await reserve(port)
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(this.chroot, name))
-    await writeFile(join(this.chroot, 'mongrel2.conf'), configuration(free, messages))
+    const secure = certificate !== undefined
+    if (secure) {
+      await writeFile(join(this.chroot, `${UUID}.crt`), certificate.cert)
+      await writeFile(join(this.chroot, `${UUID}.key`), certificate.key, { mode: 0o600 })
+    }
+    await writeFile(join(this.chroot, 'mongrel2.conf'), configuration(free, messages, secure))
     await this.#load()
     if (process.getuid?.() === 0) {
       for (const name of ['run', 'logs', 'tmp', '.']) await chown(join(this.chroot, name), NOBODY, NOBODY)
     }
     await this.#run(free)
-    return `http://${DEV_ADDRESS}:${free}/`
+    return `http${secure ? 's' : ''}://${DEV_ADDRESS}:${free}/`
   }
 
   async stop(): Promise<void> {
@@ -96,7 +104,7 @@ export class DevMongrel2 implements DevFront {
   }
 }
 
-function configuration(port: number, messages: MessageHandlers | undefined): string {
+function configuration(port: number, messages: MessageHandlers | undefined, secure: boolean): string {
   // A route is a prefix of what clients send: `@` matches every JSON message, `<` every XML message. With `@`, a client can forge a notice, but
   // only for its own connection.
   const routes = ['/', ...(messages?.json === undefined ? [] : ['@']), ...(messages?.xml === undefined ? [] : ['<'])]
@@ -104,9 +112,9 @@ function configuration(port: number, messages: MessageHandlers | undefined): str
   return `app = Handler(send_spec='ipc://run/send', send_ident='34f9ceee-cd52-4b7f-b197-88bf2f0ec378',
   recv_spec='ipc://run/recv', recv_ident='', protocol='tnetstring'${rawPayload})
 main = Server(uuid="${UUID}", name="dev", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${DEV_ADDRESS}", port=${port},
+  pid_file="/run/mongrel2.pid", default_host="localhost", bind_addr="${DEV_ADDRESS}", port=${port}, use_ssl=${secure ? 1 : 0},
   hosts=[Host(name="localhost", routes={${routes.map((route) => `'${route}': app`).join(', ')}})])
-settings = {"server.daemonize": 0, "upload.temp_store": "tmp/mongrel2.upload.XXXXXX", "limits.buffer_size": 16384}
+settings = {"server.daemonize": 0, "upload.temp_store": "tmp/mongrel2.upload.XXXXXX", "limits.buffer_size": 16384, "certdir": "./"}
 servers = [main]
 `
 }

@@ -52,6 +52,12 @@ interface OwnConfig {
   closeTimeout?: number
   /** Where `dev` listens for browsers. Default: 6767. */
   port?: number
+  /** Whether `dev` uses TLS, with a certificate of its own unless one is given. Default: false. */
+  tls?: boolean
+  /** The file with the certificate of `tls`, and those of its issuers behind it, as PEM. */
+  tlsCert?: string
+  /** The file with its private key. */
+  tlsKey?: string
 }
 
 /**
@@ -146,7 +152,15 @@ const SERVE = {
   insecure: is.boolean(false, { help: 'Do without keys in the cluster, though other machines can connect.' }),
 }
 
-const DEV = { port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }) }
+const DEV = {
+  port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }),
+  tls: is.boolean(false, { help: 'Let Mongrel2 speak https, with a certificate of its own unless one is given.' }),
+  tlsCert: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    help: 'The certificate of --tls, with those of its issuers behind it, as PEM.',
+  }),
+  tlsKey: is.text('a text', undefined, { placeholder: 'FILE', help: 'The private key of --tls-cert, as PEM.' }),
+}
 
 const { app: _app, options: _options, ...pool } = WORKER_POOL_OPTIONS
 const WORKERS = {

@@ -48,7 +48,12 @@ export interface CommandSettings {
   readonly closeTimeout: number
   /** Where `dev` listens for browsers. */
   readonly port: number
+  /** The certificate with which `dev` speaks TLS; undefined if it does not. */
+  readonly tls: TlsSettings | undefined
 }
+
+/** A certificate that `dev` makes, or the paths of two files. */
+export type TlsSettings = 'self-signed' | { readonly cert: string; readonly key: string }
 
 /** Options from all sources. */
 interface Gathered {
@@ -99,6 +104,7 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
     logger,
     closeTimeout: checkedValue(sources, 'closeTimeout'),
     port: checkedValue(sources, 'port'),
+    tls: tlsOf(sources),
   }
 }
 
@@ -184,6 +190,18 @@ function clusterOf(sources: OptionSources): ClusterOptions | undefined {
   const zeromq = sources.get('clusterZeromq')?.value as ClusterOptions['zeromq']
   const insecure = checkedValue(sources, 'insecure')
   return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
+}
+
+/** How `dev` uses TLS. Without `tls`, files count for nothing: the configuration file may always name them. */
+function tlsOf(sources: OptionSources): TlsSettings | undefined {
+  const [cert, key] = [checkedValue(sources, 'tlsCert'), checkedValue(sources, 'tlsKey')]
+  if (!checkedValue(sources, 'tls')) {
+    const from = [sources.get('tlsCert')?.from, sources.get('tlsKey')?.from].find((from) => from?.startsWith('--'))
+    if (from !== undefined) throw new CommandError('usage', `${from} cannot be used without --tls`)
+    return undefined
+  }
+  if (cert !== undefined && key !== undefined) return { cert, key }
+  return cert === key ? 'self-signed' : missing('--tls-cert and --tls-key together')
 }
 
 /** This machine's keys, from the given file or the usual one if that exists. */

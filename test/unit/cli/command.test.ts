@@ -83,6 +83,14 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],
     [['dev', 'a.ts', '--workers', '2'], "unknown option '--workers'"],
     [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected an integer from 0 to 65535, got 65536'],
+    [['dev', 'a.ts', '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --tls'],
+    [['dev', 'a.ts', '--tls-key', 'b'], '--tls-key cannot be used without --tls'],
+    [['dev', 'a.ts', '--tls', '--tls-cert', 'a'], 'expected --tls-cert and --tls-key together'],
+    [['dev', 'a.ts', '--tls', ...ENDPOINT], '--tls cannot be used with --zeromq'],
+    [
+      ['dev', 'a.ts', '--tls', '--tls-cert', 'none.crt', '--tls-key', 'none.key'],
+      "expected a certificate and its private key without a password, as PEM, got ENOENT: no such file or directory, open 'none",
+    ],
     [['complete', 'basch'], 'expected one of bash, zsh, fish, got basch; did you mean bash?'],
   ])('%j is refused with %s', async (args, message) => {
     expect(await refusal(...args)).toContain(message)

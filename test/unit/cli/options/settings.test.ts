@@ -37,6 +37,9 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
+  tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
+  tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
   http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
   httpBufferSize: ['1025', '1026', '1027', ({ http }) => http?.settings.bufferSize],
   httpHeadersTimeout: ['1', '2', '3', ({ http }) => http?.settings.headersTimeout],
@@ -99,8 +102,9 @@ describe('The settings of a command', () => {
       const value = parseOption(option, ofFile)
       const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
       const http = option.key.startsWith('http') ? { http: ':0' } : {}
+      const tls = option.key.startsWith('tls') ? { tls: true, tlsCert: '-', tlsKey: '-' } : {}
       const config = join(directory, 'config.json')
-      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...values }))
+      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...tls, ...values }))
       const settled = async (flag?: string) =>
         settingIn(
           await settingsOf(
