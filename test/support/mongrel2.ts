@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { FrontOptions, FrontRoute } from '../../src/gateway/index.ts'
 import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
+import type { TestCertificate } from './certificate.ts'
 import { embedded } from './embedded.ts'
 import { freePorts } from './free-port.ts'
 import type { Network } from './network.ts'
@@ -44,6 +45,8 @@ export interface Mongrel2TestOptions {
   network?: Network
   /** Whether the embedded front runs in Mongrel2's place. Default: with FRONT=embedded. */
   embedded?: boolean
+  /** Makes it speak TLS with this certificate. */
+  certificate?: TestCertificate
   /** The template of upload files. Default: `tmp/mongrel2.upload.XXXXXX`. */
   tempStore?: string
 }
@@ -104,7 +107,7 @@ export class Mongrel2 {
   static async create(options: Mongrel2TestOptions): Promise<Mongrel2> {
     const directory = await mkdtemp(join(tmpdir(), 'm2-'))
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(directory, name))
-    const { hosts } = options
+    const { hosts, certificate } = options
     const routes = hosts?.map((host): [string, Route] => [host, {}]) ?? Object.entries(options.routes ?? { '/': {} })
     const { network, tcp = network !== undefined } = options
     const count = tcp ? 1 + 2 * routes.length : 1
@@ -131,6 +134,7 @@ export class Mongrel2 {
     const onFront = options.embedded ?? embedded
     if (onFront) {
       if (hosts !== undefined) throw new Error('the embedded front has no Hosts')
+      if (certificate !== undefined) throw new Error('the embedded front has no TLS')
       const front = { port, routes: frontRoutes, ...frontSettings(options) } satisfies FrontOptions
       await writeFile(join(directory, 'front.json'), JSON.stringify(front))
       return new Mongrel2(port, directory, endpoints, onFront)
@@ -144,6 +148,7 @@ export class Mongrel2 {
           ? { 'upload.stream': 1 }
           : { 'upload.temp_store': options.tempStore ?? 'tmp/mongrel2.upload.XXXXXX' }),
       ...(options.flowControl ? { 'download.flow_control': 1 } : {}),
+      ...(certificate === undefined ? {} : { certdir: './' }),
       ...options.settings,
     }
     const hostLines = (hosts ?? ['localhost']).map((name, n) => {
@@ -154,12 +159,16 @@ export class Mongrel2 {
       join(directory, 'mongrel2.conf'),
       `${handlers.join('\n')}
 main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="${hosts?.[0] ?? 'localhost'}", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port},
+  pid_file="/run/mongrel2.pid", default_host="${hosts?.[0] ?? 'localhost'}", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port}, use_ssl=${certificate === undefined ? 0 : 1},
   hosts=[${hostLines.join(', ')}])
 servers=[main]
 settings=${JSON.stringify(settings)}
 `,
     )
+    if (certificate !== undefined) {
+      await writeFile(join(directory, `${UUID}.crt`), certificate.cert)
+      await writeFile(join(directory, `${UUID}.key`), certificate.key, { mode: 0o600 })
+    }
     const load = spawnSync('m2sh', ['load', '-db', 'config.sqlite', '-config', 'mongrel2.conf'], {
       cwd: directory,
       env: { ...process.env, LOGNAME: 'test' },

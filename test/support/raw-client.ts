@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectSecurely } from 'node:tls'
 
 /** What precedes a response's body. */
 export interface RawHead {
@@ -59,9 +60,10 @@ export class RawClient implements Disposable {
   #fault: NodeJS.ErrnoException | undefined
   #wake: () => void = () => {}
 
-  /** Opens a connection to a port, of this machine or another. */
-  constructor(port: number, host = '127.0.0.1') {
-    const socket = connect({ host, port, noDelay: true })
+  /** Opens a connection to a port, of this machine or another; with options of TLS by that. */
+  constructor(port: number, host = '127.0.0.1', tls?: ConnectionOptions) {
+    const where = { host, port, noDelay: true }
+    const socket = tls === undefined ? connect(where) : connectSecurely({ ...where, ...tls })
     this.#socket = socket
     const end = () => {
       this.#ended = true

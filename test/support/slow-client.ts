@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectSecurely } from 'node:tls'
 import { type DigestedResponse, ResponseDigest } from './response-digest.ts'
 
 /** How often a client may read, in milliseconds. */
@@ -9,6 +10,8 @@ export interface SlowClientOptions {
   readonly rate?: number
   /** Bytes that it reads at once at most. Default: 16 KiB, or what it may read in a tick. */
   readonly receiveBuffer?: number
+  /** Options of TLS, to speak it. */
+  readonly tls?: ConnectionOptions
 }
 
 /**
@@ -28,18 +31,22 @@ export class SlowClient implements Disposable {
   #wake: () => void = () => {}
 
   /** Opens a connection to a port of this machine. */
-  constructor(port: number, { rate = Number.POSITIVE_INFINITY, receiveBuffer = 16 * 1024 }: SlowClientOptions = {}) {
+  constructor(
+    port: number,
+    { rate = Number.POSITIVE_INFINITY, receiveBuffer = 16 * 1024, tls }: SlowClientOptions = {},
+  ) {
     this.#perTick = (rate * TICK) / 1000
     this.#budget = this.#perTick
-    this.#socket = connect({
+    const where = {
       host: '127.0.0.1',
       port,
       noDelay: true,
       onread: {
         buffer: Buffer.alloc(Math.min(receiveBuffer, Math.max(1, Math.floor(this.#perTick)))),
-        callback: (size, buffer) => this.#read(Buffer.from(buffer.buffer, buffer.byteOffset, size)),
+        callback: (size: number, buffer: Uint8Array) => this.#read(Buffer.from(buffer.buffer, buffer.byteOffset, size)),
       },
-    })
+    }
+    this.#socket = tls === undefined ? connect(where) : connectSecurely({ ...where, ...tls })
     const end = (fault?: Error) => {
       this.#fault ??= fault
       this.#ended = true
