@@ -1,6 +1,6 @@
 import type { MessageHeaders } from './headers.ts'
 
-/** A client's certificate. Mongrel2 has checked that the client has its private key, but not who has signed it. */
+/** A client's certificate. Mongrel2 has checked that the client has its private key; who has signed it only with `ssl.verify_required`. */
 export interface ClientCertificate {
   /** The SHA-1 fingerprint of the certificate, as 40 hexadecimal digits in upper case. */
   readonly sha1: string

@@ -62,8 +62,10 @@ export class RawClient implements Disposable {
 
   /** Opens a connection to a port, of this machine or another; with options of TLS by that. */
   constructor(port: number, host = '127.0.0.1', tls?: ConnectionOptions) {
-    const where = { host, port, noDelay: true }
-    const socket = tls === undefined ? connect(where) : connectSecurely({ ...where, ...tls })
+    const socket: Socket =
+      tls === undefined
+        ? connect({ host, port, noDelay: true })
+        : connectSecurely({ host, port, ...tls }, () => socket.setNoDelay()) // has no effect before
     this.#socket = socket
     const end = () => {
       this.#ended = true

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { type EndpointInput, type Mongrel2Options, type ServerWebSocket, upgradeWebSocket } from '../../src/index.ts'
+import type { TestCertificate } from './certificate.ts'
 import { checksumOf, MessageChecksum, MessageStream } from './message-stream.ts'
 import { type Mongrel2, startMongrel2 } from './mongrel2.ts'
 import { withoutControlPort } from './pacing-modes.ts'
@@ -12,8 +13,11 @@ export const PACINGS = ['credits', 'controlPort', 'estimate'] as const
 export type PacingName = (typeof PACINGS)[number]
 
 /** Starts a Mongrel2 for a way of pacing; the endpoint says the control port where it is to be used. */
-export async function startPaced(pacing: PacingName): Promise<{ mongrel2: Mongrel2; zeromq: EndpointInput }> {
-  const mongrel2 = await startMongrel2({ flowControl: pacing === 'credits' })
+export async function startPaced(
+  pacing: PacingName,
+  certificate?: TestCertificate,
+): Promise<{ mongrel2: Mongrel2; zeromq: EndpointInput }> {
+  const mongrel2 = await startMongrel2({ flowControl: pacing === 'credits', ...(certificate && { certificate }) })
   const { endpoint, controlPort } = mongrel2
   return { mongrel2, zeromq: pacing === 'controlPort' ? `${endpoint},${controlPort}` : withoutControlPort(endpoint) }
 }
@@ -30,14 +34,14 @@ export interface VolumeResult {
   readonly sent: { readonly server: string; readonly client: string }
 }
 
-/** Sends messages both ways at once, each side its own, and compares what arrives by checksum. */
+/** Sends messages both ways at once, each side its own, and compares what arrives by checksum; with a certificate by TLS. */
 export async function exchangeMessages(
   count: number,
   pacing: PacingName,
-  options: Partial<Mongrel2Options> & { perMessageDeflate?: boolean } = {},
+  options: Partial<Mongrel2Options> & { perMessageDeflate?: boolean; certificate?: TestCertificate } = {},
 ): Promise<VolumeResult> {
-  const { perMessageDeflate = false, ...serverOptions } = options
-  const { mongrel2, zeromq } = await startPaced(pacing)
+  const { perMessageDeflate = false, certificate, ...serverOptions } = options
+  const { mongrel2, zeromq } = await startPaced(pacing, certificate)
   await using _ = mongrel2
   const atServer = new MessageChecksum()
   const atClient = new MessageChecksum()
@@ -58,7 +62,9 @@ export async function exchangeMessages(
     { zeromq, ...serverOptions },
   )
   await server.ready
-  const client = new WebSocket(`ws://127.0.0.1:${mongrel2.port}/`, { perMessageDeflate })
+  const scheme = certificate === undefined ? 'ws' : 'wss'
+  const tls = certificate && { ca: certificate.cert }
+  const client = new WebSocket(`${scheme}://127.0.0.1:${mongrel2.port}/`, { perMessageDeflate, ...tls })
   client.on('message', (data: Buffer, binary) => atClient.add(binary ? data : data.toString()))
   const ended = once(client, 'close')
   await once(client, 'open')
