@@ -122,9 +122,9 @@ describe.skipIf(embedded)('By TLS', () => {
     it.each(PACING_MODES)(
       'streams reach a quick and a slow client, paced by $mode',
       async ({ mode, config, zeromq }) => {
-        const size = 3 * MIB
+        const size = 2 * MIB
         await serve(streamApp.fetch, { config, zeromq, options: { link, minClientRate: MIB } })
-        const answers = [connectSlowly(), connectSlowly(3 * MIB)].map((client) =>
+        const answers = [connectSlowly(), connectSlowly(4 * MIB)].map((client) =>
           client.get(`/${size}/4096`).response(),
         )
         await expect.poll(() => server.stats().pacing).toEqual(pacedBy(mode, 2))
