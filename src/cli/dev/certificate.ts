@@ -6,7 +6,7 @@ import { messageOf } from '../../runtime/log.ts'
 import type { TlsSettings } from '../options/settings.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
-/** A certificate, with those of its issuers behind it, and its private key, as PEM. */
+/** A certificate, followed by those of its issuers, and its private key, as PEM. */
 export interface Certificate {
   readonly cert: string
   readonly key: string

@@ -54,7 +54,7 @@ interface OwnConfig {
   port?: number
   /** Whether `dev` uses TLS, with a certificate of its own unless one is given. Default: false. */
   tls?: boolean
-  /** The file with the certificate of `tls`, and those of its issuers behind it, as PEM. */
+  /** The file with the certificate of `tls`, followed by those of its issuers, as PEM. */
   tlsCert?: string
   /** The file with its private key. */
   tlsKey?: string
@@ -157,7 +157,7 @@ const DEV = {
   tls: is.boolean(false, { help: 'Let Mongrel2 speak https, with a certificate of its own unless one is given.' }),
   tlsCert: is.text('a text', undefined, {
     placeholder: 'FILE',
-    help: 'The certificate of --tls, with those of its issuers behind it, as PEM.',
+    help: 'The certificate of --tls, followed by those of its issuers, as PEM.',
   }),
   tlsKey: is.text('a text', undefined, { placeholder: 'FILE', help: 'The private key of --tls-cert, as PEM.' }),
 }
