@@ -141,8 +141,10 @@ export class Link {
       await within(publisher.connected, ATTEMPT_TIMEOUT)
       const prefix = await this.#subscription(publisher, receive)
       const found = socketIdOf(recvSpec)
-      // If it has changed meanwhile, it is unknown which of the two we are connected to.
-      const socketId = before === undefined || found === before ? found : undefined
+      // If it has changed meanwhile, it is unknown which of the two we are connected to: that is found out by connecting again.
+      const changed = before !== undefined && found !== before
+      if (changed && early.length === 0) throw new Error(`another Mongrel2 took over ${recvSpec} while we connected`)
+      const socketId = changed ? undefined : found
       const begun = this.#begin(publisher, prefix, socketId, this.#successionOf(socketId))
       epoch = begun
       this.#before = { socketId }

@@ -1,3 +1,4 @@
+import { utimesSync } from 'node:fs'
 import { afterEach, expect, it, vi } from 'vitest'
 import { Link } from '../../../src/link/link.ts'
 import { TRANSPORTS } from '../../../src/link/transports.ts'
@@ -66,6 +67,34 @@ it('pulls nothing before replies can be delivered, and ends the epoch when one h
   await subscriber.ended
   expect(await logger.next('warn')).toContain('lost Mongrel2')
   await receives.accept() // the next life
+  await link.stop()
+  await running
+})
+
+it('connects again when another Mongrel2 took the address over meanwhile, so that it knows which one it serves', async () => {
+  await using sends = await ZmtpListener.start()
+  await using receives = await ZmtpListener.start()
+  const epochs: string[] = []
+  const endpoint = { sendSpec: sends.spec, recvSpec: receives.spec, maxMessageSize: 1024 }
+  const link = new Link(endpoint, TRANSPORTS.zmtp, IDENTITY, {}, (_publisher, _prefix, socketId, succession) => {
+    epochs.push(socketId === undefined ? 'unknown' : succession)
+    return { receive: () => {}, lost: () => {} }
+  })
+  const running = link.run(() => {})
+  const subscribe = async (change: () => void) => {
+    const subscriber = await receives.accept()
+    change()
+    subscriber.handshake('SUB')
+    subscriber.send(renderCommand('SUBSCRIBE', Buffer.alloc(0)))
+    return subscriber
+  }
+  // The socket of another Mongrel2 has another time, or another number.
+  const former = await subscribe(() => utimesSync(receives.spec.slice('ipc://'.length), 1, 1))
+  await former.ended
+  expect(epochs).toEqual([])
+  await subscribe(() => {})
+  await sends.accept()
+  expect(epochs).toEqual(['other'])
   await link.stop()
   await running
 })
