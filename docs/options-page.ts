@@ -5,7 +5,7 @@ import { type CommandOption, OPTIONS } from '../src/cli/options/command-options.
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../src/cli/shared/exit-code.ts'
 import { CLUSTER_OPTIONS, JOIN_OPTIONS, WORKERS_OPTIONS } from '../src/cluster/options.ts'
 import { SERVER_OPTIONS } from '../src/exchange/options.ts'
-import { FRONT_OPTIONS, FRONT_SETTINGS, ROUTE } from '../src/gateway/options.ts'
+import { FRONT_OPTIONS, FRONT_SETTINGS, GATEWAY_OPTIONS, ROUTE } from '../src/gateway/options.ts'
 import * as is from '../src/options/option.ts'
 import { REPLIER_OPTIONS } from '../src/replier.ts'
 import { TOPIC_OPTIONS } from '../src/topic/options.ts'
@@ -81,6 +81,13 @@ export const LIBRARY: Readonly<Record<string, Described>> = {
     file: 'src/replier.ts',
     type: 'ReplierOptions',
     about: 'Answers from another process. See [deferred answers](../deferred-answers.md).',
+  },
+  createGateway: {
+    options: GATEWAY_OPTIONS,
+    file: 'src/gateway/options.ts',
+    type: 'GatewayOptions',
+    about: 'Takes requests by several protocols. See [the gateway](../gateway.md).',
+    inner: { routes: ['src/gateway/options.ts', 'FrontRoute', ROUTE] },
   },
   createFront: {
     options: FRONT_OPTIONS,

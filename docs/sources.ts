@@ -11,17 +11,20 @@ export function openProject(): Project {
   return new Project({ tsConfigFilePath: 'tsconfig.build.json' })
 }
 
-/** The modules that users import, by the names they import them by. */
+/** The modules that users import, by the names they import them by; an alias is the same module. */
 export function entries(): [name: string, file: string][] {
   const { name, exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
     name: string
     exports: Record<string, string | { types: string }>
   }
-  return Object.entries(exports).flatMap(([path, targets]) => {
-    if (typeof targets === 'string') return []
+  const names = new Map<string, string>()
+  for (const [path, targets] of Object.entries(exports)) {
+    if (typeof targets === 'string') continue
     const file = targets.types.replace(/^\.\/dist\//, '').replace(/\.d\.ts$/, '.ts')
-    return [[name + path.slice(1), file] as [string, string]]
-  })
+    const known = names.get(file)
+    names.set(file, `${known === undefined ? '' : `${known}, `}${name}${path.slice(1)}`)
+  }
+  return [...names].map(([file, name]) => [name, file])
 }
 
 /** A type's properties, those that it inherits too. */

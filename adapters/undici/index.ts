@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { Agent, Dispatcher } from 'undici'
 import { v4 } from 'uuid'
-import { HttpGateway } from '../../src/gateway/http.ts'
+import { HttpServer } from '../../src/gateway/http/http-server.ts'
 import { checkSettings, FRONT_SETTINGS, type FrontSettings, ROUTE } from '../../src/gateway/options.ts'
 import { Router } from '../../src/gateway/router.ts'
 import type { Endpoint } from '../../src/options/endpoint.ts'
@@ -56,7 +56,8 @@ function checkEndpoint(name: string, zeromq: unknown): Endpoint {
  * ```
  */
 export class Mongrel2Dispatcher extends Dispatcher {
-  readonly #gateway: Promise<HttpGateway>
+  readonly #router: Promise<Router>
+  readonly #server: Promise<HttpServer>
   readonly #agent: Agent
   #closed: Promise<void> | undefined
 
@@ -66,9 +67,10 @@ export class Mongrel2Dispatcher extends Dispatcher {
     const { zeromq, protocol, ...frontSettings } = checkOptions(options)
     const route = { path: '', ...zeromq, protocol, sendIdent: v4(), recvIdent: '' }
     const settings = { ...checkSettings(frontSettings), routes: [route] }
-    this.#gateway = Router.bind(settings).then((router) => new HttpGateway(router, settings))
-    this.#gateway.catch(() => {}) // each request fails with the error
-    this.#agent = new Agent({ connect: memoryConnector(this.#gateway) })
+    this.#router = Router.bind(settings)
+    this.#server = this.#router.then((router) => new HttpServer(router, settings))
+    this.#server.catch(() => {}) // each request fails with the error
+    this.#agent = new Agent({ connect: memoryConnector(this.#server) })
     this.#passOnEvents()
   }
 
@@ -106,8 +108,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
 
   async #end(agentEnded: Promise<void>): Promise<void> {
     await agentEnded
-    const gateway = await this.#gateway.catch(() => undefined)
-    await gateway?.close()
+    await Promise.allSettled([this.#server, this.#router].map(async (part) => (await part).close()))
   }
 }
 

@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import type { buildConnector } from 'undici'
-import type { HttpGateway } from '../../src/gateway/http.ts'
+import type { HttpServer } from '../../src/gateway/http/http-server.ts'
 
-/** Connects undici, which speaks HTTP, to a gateway through memory. */
-export function memoryConnector(gateway: Promise<Pick<HttpGateway, 'admit'>>): buildConnector.connector {
+/** Connects undici, which speaks HTTP, to an HTTP server through memory. */
+export function memoryConnector(server: Promise<Pick<HttpServer, 'admit'>>): buildConnector.connector {
   return ({ protocol }, callback) => {
-    gateway.then(
+    server.then(
       (found) => {
         const [ours, theirs] = duplexPair()
-        // The gateway waits for this end to close when it ends, as a client's socket does.
+        // The server waits for this end to close when it ends, as a client's socket does.
         ours.allowHalfOpen = false
         // When one end of a pair is destroyed, the other stays open.
         theirs.on('close', () => ours.destroy())

@@ -1,8 +1,42 @@
 import type { AddressInfo } from 'node:net'
-import { HttpGateway } from './http.ts'
-import { checkFrontOptions, type FrontOptions } from './options.ts'
+import { type GatewayAddress, Gateway as Servers } from './gateway.ts'
+import { checkFrontOptions, checkGatewayOptions, type FrontOptions, type GatewayOptions } from './options.ts'
 
-export type { FrontOptions, FrontRoute, FrontSettings } from './options.ts'
+export type { GatewayAddress } from './gateway.ts'
+export type { FrontOptions, FrontRoute, FrontSettings, GatewayOptions } from './options.ts'
+
+/** A running gateway. */
+export interface Gateway extends AsyncDisposable {
+  /** Where it listens, by protocol. */
+  readonly addresses: readonly GatewayAddress[]
+  /** Accepts no more clients, and no more requests on open connections. */
+  stop(): void
+  /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a gateway: it accepts requests by several protocols and sends them to handlers over ZeroMQ, in Mongrel2's own messages.
+ *
+ * @throws Mongrel2Error `invalid_option` for a wrong option; the errors of Node and ZeroMQ when an address cannot be bound,
+ * such as `EADDRINUSE`.
+ *
+ * @example
+ * ```ts
+ * import { serveMongrel2 } from 'mongrel2-fetch'
+ * import { createGateway } from 'mongrel2-fetch/gateway'
+ *
+ * const endpoint = { sendSpec: 'ipc:///run/app/send', recvSpec: 'ipc:///run/app/recv' }
+ * await createGateway({ http: '127.0.0.1:8080', routes: [{ path: '/', ...endpoint }] })
+ * serveMongrel2(() => new Response('Hello'), { zeromq: endpoint })
+ * ```
+ */
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  const settings = checkGatewayOptions(options)
+  const gateway = await Servers.start(settings, settings)
+  const close = () => gateway.close()
+  return { addresses: gateway.addresses, stop: () => gateway.stop(), close, [Symbol.asyncDispose]: close }
+}
 
 /** A running embedded front. */
 export interface Front extends AsyncDisposable {
@@ -31,9 +65,8 @@ export interface Front extends AsyncDisposable {
  */
 export async function createFront(options: FrontOptions): Promise<Front> {
   const settings = checkFrontOptions(options)
-  const gateway = await HttpGateway.start(settings, settings)
-  const { address } = gateway
-  if (address === undefined) throw new Error('expected to listen at a port')
+  const gateway = await Servers.start(settings, { http: [settings] })
+  const address = gateway.addresses[0]?.address as AddressInfo
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   settings.logger.warn?.(
     `mongrel2-fetch front at http://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,

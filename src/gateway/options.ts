@@ -3,6 +3,7 @@ import * as is from '../options/option.ts'
 import { invalid, isObject } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { HeaderProtocol } from '../wire/message.ts'
+import { addresses } from './listen.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
 export interface FrontRoute {
@@ -51,6 +52,17 @@ export interface FrontSettings {
   logger?: Logger
 }
 
+/** An address: `HOST:PORT`, `:PORT` for every address of the machine, or the path of a socket in the file system, with a slash in it. */
+type Address = string
+
+/** Options of `createGateway`. Each protocol can have several addresses; there is at least one. Sizes are in bytes. */
+export interface GatewayOptions extends FrontSettings {
+  /** Where HTTP clients connect. */
+  http?: Address | readonly Address[]
+  /** At least one. Routes with the same addresses share a Handler. */
+  routes: readonly FrontRoute[]
+}
+
 /** Options of `createFront`. Sizes are in bytes. */
 export interface FrontOptions extends FrontSettings {
   /** The port for browsers; 0 for any free port. */
@@ -88,6 +100,26 @@ export const FRONT_SETTINGS = {
   logger: is.LOGGER,
 } satisfies is.Described<FrontSettings>
 
+/** The addresses by protocol. */
+export const PLACES = {
+  http: addresses({
+    repeated: true,
+    read: is.wordsIn,
+    placeholder: 'HOST:PORT|PATH',
+    help: 'Also answer ordinary HTTP, at an address or at a socket in the file system.',
+  }),
+} satisfies is.Options
+
+export const PROTOCOLS = Object.keys(PLACES) as readonly (keyof typeof PLACES)[]
+/** The addresses of each protocol. */
+export type Places = is.Checked<typeof PLACES>
+
+export const GATEWAY_OPTIONS = {
+  ...PLACES,
+  routes: is.checkedBy(checkRoutes),
+  ...FRONT_SETTINGS,
+} satisfies is.Described<Record<keyof GatewayOptions, unknown>>
+
 export const FRONT_OPTIONS = {
   port: is.PORT,
   host: is.text('a host name or an address', undefined, { initial: '127.0.0.1' }),
@@ -117,6 +149,17 @@ export const checkFrontOptions: (options: FrontOptions) => is.Checked<typeof FRO
   'an object with at least port and routes',
   FRONT_OPTIONS,
 )
+
+/** Checks the options of `createGateway`; throws Mongrel2Error `invalid_option`. */
+export function checkGatewayOptions(options: GatewayOptions): is.Checked<typeof GATEWAY_OPTIONS> {
+  const settings = checkGateway(options)
+  if (PROTOCOLS.every((protocol) => settings[protocol].length === 0)) {
+    throw invalid('options', `an address in ${PROTOCOLS.join(', ')}`, options)
+  }
+  return settings
+}
+
+const checkGateway = is.checkerOf('option', 'an object with at least an address and routes', GATEWAY_OPTIONS)
 
 function checkRoutes(name: string, routes: unknown): is.Checked<typeof ROUTE>[] {
   const expected = 'a list of { path, sendSpec, recvSpec }'

@@ -140,6 +140,17 @@ describe('mongrel2-fetch serve --http', () => {
     expect(String((await once(first, 'data'))[0])).toMatch(/^HTTP\/1.1 431 /)
   })
 
+  it('answers at several addresses', async () => {
+    const { run, url } = await serve('--http', './http.sock')
+    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${url} and ./http.sock\n`)
+    expect((await fetch(url)).status).toBe(200)
+    const [response] = await once(
+      request({ socketPath: join(place.directory, 'http.sock'), path: '/' }).end(),
+      'response',
+    )
+    expect(response.statusCode).toBe(200)
+  })
+
   it('listens at a socket in the file system, where one that was killed has left its own', async () => {
     const path = join(place.directory, 'http.sock')
     const start = async () => {

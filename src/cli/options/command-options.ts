@@ -1,7 +1,6 @@
 import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
-import type { ListenAt } from '../../gateway/http.ts'
-import { FRONT_SETTINGS } from '../../gateway/options.ts'
+import { FRONT_SETTINGS, PLACES, type Places } from '../../gateway/options.ts'
 import { CLOSE } from '../../options/close.ts'
 import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
 import * as is from '../../options/option.ts'
@@ -24,8 +23,8 @@ interface OwnConfig {
   logLevel?: LogLevel
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
-  /** Where ordinary HTTP is served too: `HOST:PORT`, `:PORT` or the path of a socket. */
-  http?: string
+  /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
+  http?: string | readonly string[]
   /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */
   httpBufferSize?: number
   /** Time for the head of a request at `http`, in milliseconds. Default: 60,000. */
@@ -108,10 +107,7 @@ const COMMAND = {
 }
 
 const SERVE = {
-  http: is.checkedBy(checkHttp, {
-    placeholder: 'HOST:PORT|PATH',
-    help: 'Also answer ordinary HTTP, at an address or at a socket in the file system.',
-  }),
+  ...PLACES,
   httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'Bytes that the head of a request may have at --http.' },
   httpHeadersTimeout: { ...FRONT_SETTINGS.headersTimeout, help: "How long a request's head may take at --http." },
   httpSendTimeout: {
@@ -181,7 +177,7 @@ const WORKERS = {
 const { zeromq: _zeromq, logger: _logger, signal: _signal, ...SERVER } = SERVER_OPTIONS
 
 const OWN = { ...COMMAND, ...SERVE, ...DEV, workers: WORKERS.workers } satisfies is.Described<
-  Omit<OwnConfig, 'http'> & { http: ListenAt; config: string }
+  Omit<OwnConfig, keyof Places> & Places & { config: string }
 >
 
 const GROUPS = {
@@ -256,16 +252,6 @@ export type OptionSources = ReadonlyMap<OptionKey, OptionSource>
 export function checkedValue<K extends keyof typeof OWN>(sources: OptionSources, key: K): is.Checked<typeof OWN>[K] {
   const { value, from = key } = sources.get(key) ?? {}
   return OWN[key].check(from, value) as is.Checked<typeof OWN>[K]
-}
-
-function checkHttp(name: string, address: unknown): ListenAt | undefined {
-  if (address === undefined) return undefined
-  if (typeof address === 'string' && address.includes('/')) return { path: address }
-  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(String(address)) ?? []
-  if (port === undefined || Number(port) > 65_535) {
-    throw invalid(name, 'HOST:PORT, :PORT or the path of a socket, such as ./http.sock', address)
-  }
-  return { port: Number(port), host: bracketed ?? (plain || undefined) }
 }
 
 function checkLogger(name: string, logger: unknown = 'console'): string | Logger {

@@ -9,10 +9,11 @@ import {
   type WorkersOptions,
 } from '../../cluster/options.ts'
 import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import { type Places, PROTOCOLS } from '../../gateway/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
-import { type HttpSettings, httpEndpoint } from '../serve/http-front.ts'
+import { type AppGatewaySettings, gatewayEndpoint } from '../serve/app-gateway.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
 import {
@@ -37,8 +38,8 @@ export interface CommandSettings {
   readonly options: Mongrel2Options
   /** The options of `serveWithWorkers`, checked; undefined if the app runs in this process. */
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
-  /** The server of ordinary HTTP. */
-  readonly http: HttpSettings | undefined
+  /** The other ways in than Mongrel2. */
+  readonly gateway: AppGatewaySettings | undefined
   /** Whether worker processes pull themselves. */
   readonly direct: boolean
   /** The path of the configuration file, if there is one. */
@@ -91,14 +92,14 @@ export async function settingsOf(command: Subcommand, flags: OptionSources): Pro
 /** Makes the settings of a command that has an app; throws CommandError `usage`, naming the option's source. */
 export function settingsFrom({ sources, file, logger }: Gathered): CommandSettings {
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
-  const http = httpOf(sources)
-  const options = serverOptions(sources, http, logger)
+  const gateway = gatewayOf(sources)
+  const options = serverOptions(sources, gateway, logger)
   return {
     app: resolve(app),
     exportName: checkedValue(sources, 'export'),
     options,
     workers: workersOf(sources, options),
-    http,
+    gateway,
     direct: isDirect(sources),
     config: file?.path,
     logger,
@@ -109,14 +110,18 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
 }
 
 /** The options of `serveMongrel2`, checked. */
-function serverOptions(sources: OptionSources, http: HttpSettings | undefined, logger: Logger): Mongrel2Options {
+function serverOptions(
+  sources: OptionSources,
+  gateway: AppGatewaySettings | undefined,
+  logger: Logger,
+): Mongrel2Options {
   const zeromq = sources.get('zeromq')?.value
-  if (zeromq === undefined && http === undefined)
+  if (zeromq === undefined && gateway === undefined)
     missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
   const options: Record<string, unknown> = {
     overrideGlobalObjects: true,
     logger,
-    zeromq: http === undefined ? zeromq : [zeromq ?? [], http.endpoint].flat(),
+    zeromq: gateway === undefined ? zeromq : [zeromq ?? [], gateway.endpoint].flat(),
   }
   for (const { key, group } of OPTIONS) {
     const value = sources.get(key)?.value
@@ -129,10 +134,10 @@ function serverOptions(sources: OptionSources, http: HttpSettings | undefined, l
   return unchecked
 }
 
-/** The settings of the HTTP server, whose bodies and messages have the bounds of the app's server. */
-function httpOf(sources: OptionSources): HttpSettings | undefined {
-  const at = checkedValue(sources, 'http')
-  if (at === undefined) return undefined
+/** The settings of the gateway, whose bodies and messages have the bounds of the app's server. */
+function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
+  const places = Object.fromEntries(PROTOCOLS.map((protocol) => [protocol, checkedValue(sources, protocol)])) as Places
+  if (Object.values(places).every((list) => list.length === 0)) return undefined
   const ofServer = (key: 'bodyTimeout' | 'maxMessageSize') => SERVER_OPTIONS[key].check(key, sources.get(key)?.value)
   const trust = sources.get('trustProxy')?.value ?? false
   const settings = {
@@ -145,7 +150,7 @@ function httpOf(sources: OptionSources): HttpSettings | undefined {
     keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
-  return { at, endpoint: httpEndpoint(), settings }
+  return { places, endpoint: gatewayEndpoint(), settings }
 }
 
 const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
@@ -180,7 +185,7 @@ function workersOf(sources: OptionSources, options: Mongrel2Options): CommandSet
 function clusterOf(sources: OptionSources): ClusterOptions | undefined {
   const listen = checkedValue(sources, 'cluster')
   if (listen === undefined) return undefined
-  for (const key of ['direct', 'http'] as const) {
+  for (const key of ['direct', ...PROTOCOLS] as const) {
     const other = sources.get(key)
     if (other !== undefined && other.value !== false)
       throw new CommandError('usage', `${other.from} cannot be used with --cluster: nodes have no part in it`)

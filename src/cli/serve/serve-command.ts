@@ -14,7 +14,7 @@ import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
-import { type HttpFront, startHttpFront } from './http-front.ts'
+import { type AppGateway, startAppGateway } from './app-gateway.ts'
 import { notifyServiceManager, reloadBySignal } from './service-manager.ts'
 
 /** A server of an app, or a node of a cluster. */
@@ -61,9 +61,9 @@ function nodeService({ options, logger, closeTimeout }: NodeSettings): Service {
 }
 
 function appService(settings: CommandSettings): Service {
-  const { logger, closeTimeout, http, direct } = settings
+  const { logger, closeTimeout, gateway: given, direct } = settings
   const name = relative(process.cwd(), settings.app)
-  let front: HttpFront | undefined
+  let gateway: AppGateway | undefined
   return {
     logger,
     closeTimeout,
@@ -72,19 +72,19 @@ function appService(settings: CommandSettings): Service {
     fixed: 'only workers can be replaced, and -p 1 makes one',
     async begin() {
       // Without the dispatcher, credits go to any of the processes that pull.
-      if (http !== undefined) front = await startHttpFront(http, !direct, logger)
+      if (given !== undefined) gateway = await startAppGateway(given, !direct, logger)
       const server = await serverOf(settings)
       return {
         ...server,
         async close(options) {
-          front?.stop()
+          gateway?.stop()
           await server.close(options)
-          await front?.close()
+          await gateway?.close()
         },
       }
     },
     describe() {
-      const places = [...endpointsOf(settings), ...(front === undefined ? [] : [front.where])]
+      const places = [...endpointsOf(settings), ...(gateway?.where ?? [])]
       return `serves ${name} at ${places.join(' and ')}${workersText(settings)}`
     },
   }
@@ -158,10 +158,10 @@ function killWorkers(server: Server | undefined): void {
   for (const { pid, node = '' } of server?.stats?.().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
 }
 
-function endpointsOf({ options, http }: CommandSettings): string[] {
+function endpointsOf({ options, gateway }: CommandSettings): string[] {
   return [options.zeromq]
     .flat()
-    .filter((input) => input !== http?.endpoint)
+    .filter((input) => input !== gateway?.endpoint)
     .map((input) => (typeof input === 'string' ? input : `${input.sendSpec},${input.recvSpec}`))
 }
 

@@ -11,6 +11,7 @@ import {
 } from '../../../../src/cli/options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../../../../src/cli/options/settings.ts'
 import { sourceOf } from '../../../../src/cli/options/sources.ts'
+import type { Places } from '../../../../src/gateway/options.ts'
 // On Node 20 the loader's hooks run in another thread, which has to read our TypeScript.
 import '../../../support/register-tsx.mjs'
 
@@ -27,6 +28,12 @@ type CodeKey = 'onError' | 'onUploadStart' | 'messages'
 
 const parseOption = (option: CommandOption, text: string) => sourceOf(option, text, '').value
 
+/** The path where a protocol is served. */
+const placeOf =
+  (protocol: keyof Places) =>
+  ({ gateway }: CommandSettings) =>
+    gateway?.places[protocol].map((at) => 'path' in at && at.path).join(' ')
+
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
   Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey>,
@@ -40,12 +47,12 @@ const CASES: Record<
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
   tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
   tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
-  http: ['./a', './b', './c', ({ http }) => http && 'path' in http.at && http.at.path],
-  httpBufferSize: ['1025', '1026', '1027', ({ http }) => http?.settings.bufferSize],
-  httpHeadersTimeout: ['1', '2', '3', ({ http }) => http?.settings.headersTimeout],
-  httpSendTimeout: ['1', '2', '3', ({ http }) => http?.settings.sendTimeout],
-  httpKeepAliveTimeout: ['1', '2', '3', ({ http }) => http?.settings.keepAliveTimeout],
-  httpMaxConnections: ['1', '2', '3', ({ http }) => http?.settings.maxConnections],
+  http: ['./a', './b', './c', placeOf('http')],
+  httpBufferSize: ['1025', '1026', '1027', ({ gateway }) => gateway?.settings.bufferSize],
+  httpHeadersTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.headersTimeout],
+  httpSendTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.sendTimeout],
+  httpKeepAliveTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.keepAliveTimeout],
+  httpMaxConnections: ['1', '2', '3', ({ gateway }) => gateway?.settings.maxConnections],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
   cluster: ['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2', 'tcp://127.0.0.1:3', ({ workers }) => workers?.cluster?.listen],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
@@ -169,17 +176,17 @@ describe('The settings of a command', () => {
     vi.stubEnv('MONGREL2_FETCH_HTTP', text)
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
     const alone = await settingsOf('serve', new Map())
-    expect(alone.http?.at).toEqual(at)
-    expect(alone.options.zeromq).toEqual([alone.http?.endpoint])
+    expect(alone.gateway?.places.http).toEqual([at])
+    expect(alone.options.zeromq).toEqual([alone.gateway?.endpoint])
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     const beside = await settingsOf('serve', new Map())
-    expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.http?.endpoint])
+    expect(beside.options.zeromq).toEqual(['ipc://a,ipc://b', beside.gateway?.endpoint])
   })
 
   it('listen for HTTP with the bounds of the server for bodies and messages', async () => {
     vi.stubEnv('MONGREL2_FETCH_HTTP', ':0')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
-    const bounds = async () => (await settingsOf('serve', new Map())).http?.settings
+    const bounds = async () => (await settingsOf('serve', new Map())).gateway?.settings
     expect(await bounds()).toMatchObject({ bodyTimeout: 60_000, maxMessageSize: 16 * 1024 * 1024 })
     vi.stubEnv('MONGREL2_FETCH_BODY_TIMEOUT', '0')
     vi.stubEnv('MONGREL2_FETCH_MAX_MESSAGE_SIZE', '1000')

@@ -1,18 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { deferred } from '../runtime/promises.ts'
-import type { HeaderField } from '../wire/headers.ts'
-import { renderHead } from '../wire/http.ts'
-import type { ResponseHead } from '../wire/response-parser.ts'
-import type { Answer } from './request.ts'
+import { deferred } from '../../runtime/promises.ts'
+import type { HeaderField } from '../../wire/headers.ts'
+import { renderHead } from '../../wire/http.ts'
+import type { ResponseHead } from '../../wire/response-parser.ts'
+import { closeSoon, destroyWhenQuiet, lingeringClose } from '../lingering-close.ts'
+import type { Answer } from '../request.ts'
 
 /** Fields about one connection (RFC 9110, section 7.6.1), which Node writes itself. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
 /** The last bytes of a body up to this size are joined with the head in one write. */
 const SMALL = 8 * 1024
-/** Milliseconds that a client may still send after our end, between two pieces and in all: a reset could destroy what it has not read. */
-const LINGER_QUIET = 1000
-const LINGER_TIME = 30_000
 
 /** An answer by Node's `ServerResponse`, which orders and frames answers. */
 export class HttpAnswer implements Answer {
@@ -68,7 +66,7 @@ export class HttpAnswer implements Answer {
       end(socket, request)
     }
     if (this.#response.shouldKeepAlive) this.#response.once('finish', () => void discard(drain))
-    else socket.destroySoon = () => void discard(lingeringClose)
+    else socket.destroySoon = () => void discard(closeDuringBody)
   }
 
   flush(): void {
@@ -103,47 +101,20 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** Ends a connection after what was written, and discards for a while what the client still sends. */
-export function lingeringClose(socket: Socket, request?: IncomingMessage): void {
-  socket.end()
-  if (request !== undefined) discardRest(request)
-  socket.resume()
-  if (socket.writableFinished) destroyWhenQuiet(socket)
-  else socket.once('finish', () => destroyWhenQuiet(socket))
-  if (socket.readableEnded) closeSoon(socket)
-  else socket.once('end', () => closeSoon(socket))
-}
-
 /** Discards the rest of a body; ends the connection if that takes too long. */
 function drain(socket: Socket, request: IncomingMessage): void {
   if (!request.complete) request.once('end', destroyWhenQuiet(socket))
   discardRest(request)
 }
 
-/** Destroys a socket when nothing more comes, or after `LINGER_TIME`; returns a function that cancels this. */
-function destroyWhenQuiet(socket: Socket): () => void {
-  let read = socket.bytesRead
-  let left = LINGER_TIME / LINGER_QUIET
-  const timer = setInterval(() => {
-    if (socket.bytesRead === read || --left === 0) {
-      socket.destroy()
-      clearInterval(timer)
-    }
-    read = socket.bytesRead
-  }, LINGER_QUIET).unref()
-  return () => clearInterval(timer)
+function closeDuringBody(socket: Socket, request: IncomingMessage): void {
+  discardRest(request)
+  lingeringClose(socket)
 }
 
 function discardRest(request: IncomingMessage): void {
   // `readPiece` may still wait.
   request.removeAllListeners('readable').resume()
-}
-
-/** Ends a connection after what was written. */
-function closeSoon(socket: Socket): void {
-  if (socket.writable) socket.end()
-  if (socket.writableFinished) socket.destroy()
-  else socket.once('finish', () => socket.destroy())
 }
 
 /** The fields of a `ResponseHead` as pairs. */

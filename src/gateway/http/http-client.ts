@@ -1,11 +1,13 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { badRequest, type Outcome } from '../platform/outcomes.ts'
-import { renderHead } from '../wire/http.ts'
-import { type Connection, refusal, refuse } from './connection.ts'
-import { HttpAnswer, hasBody, lingeringClose, pairs } from './http-answer.ts'
-import type { GatewayRequest } from './request.ts'
-import type { Router } from './router.ts'
+import { badRequest, type Outcome } from '../../platform/outcomes.ts'
+import { renderHead } from '../../wire/http.ts'
+import { type Connection, refusal, refuse } from '../connection.ts'
+import { lingeringClose } from '../lingering-close.ts'
+import { clientAddress } from '../protocol-server.ts'
+import type { GatewayRequest } from '../request.ts'
+import type { Router } from '../router.ts'
+import { HttpAnswer, hasBody, pairs } from './http-answer.ts'
 
 /** Requests of one client that are served at once; more wait. */
 const MAX_PIPELINED = 16
@@ -37,7 +39,7 @@ export class HttpClient {
   constructor(socket: Socket, scheme: 'http' | 'https', router: Router, stopping: () => boolean) {
     this.#socket = socket
     this.#scheme = scheme
-    this.#remoteAddress = addressOf(socket.remoteAddress)
+    this.#remoteAddress = clientAddress(socket.remoteAddress)
     this.#router = router
     this.#stopping = stopping
     socket.on('error', () => {}) // `close` follows
@@ -164,11 +166,6 @@ export class HttpClient {
       webSocket: undefined,
     }
   }
-}
-
-/** Shows an IPv4-mapped IPv6 address as IPv4. Sockets in the file system have no address. */
-function addressOf(address = '127.0.0.1'): string {
-  return address.replace(/^::ffff:(?=\d+\.)/, '')
 }
 
 function renderRefusal(outcome: Outcome): Buffer {

@@ -1,0 +1,75 @@
+import type { AddressInfo } from 'node:net'
+import { ThrottledWarning } from '../runtime/log.ts'
+import { HttpServer } from './http/http-server.ts'
+import { addressText, type ListenAt, listen } from './listen.ts'
+import { type GatewaySettings, type Places, PROTOCOLS, type RouterSettings } from './options.ts'
+import type { ProtocolServer } from './protocol-server.ts'
+import { Router } from './router.ts'
+
+export type Protocol = keyof Places
+
+/** How the server of each protocol is made. */
+const SERVERS: Readonly<Record<Protocol, (router: Router, settings: GatewaySettings) => ProtocolServer>> = {
+  http: (router, settings) => new HttpServer(router, settings),
+}
+
+/** A place where clients connect. */
+export interface GatewayAddress {
+  readonly protocol: Protocol
+  /** `HOST:PORT` or the path of a socket in the file system. */
+  readonly at: string
+  /** Undefined for a socket in the file system. */
+  readonly address: AddressInfo | undefined
+}
+
+/** Servers of several protocols, which pass requests to the Handlers of one router. */
+export class Gateway {
+  readonly addresses: GatewayAddress[] = []
+  readonly #router: Router
+  readonly #settings: GatewaySettings
+  readonly #servers: ProtocolServer[] = []
+  #closed: Promise<unknown> | undefined
+
+  private constructor(router: Router, settings: GatewaySettings) {
+    this.#router = router
+    this.#settings = settings
+  }
+
+  /** Binds the Handlers' sockets, then listens for clients; throws errors of Node and ZeroMQ, such as `EADDRINUSE`. */
+  static async start(settings: RouterSettings, places: Partial<Places>): Promise<Gateway> {
+    const gateway = new Gateway(await Router.bind(settings), settings)
+    try {
+      for (const protocol of PROTOCOLS) for (const at of places[protocol] ?? []) await gateway.#listen(protocol, at)
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+    return gateway
+  }
+
+  /** Accepts no more clients, and no more requests on open connections. */
+  stop(): void {
+    for (const server of this.#servers) server.stop()
+  }
+
+  /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
+  async close(): Promise<void> {
+    this.#closed ??= Promise.all([...this.#servers.map((server) => server.close()), this.#router.close()])
+    await this.#closed
+  }
+
+  async #listen(protocol: Protocol, at: ListenAt): Promise<void> {
+    const { logger, maxConnections } = this.#settings
+    const started = SERVERS[protocol](this.#router, this.#settings)
+    this.#servers.push(started)
+    const { server } = started
+    const full = new ThrottledWarning(logger)
+    server.maxConnections = maxConnections
+    server.on('drop', () => {
+      full.say(() => `mongrel2-fetch front: refused a connection, since ${maxConnections} are open (maxConnections)`)
+    })
+    await listen(server, at)
+    const address = 'path' in at ? undefined : (server.address() as AddressInfo)
+    this.addresses.push({ protocol, at: addressText(server, at), address })
+  }
+}

@@ -1,0 +1,54 @@
+import { once } from 'node:events'
+import { lstat, unlink } from 'node:fs/promises'
+import { type AddressInfo, connect, type Server } from 'node:net'
+import { checkedBy, type Option } from '../options/option.ts'
+import { invalid } from '../runtime/errors.ts'
+
+/** Where clients connect: a port, or a socket in the file system. */
+export type ListenAt = { readonly port: number; readonly host: string | undefined } | { readonly path: string }
+
+/** One address or several: `HOST:PORT`, `:PORT` for every address of the machine, or the path of a socket, with a slash in it. */
+export function addresses(more: Partial<Option> = {}): Option<readonly ListenAt[]> {
+  return checkedBy((name, value = []) => [value].flat().map((address) => addressIn(name, address)), more)
+}
+
+function addressIn(name: string, address: unknown): ListenAt {
+  if (typeof address === 'string' && address.includes('/')) return { path: address }
+  const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(String(address)) ?? []
+  if (port === undefined || Number(port) > 65_535) {
+    throw invalid(name, 'HOST:PORT, :PORT or the path of a socket, such as ./http.sock', address)
+  }
+  return { port: Number(port), host: bracketed ?? (plain || undefined) }
+}
+
+/** Listens at an address; throws Node's errors, such as `EADDRINUSE`. */
+export async function listen(server: Server, at: ListenAt): Promise<void> {
+  if ('path' in at) await removeLeftoverSocket(at.path)
+  await once(server.listen(at), 'listening')
+}
+
+/** The address as text: `HOST:PORT`, with the port that was found for 0, or the path. */
+export function addressText(server: Server, at: ListenAt): string {
+  if ('path' in at) return at.path
+  const { host = '0.0.0.0' } = at
+  return `${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`
+}
+
+/** Removes a socket file that a killed program left behind, since it blocks listening there. Throws Error for a file of another kind. */
+async function removeLeftoverSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return
+  if (!found.isSocket())
+    throw new Error(`expected a path that is free or a socket's, but ${path} is something else; choose another`)
+  if (await refusesConnections(path)) await unlink(path)
+}
+
+function refusesConnections(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path }, () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+  })
+}
