@@ -1,5 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { ThrottledWarning } from '../runtime/log.ts'
+import { CgiServer } from './cgi/cgi-server.ts'
+import { ScgiCodec } from './cgi/scgi.ts'
+import { UwsgiCodec } from './cgi/uwsgi.ts'
 import { HttpServer } from './http/http-server.ts'
 import { addressText, type ListenAt, listen } from './listen.ts'
 import { type GatewaySettings, type Places, PROTOCOLS, type RouterSettings } from './options.ts'
@@ -11,6 +14,8 @@ export type Protocol = keyof Places
 /** How the server of each protocol is made. */
 const SERVERS: Readonly<Record<Protocol, (router: Router, settings: GatewaySettings) => ProtocolServer>> = {
   http: (router, settings) => new HttpServer(router, settings),
+  uwsgi: (router, settings) => new CgiServer('uwsgi', () => new UwsgiCodec(settings.bufferSize), router, settings),
+  scgi: (router, settings) => new CgiServer('scgi', () => new ScgiCodec(settings.bufferSize), router, settings),
 }
 
 /** A place where clients connect. */

@@ -3,7 +3,7 @@ import * as is from '../options/option.ts'
 import { invalid, isObject } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { HeaderProtocol } from '../wire/message.ts'
-import { addresses } from './listen.ts'
+import { addresses, type ListenAt } from './listen.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
 export interface FrontRoute {
@@ -59,6 +59,10 @@ type Address = string
 export interface GatewayOptions extends FrontSettings {
   /** Where HTTP clients connect. */
   http?: Address | readonly Address[]
+  /** Where front servers connect that speak uwsgi, such as nginx with `uwsgi_pass`. */
+  uwsgi?: Address | readonly Address[]
+  /** Where front servers connect that speak SCGI. */
+  scgi?: Address | readonly Address[]
   /** At least one. Routes with the same addresses share a Handler. */
   routes: readonly FrontRoute[]
 }
@@ -102,12 +106,9 @@ export const FRONT_SETTINGS = {
 
 /** The addresses by protocol. */
 export const PLACES = {
-  http: addresses({
-    repeated: true,
-    read: is.wordsIn,
-    placeholder: 'HOST:PORT|PATH',
-    help: 'Also answer ordinary HTTP, at an address or at a socket in the file system.',
-  }),
+  http: placesOf('Also answer ordinary HTTP, at an address or at a socket in the file system.'),
+  uwsgi: placesOf('Also answer a front server by the uwsgi protocol, such as nginx with uwsgi_pass.'),
+  scgi: placesOf('Also answer a front server by SCGI, such as nginx with scgi_pass.'),
 } satisfies is.Options
 
 export const PROTOCOLS = Object.keys(PLACES) as readonly (keyof typeof PLACES)[]
@@ -157,6 +158,11 @@ export function checkGatewayOptions(options: GatewayOptions): is.Checked<typeof 
     throw invalid('options', `an address in ${PROTOCOLS.join(', ')}`, options)
   }
   return settings
+}
+
+function placesOf(help: string): is.Option<readonly ListenAt[]> {
+  const more = 'The flag can be given again; in the variable they are separated by spaces.'
+  return addresses({ repeated: true, read: is.wordsIn, placeholder: 'HOST:PORT|PATH', help: `${help} ${more}` })
 }
 
 const checkGateway = is.checkerOf('option', 'an object with at least an address and routes', GATEWAY_OPTIONS)

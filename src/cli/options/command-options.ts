@@ -25,6 +25,10 @@ interface OwnConfig {
   workers?: number | 'auto'
   /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
   http?: string | readonly string[]
+  /** Where front servers are answered by the uwsgi protocol, one address or several. */
+  uwsgi?: string | readonly string[]
+  /** Where front servers are answered by SCGI, one address or several. */
+  scgi?: string | readonly string[]
   /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */
   httpBufferSize?: number
   /** Time for the head of a request at `http`, in milliseconds. Default: 60,000. */

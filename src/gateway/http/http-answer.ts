@@ -1,14 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { deferred } from '../../runtime/promises.ts'
-import type { HeaderField } from '../../wire/headers.ts'
 import { renderHead } from '../../wire/http.ts'
 import type { ResponseHead } from '../../wire/response-parser.ts'
 import { closeSoon, destroyWhenQuiet, lingeringClose } from '../lingering-close.ts'
 import type { Answer } from '../request.ts'
+import { endToEnd, pairs } from '../response-fields.ts'
 
-/** Fields about one connection (RFC 9110, section 7.6.1), which Node writes itself. */
-const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
 /** The last bytes of a body up to this size are joined with the head in one write. */
 const SMALL = 8 * 1024
 
@@ -42,8 +40,7 @@ export class HttpAnswer implements Answer {
     const closes = list.some(([name, value]) => /^connection$/i.test(name) && value.toLowerCase() === 'close')
     if (last || lossy || closes || this.#stopping()) this.#response.shouldKeepAlive = false
     if (hasBody(this.#request) && !(this.#isReleased && this.#request.complete)) this.#beginDuringBody(socket)
-    const endToEnd = list.filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase())).flat()
-    this.#response.writeHead(status, reason, endToEnd)
+    this.#response.writeHead(status, reason, endToEnd(list).flat())
   }
 
   /** Resolves when the request's body is not read any more. */
@@ -115,11 +112,4 @@ function closeDuringBody(socket: Socket, request: IncomingMessage): void {
 function discardRest(request: IncomingMessage): void {
   // `readPiece` may still wait.
   request.removeAllListeners('readable').resume()
-}
-
-/** The fields of a `ResponseHead` as pairs. */
-export function pairs(fields: readonly string[]): HeaderField[] {
-  const list: HeaderField[] = []
-  for (let at = 0; at < fields.length; at += 2) list.push([fields[at] as string, fields[at + 1] as string])
-  return list
 }

@@ -6,8 +6,9 @@ import { type Connection, refusal, refuse } from '../connection.ts'
 import { lingeringClose } from '../lingering-close.ts'
 import { clientAddress } from '../protocol-server.ts'
 import type { GatewayRequest } from '../request.ts'
+import { pairs } from '../response-fields.ts'
 import type { Router } from '../router.ts'
-import { HttpAnswer, hasBody, pairs } from './http-answer.ts'
+import { HttpAnswer, hasBody } from './http-answer.ts'
 
 /** Requests of one client that are served at once; more wait. */
 const MAX_PIPELINED = 16

@@ -48,6 +48,8 @@ const CASES: Record<
   tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
   tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
   http: ['./a', './b', './c', placeOf('http')],
+  uwsgi: ['./a', './b', './c', placeOf('uwsgi')],
+  scgi: ['./a', './b', './c', placeOf('scgi')],
   httpBufferSize: ['1025', '1026', '1027', ({ gateway }) => gateway?.settings.bufferSize],
   httpHeadersTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.headersTimeout],
   httpSendTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.sendTimeout],

@@ -1,0 +1,61 @@
+import { createServer, type Server } from 'node:net'
+import { ThrottledWarning } from '../../runtime/log.ts'
+import type { GatewaySettings } from '../options.ts'
+import type { ProtocolServer } from '../protocol-server.ts'
+import type { Router } from '../router.ts'
+import { CgiClient, type ClientContext } from './cgi-client.ts'
+import type { Codec } from './codec.ts'
+
+/** Milliseconds between two searches for connections that take too long. */
+const SWEEP_INTERVAL = 500
+
+/** Serves front servers in a protocol that carries CGI's variables. */
+export class CgiServer implements ProtocolServer {
+  readonly server: Server
+  readonly #clients = new Map<CgiClient, () => void>()
+  readonly #sweeper: NodeJS.Timeout
+  /** Malformed requests since the start. */
+  malformed = 0
+  #stopping = false
+
+  /** @param createCodec Makes the codec of a connection. */
+  constructor(name: string, createCodec: () => Codec, router: Router, settings: GatewaySettings) {
+    const warning = new ThrottledWarning(settings.logger)
+    const context: ClientContext = {
+      router,
+      settings,
+      stopping: () => this.#stopping,
+      reportFault: (reason) => {
+        this.malformed++
+        warning.say(() => `mongrel2-fetch ${name}: closed a connection, since a request was malformed: ${reason}`)
+      },
+    }
+    this.server = createServer({ noDelay: true }, (socket) => {
+      const client = new CgiClient(socket, createCodec(), context)
+      this.#clients.set(client, () => socket.destroy())
+      socket.on('close', () => this.#clients.delete(client))
+    })
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+  }
+
+  stop(): void {
+    this.#stopping = true
+    this.server.close()
+    for (const client of [...this.#clients.keys()]) client.stop()
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper)
+    const closed = new Promise<void>((resolve) => {
+      // Also called, with an error, when the server was closed before.
+      this.server.close(() => resolve())
+    })
+    for (const destroy of [...this.#clients.values()]) destroy()
+    await closed
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const client of [...this.#clients.keys()]) client.expire(now)
+  }
+}

@@ -1,0 +1,64 @@
+import type { HeaderField } from '../../wire/headers.ts'
+import { MalformedError } from '../../wire/malformed.ts'
+import type { Codec, Incoming, Variables } from './codec.ts'
+import { contentLength } from './variables.ts'
+
+/** A packet of variables. */
+export interface Packet {
+  readonly variables: Variables
+  /** Its bytes. */
+  readonly size: number
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** A protocol of one request on a connection: a packet of variables, then a body of CONTENT_LENGTH bytes; the answer ends with the connection. */
+export abstract class PacketCodec implements Codec {
+  readonly keepsAlive = false
+  /** An incomplete packet. */
+  #pending: Buffer = NOTHING
+  /** Bytes of the body that are missing; undefined before the packet. */
+  #missing: number | undefined
+
+  /** Parses a packet; undefined if it is incomplete. Throws MalformedError as soon as no more bytes could make it right. */
+  protected abstract parse(bytes: Buffer): Packet | undefined
+  abstract renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer
+
+  get partial(): boolean {
+    return this.#pending.length > 0
+  }
+
+  *read(bytes: Buffer): Iterable<Incoming> {
+    let rest = bytes
+    if (this.#missing === undefined) {
+      const all = this.partial ? Buffer.concat([this.#pending, bytes]) : bytes
+      const packet = this.parse(all)
+      this.#pending = packet === undefined ? all : NOTHING
+      if (packet === undefined) return
+      const { variables, size } = packet
+      rest = all.subarray(size)
+      this.#missing = contentLength(variables) ?? 0
+      yield { type: 'request', variables, length: this.#missing }
+      if (this.#missing === 0) yield { type: 'body end' }
+    }
+    if (rest.length === 0) return
+    const body = rest.subarray(0, this.#missing)
+    const more = rest.length - body.length
+    this.#missing -= body.length
+    if (body.length > 0) yield { type: 'body', bytes: body }
+    if (body.length > 0 && this.#missing === 0) yield { type: 'body end' }
+    if (more > 0) throw new MalformedError(`expected the end after the body, got ${more} bytes more`)
+  }
+
+  renderBody(bytes: Buffer): readonly Buffer[] {
+    return [bytes]
+  }
+
+  renderEnd(): Buffer {
+    return NOTHING
+  }
+
+  renderFault(): Buffer {
+    return NOTHING
+  }
+}

@@ -1,0 +1,48 @@
+import type { HeaderField } from '../../wire/headers.ts'
+import { renderHead } from '../../wire/http.ts'
+import { MalformedError } from '../../wire/malformed.ts'
+import { type Packet, PacketCodec } from './packet-codec.ts'
+
+const HEADER = 4
+/** `modifier1` of a request. Other values ask uWSGI for other languages, or are no requests. */
+const REQUEST = 0
+
+/**
+ * The uwsgi protocol (https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html): a header of `modifier1`, the size in 16 bits and `modifier2`,
+ * then names and values, each after its size in 16 bits. Numbers are little-endian. The answer is plain HTTP.
+ */
+export class UwsgiCodec extends PacketCodec {
+  readonly #most: number
+
+  /** @param most Bytes that a packet may have after its header. */
+  constructor(most: number) {
+    super()
+    this.#most = most
+  }
+
+  protected parse(bytes: Buffer): Packet | undefined {
+    if (bytes[0] !== REQUEST && bytes[0] !== undefined) {
+      throw new MalformedError(`expected modifier1 ${REQUEST}, got ${bytes[0]}`)
+    }
+    if (bytes.length < HEADER) return undefined
+    const length = bytes.readUInt16LE(1)
+    if (length > this.#most)
+      throw new MalformedError(`expected at most ${this.#most} bytes of variables, got ${length}`)
+    const size = HEADER + length
+    if (bytes.length < size) return undefined
+    const variables: string[] = []
+    for (let at = HEADER; at < size; ) {
+      const start = at + 2
+      const end = start > size ? start : start + bytes.readUInt16LE(at)
+      if (end > size) throw new MalformedError('a variable is longer than its packet')
+      variables.push(bytes.toString('latin1', start, end))
+      at = end
+    }
+    if (variables.length % 2 !== 0) throw new MalformedError('a variable has no value')
+    return { variables, size }
+  }
+
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
+    return renderHead(status, reason, fields)
+  }
+}

@@ -1,0 +1,113 @@
+import { isIP } from 'node:net'
+import type { HeaderField } from '../../wire/headers.ts'
+import { TOKEN } from '../../wire/http.ts'
+import { MalformedError, malformed } from '../../wire/malformed.ts'
+import { clientAddress } from '../protocol-server.ts'
+import type { GatewayRequest } from '../request.ts'
+import type { Variables } from './codec.ts'
+
+const LENGTH = /^\d{1,15}$/
+/** Bytes that no header may have. */
+const CONTROLS = /[\0\r\n]/
+/** Characters that mean something in a target, but not in a decoded path. */
+const RESERVED = /[%?#]/g
+const METHODS_WITHOUT_BODY = new Set(['GET', 'HEAD'])
+
+/**
+ * Fields that are not passed on: the variables CONTENT_LENGTH and CONTENT_TYPE stand for two, and the others are about the client's connection,
+ * which ends at the front server (RFC 9110, section 7.6.1).
+ */
+const LEFT_OUT = new Set([
+  'content-length',
+  'content-type',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** The CONTENT_LENGTH; undefined if it is missing or empty. Throws MalformedError for other text, and for two that differ. */
+export function contentLength(variables: Variables): number | undefined {
+  let length: string | undefined
+  for (let at = 0; at < variables.length; at += 2) {
+    if (variables[at] !== 'CONTENT_LENGTH') continue
+    const value = variables[at + 1] as string
+    if (value !== '' && !LENGTH.test(value)) throw malformed('a number as CONTENT_LENGTH', value)
+    if (length !== undefined && length !== value) throw malformed(`CONTENT_LENGTH ${length} again`, value)
+    length = value
+  }
+  return length === undefined || length === '' ? undefined : Number(length)
+}
+
+/**
+ * The request that variables describe (RFC 3875, section 4.1, and REQUEST_URI and HTTPS, which servers add). Of a repeated variable the last
+ * counts. Throws MalformedError for a request that no server sends.
+ *
+ * @param length Bytes of its body, undefined if only its end tells.
+ * @param peer The address of the front server, for a request without REMOTE_ADDR.
+ */
+export function requestOf(
+  variables: Variables,
+  length: number | undefined,
+  peer: string | undefined,
+): Omit<GatewayRequest, 'body' | 'webSocket'> {
+  const known = new Map<string, string>()
+  const fields: string[] = []
+  for (let at = 0; at < variables.length; at += 2) {
+    const name = variables[at] as string
+    const value = variables[at + 1] as string
+    if (CONTROLS.test(value)) throw malformed(`a value of ${name} without NUL, CR and LF`, value)
+    if (!name.startsWith('HTTP_') || name === 'HTTP_HOST') known.set(name, value)
+    else addField(fields, name.slice('HTTP_'.length), value)
+  }
+  const get = (name: string): string => known.get(name) ?? ''
+  const method = get('REQUEST_METHOD')
+  if (!TOKEN.test(method)) throw malformed('a method as REQUEST_METHOD', method)
+  if (length === undefined) fields.push('transfer-encoding', 'chunked')
+  else if (length > 0 || !METHODS_WITHOUT_BODY.has(method)) fields.push('content-length', String(length))
+  if (get('CONTENT_TYPE') !== '') fields.push('content-type', get('CONTENT_TYPE'))
+  const https = get('HTTPS') === '' ? get('REQUEST_SCHEME') === 'https' : /^(?:on|1)$/i.test(get('HTTPS'))
+  const host = get('HTTP_HOST') || hostOf(get('SERVER_NAME'), get('SERVER_PORT'), https)
+  if (host !== '') fields.push('host', host)
+  const address = get('REMOTE_ADDR')
+  return {
+    method,
+    target: targetOf(get),
+    // Not SERVER_PROTOCOL, which is about the client's connection: with HTTP/1.0 the handler could not tell us that an answer is incomplete.
+    version: 'HTTP/1.1',
+    fields,
+    remoteAddress: clientAddress(isIP(address) === 0 ? peer : address),
+    scheme: https ? 'https' : 'http',
+  }
+}
+
+/** Renders the head of a response by CGI (RFC 3875, section 6.3), the empty line included. */
+export function renderCgiHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
+  let head = `Status: ${status} ${reason}\r\n`
+  for (const [name, value] of fields) head += `${name}: ${value}\r\n`
+  return Buffer.from(`${head}\r\n`, 'latin1')
+}
+
+function addField(fields: string[], variable: string, value: string): void {
+  const name = variable.toLowerCase().replaceAll('_', '-')
+  if (!TOKEN.test(name)) throw malformed("a field's name after HTTP_", variable)
+  if (!LEFT_OUT.has(name)) fields.push(name, value)
+}
+
+/** The target; without REQUEST_URI, made of the decoded path. */
+function targetOf(get: (name: string) => string): string {
+  const target = get('REQUEST_URI')
+  if (target !== '') return target
+  const path = `${get('SCRIPT_NAME')}${get('PATH_INFO')}`.replace(RESERVED, encodeURIComponent)
+  const query = get('QUERY_STRING')
+  if (path === '') throw new MalformedError('expected REQUEST_URI or PATH_INFO')
+  return query === '' ? path : `${path}?${query}`
+}
+
+function hostOf(name: string, port: string, https: boolean): string {
+  const standard = name === '' || port === '' || port === (https ? '443' : '80')
+  return standard ? name : `${name}:${port}`
+}

@@ -1,0 +1,284 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Codec, Incoming } from '../../../src/gateway/cgi/codec.ts'
+import { ScgiCodec } from '../../../src/gateway/cgi/scgi.ts'
+import { UwsgiCodec } from '../../../src/gateway/cgi/uwsgi.ts'
+import { requestOf } from '../../../src/gateway/cgi/variables.ts'
+import { MalformedError } from '../../../src/wire/malformed.ts'
+import { type CgiVariables, scgiPacket, uwsgiPacket, variablesOf } from '../../support/cgi-packets.ts'
+
+const MOST = 4096
+
+interface Kind {
+  readonly create: () => Codec
+  readonly render: (variables: CgiVariables, body: Buffer) => Buffer
+}
+
+const KINDS: Record<string, Kind> = {
+  scgi: {
+    create: () => new ScgiCodec(MOST),
+    render: (variables, body) => Buffer.concat([scgiPacket(variables), body]),
+  },
+  uwsgi: {
+    create: () => new UwsgiCodec(MOST),
+    render: (variables, body) => Buffer.concat([uwsgiPacket(variables), body]),
+  },
+}
+
+/** What a codec says of pieces: its requests, its bodies joined, and how it ended. */
+function parse(codec: Codec, pieces: readonly Buffer[]): string[] {
+  const seen: string[] = []
+  let body = ''
+  const flush = () => {
+    if (body !== '') seen.push(`body ${body}`)
+    body = ''
+  }
+  const take = (incoming: Incoming) => {
+    if (incoming.type === 'body') {
+      body += incoming.bytes.toString('latin1')
+      return
+    }
+    flush()
+    if (incoming.type === 'request') {
+      seen.push(`request ${JSON.stringify(incoming.variables)} ${incoming.length}`)
+      requestOf(incoming.variables, incoming.length, undefined)
+    } else seen.push(incoming.type)
+  }
+  try {
+    for (const piece of pieces) for (const incoming of codec.read(piece)) take(incoming)
+    flush()
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    flush()
+    seen.push('malformed')
+  }
+  return seen
+}
+
+function split(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const places = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b)
+  return [0, ...places].map((from, at) => bytes.subarray(from, places[at]))
+}
+
+const text = fc.string({
+  unit: fc.integer({ min: 32, max: 255 }).map((code) => String.fromCharCode(code)),
+  maxLength: 40,
+})
+const name = fc.stringMatching(/^[A-Z][A-Z0-9_]{0,20}$/).filter((name) => !['CONTENT_LENGTH', 'SCGI'].includes(name))
+const request = fc.record({
+  more: fc.array(fc.tuple(name, text), { maxLength: 8 }),
+  body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+})
+const cuts = fc.array(fc.nat(), { maxLength: 10 })
+const mutations = fc.array(
+  fc.record({
+    at: fc.nat(),
+    byte: fc.integer({ min: 0, max: 255 }),
+    how: fc.constantFrom('set', 'insert', 'remove', 'cut'),
+  }),
+  { minLength: 1, maxLength: 4 },
+)
+
+describe.each(Object.entries(KINDS))('The codec of %s', (_name, { create, render }) => {
+  const packetOf = ({ more, body }: { more: [string, string][]; body: Buffer }) =>
+    render([...variablesOf('POST', '/a?b', body), ...more], body)
+
+  it('reads requests, split anywhere', () => {
+    fc.assert(
+      fc.property(request, cuts, (one, cuts) => {
+        const bytes = packetOf(one)
+        const whole = parse(create(), [bytes])
+        expect(whole.at(-1)).toBe('body end')
+        expect(parse(create(), split(bytes, cuts))).toEqual(whole)
+      }),
+    )
+  })
+
+  it('reads a request byte by byte as it reads the whole', () => {
+    const body = Buffer.from('the body')
+    const bytes = render(variablesOf('POST', '/a', body), body)
+    const all = parse(create(), [bytes])
+    expect(all.slice(1)).toEqual(['body the body', 'body end'])
+    expect(
+      parse(
+        create(),
+        [...bytes].map((byte) => Buffer.of(byte)),
+      ),
+    ).toEqual(all)
+    for (let cut = 0; cut <= bytes.length; cut++) expect(parse(create(), split(bytes, [cut]))).toEqual(all)
+  })
+
+  it('reads or refuses whatever a request becomes', () => {
+    fc.assert(
+      fc.property(request, mutations, cuts, (one, changes, cuts) => {
+        let bytes = packetOf(one)
+        for (const { at, byte, how } of changes) {
+          const place = at % (bytes.length + 1)
+          const rest = bytes.subarray(how === 'set' || how === 'remove' ? place + 1 : place)
+          if (how === 'cut') bytes = bytes.subarray(0, place)
+          else
+            bytes = Buffer.concat([
+              bytes.subarray(0, place),
+              how === 'remove' ? Buffer.alloc(0) : Buffer.of(byte),
+              rest,
+            ])
+        }
+        const whole = parse(create(), [bytes])
+        expect(parse(create(), split(bytes, cuts))).toEqual(whole)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('refuses bytes that are no packet, or waits for the rest of one', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 100 }), (pieces) => {
+        const codec = create()
+        const buffers = pieces.map((piece) => Buffer.from(piece))
+        const seen = parse(codec, buffers)
+        const total = Buffer.concat(buffers).length
+        expect(seen.length > 0 || total <= MOST + 20).toBe(true)
+      }),
+    )
+  })
+
+  it('does not keep a packet that is too long', () => {
+    const long = render([...variablesOf('GET', '/'), ['X', 'x'.repeat(MOST)]], Buffer.alloc(0))
+    expect(parse(create(), split(long, [20]))).toEqual(['malformed'])
+  })
+
+  it.each<[string, CgiVariables]>([
+    ['no number as length', [['CONTENT_LENGTH', 'x']]],
+    ['a negative length', [['CONTENT_LENGTH', '-1']]],
+    [
+      'two lengths',
+      [
+        ['CONTENT_LENGTH', '1'],
+        ['CONTENT_LENGTH', '2'],
+      ],
+    ],
+    ['no method', [['REQUEST_METHOD', '']]],
+    ['no target', [['REQUEST_URI', '']]],
+    ['a line break in a value', [['HTTP_X', 'a\r\nb']]],
+    ['a field without a name', [['HTTP_', 'a']]],
+  ])('refuses %s', (_what, changes) => {
+    const changed = new Set(changes.map(([name]) => name))
+    const variables = [...changes, ...variablesOf('GET', '/').filter(([name]) => !changed.has(name))]
+    const ordered = variables.toSorted((a, b) => Number(b[0] === 'CONTENT_LENGTH') - Number(a[0] === 'CONTENT_LENGTH'))
+    expect(parse(create(), [render(ordered, Buffer.alloc(0))]).at(-1)).toBe('malformed')
+  })
+})
+
+describe('A codec refuses', () => {
+  it.each<[string, Codec, Buffer]>([
+    [
+      'a body that is longer than its length',
+      new ScgiCodec(MOST),
+      Buffer.concat([scgiPacket(variablesOf('GET', '/')), Buffer.from('x')]),
+    ],
+    [
+      'SCGI without CONTENT_LENGTH first',
+      new ScgiCodec(MOST),
+      scgiPacket([
+        ['SCGI', '1'],
+        ['CONTENT_LENGTH', '0'],
+      ]),
+    ],
+    [
+      'another version of SCGI',
+      new ScgiCodec(MOST),
+      scgiPacket([
+        ['CONTENT_LENGTH', '0'],
+        ['SCGI', '2'],
+      ]),
+    ],
+    ['a header of SCGI without a value', new ScgiCodec(MOST), Buffer.from('15:CONTENT_LENGTH\0,')],
+    ['a netstring without a comma', new ScgiCodec(MOST), Buffer.from('3:a\0b;')],
+    ['HTTP at an address for SCGI', new ScgiCodec(MOST), Buffer.from('GET / HTTP/1.1\r\n')],
+    ['HTTP at an address for uwsgi', new UwsgiCodec(MOST), Buffer.from('GET / HTTP/1.1\r\n')],
+    ['a variable of uwsgi that is longer than its packet', new UwsgiCodec(MOST), Buffer.from([0, 3, 0, 0, 9, 0, 65])],
+    ['a variable of uwsgi without a value', new UwsgiCodec(MOST), Buffer.from([0, 3, 0, 0, 1, 0, 65])],
+    ['half a size of uwsgi', new UwsgiCodec(MOST), Buffer.from([0, 1, 0, 0, 1])],
+  ])('%s', (_what, codec, bytes) => {
+    expect(parse(codec, [bytes]).at(-1)).toBe('malformed')
+  })
+})
+
+describe('The request that variables describe', () => {
+  const given = (...more: [string, string][]) =>
+    requestOf([...variablesOf('GET', '/a%20b?c'), ...more].flat(), 0, '::ffff:10.0.0.1')
+  const headers = ({ fields }: { fields: readonly string[] }) =>
+    Object.fromEntries(fields.flatMap((name, at) => (at % 2 === 0 ? [[name, fields[at + 1]]] : [])))
+
+  it('has what the front server vouches for', () => {
+    expect(given(['HTTP_X_A', 'caf\xe9'], ['CONTENT_TYPE', 'a/b'], ['HTTP_CONTENT_TYPE', 'forged'])).toEqual({
+      method: 'GET',
+      target: '/a%20b?c',
+      version: 'HTTP/1.1',
+      fields: ['x-a', 'caf\xe9', 'content-type', 'a/b', 'host', 'example.test'],
+      remoteAddress: '192.0.2.7',
+      scheme: 'http',
+    })
+  })
+
+  it.each<[[string, string][], string]>([
+    [[['HTTPS', 'on']], 'https'],
+    [[['HTTPS', '1']], 'https'],
+    [
+      [
+        ['HTTPS', 'off'],
+        ['REQUEST_SCHEME', 'https'],
+      ],
+      'http',
+    ],
+    [
+      [
+        ['HTTPS', ''],
+        ['REQUEST_SCHEME', 'https'],
+      ],
+      'https',
+    ],
+    [[['HTTP_X_FORWARDED_PROTO', 'https']], 'http'],
+  ])('has the scheme of %j', (more, scheme) => {
+    expect(given(...more).scheme).toBe(scheme)
+  })
+
+  it("has the address of the front server where it does not say the client's", () => {
+    expect(given(['REMOTE_ADDR', '']).remoteAddress).toBe('10.0.0.1')
+    expect(given(['REMOTE_ADDR', 'unix:']).remoteAddress).toBe('10.0.0.1')
+  })
+
+  it('has one host: the last, or the name of the server', () => {
+    expect(headers(given(['HTTP_HOST', 'last.test']))).toMatchObject({ host: 'last.test' })
+    const named = (port: string) =>
+      headers(given(['HTTP_HOST', ''], ['SERVER_NAME', 'name.test'], ['SERVER_PORT', port]))
+    expect([named('80').host, named('8080').host]).toEqual(['name.test', 'name.test:8080'])
+    expect(headers(given(['HTTP_HOST', '']))).not.toHaveProperty('host')
+  })
+
+  it("has no field about the client's connection, and none about lengths that a client could forge", () => {
+    const forged = ['CONNECTION', 'UPGRADE', 'TRANSFER_ENCODING', 'CONTENT_LENGTH', 'TE'].map(
+      (name) => [`HTTP_${name}`, 'x'] as [string, string],
+    )
+    expect(given(...forged).fields).toEqual(['host', 'example.test'])
+  })
+
+  it('has a target made of its decoded path where there is no other', () => {
+    const target = given(
+      ['REQUEST_URI', ''],
+      ['SCRIPT_NAME', '/app'],
+      ['PATH_INFO', '/50%?#'],
+      ['QUERY_STRING', 'q=%20'],
+    ).target
+    expect(target).toBe('/app/50%25%3F%23?q=%20')
+  })
+
+  it('says the length of a body', () => {
+    const lengths = (method: string, length: number | undefined) =>
+      headers(requestOf(variablesOf(method, '/').flat(), length, undefined))
+    expect(lengths('POST', 0)).toMatchObject({ 'content-length': '0' })
+    expect(lengths('GET', 0)).not.toHaveProperty('content-length')
+    expect(lengths('GET', 3)).toMatchObject({ 'content-length': '3' })
+    expect(lengths('POST', undefined)).toMatchObject({ 'transfer-encoding': 'chunked' })
+  })
+})
