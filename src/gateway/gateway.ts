@@ -1,6 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { ThrottledWarning } from '../runtime/log.ts'
 import { CgiServer } from './cgi/cgi-server.ts'
+import type { Codec } from './cgi/codec.ts'
+import { FastCgiCodec } from './cgi/fastcgi.ts'
 import { ScgiCodec } from './cgi/scgi.ts'
 import { UwsgiCodec } from './cgi/uwsgi.ts'
 import { HttpServer } from './http/http-server.ts'
@@ -11,11 +13,18 @@ import { Router } from './router.ts'
 
 export type Protocol = keyof Places
 
+type CreateServer = (router: Router, settings: GatewaySettings) => ProtocolServer
+
 /** How the server of each protocol is made. */
-const SERVERS: Readonly<Record<Protocol, (router: Router, settings: GatewaySettings) => ProtocolServer>> = {
+const SERVERS: Readonly<Record<Protocol, CreateServer>> = {
   http: (router, settings) => new HttpServer(router, settings),
-  uwsgi: (router, settings) => new CgiServer('uwsgi', () => new UwsgiCodec(settings.bufferSize), router, settings),
-  scgi: (router, settings) => new CgiServer('scgi', () => new ScgiCodec(settings.bufferSize), router, settings),
+  uwsgi: cgi('uwsgi', ({ bufferSize }) => new UwsgiCodec(bufferSize)),
+  fastcgi: cgi('fastcgi', ({ bufferSize, maxConnections }) => new FastCgiCodec(bufferSize, maxConnections)),
+  scgi: cgi('scgi', ({ bufferSize }) => new ScgiCodec(bufferSize)),
+}
+
+function cgi(name: Protocol, createCodec: (settings: GatewaySettings) => Codec): CreateServer {
+  return (router, settings) => new CgiServer(name, () => createCodec(settings), router, settings)
 }
 
 /** A place where clients connect. */
@@ -25,6 +34,14 @@ export interface GatewayAddress {
   readonly at: string
   /** Undefined for a socket in the file system. */
   readonly address: AddressInfo | undefined
+}
+
+/** Counters of a gateway. */
+export interface GatewayStatistics {
+  /** Connections of clients that are open. */
+  readonly connections: number
+  /** Requests by uwsgi, FastCGI and SCGI that were malformed, since the start: each has ended its connection. */
+  readonly malformed: number
 }
 
 /** Servers of several protocols, which pass requests to the Handlers of one router. */
@@ -50,6 +67,11 @@ export class Gateway {
       throw error
     }
     return gateway
+  }
+
+  stats(): GatewayStatistics {
+    const sum = (of: (server: ProtocolServer) => number) => this.#servers.reduce((total, one) => total + of(one), 0)
+    return { connections: sum(({ connections }) => connections), malformed: sum(({ malformed }) => malformed) }
   }
 
   /** Accepts no more clients, and no more requests on open connections. */

@@ -1,14 +1,16 @@
 import type { AddressInfo } from 'node:net'
-import { type GatewayAddress, Gateway as Servers } from './gateway.ts'
+import { type GatewayAddress, type GatewayStatistics, Gateway as Servers } from './gateway.ts'
 import { checkFrontOptions, checkGatewayOptions, type FrontOptions, type GatewayOptions } from './options.ts'
 
-export type { GatewayAddress } from './gateway.ts'
+export type { GatewayAddress, GatewayStatistics } from './gateway.ts'
 export type { FrontOptions, FrontRoute, FrontSettings, GatewayOptions } from './options.ts'
 
 /** A running gateway. */
 export interface Gateway extends AsyncDisposable {
   /** Where it listens, by protocol. */
   readonly addresses: readonly GatewayAddress[]
+  /** Counters since the start, and the present state. */
+  stats(): GatewayStatistics
   /** Accepts no more clients, and no more requests on open connections. */
   stop(): void
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
@@ -35,7 +37,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = checkGatewayOptions(options)
   const gateway = await Servers.start(settings, settings)
   const close = () => gateway.close()
-  return { addresses: gateway.addresses, stop: () => gateway.stop(), close, [Symbol.asyncDispose]: close }
+  return {
+    addresses: gateway.addresses,
+    stats: () => gateway.stats(),
+    stop: () => gateway.stop(),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
 }
 
 /** A running embedded front. */

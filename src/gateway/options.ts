@@ -61,6 +61,8 @@ export interface GatewayOptions extends FrontSettings {
   http?: Address | readonly Address[]
   /** Where front servers connect that speak uwsgi, such as nginx with `uwsgi_pass`. */
   uwsgi?: Address | readonly Address[]
+  /** Where front servers connect that speak FastCGI. */
+  fastcgi?: Address | readonly Address[]
   /** Where front servers connect that speak SCGI. */
   scgi?: Address | readonly Address[]
   /** At least one. Routes with the same addresses share a Handler. */
@@ -108,6 +110,7 @@ export const FRONT_SETTINGS = {
 export const PLACES = {
   http: placesOf('Also answer ordinary HTTP, at an address or at a socket in the file system.'),
   uwsgi: placesOf('Also answer a front server by the uwsgi protocol, such as nginx with uwsgi_pass.'),
+  fastcgi: placesOf('Also answer a front server by FastCGI, such as nginx with fastcgi_pass.'),
   scgi: placesOf('Also answer a front server by SCGI, such as nginx with scgi_pass.'),
 } satisfies is.Options
 

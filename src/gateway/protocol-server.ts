@@ -4,6 +4,10 @@ import type { Server } from 'node:net'
 export interface ProtocolServer {
   /** It does not listen yet. */
   readonly server: Server
+  /** Connections that are open. */
+  readonly connections: number
+  /** Requests that were refused because they break the protocol, since the start; HTTP answers those with 400 and does not count them. */
+  readonly malformed: number
   /** Accepts no more clients, and no more requests on open connections. */
   stop(): void
   /** Ends every connection at once; resolves when the address is free. */

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { chmod } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,7 +14,7 @@ import { serveMongrel2 } from '../support/serve.ts'
 // The protocols that nginx speaks to a server behind it, through nginx. By SCGI it announces wrong lengths without scgi_request_buffering
 // (https://github.com/nginx/nginx/pull/1118).
 
-const PROTOCOLS = ['uwsgi', 'scgi'] as const
+const PROTOCOLS = ['uwsgi', 'fastcgi', 'scgi'] as const
 const MIB = 1024 * 1024
 
 let nginx: Nginx
@@ -68,7 +69,7 @@ const handler = async (request: Request, env: { mongrel2: { remoteAddress?: stri
     case 'early':
       return new Response('too much', { status: 413 })
     case 'large':
-      return new Response(Buffer.alloc(4 * MIB, 'large'))
+      return new Response(Buffer.alloc(2 * MIB, 'large'))
     case 'fields':
       return new Response(null, {
         status: 204,
@@ -97,11 +98,13 @@ beforeAll(async () => {
   const endpoint = { sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` }
   gateway = await createGateway({
     uwsgi: ['127.0.0.1:0', join(directory, 'uwsgi.sock')],
+    fastcgi: '127.0.0.1:0',
     scgi: '127.0.0.1:0',
     routes: [{ path: '/', ...endpoint }],
     flowControl: true,
     logger,
   })
+  await chmod(join(directory, 'uwsgi.sock'), 0o777) // nginx' worker is somebody else
   server = serveMongrel2(handler, { zeromq: endpoint, logger })
   await server.ready
   const port = await freePort()
@@ -113,14 +116,19 @@ beforeAll(async () => {
       ${protocol}_buffering ${buffering};
       ${protocol}_request_buffering ${protocol === 'scgi' ? 'on' : buffering};
     }`
-  const locations = gateway.addresses
-    .filter(({ address }) => address !== undefined)
-    .flatMap(({ protocol, at }) => [location(protocol, 'on', at), location(protocol, 'off', at)])
+  const locations = gateway.addresses.flatMap(({ protocol, at, address }) =>
+    address === undefined
+      ? [`location /socket/ { include /etc/nginx/uwsgi_params; uwsgi_pass unix:${at}; }`]
+      : [location(protocol, 'on', at), location(protocol, 'off', at)],
+  )
+  const fastCgi = gateway.addresses.find(({ protocol }) => protocol === 'fastcgi')?.at
   nginx = await startNginx(
     directory,
     port,
-    `client_max_body_size 100m;
+    `upstream kept { server ${fastCgi}; keepalive 4; }
   server {
+    client_max_body_size 100m;
+    location /kept/ { include /etc/nginx/fastcgi_params; fastcgi_pass kept; fastcgi_keep_conn on; }
     listen 127.0.0.1:${port};
     location = / { return 200; }${locations.join('')}
   }
@@ -157,7 +165,7 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
     })
 
     it('bodies come and go, small and large, with a length and in chunks', async () => {
-      for (const size of [0, 1, 20_480, 20_481, 3 * MIB]) {
+      for (const size of [0, 20_480, 20_481, 2 * MIB]) {
         const body = Buffer.alloc(size, 'body')
         const stream = new ReadableStream({
           start(controller) {
@@ -177,12 +185,12 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
       const none = await fetch(url('fields'))
       expect([none.status, none.headers.getSetCookie(), await none.text()]).toEqual([204, ['a=1', 'b=2'], ''])
       const head = await fetch(url('large'), { method: 'HEAD' })
-      expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, `${4 * MIB}`, ''])
-      expect((await (await fetch(url('large'))).arrayBuffer()).byteLength).toBe(4 * MIB)
+      expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, `${2 * MIB}`, ''])
+      expect((await (await fetch(url('large'))).arrayBuffer()).byteLength).toBe(2 * MIB)
     })
 
     it('an answer before the end of a body reaches the client', async () => {
-      const response = await fetch(url('early'), { method: 'POST', body: Buffer.alloc(8 * MIB) })
+      const response = await fetch(url('early'), { method: 'POST', body: Buffer.alloc(2 * MIB) })
       expect([response.status, await response.text()]).toEqual([413, 'too much'])
     })
 
@@ -229,6 +237,21 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
     asked.destroy()
     await expect.poll(() => aborted).toContain(path)
   })
+})
+
+it('nginx keeps a connection of FastCGI for further requests', async () => {
+  await expect.poll(() => gateway.stats().connections).toBe(0)
+  for (let request = 0; request < 20; request++) {
+    const body = Buffer.alloc(request * 5000, 'kept')
+    const response = await fetch(`${nginx.origin}/kept/echo`, { method: 'POST', body })
+    expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+  }
+  expect(gateway.stats().connections).toBe(1)
+})
+
+it('nginx reaches a socket in the file system', async () => {
+  const response = await fetch(`${nginx.origin}/socket/`)
+  expect(await response.json()).toMatchObject({ method: 'GET', address: '127.0.0.1' })
 })
 
 it('nothing was malformed', () => {

@@ -27,6 +27,8 @@ interface OwnConfig {
   http?: string | readonly string[]
   /** Where front servers are answered by the uwsgi protocol, one address or several. */
   uwsgi?: string | readonly string[]
+  /** Where front servers are answered by FastCGI, one address or several. */
+  fastcgi?: string | readonly string[]
   /** Where front servers are answered by SCGI, one address or several. */
   scgi?: string | readonly string[]
   /** Bytes that the head of a request may have at `http`. Default: 16 KiB. */

@@ -14,7 +14,6 @@ export class CgiServer implements ProtocolServer {
   readonly server: Server
   readonly #clients = new Map<CgiClient, () => void>()
   readonly #sweeper: NodeJS.Timeout
-  /** Malformed requests since the start. */
   malformed = 0
   #stopping = false
 
@@ -36,6 +35,10 @@ export class CgiServer implements ProtocolServer {
       socket.on('close', () => this.#clients.delete(client))
     })
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+  }
+
+  get connections(): number {
+    return this.#clients.size
   }
 
   stop(): void {

@@ -20,6 +20,7 @@ const OUTCOMES: Readonly<Record<string, outcomes.Outcome>> = {
 /** HTTP/1 on Node's own parser. */
 export class HttpServer implements ProtocolServer {
   readonly server: Server
+  readonly malformed = 0
   readonly #router: Router
   readonly #settings: GatewaySettings
   readonly #clients = new Map<Duplex, HttpClient>()
@@ -29,6 +30,10 @@ export class HttpServer implements ProtocolServer {
     this.#router = router
     this.#settings = settings
     this.server = this.#createServer()
+  }
+
+  get connections(): number {
+    return this.#clients.size
   }
 
   /** Serves a client that is already connected by another way. */

@@ -49,6 +49,7 @@ const CASES: Record<
   tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
   http: ['./a', './b', './c', placeOf('http')],
   uwsgi: ['./a', './b', './c', placeOf('uwsgi')],
+  fastcgi: ['./a', './b', './c', placeOf('fastcgi')],
   scgi: ['./a', './b', './c', placeOf('scgi')],
   httpBufferSize: ['1025', '1026', '1027', ({ gateway }) => gateway?.settings.bufferSize],
   httpHeadersTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.headersTimeout],

@@ -1,0 +1,249 @@
+import type { HeaderField } from '../../wire/headers.ts'
+import { MalformedError } from '../../wire/malformed.ts'
+import type { Codec, Incoming } from './codec.ts'
+import { contentLength, renderCgiHead } from './variables.ts'
+
+const VERSION = 1
+/** Bytes of a record's header (FCGI_HEADER_LEN). */
+const HEADER = 8
+/** Bytes of a record's content, a multiple of 8 as the specification recommends. */
+const MOST_CONTENT = 65_528
+/** The id of records that are about no request (FCGI_NULL_REQUEST_ID). */
+const MANAGEMENT = 0
+
+const TYPE = {
+  begin: 1,
+  abort: 2,
+  end: 3,
+  params: 4,
+  stdin: 5,
+  stdout: 6,
+  getValues: 9,
+  getValuesResult: 10,
+  unknown: 11,
+} as const
+
+const RESPONDER = 1
+const KEEP_CONN = 1
+/** How a request ended (`protocolStatus`). */
+const STATUS = { complete: 0, cantMultiplex: 1, unknownRole: 3 } as const
+
+const NOTHING = Buffer.alloc(0)
+
+/** The request that a connection has. */
+interface ActiveRequest {
+  readonly id: number
+  /** What may come next; `held`: the variables are complete, but only the first record of stdin tells whether there is a body. */
+  phase: 'params' | 'held' | 'stdin' | 'complete'
+  params: Buffer
+  length: number | undefined
+  /** Bytes of stdin that have come. */
+  received: number
+}
+
+/** FastCGI 1.0 (https://fastcgi-archives.github.io/FastCGI_Specification.html) in the role of a responder, without multiplexing. */
+export class FastCgiCodec implements Codec {
+  readonly #most: number
+  readonly #values: readonly (readonly [name: string, value: string])[]
+  /** An incomplete record; of stdin, its header. */
+  #pending: Buffer = NOTHING
+  /** Bytes of a record of stdin that are missing, and of padding after it. */
+  #content = 0
+  #padding = 0
+  #active: ActiveRequest | undefined
+  /** The `protocolStatus` of a malformed request. */
+  #fault: number = STATUS.complete
+  keepsAlive = false
+
+  /**
+   * @param most Bytes that a request's variables may have.
+   * @param maxConnections What FCGI_GET_VALUES is answered.
+   */
+  constructor(most: number, maxConnections: number) {
+    this.#most = most
+    const count = String(maxConnections)
+    this.#values = Object.entries({ FCGI_MAX_CONNS: count, FCGI_MAX_REQS: count, FCGI_MPXS_CONNS: '0' })
+  }
+
+  get partial(): boolean {
+    const phase = this.#active?.phase
+    return phase === undefined ? this.#pending.length > 0 : phase === 'params' || phase === 'held'
+  }
+
+  *read(bytes: Buffer): Iterable<Incoming> {
+    let rest = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes])
+    this.#pending = NOTHING
+    for (;;) {
+      if (this.#content > 0) {
+        const piece = rest.subarray(0, this.#content)
+        this.#content -= piece.length
+        rest = rest.subarray(piece.length)
+        if (piece.length > 0) yield* this.#readStdin(piece)
+        if (this.#content > 0) return
+      }
+      const padding = Math.min(this.#padding, rest.length)
+      this.#padding -= padding
+      rest = rest.subarray(padding)
+      if (rest.length > 0 && rest[0] !== VERSION)
+        throw new MalformedError(`expected version ${VERSION}, got ${rest[0]}`)
+      if (rest.length < HEADER) break
+      const type = rest.readUInt8(1)
+      const id = rest.readUInt16BE(2)
+      const length = rest.readUInt16BE(4)
+      const padded = rest.readUInt8(6)
+      if (type === TYPE.stdin && id === this.#active?.id && length > 0) {
+        this.#content = length
+        this.#padding = padded
+        rest = rest.subarray(HEADER)
+        continue
+      }
+      const end = HEADER + length
+      if (rest.length < end + padded) break
+      const content = rest.subarray(HEADER, end)
+      rest = rest.subarray(end + padded)
+      yield* this.#readRecord(type, id, content)
+    }
+    this.#pending = rest
+  }
+
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
+    return Buffer.concat(this.renderBody(renderCgiHead(status, reason, fields)))
+  }
+
+  renderBody(bytes: Buffer): readonly Buffer[] {
+    const pieces: Buffer[] = []
+    for (let at = 0; at < bytes.length; at += MOST_CONTENT) {
+      const piece = bytes.subarray(at, at + MOST_CONTENT)
+      pieces.push(renderHeader(TYPE.stdout, this.#active?.id ?? MANAGEMENT, piece.length), piece)
+    }
+    return pieces
+  }
+
+  renderEnd(): Buffer {
+    if (this.#active === undefined) return NOTHING
+    const { id } = this.#active
+    this.#active = undefined
+    return Buffer.concat([renderHeader(TYPE.stdout, id, 0), renderEndRequest(id, 0, STATUS.complete)])
+  }
+
+  renderFault(): Buffer {
+    return this.#active === undefined ? NOTHING : renderEndRequest(this.#active.id, 1, this.#fault)
+  }
+
+  *#readRecord(type: number, id: number, content: Buffer): Iterable<Incoming> {
+    if (id === MANAGEMENT) return yield { type: 'reply', bytes: this.#answerManagement(type, content) }
+    if (type === TYPE.begin) return yield* this.#begin(id, content)
+    // Records of a request that has ended, or was refused, may still come.
+    if (this.#active === undefined || id !== this.#active.id) return
+    if (type === TYPE.abort) yield { type: 'abort' }
+    else if (type === TYPE.params) yield* this.#readParams(this.#active, content)
+    else if (type === TYPE.stdin) yield* this.#readStdin(content)
+    else throw new MalformedError(`expected a record of a request, got type ${type}`)
+  }
+
+  #answerManagement(type: number, content: Buffer): Buffer {
+    if (type !== TYPE.getValues) return renderRecord(TYPE.unknown, MANAGEMENT, Buffer.of(type, 0, 0, 0, 0, 0, 0, 0))
+    const names = new Set(readPairs(content))
+    const pairs = this.#values.filter(([name]) => names.has(name)).map(renderPair)
+    return renderRecord(TYPE.getValuesResult, MANAGEMENT, Buffer.concat(pairs))
+  }
+
+  *#begin(id: number, content: Buffer): Iterable<Incoming> {
+    if (content.length !== 8) throw new MalformedError(`expected 8 bytes to begin a request, got ${content.length}`)
+    if (this.#active?.id === id) throw new MalformedError(`request ${id} begins twice`)
+    if (this.#active !== undefined) {
+      return yield { type: 'reply', bytes: renderEndRequest(id, 0, STATUS.cantMultiplex) }
+    }
+    const role = content.readUInt16BE(0)
+    this.keepsAlive = (content.readUInt8(2) & KEEP_CONN) !== 0
+    this.#active = { id, phase: 'params', params: NOTHING, length: undefined, received: 0 }
+    if (role === RESPONDER) return
+    this.#fault = STATUS.unknownRole
+    throw new MalformedError(`expected the role ${RESPONDER}, a responder, got ${role}`)
+  }
+
+  *#readParams(request: ActiveRequest, content: Buffer): Iterable<Incoming> {
+    if (request.phase !== 'params') throw new MalformedError('variables come after their end')
+    const { params } = request
+    if (params.length + content.length > this.#most) {
+      throw new MalformedError(`expected at most ${this.#most} bytes of variables, got more`)
+    }
+    if (content.length > 0) {
+      request.params = Buffer.concat([params, content])
+      return
+    }
+    request.length = contentLength(readPairs(params))
+    request.phase = 'held'
+    if (request.length !== undefined) yield* this.#pass(request, request.length)
+  }
+
+  /** Passes the request on. */
+  *#pass(request: ActiveRequest, length: number | undefined): Iterable<Incoming> {
+    const variables = readPairs(request.params)
+    request.params = NOTHING
+    request.phase = 'stdin'
+    yield { type: 'request', variables, length }
+  }
+
+  *#readStdin(content: Buffer): Iterable<Incoming> {
+    const request = this.#active
+    if (request === undefined) return // it has ended
+    if (request.phase === 'held') yield* this.#pass(request, content.length === 0 ? 0 : undefined)
+    if (request.phase !== 'stdin') throw new MalformedError(`stdin comes in the phase ${request.phase}`)
+    const length = request.length ?? Number.POSITIVE_INFINITY
+    const body = content.subarray(0, length - request.received)
+    request.received += content.length
+    if (body.length > 0) yield { type: 'body', bytes: body }
+    const ended = content.length === 0
+    if (request.received > length || (ended && request.received < (request.length ?? 0))) {
+      throw new MalformedError(`expected ${length} bytes of stdin, as CONTENT_LENGTH says, got ${request.received}`)
+    }
+    if (!ended) return
+    request.phase = 'complete'
+    yield { type: 'body end' }
+  }
+}
+
+/** Reads names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError. */
+export function readPairs(bytes: Buffer): string[] {
+  const texts: string[] = []
+  let at = 0
+  const readLength = (): number => {
+    const short = at < bytes.length ? bytes.readUInt8(at) : undefined
+    const size = short === undefined || short < 128 ? 1 : 4
+    if (at + size > bytes.length) throw new MalformedError('a variable has no value')
+    const length = size === 1 ? bytes.readUInt8(at) : bytes.readUInt32BE(at) - 0x80000000
+    at += size
+    return length
+  }
+  while (at < bytes.length) {
+    for (const length of [readLength(), readLength()]) {
+      if (at + length > bytes.length) throw new MalformedError('a variable is longer than its record')
+      texts.push(bytes.toString('latin1', at, at + length))
+      at += length
+    }
+  }
+  return texts
+}
+
+/** Renders a pair of texts that have less than 128 bytes. */
+function renderPair([name, value]: readonly [name: string, value: string]): Buffer {
+  return Buffer.concat([Buffer.of(name.length, value.length), Buffer.from(name + value)])
+}
+
+function renderHeader(type: number, id: number, length: number): Buffer {
+  const header = Buffer.alloc(HEADER)
+  header.writeUInt8(VERSION, 0)
+  header.writeUInt8(type, 1)
+  header.writeUInt16BE(id, 2)
+  header.writeUInt16BE(length, 4)
+  return header
+}
+
+function renderRecord(type: number, id: number, content: Buffer): Buffer {
+  return Buffer.concat([renderHeader(type, id, content.length), content])
+}
+
+function renderEndRequest(id: number, appStatus: number, protocolStatus: number): Buffer {
+  return renderRecord(TYPE.end, id, Buffer.of(0, 0, 0, appStatus, protocolStatus, 0, 0, 0))
+}
