@@ -15,6 +15,8 @@ const REFUSAL_TIME = 1000
 interface NodeSessionSettings {
   readonly pool: () => Pick<WorkerPool, 'addHost' | 'retireHost' | 'removeHost'>
   readonly start: NodeStart
+  /** Endpoints that nodes answer to. */
+  readonly endpoints: number
   /** The largest `maxMessageSize` of the endpoints, in bytes. */
   readonly maxMessageSize: number
   /** Workers on each node; undefined for one for each of its processors. */
@@ -29,12 +31,14 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
   readonly #settings: NodeSessionSettings
   readonly #workers = new Map<number, NodeWorker>()
   seesUploads = false
+  readonly endpoints: number
   #count = 0
   #state: 'new' | 'opened' | 'refused' | 'joined' | 'leaving' = 'new'
 
   constructor(socket: Dealer, name: string, settings: NodeSessionSettings) {
     this.name = name
     this.#settings = settings
+    this.endpoints = settings.endpoints
     this.connection = new NodeConnection(socket, `node ${name}`, settings.logger, this)
     this.connection.opened.then(
       () => this.#opened(),

@@ -24,7 +24,10 @@ export interface ClusterOptions {
   nodes?: readonly string[]
   /** Whether to allow no keys although other machines can connect. Default: false. */
   insecure?: boolean
-  /** Mongrel2's Handlers as nodes reach them, in the order of the option `zeromq`, if that has addresses of this machine. Default: `zeromq`. */
+  /**
+   * Mongrel2's Handlers as nodes reach them, in the order of the option `zeromq`, if that has addresses of this machine. This machine alone serves
+   * those at its end that are left out. Default: `zeromq`.
+   */
   zeromq?: EndpointInput | readonly EndpointInput[]
 }
 
@@ -121,7 +124,7 @@ function clusterSettingsOf(cluster: ClusterOptions, { app, options }: WorkerPool
 /** Workers on nodes publish to Mongrel2 themselves; they do not pull. */
 function checkEndpoints(seen: readonly EndpointSettings[], options: Mongrel2Options, address: ClusterAddress): void {
   const count = [options.zeromq].flat().length
-  if (seen.length !== count) throw invalid('cluster.zeromq', `as many Handlers as zeromq has, ${count}`, seen)
+  if (seen.length > count) throw invalid('cluster.zeromq', `no more Handlers than zeromq has, ${count}`, seen)
   if (isLoopback(address.host)) return
   for (const { recvSpec, controlPort } of seen) {
     for (const spec of [recvSpec, controlPort]) {

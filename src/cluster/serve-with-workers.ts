@@ -79,7 +79,8 @@ function openMainNode(
   const { logger } = settings.settings
   const start = { ...sharedStartOf(cluster.options, workers, threads, logger), app: cluster.app }
   const maxMessageSize = Math.max(...settings.settings.endpoints.map((endpoint) => endpoint.maxMessageSize))
-  const session = { pool, start, maxMessageSize, workers: workersGiven, logger }
+  const endpoints = [cluster.options.zeromq].flat().length
+  const session = { pool, start, endpoints, maxMessageSize, workers: workersGiven, logger }
   const listener = new ClusterListener(
     address,
     security,

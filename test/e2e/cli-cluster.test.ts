@@ -67,6 +67,21 @@ it('a machine joins by address and keys alone, with the app of its own directory
   expect(mainRun.stderr).toMatch(/node \S+ left/)
 })
 
+it('a gateway is served beside the cluster by the machine that has it', async () => {
+  const port = await freePort()
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const mainRun = serve(main, 'app.ts', ...zeromq, '--cluster', `tcp://127.0.0.1:${port}`, '--http', '127.0.0.1:0')
+  const [, url = ''] = await mainRun.prints(/^mongrel2-fetch serves app.ts at .* and (http:\S+\/) by 1 worker process/m)
+  const nodeRun = serve(node, '--cluster', `tcp://127.0.0.1:${port}`)
+  await nodeRun.prints(/^mongrel2-fetch serves as a node of tcp:/m)
+  await expect.poll(answers).toEqual(['main', 'node'])
+  const texts = await Promise.all(Array.from({ length: 8 }, async () => await (await fetch(url)).text()))
+  expect(new Set(texts.map((text) => text.split(' ')[0]))).toEqual(new Set(['main']))
+  nodeRun.signal('SIGTERM')
+  expect(await nodeRun.ended).toBe(0)
+  expect(await answers()).toEqual(['main'])
+})
+
 it('keygen prints the public key, and does not write over a file', async () => {
   const key = await keygen(main, 'my.key')
   expect(key).toMatch(/^[0-9a-f]{64}$/)

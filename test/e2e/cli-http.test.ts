@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { fastCgiRequest, scgiPacket, uwsgiPacket, variablesOf } from '../support/cgi-packets.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
@@ -149,6 +150,35 @@ describe('mongrel2-fetch serve --http', () => {
       'response',
     )
     expect(response.statusCode).toBe(200)
+  })
+
+  it('answers by all protocols beside Mongrel2, by processes and threads', async () => {
+    await using mongrel2 = await startMongrel2()
+    const protocols = ['uwsgi', 'fastcgi', 'scgi']
+    const flags = protocols.flatMap((protocol) => [
+      `--${protocol}`,
+      '127.0.0.1:0',
+      `--${protocol}`,
+      `./${protocol}.sock`,
+    ])
+    const { run, url } = await serve('-p', '2', '--threads', '2', '--zeromq', mongrel2.endpoint, ...flags)
+    for (const place of [url, `http://127.0.0.1:${mongrel2.port}/`]) {
+      expect(await answer(place)).toMatchObject({ address: '127.0.0.1' })
+    }
+    for (const protocol of protocols) {
+      const [, port] = new RegExp(` and ${protocol} 127\\.0\\.0\\.1:(\\d+) and ${protocol} \\./`).exec(run.stdout) ?? []
+      for (const at of [{ port: Number(port) }, { path: join(place.directory, `${protocol}.sock`) }]) {
+        const socket = connect(at)
+        const variables = variablesOf('GET', '/')
+        if (protocol === 'uwsgi') socket.write(uwsgiPacket(variables))
+        else if (protocol === 'scgi') socket.write(scgiPacket(variables))
+        else socket.write(fastCgiRequest(1, variables, Buffer.alloc(0)))
+        expect(await text(socket)).toContain('"address":"192.0.2.7"')
+      }
+    }
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(readdirSync(place.directory).filter((name) => name.endsWith('.sock'))).toEqual([])
   })
 
   it('listens at a socket in the file system, where one that was killed has left its own', async () => {

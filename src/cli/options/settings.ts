@@ -98,7 +98,7 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
     app: resolve(app),
     exportName: checkedValue(sources, 'export'),
     options,
-    workers: workersOf(sources, options),
+    workers: workersOf(sources, options, gateway),
     gateway,
     direct: isDirect(sources),
     config: file?.path,
@@ -165,9 +165,13 @@ function isDirect(sources: OptionSources): boolean {
 }
 
 /** The options of workers; undefined if none is set. */
-function workersOf(sources: OptionSources, options: Mongrel2Options): CommandSettings['workers'] {
+function workersOf(
+  sources: OptionSources,
+  options: Mongrel2Options,
+  gateway: AppGatewaySettings | undefined,
+): CommandSettings['workers'] {
   const set = OPTIONS.filter(({ key, group }) => group === 'workers' && sources.has(key))
-  const cluster = clusterOf(sources)
+  const cluster = clusterOf(sources, gateway)
   if (set.length === 0 && !isDirect(sources) && cluster === undefined) return undefined
   const { workers: _workers, ...values } = Object.fromEntries(set.map(({ key }) => [key, sources.get(key)?.value]))
   const processes = checkedValue(sources, 'workers')
@@ -182,17 +186,17 @@ function workersOf(sources: OptionSources, options: Mongrel2Options): CommandSet
 }
 
 /** The options of a main node. */
-function clusterOf(sources: OptionSources): ClusterOptions | undefined {
+function clusterOf(sources: OptionSources, gateway: AppGatewaySettings | undefined): ClusterOptions | undefined {
   const listen = checkedValue(sources, 'cluster')
   if (listen === undefined) return undefined
-  for (const key of ['direct', ...PROTOCOLS] as const) {
-    const other = sources.get(key)
-    if (other !== undefined && other.value !== false)
-      throw new CommandError('usage', `${other.from} cannot be used with --cluster: nodes have no part in it`)
-  }
+  const direct = sources.get('direct')
+  if (direct !== undefined && direct.value !== false)
+    throw new CommandError('usage', `${direct.from} cannot be used with --cluster: nodes have no part in it`)
   const keys = keysOf(sources)
   const nodes = sources.get('clusterNodes')?.value as ClusterOptions['nodes']
-  const zeromq = sources.get('clusterZeromq')?.value as ClusterOptions['zeromq']
+  // Nodes cannot reach the gateway's endpoint, which is the last: this machine alone serves it.
+  const others = gateway && (sources.get('zeromq')?.value ?? missing('--zeromq beside --cluster, for the nodes'))
+  const zeromq = (sources.get('clusterZeromq')?.value ?? others) as ClusterOptions['zeromq']
   const insecure = checkedValue(sources, 'insecure')
   return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
 }

@@ -305,6 +305,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
         closer.lost()
         this.#balancer.end(epoch)
         for (const worker of this.pool.workers) {
+          if (!worker.answersTo(link)) continue
           worker.unattached.delete(number)
           worker.order({ order: 'end', link, epoch: number })
           this.#checkReady(worker)
@@ -326,6 +327,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
 
   /** Tells a worker that an epoch has begun. */
   #announce({ epoch: { link, number }, prefix, socketId, flowControl }: ServedEpoch, worker: WorkerProxy): void {
+    if (!worker.answersTo(link)) return
     worker.unattached.set(number, 0)
     worker.order({ order: 'begin', link, epoch: number, prefix, socketId, flowControl })
   }
@@ -352,7 +354,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     if (served === undefined || served.flowControl) return
     served.flowControl = true
     for (const worker of this.pool.workers) {
-      if (worker.loaded) worker.order({ order: 'flowControl', link: served.epoch.link, epoch: number })
+      const { link } = served.epoch
+      if (worker.loaded && worker.answersTo(link)) worker.order({ order: 'flowControl', link, epoch: number })
     }
   }
 

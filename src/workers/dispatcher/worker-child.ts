@@ -47,7 +47,8 @@ export function sharedStartOf(
 
 /** This machine, where workers are children of this process. */
 export function localHost(start: ChildStart): WorkerHost {
-  return { name: '', seesUploads: true, start: (observer) => new WorkerChild(start, observer) }
+  const endpoints = Number.POSITIVE_INFINITY
+  return { name: '', seesUploads: true, endpoints, start: (observer) => new WorkerChild(start, observer) }
 }
 
 /** A child process that exchanges frames by two pipes, which the system closes when either process ends. */

@@ -104,7 +104,12 @@ export class WorkerProxy {
     return `worker ${this.pid}${this.#host.name && ` on ${this.#host.name}`}`
   }
 
-  /** Whether it has loaded the app and is attached to every epoch. */
+  /** Whether it answers to an endpoint, by its number. */
+  answersTo(link: number): boolean {
+    return link < this.#host.endpoints
+  }
+
+  /** Whether it has loaded the app and is attached to every epoch of its endpoints. */
   get ready(): boolean {
     return this.loaded && this.unattached.size === 0
   }

@@ -24,5 +24,7 @@ export interface WorkerHost {
   readonly name: string
   /** Whether its workers can read the files that Mongrel2 stores uploads in. */
   readonly seesUploads: boolean
+  /** Its workers answer to the first so many endpoints. */
+  readonly endpoints: number
   start(observer: WorkerHandleObserver): WorkerHandle
 }

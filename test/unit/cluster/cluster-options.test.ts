@@ -51,7 +51,10 @@ describe('the options of a main node', () => {
     [{ listen: 'tcp://0.0.0.0' }, 'cluster.listen: expected tcp://HOST:PORT'],
     [{ listen: 'ipc://cluster' }, 'cluster.listen: expected tcp://HOST:PORT'],
     [{ listen: LISTEN, keys, nodes: ['abc'] }, 'cluster.nodes: expected a public key'],
-    [{ listen: LISTEN, keys, zeromq: [REACHABLE.zeromq, 'tcp://a:1,tcp://a:2'] }, 'as many Handlers as zeromq has, 1'],
+    [
+      { listen: LISTEN, keys, zeromq: [REACHABLE.zeromq, 'tcp://a:1,tcp://a:2'] },
+      'no more Handlers than zeromq has, 1',
+    ],
     [{ listen: LISTEN, keys, node: [] }, 'there is no option of cluster node'],
   ])('are refused: %o', (cluster, message) => {
     expect(() => check(cluster)).toThrow(message)

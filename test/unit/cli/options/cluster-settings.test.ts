@@ -50,6 +50,13 @@ describe('With an app', () => {
     })
   })
 
+  it('nodes have no part in a gateway, but in all else', async () => {
+    for (const protocol of ['http', 'uwsgi', 'fastcgi', 'scgi'] as const) {
+      const workers = await cluster({ insecure: true, [protocol]: ':1' })
+      expect(workers?.cluster?.zeromq).toEqual(APP.zeromq)
+    }
+  })
+
   it('--workers auto is left to each machine', async () => {
     expect(await cluster({ clusterKey: keyFile, workers: 'auto' })).not.toHaveProperty('workers')
   })
@@ -59,7 +66,7 @@ describe('With an app', () => {
     [{ clusterKey: 'nowhere.key' }, /^--clusterKey: ENOENT/],
     [{ insecure: true, clusterNodes: ['abc'] }, /^--clusterNodes: expected a public key/],
     [{ insecure: true, direct: true }, /^--direct cannot be used with --cluster/],
-    [{ insecure: true, http: ':1' }, /^--http cannot be used with --cluster/],
+    [{ insecure: true, http: ':1', zeromq: undefined }, /^expected --zeromq beside --cluster, for the nodes/],
     [{ insecure: true, zeromq: ['ipc://a,ipc://b'] }, /^--cluster: other machines cannot reach Mongrel2 at ipc:/],
     [{ cluster: '0.0.0.0:1717' }, /^--cluster: expected tcp:\/\/HOST:PORT/],
   ])('it is refused, naming the flag: %o', async (given, message) => {
