@@ -16,15 +16,15 @@ const SYSTEMD = { 'systemd-notify': 'systemd', 'systemd-socket-activate': 'syste
 const SYSTEMD_ADVICE = `The tests need systemd's programs systemd-notify and systemd-socket-activate on the PATH.
   Debian, Ubuntu:  sudo apt-get install systemd`
 
-/** Uploads are tested with a client that many use. */
-const CURL = { curl: 'curl' }
-const CURL_ADVICE = `The tests need curl on the PATH.
-  Debian, Ubuntu:  sudo apt-get install curl`
+/** Uploads are tested with a client that many use, and the gateway behind nginx. */
+const CURL = { curl: 'curl', nginx: 'nginx' }
+const CURL_ADVICE = `The tests need curl and nginx on the PATH.
+  Debian, Ubuntu:  sudo apt-get install curl nginx`
 
-/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), and nginx in front. */
-const PROGRAMS = { chromium: 'chromium', wget: 'wget', http: 'httpie', nginx: 'nginx' }
-const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie) and nginx on the PATH, and Python's Requests.
-  Debian:    sudo apt-get install chromium wget httpie python3-requests nginx
+/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers. */
+const PROGRAMS = { chromium: 'chromium', wget: 'wget', http: 'httpie', apache2: 'apache2', lighttpd: 'lighttpd' }
+const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2 and lighttpd on the PATH, and Python's Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd
   elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)
