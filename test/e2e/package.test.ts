@@ -62,6 +62,9 @@ describe('In an empty project', () => {
     const output = await project.script(`
       import { serveMongrel2 } from 'mongrel2-fetch'
       import { createFront } from 'mongrel2-fetch/front'
+      import { createGateway, createFront as same } from 'mongrel2-fetch/gateway'
+      if (createFront !== same) throw new Error('mongrel2-fetch/front is no alias')
+      await (await createGateway({ uwsgi: './u', routes: [{ path: '/', sendSpec: 'ipc://s', recvSpec: 'ipc://r' }] })).close()
       const endpoint = { sendSpec: 'ipc://send', recvSpec: 'ipc://recv' }
       const front = await createFront({ port: 0, routes: [{ path: '/', ...endpoint }], logger: {} })
       const server = serveMongrel2(() => new Response('answered'), { zeromq: endpoint })
