@@ -14,6 +14,14 @@ export interface ProtocolServer {
   close(): Promise<void>
 }
 
+/** Accepts no more clients; resolves when the last one is gone. */
+export function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    // Also called, with an error, when the server was closed before.
+    server.close(() => resolve())
+  })
+}
+
 /** Shows an IPv4-mapped IPv6 address as IPv4. Sockets in the file system have no address. */
 export function clientAddress(address = '127.0.0.1'): string {
   return address.replace(/^::ffff:(?=\d+\.)/, '')

@@ -5,11 +5,8 @@ const CRLF = '\r\n'
 /** Marks a deferred response. It is never sent. */
 export const DEFERRED_FIELD = 'x-mongrel2-deferred'
 
-/**
- * Fields that a handler cannot set: hop-by-hop fields (RFC 9110, section 7.6.1), those of an accepted handshake, and the mark of a deferred
- * response. Middleware such as Hono's may copy them into another response.
- */
-const RESERVED = new Set([
+/** Fields about one connection (RFC 9110, section 7.6.1). */
+export const HOP_BY_HOP: readonly string[] = [
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -17,6 +14,14 @@ const RESERVED = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+]
+
+/**
+ * Fields that a handler cannot set: those about one connection, those of an accepted handshake, and the mark of a deferred response.
+ * Middleware such as Hono's may copy them into another response.
+ */
+const RESERVED = new Set([
+  ...HOP_BY_HOP,
   'sec-websocket-accept',
   'sec-websocket-extensions',
   'sec-websocket-protocol',
@@ -36,7 +41,12 @@ export const CHUNK_END: Buffer = Buffer.from(CRLF, 'latin1')
 
 /** Renders a response's status line and header section (RFC 9112, sections 4 and 5), the empty line included. */
 export function renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-  let head = `HTTP/1.1 ${status} ${reason}${CRLF}`
+  return renderFields(`HTTP/1.1 ${status} ${reason}`, fields)
+}
+
+/** Renders a first line and a header section (RFC 9112, section 5), the empty line included. */
+export function renderFields(firstLine: string, fields: readonly HeaderField[]): Buffer {
+  let head = firstLine + CRLF
   for (const [name, value] of fields) head += `${name}: ${value}${CRLF}`
   return Buffer.from(head + CRLF, 'latin1')
 }

@@ -62,6 +62,11 @@ export class CgiClient {
     if (this.#open === undefined && !this.#ending) this.#socket.destroy()
   }
 
+  /** Ends the connection at once. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
   /** Ends the connection when a request takes too long to come. */
   expire(now: number): void {
     if (now < this.#deadline) return

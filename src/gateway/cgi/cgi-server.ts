@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:net'
 import { ThrottledWarning } from '../../runtime/log.ts'
 import type { GatewaySettings } from '../options.ts'
-import type { ProtocolServer } from '../protocol-server.ts'
+import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
 import { CgiClient, type ClientContext } from './cgi-client.ts'
 import type { Codec } from './codec.ts'
@@ -12,7 +12,7 @@ const SWEEP_INTERVAL = 500
 /** Serves front servers in a protocol that carries CGI's variables. */
 export class CgiServer implements ProtocolServer {
   readonly server: Server
-  readonly #clients = new Map<CgiClient, () => void>()
+  readonly #clients = new Set<CgiClient>()
   readonly #sweeper: NodeJS.Timeout
   malformed = 0
   #stopping = false
@@ -31,7 +31,7 @@ export class CgiServer implements ProtocolServer {
     }
     this.server = createServer({ noDelay: true }, (socket) => {
       const client = new CgiClient(socket, createCodec(), context)
-      this.#clients.set(client, () => socket.destroy())
+      this.#clients.add(client)
       socket.on('close', () => this.#clients.delete(client))
     })
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
@@ -44,21 +44,18 @@ export class CgiServer implements ProtocolServer {
   stop(): void {
     this.#stopping = true
     this.server.close()
-    for (const client of [...this.#clients.keys()]) client.stop()
+    for (const client of this.#clients) client.stop()
   }
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
-    const closed = new Promise<void>((resolve) => {
-      // Also called, with an error, when the server was closed before.
-      this.server.close(() => resolve())
-    })
-    for (const destroy of [...this.#clients.values()]) destroy()
+    const closed = closeServer(this.server)
+    for (const client of this.#clients) client.destroy()
     await closed
   }
 
   #sweep(): void {
     const now = performance.now()
-    for (const client of [...this.#clients.keys()]) client.expire(now)
+    for (const client of this.#clients) client.expire(now)
   }
 }

@@ -1,6 +1,6 @@
 import type { HeaderField } from '../../wire/headers.ts'
 import { MalformedError } from '../../wire/malformed.ts'
-import type { Codec, Incoming } from './codec.ts'
+import type { Codec, Incoming, Variables } from './codec.ts'
 import { contentLength, renderCgiHead } from './variables.ts'
 
 const VERSION = 1
@@ -36,6 +36,8 @@ interface ActiveRequest {
   /** What may come next; `held`: the variables are complete, but only the first record of stdin tells whether there is a body. */
   phase: 'params' | 'held' | 'stdin' | 'complete'
   params: Buffer
+  /** Those of `params`, when they are complete. */
+  variables: Variables
   length: number | undefined
   /** Bytes of stdin that have come. */
   received: number
@@ -156,7 +158,7 @@ export class FastCgiCodec implements Codec {
     }
     const role = content.readUInt16BE(0)
     this.keepsAlive = (content.readUInt8(2) & KEEP_CONN) !== 0
-    this.#active = { id, phase: 'params', params: NOTHING, length: undefined, received: 0 }
+    this.#active = { id, phase: 'params', params: NOTHING, variables: [], length: undefined, received: 0 }
     if (role === RESPONDER) return
     this.#fault = STATUS.unknownRole
     throw new MalformedError(`expected the role ${RESPONDER}, a responder, got ${role}`)
@@ -172,15 +174,17 @@ export class FastCgiCodec implements Codec {
       request.params = Buffer.concat([params, content])
       return
     }
-    request.length = contentLength(readPairs(params))
+    request.params = NOTHING
+    request.variables = readPairs(params)
+    request.length = contentLength(request.variables)
     request.phase = 'held'
     if (request.length !== undefined) yield* this.#pass(request, request.length)
   }
 
   /** Passes the request on. */
   *#pass(request: ActiveRequest, length: number | undefined): Iterable<Incoming> {
-    const variables = readPairs(request.params)
-    request.params = NOTHING
+    const { variables } = request
+    request.variables = []
     request.phase = 'stdin'
     yield { type: 'request', variables, length }
   }

@@ -15,10 +15,16 @@ const NOTHING = Buffer.alloc(0)
 /** A protocol of one request on a connection: a packet of variables, then a body of CONTENT_LENGTH bytes; the answer ends with the connection. */
 export abstract class PacketCodec implements Codec {
   readonly keepsAlive = false
+  /** Bytes of variables that a packet may have. */
+  protected readonly most: number
   /** An incomplete packet. */
   #pending: Buffer = NOTHING
   /** Bytes of the body that are missing; undefined before the packet. */
   #missing: number | undefined
+
+  constructor(most: number) {
+    this.most = most
+  }
 
   /** Parses a packet; undefined if it is incomplete. Throws MalformedError as soon as no more bytes could make it right. */
   protected abstract parse(bytes: Buffer): Packet | undefined

@@ -10,14 +10,6 @@ const COMMA = ','.charCodeAt(0)
 
 /** SCGI (https://python.ca/scgi/protocol.txt): a netstring of names and values that each end with a NUL. */
 export class ScgiCodec extends PacketCodec {
-  readonly #most: number
-
-  /** @param most Bytes that a netstring may have. */
-  constructor(most: number) {
-    super()
-    this.#most = most
-  }
-
   protected parse(bytes: Buffer): Packet | undefined {
     const beginning = bytes.toString('latin1', 0, 10)
     const [prefix, digits] = LENGTH.exec(beginning) ?? []
@@ -26,7 +18,7 @@ export class ScgiCodec extends PacketCodec {
       throw malformed("a netstring's length", beginning)
     }
     const length = Number(digits)
-    if (length > this.#most) throw new MalformedError(`expected at most ${this.#most} bytes of headers, got ${length}`)
+    if (length > this.most) throw new MalformedError(`expected at most ${this.most} bytes of headers, got ${length}`)
     const end = prefix.length + length
     if (bytes.length <= end) return undefined
     if (bytes[end] !== COMMA) throw malformed("a netstring's comma", bytes.toString('latin1', end, end + 1))

@@ -12,22 +12,13 @@ const REQUEST = 0
  * then names and values, each after its size in 16 bits. Numbers are little-endian. The answer is plain HTTP.
  */
 export class UwsgiCodec extends PacketCodec {
-  readonly #most: number
-
-  /** @param most Bytes that a packet may have after its header. */
-  constructor(most: number) {
-    super()
-    this.#most = most
-  }
-
   protected parse(bytes: Buffer): Packet | undefined {
     if (bytes[0] !== REQUEST && bytes[0] !== undefined) {
       throw new MalformedError(`expected modifier1 ${REQUEST}, got ${bytes[0]}`)
     }
     if (bytes.length < HEADER) return undefined
     const length = bytes.readUInt16LE(1)
-    if (length > this.#most)
-      throw new MalformedError(`expected at most ${this.#most} bytes of variables, got ${length}`)
+    if (length > this.most) throw new MalformedError(`expected at most ${this.most} bytes of variables, got ${length}`)
     const size = HEADER + length
     if (bytes.length < size) return undefined
     const variables: string[] = []

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { HeaderField } from '../../wire/headers.ts'
-import { TOKEN } from '../../wire/http.ts'
+import { HOP_BY_HOP, renderFields, TOKEN } from '../../wire/http.ts'
 import { MalformedError, malformed } from '../../wire/malformed.ts'
 import { clientAddress } from '../protocol-server.ts'
 import type { GatewayRequest } from '../request.ts'
@@ -13,21 +13,8 @@ const CONTROLS = /[\0\r\n]/
 const RESERVED = /[%?#]/g
 const METHODS_WITHOUT_BODY = new Set(['GET', 'HEAD'])
 
-/**
- * Fields that are not passed on: the variables CONTENT_LENGTH and CONTENT_TYPE stand for two, and the others are about the client's connection,
- * which ends at the front server (RFC 9110, section 7.6.1).
- */
-const LEFT_OUT = new Set([
-  'content-length',
-  'content-type',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
+/** Fields that are not passed on: two have variables of their own, and the client's connection ends at the front server. */
+const LEFT_OUT = new Set(['content-length', 'content-type', ...HOP_BY_HOP])
 
 /** The CONTENT_LENGTH; undefined if it is missing or empty. Throws MalformedError for other text, and for two that differ. */
 export function contentLength(variables: Variables): number | undefined {
@@ -86,9 +73,7 @@ export function requestOf(
 
 /** Renders the head of a response by CGI (RFC 3875, section 6.3), the empty line included. */
 export function renderCgiHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-  let head = `Status: ${status} ${reason}\r\n`
-  for (const [name, value] of fields) head += `${name}: ${value}\r\n`
-  return Buffer.from(`${head}\r\n`, 'latin1')
+  return renderFields(`Status: ${status} ${reason}`, fields)
 }
 
 function addField(fields: string[], variable: string, value: string): void {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import * as outcomes from '../../platform/outcomes.ts'
 import type { GatewaySettings } from '../options.ts'
-import type { ProtocolServer } from '../protocol-server.ts'
+import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
 import { HttpClient } from './http-client.ts'
 
@@ -50,10 +50,7 @@ export class HttpServer implements ProtocolServer {
 
   /** Ends every connection at once. */
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => {
-      // Also called, with an error, when the server was closed before.
-      this.server.close(() => resolve())
-    })
+    const closed = closeServer(this.server)
     for (const socket of this.#clients.keys()) socket.destroy()
     await closed
   }
