@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { WebSocket } from 'ws'
 import type { Mongrel2Server } from '../../src/index.ts'
 import { Topic, upgradeWebSocket } from '../../src/index.ts'
+import { echoOf } from '../support/echo.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { createNginxDirectory, type Nginx, startNginx } from '../support/nginx.ts'
@@ -60,13 +59,7 @@ it('the app knows the client and the URL, whatever the client says of them', asy
 it('WebSockets open beside requests whose connections are kept', async () => {
   for (let round = 1; round <= MOST; round++) {
     await Promise.all([1, 2, 3].map(async () => await (await fetch(nginx.origin)).text()))
-    const client = new WebSocket(nginx.origin.replace('http', 'ws'))
-    await once(client, 'open')
-    const message = once(client, 'message')
-    client.send('hello')
-    expect(String((await message)[0])).toBe('hello')
-    client.close()
-    await once(client, 'close')
+    expect(await echoOf(nginx.origin.replace('http', 'ws'), 'hello')).toBe('hello')
   }
   // None of the kept connections was used up by a handshake.
   expect(server.stats().connections).toBeLessThan(MOST)

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { chromium } from 'playwright-core'
 import { afterEach, describe, expect, it } from 'vitest'
-import { WebSocket } from 'ws'
+import { echoOf } from '../support/echo.ts'
 import { StartedExample, Terminal } from '../support/started-example.ts'
 
 // Each example runs as `npm start -- NAME` runs it: with a real Mongrel2, and whatever else belongs to it.
@@ -220,13 +220,7 @@ describe('examples/nginx', () => {
 
   it('lets WebSockets, events and uploads pass', async () => {
     example = await StartedExample.start('nginx')
-    const client = new WebSocket(example.origin.replace('http', 'ws'))
-    await once(client, 'open')
-    const message = once(client, 'message')
-    client.send('hello')
-    expect(String((await message)[0])).toBe('hello')
-    client.close()
-    await once(client, 'close')
+    expect(await echoOf(example.origin.replace('http', 'ws'), 'hello')).toBe('hello')
     const events = (await fetch(`${example.origin}/events`)).body?.getReader()
     expect(Buffer.from((await events?.read())?.value ?? []).toString()).toMatch(/^data: \d{4}-/)
     await events?.cancel()
