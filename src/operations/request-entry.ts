@@ -1,0 +1,123 @@
+import type { Message } from '../wire/message.ts'
+
+/** A request as it is observed: it comes with its message, and is complete when the last byte of its response is published, or it is given up. */
+export interface RequestEntry {
+  /** When its message came, in milliseconds since 1970. */
+  readonly time: number
+  /** The client's address, by the rules of `trustProxy`; empty where none is known. */
+  readonly address: string
+  readonly method: string
+  /** The target as the client sent it: path and query. */
+  readonly target: string
+  /** The version of HTTP, such as `HTTP/1.1`. */
+  readonly version: string
+  /** The status of the response; undefined where none began here: the client left before, or another process answered (`defer`). */
+  readonly status: number | undefined
+  /** Bytes of the response that were published, head and framing included. */
+  readonly bytes: number
+  /** Bytes of the request's body. */
+  readonly received: number
+  /** Time from the message to the end, in milliseconds. */
+  readonly duration: number
+  readonly referer: string | undefined
+  readonly userAgent: string | undefined
+  /** The pattern of Mongrel2's route. */
+  readonly route: string
+  /** The id of the process that handled it; undefined where a dispatcher answered instead of one. */
+  readonly worker: number | undefined
+  /** The number that Mongrel2 gives the connection. */
+  readonly connection: number
+  /** Whether the response was given up before its end, since the client left, its connection was closed or its worker was lost. */
+  readonly aborted: boolean
+}
+
+/** Takes the entries of observed requests. Must not throw. */
+export type RequestObserver = (entry: RequestEntry) => void
+
+/** The fields of an entry, in the order of the documentation. */
+export const ENTRY_FIELDS = [
+  'time',
+  'address',
+  'method',
+  'target',
+  'version',
+  'status',
+  'bytes',
+  'received',
+  'duration',
+  'referer',
+  'userAgent',
+  'route',
+  'worker',
+  'connection',
+  'aborted',
+] as const satisfies readonly (keyof RequestEntry)[]
+
+/** A request that is being observed. Its headers are read when they are asked for. */
+export class ObservedRequest implements RequestEntry {
+  readonly worker: number | undefined = process.pid
+  status: number | undefined
+  bytes = 0
+  received: number
+  duration = 0
+  aborted = false
+  /** The address that `trustProxy` gives, once it is known. */
+  clientAddress: string | undefined
+  readonly #message: Message
+  readonly #start: number
+
+  /** @param start When it came, by `performance.now()`. */
+  constructor(message: Message, start: number = performance.now()) {
+    this.#message = message
+    this.#start = start
+    this.received = message.body.length
+  }
+
+  get time(): number {
+    return performance.timeOrigin + this.#start
+  }
+
+  get address(): string {
+    return this.clientAddress ?? this.#message.headers.own('REMOTE_ADDR') ?? ''
+  }
+
+  get method(): string {
+    // Mongrel2 does not give the method of a WebSocket's handshake, which is GET.
+    return this.#message.kind === 'handshake' ? 'GET' : (this.#message.headers.own('METHOD') ?? '')
+  }
+
+  get target(): string {
+    return this.#message.headers.own('URI') ?? ''
+  }
+
+  get version(): string {
+    return this.#message.headers.own('VERSION') ?? ''
+  }
+
+  get referer(): string | undefined {
+    return this.#message.headers.first('referer')
+  }
+
+  get userAgent(): string | undefined {
+    return this.#message.headers.first('user-agent')
+  }
+
+  get route(): string {
+    return this.#message.headers.own('PATTERN') ?? ''
+  }
+
+  get connection(): number {
+    return this.#message.connectionId
+  }
+
+  /** Notes the end. */
+  end(bytes: number, aborted: boolean): void {
+    this.bytes = bytes
+    this.aborted = aborted
+    this.duration = performance.now() - this.#start
+  }
+
+  toJSON(): RequestEntry {
+    return Object.fromEntries(ENTRY_FIELDS.map((name) => [name, this[name]])) as unknown as RequestEntry
+  }
+}
