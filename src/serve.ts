@@ -1,10 +1,12 @@
 import type { TopicData } from './connection/shared-message.ts'
 import { AppServer } from './exchange/app-server.ts'
 import type { Mongrel2Statistics } from './exchange/application.ts'
-import { checkOptions, type Mongrel2Handler, type Mongrel2Options } from './exchange/options.ts'
+import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from './exchange/options.ts'
 import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
 import { type BeginEpoch, Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
+import { RequestAccounts } from './operations/request-accounts.ts'
+import type { RequestObserver } from './operations/request-entry.ts'
 import { closeOnce } from './options/close.ts'
 import type { EndpointSettings } from './options/endpoint.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
@@ -41,8 +43,16 @@ export interface Mongrel2Server extends AsyncDisposable {
    * @throws Mongrel2Error `invalid_option` for data that is neither text nor bytes, or a wrong option.
    */
   broadcast(connections: Iterable<BroadcastTarget>, data: TopicData, options?: BudgetOptions): void
-  /** The counts since the start. */
+  /** The present state, and the counts since the start. */
   stats(): Mongrel2Statistics
+  /**
+   * The metrics in the text format of Prometheus, version 0.0.4, or as OpenMetrics 1.0.
+   *
+   * @throws Mongrel2Error `invalid_option` without the option `metrics`.
+   */
+  metrics(options?: { openMetrics?: boolean }): string
+  /** Opens the file of `accessLog` anew, after it was moved away. */
+  reopenLog(): void
 }
 
 /**
@@ -63,6 +73,16 @@ export interface Mongrel2Server extends AsyncDisposable {
  */
 export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
   const settings = checkOptions(handler, options)
+  const accounts = new RequestAccounts(settings)
+  return serveObserved(settings, accounts, accounts.wanted ? accounts.observe : undefined)
+}
+
+/** Serves with checked options. @param requests Takes the entries of ended requests. */
+export function serveObserved(
+  settings: Settings,
+  accounts: RequestAccounts,
+  requests: RequestObserver | undefined,
+): Mongrel2Server {
   const { endpoints, identity, overrideGlobalObjects, logger } = settings
   if (overrideGlobalObjects) replaceGlobals()
   const app = new AppServer<EndpointSettings>(settings)
@@ -71,7 +91,7 @@ export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options
   const links = endpoints.map((endpoint) => {
     const begin: BeginEpoch = (publisher, prefix, socketId, succession) => {
       const left = succession === 'other' ? undefined : app.epochs.get(endpoint)?.left
-      const epoch = app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback })
+      const epoch = app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback, requests })
       if (succession === 'same') epoch.closeLeft()
       return epoch
     }
@@ -88,15 +108,27 @@ export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options
   })
 
   const close = closeOnce(settings, end)
-  return { ready: ready.promise, close, broadcast, stats: () => app.stats(), [Symbol.asyncDispose]: () => close() }
+  let closing = false
+  const stats = () => app.stats({ closing, links: links.map(({ state }) => state) })
+  return {
+    ready: ready.promise,
+    close,
+    broadcast,
+    stats,
+    metrics: ({ openMetrics = false } = {}) => accounts.metrics(stats(), openMetrics),
+    reopenLog: () => accounts.reopen(),
+    [Symbol.asyncDispose]: () => close(),
+  }
 
   async function end(timeout: number): Promise<void> {
+    closing = true
     const late = delay(timeout)
     ready.reject(new Mongrel2Error('closed', 'the server was closed before Mongrel2 was found at every endpoint'))
     await app.goAway(Math.min(timeout, FAREWELL), late)
     await Promise.all(links.map((link) => link.stop()))
     await app.answerAll(late)
     await Promise.all(links.map((link) => link.close()))
+    await accounts.close()
     if (overrideGlobalObjects) restoreGlobals()
   }
 }

@@ -33,8 +33,16 @@ export interface WorkersServer extends AsyncDisposable {
    * @param options.timeout Milliseconds after which open requests are aborted and their connections closed. Default: 10,000.
    */
   close(options?: { timeout?: number }): Promise<void>
-  /** Counters since the start, and the present state. */
+  /** The present state, and the counts since the start. */
   stats(): DispatcherStatistics
+  /**
+   * The metrics of all workers together, in the text format of Prometheus, version 0.0.4, or as OpenMetrics 1.0.
+   *
+   * @throws Mongrel2Error `invalid_option` without the option `metrics`.
+   */
+  metrics(options?: { openMetrics?: boolean }): string
+  /** Opens the file of `accessLog` anew, after it was moved away. */
+  reopenLog(): void
 }
 
 /**
@@ -64,6 +72,8 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
     reload: () => dispatcher.pool.reload(),
     close,
     stats: () => dispatcher.stats(),
+    metrics: ({ openMetrics = false } = {}) => dispatcher.accounts.metrics(dispatcher.stats(), openMetrics),
+    reopenLog: () => dispatcher.accounts.reopen(),
     [Symbol.asyncDispose]: () => close(),
   }
 }

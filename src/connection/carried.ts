@@ -33,6 +33,8 @@ export interface StoredBody extends IncomingBody {
 /** A body that Mongrel2 sends as it arrives, as far as it has credits. */
 export interface StreamedBody extends IncomingBody {
   readonly streamed: true
+  /** Bytes that have come. */
+  readonly received: number
   /** Whether no more of it comes. */
   readonly over: boolean
   /** Whether something reads its stream. */

@@ -1,5 +1,6 @@
 import type { LinkEpoch } from '../link/link.ts'
 import type { Publisher } from '../link/transport.ts'
+import type { Figures } from '../operations/figures.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage } from '../wire/message.ts'
@@ -13,7 +14,7 @@ import { ControlPacing } from './pacing/control-pacing.ts'
 import { CreditPacing } from './pacing/credit-pacing.ts'
 import { EstimatePacing, type EstimateSettings, type WaitingBudget } from './pacing/estimate-pacing.ts'
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
-import { noPacings, type Pacing, type PacingCounts } from './pacing/pacing.ts'
+import type { Pacing } from './pacing/pacing.ts'
 import type { TokenPlace } from './token.ts'
 import { Turn, type TurnOwner } from './turn.ts'
 
@@ -132,11 +133,13 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     return this.#connections.size
   }
 
-  /** Number of connections by pacing. */
-  get pacing(): PacingCounts {
-    const pacing = noPacings()
-    for (const connection of this.#connections.values()) pacing[connection.pacing.mode]++
-    return pacing
+  /** Adds the connections to figures, by what they are and carry. */
+  count(figures: Figures): void {
+    for (const { pacing, frames, upload } of this.#connections.values()) {
+      figures[pacing.mode]++
+      if (frames !== undefined) figures[frames.takes === 'frame' ? 'webSockets' : 'messageSockets']++
+      if (upload !== undefined) figures.uploads++
+    }
   }
 
   get leaving(): boolean {

@@ -32,6 +32,15 @@ export interface OutboxOwner {
   stalled(pacing: Pacing): void
 }
 
+/** An action of `whenPublished`, and the position that it waits for. */
+interface Mark {
+  readonly position: number
+  readonly action: () => void
+}
+
+/** The marks of most outboxes. Never changed. */
+const NO_MARKS: Mark[] = []
+
 /** Whether written bytes wait to be published, Mongrel2 has all of them, or the client's socket has, as far as is known. */
 export type WriteProgress = 'waiting' | 'published' | 'delivered'
 
@@ -47,6 +56,8 @@ export class Outbox {
   #shared = true
   #waiting = 0
   #position = 0
+  /** The actions of `whenPublished`, in order. */
+  #marks = NO_MARKS
   #end: 'none' | 'waiting' | 'taken' = 'none'
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
@@ -73,9 +84,14 @@ export class Outbox {
     return this.#waiting === 0 && this.#end === 'waiting'
   }
 
-  /** Bytes written since the connection was made. */
+  /** Bytes written since the connection was made, without those that were dropped. */
   get position(): number {
     return this.#position
+  }
+
+  /** Bytes published since the connection was made. */
+  get published(): number {
+    return this.#position - this.#waiting
   }
 
   get progress(): WriteProgress {
@@ -116,6 +132,13 @@ export class Outbox {
     if (this.#end === 'taken') return undefined
     if (this.#waiting >= this.#pacing.waitingLimit) return this.#roomy()
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
+  }
+
+  /** Calls an action when all that was written so far is published or dropped. */
+  whenPublished(action: () => void): void {
+    if (this.#waiting === 0) return action()
+    if (this.#marks.length === 0) this.#marks = []
+    this.#marks.push({ position: this.#position, action })
   }
 
   /** Resolves when everything is delivered, as far as is known, or the connection ends. */
@@ -160,7 +183,11 @@ export class Outbox {
   /** Drops the bytes that wait. */
   drop(): void {
     this.#pieces = NO_PIECES
+    this.#position -= this.#waiting
     this.#waiting = 0
+    const marks = this.#marks
+    this.#marks = NO_MARKS
+    for (const { action } of marks) action()
   }
 
   /** The connection is gone. */
@@ -186,6 +213,10 @@ export class Outbox {
       else replies.push(renderReply(sender, [id], this.#cut(size)))
       this.#pacing.published(size, now)
       bytes += size
+    }
+    for (let [mark] = this.#marks; mark !== undefined && mark.position <= this.published; [mark] = this.#marks) {
+      this.#marks.shift()
+      mark.action()
     }
     if (this.#waiting >= this.#pacing.waitingLimit) this.#owner.stalled(this.#pacing)
     else this.#makeRoom()

@@ -24,6 +24,11 @@ export class Admission {
     return this.#inFlight
   }
 
+  /** Requests that wait for a place. */
+  get queued(): number {
+    return this.#queue.length
+  }
+
   /** Running handlers and waiting requests, without `waitingBodies`, which do not keep out requests without a body. */
   get load(): number {
     return this.#inFlight + this.#queue.length - this.waitingBodies

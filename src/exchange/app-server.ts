@@ -1,11 +1,13 @@
 import type { LeftConnections } from '../connection/closed-connections.ts'
 import { type ConnectionObserver, Epoch } from '../connection/epoch.ts'
 import type { FeedbackSource } from '../connection/pacing/feedback.ts'
-import { addPacings, noPacings, type PacingCounts } from '../connection/pacing/pacing.ts'
 import { type ControlPortAddress, controlPortOf } from '../link/control-port.ts'
 import type { Publisher } from '../link/transport.ts'
+import { type Figures, noFigures } from '../operations/figures.ts'
+import type { RequestObserver } from '../operations/request-entry.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { delay } from '../runtime/promises.ts'
+import { topicMembers } from '../topic/topic.ts'
 import { Application, type Mongrel2Statistics } from './application.ts'
 import { Intake } from './intake.ts'
 import type { Settings } from './options.ts'
@@ -22,6 +24,8 @@ interface EpochStart {
   readonly left?: LeftConnections | undefined
   /** Observes the connections, where a dispatcher deals the messages. */
   readonly observer?: ConnectionObserver
+  /** Takes the entries of its requests. */
+  readonly requests?: RequestObserver | undefined
   /** Makes a reader of a control port. */
   feedback(address: ControlPortAddress): FeedbackSource
 }
@@ -31,21 +35,17 @@ export class AppServer<Key> {
   readonly application: Application
   readonly epochs: Map<Key, Epoch> = new Map()
   readonly #settings: Settings
-  readonly #intakes: ReadonlyMap<EndpointSettings, Intake>
 
   constructor(settings: Settings) {
     this.#settings = settings
     this.application = new Application(settings)
-    this.#intakes = new Map(
-      settings.endpoints.map((endpoint) => [endpoint, new Intake({ ...settings, ...endpoint }, this.application)]),
-    )
   }
 
   /** Begins an epoch of an endpoint. It replaces an earlier one with the same key. */
   begin(key: Key, endpoint: EndpointSettings, start: EpochStart): Epoch {
-    const intake = this.#intakes.get(endpoint) as Intake
     const { counters, waitingBudget } = this.application
-    const { publisher, prefix, socketId, left, observer } = start
+    const { publisher, prefix, socketId, left, observer, requests } = start
+    const intake = new Intake({ ...this.#settings, ...endpoint }, this.application, requests)
     const address = controlPortOf(endpoint)
     const controlPort = address && start.feedback(address)
     const place = { recvSpec: endpoint.recvSpec, socketId }
@@ -56,18 +56,21 @@ export class AppServer<Key> {
     return epoch
   }
 
-  /** Number of connections by pacing. */
-  get pacing(): PacingCounts {
-    const pacing = noPacings()
-    for (const epoch of this.epochs.values()) addPacings(pacing, epoch.pacing)
-    return pacing
+  get figures(): Figures {
+    const { malformed, rejected, ignored } = this.application.counters
+    const figures = { ...noFigures(), malformed, rejected, ignored, topicMembers: topicMembers() }
+    for (const epoch of this.epochs.values()) epoch.count(figures)
+    return figures
   }
 
-  stats(): Mongrel2Statistics {
+  /** @param links The links' states, and whether the server closes. */
+  stats(links: Pick<Mongrel2Statistics, 'links' | 'closing'>): Mongrel2Statistics {
     const { counters, admission } = this.application
-    let connections = 0
-    for (const epoch of this.epochs.values()) connections += epoch.connections
-    return { ...counters, inFlight: admission.inFlight, connections, pacing: this.pacing }
+    const { credits, controlPort, estimate, ...figures } = this.figures
+    const pacing = { credits, controlPort, estimate }
+    const connections = credits + controlPort + estimate
+    const { inFlight, queued } = admission
+    return { ...counters, inFlight, queued, connections, pacing, ...figures, ...links }
   }
 
   /**

@@ -1,39 +1,29 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
-import type { PacingCounts } from '../connection/pacing/pacing.ts'
-import type { Mongrel2Env } from '../platform/handler.ts'
+import { type RequestTrace, requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
+import { ObservedRequest, type RequestObserver } from '../operations/request-entry.ts'
+import type { ServerState } from '../operations/server-state.ts'
+import { lightRequestsAreKnown } from '../platform/globals.ts'
+import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'
 import { plainResponseOf } from '../platform/light-response.ts'
 import { handlerFailed, overloaded, responseOf, timedOut, upgradeRequired } from '../platform/outcomes.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { asError, describeError, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
+import type { Message } from '../wire/message.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { Settings } from './options.ts'
 import { checkResponse } from './response/check-response.ts'
 
-/** The counts of a server since its start. */
-export interface Mongrel2Statistics {
-  /** Messages that Mongrel2 sent, notices and malformed ones included. */
-  messages: number
+/** The state of a server, and its counts since the start. */
+export interface Mongrel2Statistics extends ServerState {
   /** Requests that the handler was called for. */
   requests: number
   /** Replies published. One may carry several responses of a connection; a response may take several. */
   replies: number
   /** Bytes for clients in the replies, heads and framing included. */
   bytesOut: number
-  /** Malformed messages, which are dropped. */
-  malformed: number
-  /** Refused requests (400, 413, 426, 503), and messages dropped because their connection closes. */
-  rejected: number
-  /** Notices without effect: for unknown connections, or with malformed credits. */
-  ignored: number
-  /** Running handlers. */
-  inFlight: number
-  /** Connections with state, at most the open ones. */
-  connections: number
-  /** Number of these that are paced by credits, by control port and by estimate. */
-  pacing: PacingCounts
 }
 
 /** Calls the user's handler, with a bound of calls at once, a time limit, and an answer to every request. */
@@ -43,6 +33,7 @@ export class Application {
   /** The context of the server's start, in which the user's code is called. */
   readonly context = new CallContext(true)
   readonly waitingBudget: WaitingBudget
+  readonly lightRequests: boolean = lightRequestsAreKnown()
   readonly admission: Admission
   readonly #settings: Settings
   /** Throttled, since clients may make the handler fail. */
@@ -100,6 +91,27 @@ export class Application {
     this.#background.add(tracked)
   }
 
+  /** Begins to observe a request; undefined if nobody wants to know. */
+  observe(message: Message, observer: RequestObserver | undefined): ObservedRequest | undefined {
+    const wanted = observer !== undefined || this.#settings.onRequestEnd !== undefined || requestsAreTraced()
+    return wanted ? new ObservedRequest(message, observer) : undefined
+  }
+
+  observed(request: ObservedRequest): void {
+    const { onRequestEnd, logger } = this.#settings
+    const { trace, observer } = request
+    observer?.(request)
+    try {
+      const result: unknown = onRequestEnd && this.context.run(onRequestEnd, request)
+      if (result instanceof Promise) this.inBackground(result)
+    } catch (error) {
+      logger.error?.(`mongrel2-fetch: onRequestEnd failed: ${describeError(error)}`)
+    }
+    if (trace === undefined) return
+    trace.entry = request
+    requestEnd.publish(trace)
+  }
+
   opened(): void {
     this.#open++
   }
@@ -128,7 +140,8 @@ export class Application {
     this.counters.requests++
     const { handlerContext } = exchange
     try {
-      const result = this.context.run(callUser, exchange, this.#settings.fetch, request, env, handlerContext)
+      const call = exchange.observed === undefined ? callUser : traceUser
+      const result = this.context.run(call, exchange, this.#settings.fetch, request, env, handlerContext)
       if (result instanceof Promise) void this.#await(result, exchange, request)
       else {
         exchange.answer(checkResponse(result))
@@ -202,6 +215,15 @@ export class Application {
       this.#leave(exchange)
     }, requestTimeout)
   }
+}
+
+/** Calls the handler as `callUser` does, and publishes that to tracing agents. */
+function traceUser(exchange: Exchange, fetch: FetchHandler, ...call: Parameters<FetchHandler>): unknown {
+  const [request, env] = call
+  if (exchange.observed === undefined || !requestsAreTraced()) return callUser(exchange, fetch, ...call)
+  const trace: RequestTrace = { request, env }
+  exchange.observed.trace = trace
+  return requestTracing.tracePromise(async () => callUser(exchange, fetch, ...call), trace)
 }
 
 /** Calls the user's code for an exchange. Later calls for the same response run in the context in which it ended; a plain response needs none. */

@@ -1,6 +1,7 @@
 import type { StreamedBody } from '../connection/carried.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { RequestSemantics } from '../connection/request-semantics.ts'
+import type { ObservedRequest } from '../operations/request-entry.ts'
 import type { DeferOptions, Deferral } from '../platform/handler.ts'
 import { HandlerContext, type RequestExchange } from '../platform/handler-arguments.ts'
 import { plainResponseOf } from '../platform/light-response.ts'
@@ -28,6 +29,8 @@ interface ExchangeApplication {
   opened(): void
   /** An exchange ended: its response is written in full or given up. */
   closed(): void
+  /** An observed request ended: its response is published in full or given up. */
+  observed(request: ObservedRequest): void
   /** Makes the server wait for work, and logs its failure. */
   inBackground(promise: Promise<unknown>): void
 }
@@ -41,6 +44,8 @@ export class Exchange implements ResponseSink, RequestExchange {
   upload: StreamedBody | undefined
   /** The place that its handler has: one for requests whose body is still being sent, or another. */
   place: 'body' | 'other' | undefined
+  /** What is observed of it; undefined if nobody observes requests. */
+  readonly observed: ObservedRequest | undefined
   readonly #connection: Connection
   readonly #logger: Logger
   readonly #application: ExchangeApplication
@@ -65,8 +70,17 @@ export class Exchange implements ResponseSink, RequestExchange {
   #deferralTimer: NodeJS.Timeout | undefined
   /** Unfinished tasks of `waitUntil`, which may still read the body. */
   #tasks = 0
+  /** The position in the outbox where its response begins. */
+  #start = 0
 
-  constructor(connection: Connection, semantics: RequestSemantics, application: ExchangeApplication, logger: Logger) {
+  constructor(
+    connection: Connection,
+    semantics: RequestSemantics,
+    application: ExchangeApplication,
+    logger: Logger,
+    observed: ObservedRequest | undefined,
+  ) {
+    this.observed = observed
     this.#connection = connection
     this.semantics = semantics
     this.context = application.context
@@ -191,8 +205,11 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#turn?.resolve()
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
+    this.#start = this.#connection.outbox.position
     if (this.#deferral?.accepts(this.#response)) return this.#defer(this.#deferral)
-    if (this.#handshake?.accepts(this.#response)) {
+    const upgraded = this.#handshake?.accepts(this.#response) === true
+    if (this.observed !== undefined) this.observed.status = upgraded ? 101 : this.#response.status
+    if (this.#handshake !== undefined && upgraded) {
       this.#end()
       this.#connection.finish(this, true)
       return this.#handshake.open(this.#response)
@@ -222,7 +239,9 @@ export class Exchange implements ResponseSink, RequestExchange {
   cancelDeferralTimer(): void {
     clearTimeout(this.#deferralTimer)
     this.#deferralTimer = undefined
-    if (this.#ended) this.#runEndings()
+    if (!this.#ended) return
+    this.#runEndings()
+    this.#observeEnd()
   }
 
   /** Aborts the signal, so that the handler can stop. */
@@ -269,10 +288,11 @@ export class Exchange implements ResponseSink, RequestExchange {
   #defer({ timeout }: PendingDeferral): void {
     this.#handshake?.reject('deferred')
     this.#deferralTimer = setTimeout(() => {
-      this.cancelDeferralTimer()
       this.#logger.warn?.(`mongrel2-fetch: no deferred answer came within ${timeout} ms: answered with 504`)
       const late = plainResponseOf(responseOf(timedOut()))
       if (late !== undefined) sendPlain(late, this.semantics, this)
+      if (this.observed !== undefined) this.observed.status = 504
+      this.cancelDeferralTimer()
       this.abortSignal(new DOMException(`no answer came within ${timeout} ms`, 'TimeoutError'))
       this.#connection.finish(this, false)
     }, timeout).unref()
@@ -302,6 +322,7 @@ export class Exchange implements ResponseSink, RequestExchange {
       if (!this.#aborted)
         this.#logger.error?.(`mongrel2-fetch answered 500 for a response that could not be sent: ${why}`)
       this.context.run(discardBody, response, error)
+      if (this.observed !== undefined) this.observed.status = 500
       return await sendResponse(responseOf(handlerFailed()), this.semantics, this, reading)
     }
   }
@@ -311,7 +332,25 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#ended = true
     this.#whenEnded?.resolve()
     this.#application.closed()
-    if (this.#deferralTimer === undefined) this.#runEndings()
+    if (this.#deferralTimer !== undefined) return
+    this.#runEndings()
+    this.#observeEnd()
+  }
+
+  /** Tells who observes requests that this one has ended, once its response is published. */
+  #observeEnd(): void {
+    const { observed } = this
+    if (observed === undefined) return
+    const { outbox } = this.#connection
+    const end = outbox.position
+    if (this.upload !== undefined) observed.received = this.upload.received
+    outbox.whenPublished(() => {
+      const sent = this.#begun ? Math.min(end, outbox.published) - this.#start : 0
+      const complete = !this.#aborted && outbox.published >= end
+      if (sent === 0 && !complete) observed.status = undefined
+      observed.end(Math.max(0, sent), !complete)
+      this.#application.observed(observed)
+    })
   }
 
   #runEndings(): void {

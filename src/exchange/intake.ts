@@ -4,8 +4,8 @@ import type { Connection } from '../connection/connection.ts'
 import type { MessageIntake } from '../connection/epoch.ts'
 import { semanticsOf } from '../connection/request-semantics.ts'
 import { MessageSocket } from '../message-socket/socket.ts'
+import type { RequestObserver } from '../operations/request-entry.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
-import { lightRequestsAreKnown } from '../platform/globals.ts'
 import type { UploadInfo } from '../platform/handler.ts'
 import { HandlerEnv, LazyMessageInfo, type MessageHead, MessageSource } from '../platform/handler-arguments.ts'
 import * as outcomes from '../platform/outcomes.ts'
@@ -42,7 +42,7 @@ export class Intake implements MessageIntake {
   readonly #settings: Settings & EndpointSettings
   readonly #application: Application
   readonly #warning: ThrottledWarning
-  readonly #lightRequests = lightRequestsAreKnown()
+  readonly #observer: RequestObserver | undefined
   /** Whether `maxBodySize` is set. */
   readonly #bounded: boolean
   /** Throttled, since clients may make a listener fail. */
@@ -51,9 +51,11 @@ export class Intake implements MessageIntake {
     this.#listenerFailure.say(() => `mongrel2-fetch: a listener of a WebSocket failed: ${describeError(error)}`)
   #stopping = false
 
-  constructor(settings: Settings & EndpointSettings, application: Application) {
+  /** @param observer Takes the entries of its requests, beside `onRequestEnd`. */
+  constructor(settings: Settings & EndpointSettings, application: Application, observer?: RequestObserver) {
     this.#settings = settings
     this.#application = application
+    this.#observer = observer
     this.#bounded = settings.maxBodySize < Number.MAX_SAFE_INTEGER
     this.#warning = new ThrottledWarning(settings.logger)
     this.#listenerFailure = new ThrottledWarning(settings.logger, 'error')
@@ -131,7 +133,8 @@ export class Intake implements MessageIntake {
   }
 
   #open(message: Message, connection: Connection): Exchange {
-    return new Exchange(connection, semanticsOf(message), this.#application, this.#settings.logger)
+    const observed = this.#application.observe(message, this.#observer)
+    return new Exchange(connection, semanticsOf(message), this.#application, this.#settings.logger, observed)
   }
 
   /** Answers with a refusal, after which the connection closes. */
@@ -148,6 +151,7 @@ export class Intake implements MessageIntake {
     const { host, trustProxy } = this.#settings
     const origin = originOf(message, exchange.semantics.http10, host, trustProxy)
     if (typeof origin === 'string') return outcomes.badRequest(origin)
+    if (exchange.observed !== undefined) exchange.observed.clientAddress = origin.remoteAddress
     const uri = message.headers.own('URI')
     if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')
     const url = urlOf(origin, uri, trustProxy)
@@ -158,7 +162,7 @@ export class Intake implements MessageIntake {
   /** Makes the Request. Answers 400 where the platform's constructors refuse a part of it. */
   #createRequest(head: RequestHead, body: RequestBody, uploaded = false): Request | undefined {
     try {
-      return createRequest(new MessageSource(head, body, uploaded), this.#lightRequests)
+      return createRequest(new MessageSource(head, body, uploaded), this.#application.lightRequests)
     } catch (error) {
       this.#refuse(head.exchange, outcomes.badRequest(messageOf(error)))
       return undefined
@@ -220,6 +224,7 @@ export class Intake implements MessageIntake {
     const upload = await this.#openStored(path, exchange)
     if (upload === undefined) return
     const { size } = upload.info
+    if (exchange.observed !== undefined) exchange.observed.received = size
     const length = start.framing.length ?? size
     if (exchange.unanswered && length > maxBodySize) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
     if (exchange.unanswered && size < length) this.#refuse(exchange, outcomes.lengthMismatch())

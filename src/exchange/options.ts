@@ -1,5 +1,7 @@
 import { v4, validate } from 'uuid'
 import { MESSAGES, type MessageHandlers } from '../message-socket/types.ts'
+import { LINE_FORMAT_FORM, lineFormat } from '../operations/line-format.ts'
+import type { RequestEntry } from '../operations/request-entry.ts'
 import {
   type EndpointInput,
   type EndpointOptions,
@@ -12,6 +14,7 @@ import {
 } from '../options/endpoint.ts'
 import * as is from '../options/option.ts'
 import { type FetchHandler, fetchOf } from '../platform/handler.ts'
+import { invalid } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { isAuthority, type TrustProxy } from './request/target.ts'
@@ -95,6 +98,17 @@ export interface Mongrel2Options {
   onError?: (error: unknown, request: Request) => Response | undefined | Promise<Response | undefined>
   /** Called with a request when Mongrel2 begins to store its body. A Response is sent at once and closes the connection; undefined accepts it. */
   onUploadStart?: (request: Request) => Response | undefined | Promise<Response | undefined>
+  /** Called when a request has ended: its response is published in full, or was given up. Its errors are logged. */
+  onRequestEnd?: (entry: RequestEntry) => void
+  /** Whether to count requests, for `metrics()` of the server. Default: false. */
+  metrics?: boolean
+  /** Where to write a line for each request: a file, or `-` for stdout. Default: nowhere. */
+  accessLog?: string
+  /**
+   * The lines of `accessLog`: `combined`, as Apache and nginx write them, `json`, or a text with fields of `RequestEntry` in braces, such as
+   * `{time} {method} {target} {status}`. Default: `combined`.
+   */
+  accessLogFormat?: string
   /** Handlers of JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without them, connections that send one are closed. */
   messages?: MessageHandlers
   /** Where log lines go. Default: the console, for warnings and errors. */
@@ -173,6 +187,25 @@ export const SERVER_OPTIONS = {
   overrideGlobalObjects: is.boolean(false, { help: 'Replace the global Request, Response and fetch by quick ones.' }),
   onError: is.callback<Mongrel2Options['onError']>(),
   onUploadStart: is.callback<Mongrel2Options['onUploadStart']>(),
+  onRequestEnd: is.callback<Mongrel2Options['onRequestEnd']>(),
+  metrics: is.boolean(false, { help: 'Count requests, bytes and times, as --admin does on its own.' }),
+  accessLog: is.text('a path or -', undefined, {
+    placeholder: 'FILE|-',
+    fallback: 'none',
+    help: 'Write a line for each request to a file, or to stdout. SIGHUP opens the file anew.',
+  }),
+  accessLogFormat: is.checkedBy(
+    (name, format = 'combined') => {
+      if (typeof format !== 'string') throw invalid(name, LINE_FORMAT_FORM, format)
+      lineFormat(format, name)
+      return format
+    },
+    {
+      fallback: 'combined',
+      placeholder: 'combined|json|TEMPLATE',
+      help: 'The lines of --access-log; a template has fields in braces, such as {method} {target} {status}.',
+    },
+  ),
   messages: MESSAGES,
   logger: is.LOGGER,
   signal: is.SIGNAL,

@@ -1,3 +1,5 @@
+import { publishLinkEvent } from '../operations/channels.ts'
+import type { LinkState } from '../operations/server-state.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
@@ -62,6 +64,8 @@ export class Link {
   #source: LinkSource | undefined
   /** Watches the path to the publisher's recv_spec. */
   #path: PathWatch | undefined
+  #attached = false
+  #since = Date.now()
   #stopping = false
   readonly #pause = new Pause()
   #found = false
@@ -88,6 +92,11 @@ export class Link {
     this.#begin = begin
   }
 
+  get state(): LinkState {
+    const { sendSpec, recvSpec } = this.#endpoint
+    return { sendSpec, recvSpec, attached: this.#attached, since: this.#since }
+  }
+
   /** Connects, and again whenever Mongrel2 comes back, until the link is stopped. Calls `ready` whenever messages can come. */
   async run(ready: () => void): Promise<void> {
     this.#startWarnTimer()
@@ -97,10 +106,12 @@ export class Link {
       this.#found = true
       backoff.reset()
       this.#reported = ''
+      this.#note(true)
       ready()
     }
     while (!this.#stopping) {
       await this.#runEpoch(found)
+      this.#note(false)
       if (this.#stopping) break
       await this.#pause.wait(backoff.next())
     }
@@ -119,6 +130,14 @@ export class Link {
   async close(): Promise<void> {
     if (this.#publisher !== undefined && this.#path !== undefined) await closePublisher(this.#publisher, this.#path)
     this.#source?.close()
+  }
+
+  #note(attached: boolean): void {
+    if (attached === this.#attached) return
+    this.#attached = attached
+    this.#since = Date.now()
+    const { sendSpec, recvSpec } = this.#endpoint
+    publishLinkEvent({ event: attached ? 'attached' : 'lost', sendSpec, recvSpec })
   }
 
   /** Runs from the first connection attempt until a connection is lost. Every failure means that there is no Mongrel2. */
@@ -193,6 +212,7 @@ export class Link {
     ready()
     const ended = Promise.race([publisher.closed, source.closed]).then(() => false)
     if (!(await Promise.race([ended, path.lost.then(() => true)])) || this.#stopping) return false
+    this.#note(false)
     this.#logger.warn?.(`mongrel2-fetch cannot reach ${this.#endpoint.recvSpec}: it pulls no requests until it can`)
     await source.stop()
     return true

@@ -1,6 +1,7 @@
 import type { Message } from '../wire/message.ts'
+import type { RequestTrace } from './channels.ts'
 
-/** A request as it is observed: it comes with its message, and is complete when the last byte of its response is published, or it is given up. */
+/** A request that has ended: the last byte of its response is published, or it was given up. */
 export interface RequestEntry {
   /** When its message came, in milliseconds since 1970. */
   readonly time: number
@@ -55,7 +56,7 @@ export const ENTRY_FIELDS = [
 
 /** A request that is being observed. Its headers are read when they are asked for. */
 export class ObservedRequest implements RequestEntry {
-  readonly worker: number | undefined = process.pid
+  worker: number | undefined = process.pid
   status: number | undefined
   bytes = 0
   received: number
@@ -63,11 +64,15 @@ export class ObservedRequest implements RequestEntry {
   aborted = false
   /** The address that `trustProxy` gives, once it is known. */
   clientAddress: string | undefined
+  /** What the channels of tracing agents tell of it. */
+  trace: RequestTrace | undefined
+  readonly observer: RequestObserver | undefined
   readonly #message: Message
   readonly #start: number
 
   /** @param start When it came, by `performance.now()`. */
-  constructor(message: Message, start: number = performance.now()) {
+  constructor(message: Message, observer: RequestObserver | undefined, start: number = performance.now()) {
+    this.observer = observer
     this.#message = message
     this.#start = start
     this.received = message.body.length

@@ -28,6 +28,14 @@ import {
   type TopicOptions,
 } from './options.ts'
 
+/** The members of all topics in this thread. */
+let allMembers = 0
+
+/** Members of all topics in this thread. */
+export function topicMembers(): number {
+  return allMembers
+}
+
 /** A handler's second argument. Other servers have no `mongrel2`. */
 interface RequestEnv {
   readonly mongrel2?: MessageInfo | undefined
@@ -60,6 +68,7 @@ export class Topic {
   }
   readonly #remove = (member: Member): boolean => {
     const removed = this.#members.delete(member)
+    if (removed) allMembers--
     if (removed && this.name !== undefined && this.#members.size === 0) removeMembers(this.name, this.#deliver)
     return removed
   }
@@ -157,7 +166,9 @@ export class Topic {
   }
 
   #add(member: Member): void {
+    const { size } = this.#members
     this.#members.add(member)
+    allMembers += this.#members.size - size
     if (this.name !== undefined && this.#members.size === 1) addMembers(this.name, this.#deliver)
   }
 }

@@ -1,21 +1,5 @@
 /** The ways to find out what may be published for a connection. */
-export const PACING_MODES = ['credits', 'controlPort', 'estimate'] as const
-
-/** One of these. */
-export type PacingMode = (typeof PACING_MODES)[number]
-
-/** How many connections are paced in each way. */
-export type PacingCounts = Record<PacingMode, number>
-
-/** Counts of nothing. */
-export function noPacings(): PacingCounts {
-  return { credits: 0, controlPort: 0, estimate: 0 }
-}
-
-/** Adds counts to others. */
-export function addPacings(sum: PacingCounts, more: Readonly<PacingCounts>): void {
-  for (const mode of PACING_MODES) sum[mode] += more[mode]
-}
+export type PacingMode = 'credits' | 'controlPort' | 'estimate'
 
 /**
  * Says how much may be published for one connection, so that Mongrel2 never ends it for having too much to deliver. Times are in milliseconds

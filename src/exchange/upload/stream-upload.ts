@@ -70,6 +70,10 @@ export class StreamUpload implements StreamedBody {
     this.#failed = failed
   }
 
+  get received(): number {
+    return this.#offset
+  }
+
   get over(): boolean {
     return this.#phase === 'over'
   }

@@ -2,7 +2,7 @@ import { leave } from '../../connection/closed-connections.ts'
 import { type Message, parseEnvelope, parseMessage } from '../../wire/message.ts'
 import type { ConnectionReport } from '../protocol/frames.ts'
 import { canTake, canTakeHeld, Places, storedPathOf } from './places.ts'
-import { DealtConnection, type DealtEpoch, type ReceivedMessage, type ThreadState } from './state.ts'
+import { DealtConnection, type DealtEpoch, type OpenRequest, type ReceivedMessage, type ThreadState } from './state.ts'
 
 /** Messages of one connection that may wait. */
 const MOST_HELD = 128
@@ -29,6 +29,8 @@ export interface BalancerOutlet {
   leftEnded(epoch: DealtEpoch, id: number): void
   /** Deletes the file of a stored body that no thread will read. */
   deleteUpload(epoch: DealtEpoch, path: string): void
+  /** Called, if requests are observed, for one whose end no thread reports. */
+  ended(request: OpenRequest, status: EndStatus): void
   /** Called when a thread has no connection any more. */
   emptied(thread: ThreadState): void
 }
@@ -43,14 +45,17 @@ export class ConnectionBalancer {
   readonly #epochs = new Set<DealtEpoch>()
   readonly #places: Places
   readonly #outlet: BalancerOutlet
+  readonly #observed: boolean
 
   /**
+   * @param observed Whether to keep the request of each connection until its end is reported.
    * @param maxInFlight Requests in flight at a thread.
    * @param maxQueued Requests that wait for a place when all threads are full.
    */
-  constructor(maxInFlight: number, maxQueued: number, outlet: BalancerOutlet) {
+  constructor(maxInFlight: number, maxQueued: number, outlet: BalancerOutlet, observed = false) {
     this.#places = new Places(maxInFlight, maxQueued)
     this.#outlet = outlet
+    this.#observed = observed
   }
 
   /** Connections with state. */
@@ -74,6 +79,7 @@ export class ConnectionBalancer {
     this.#epochs.delete(epoch)
     for (const connection of epoch.connections.values()) {
       for (const { message } of connection.held ?? []) this.#drop(epoch, message)
+      this.#observeEnd(connection.held?.[0], undefined)
       leaveOpen(connection)
       this.#remove(connection)
     }
@@ -256,7 +262,10 @@ export class ConnectionBalancer {
     if (thread === undefined) return
     this.#followUpload(connection, message)
     connection.last = thread.count(connection.state === 'idle')
-    if (connection.state === 'idle') connection.state = 'waiting'
+    if (connection.state === 'idle') {
+      connection.state = 'waiting'
+      if (this.#observed) connection.request = { bytes, since: performance.now() }
+    }
     connection.unwrittenBytes = 0
     this.#outlet.deal(thread, epoch, bytes, unwrittenBytes)
   }
@@ -279,6 +288,7 @@ export class ConnectionBalancer {
       this.#outlet.deal(connection.thread, epoch, bytes, 0)
     }
     if (left) {
+      this.#observeEnd(connection.held?.[0], undefined)
       for (const held of connection.held ?? []) this.#drop(epoch, held.message)
       this.#remove(connection)
     }
@@ -309,6 +319,7 @@ export class ConnectionBalancer {
       leaveOpen(connection)
       if (connection.state === 'deferred') {
         // The holder of its token can still answer.
+        this.#observeEnd(connection.request, undefined)
         this.#remove(connection)
         epoch.closed.add(connection.id, performance.now())
         continue
@@ -325,6 +336,7 @@ export class ConnectionBalancer {
 
   #end(connection: DealtConnection, status: EndStatus): void {
     const { epoch, id, held = [] } = connection
+    this.#observeEnd(connection.request ?? held[0], status)
     for (const { message } of held) {
       this.#followUpload(connection, message)
       this.#discard(epoch, message)
@@ -332,6 +344,11 @@ export class ConnectionBalancer {
     this.#remove(connection)
     epoch.closed.add(id, performance.now())
     this.#outlet.end(connection, status)
+  }
+
+  /** Tells of a request whose end no thread will report: that of a lost thread, or one that waits here. */
+  #observeEnd(request: OpenRequest | undefined, status: EndStatus): void {
+    if (this.#observed && request !== undefined) this.#outlet.ended(request, status)
   }
 
   #remove(connection: DealtConnection): void {

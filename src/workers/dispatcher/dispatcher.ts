@@ -1,9 +1,11 @@
 import type { LeftConnections } from '../../connection/closed-connections.ts'
-import { addPacings, noPacings, type PacingCounts } from '../../connection/pacing/pacing.ts'
 import { deleteUpload } from '../../exchange/upload/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Succession } from '../../link/link.ts'
 import type { Publisher } from '../../link/transport.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
+import { addFigures, noFigures } from '../../operations/figures.ts'
+import { RequestAccounts } from '../../operations/request-accounts.ts'
+import type { ServerState, WorkerState } from '../../operations/server-state.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
@@ -21,9 +23,9 @@ import {
 import type { WorkerHost } from '../protocol/worker-handle.ts'
 import { type BalancerOutlet, ConnectionBalancer, type EndStatus } from './connection-balancer.ts'
 import { ConnectionCloser } from './connection-closer.ts'
-import { type DealtConnection, DealtEpoch, type ThreadState, TopicSubscriptions } from './state.ts'
+import { type DealtConnection, DealtEpoch, type OpenRequest, type ThreadState, TopicSubscriptions } from './state.ts'
 import { type PoolOwner, WorkerPool } from './worker-pool.ts'
-import type { WorkerProxy, WorkerStatistics } from './worker-proxy.ts'
+import type { WorkerProxy } from './worker-proxy.ts'
 
 /**
  * Time from a worker's report that it is attached to an epoch until that is believed, in milliseconds. If the worker has reached the next epoch
@@ -56,27 +58,10 @@ interface Development {
   explain(reason: string): string
 }
 
-/** Counters since the start, and the present state. */
-export interface DispatcherStatistics {
-  /** Messages that Mongrel2 sent. */
-  messages: number
-  /** Requests that got a 503 here, and messages of connections that are closed. */
-  rejected: number
-  /** Notices of unknown or forgotten connections. */
-  ignored: number
-  /** Messages dropped because they were malformed. */
-  malformed: number
-  /** Connections with state, at most those that are open. */
-  connections: number
-  /** Requests that wait for a place. */
-  queued: number
-  /** Connections by their pacing: credits, control port or estimate, as the workers reported within the last second. */
-  pacing: PacingCounts
-  /**
-   * Each worker's `pid`, `node` (empty for this machine), `state` (`starting`, `ready` or `leaving`), and its numbers of handlers that have not
-   * returned (`inFlight`), of `connections` and of `requests` since its start.
-   */
-  workers: WorkerStatistics[]
+/** The state of a dispatcher and of all its workers together. What workers count is what they reported within the last second. */
+export interface DispatcherStatistics extends ServerState {
+  readonly workers: readonly WorkerState[]
+  readonly restarts: number
 }
 
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */
@@ -96,7 +81,12 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   readonly #left = new Map<number, LeftConnections>()
   readonly #topics = new TopicSubscriptions()
   readonly #warning: ThrottledWarning
+  /** What is kept of ended requests. */
+  readonly accounts: RequestAccounts
+  /** The counts of threads that are gone. */
+  readonly #past = noFigures()
   #malformed = 0
+  #closing = false
   #epochCount = 0
 
   /** @param local This machine. */
@@ -106,7 +96,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     const { endpoints, identity, logger, maxInFlight, maxQueued } = settings.settings
     this.#logger = logger
     this.#warning = new ThrottledWarning(logger)
-    this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this)
+    this.accounts = new RequestAccounts(settings.settings)
+    this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this, this.accounts.wanted)
     this.pool = new WorkerPool(settings, logger, this)
     this.#local = local
     const filled = this.pool.addHost(local, settings.workers)
@@ -126,16 +117,30 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
 
   stats(): DispatcherStatistics {
     const { counters, connections, queued } = this.#balancer
-    const pacing = noPacings()
-    const workers = this.pool.workers.map((worker) => {
-      for (const thread of worker.threads) addPacings(pacing, thread.pacing)
-      return worker.statistics
-    })
-    return { ...counters, malformed: this.#malformed, connections, queued, pacing, workers }
+    const sum = { ...this.#past }
+    for (const { threads } of this.pool.workers) for (const { figures } of threads) addFigures(sum, figures)
+    const { credits, controlPort, estimate, malformed, rejected, ignored, ...figures } = sum
+    const workers = this.pool.workers.map(({ state }) => state)
+    return {
+      messages: counters.messages,
+      malformed: this.#malformed + malformed,
+      rejected: counters.rejected + rejected,
+      ignored: counters.ignored + ignored,
+      inFlight: workers.reduce((total, { inFlight }) => total + inFlight, 0),
+      queued,
+      connections,
+      pacing: { credits, controlPort, estimate },
+      ...figures,
+      closing: this.#closing,
+      links: this.#links.map(({ state }) => state),
+      workers,
+      restarts: this.pool.restarts,
+    }
   }
 
   async close(timeout: number): Promise<void> {
     const until = performance.now() + timeout
+    this.#closing = true
     this.pool.close()
     await Promise.all(this.pool.workers.map((worker) => worker.goAway(timeout)))
     await Promise.all(this.#links.map((link) => link.stop()))
@@ -144,6 +149,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     await this.pool.ended()
     for (const { closer } of this.#epochs.values()) closer.flush()
     await Promise.all(this.#links.map((link) => link.close()))
+    await this.accounts.close()
   }
 
   // For the balancer.
@@ -170,6 +176,10 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#epochs.get(connection.epoch.number)?.closer.add(connection, status, why)
   }
 
+  ended({ bytes, since }: OpenRequest, status: EndStatus): void {
+    this.accounts.observeUnserved(bytes, since, status)
+  }
+
   partOfEnded(epoch: DealtEpoch, message: Message): void {
     this.#epochs.get(epoch.number)?.closer.receive(message)
   }
@@ -194,8 +204,13 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
 
   // For the pool. `WorkerProxy` has checked the numbers of threads.
 
-  report(worker: WorkerProxy, { thread: index, seen, inFlight, records }: Report): void {
+  report(worker: WorkerProxy, { thread: index, seen, inFlight, records, ended }: Report): void {
     const thread = worker.threads[index] as ThreadState
+    for (const request of ended) {
+      this.accounts.add(request, request.line)
+      const connection = this.#epochs.get(request.epoch)?.epoch.connections.get(request.id)
+      if (connection?.thread === thread) connection.request = undefined
+    }
     for (const { epoch: number, id, report } of records) {
       const served = this.#epochs.get(number)
       if (served !== undefined) this.#balancer.reportConnection(thread, served.epoch, id, report, seen)
@@ -228,7 +243,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
         return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes)
       }
       case 'alive':
-        thread.pacing = news.pacing
+        thread.figures = news.figures
+        thread.eventLoopDelay = news.eventLoopDelay
         return
       case 'ended':
         return this.#removeThread(thread)
@@ -261,6 +277,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   gone(worker: WorkerProxy): void {
     for (const thread of worker.threads) {
       this.#removeThread(thread, worker.endedCleanly)
+      const { malformed, rejected, ignored } = thread.figures
+      addFigures(this.#past, { ...noFigures(), malformed, rejected, ignored })
       this.#workerOf.delete(thread)
     }
     for (const { closer } of this.#epochs.values()) closer.flush()

@@ -1,5 +1,5 @@
 import { ClosedConnections, type LeftConnections } from '../../connection/closed-connections.ts'
-import { noPacings, type PacingCounts } from '../../connection/pacing/pacing.ts'
+import { type Figures, noFigures } from '../../operations/figures.ts'
 import type { Message } from '../../wire/message.ts'
 
 // The dispatcher's view of handler threads, epochs and connections, which refer to each other.
@@ -23,8 +23,10 @@ export class ThreadState {
   requests = 0
   /** Messages that were dealt to it. */
   dealt = 0
-  /** The pacings of its connections at its last report. */
-  pacing: PacingCounts = noPacings()
+  /** Its figures at its last sign of life. */
+  figures: Figures = noFigures()
+  /** The longest delay of its event loop before that, in milliseconds. */
+  eventLoopDelay = 0
   /** Connections that it closed in the present period of `REMEMBERED`, and in the one before. */
   #closed: DealtConnection[] = []
   #closedBefore: DealtConnection[] = []
@@ -110,6 +112,13 @@ type DealtPhase =
   /** The answer is deferred. */
   | 'deferred'
 
+/** A request whose end no thread has reported. */
+export interface OpenRequest {
+  readonly bytes: Buffer
+  /** When it was dealt, by `performance.now()`; undefined if it waits. */
+  readonly since?: number
+}
+
 /** A received message. */
 export interface ReceivedMessage {
   readonly bytes: Buffer
@@ -132,6 +141,8 @@ export class DealtConnection {
   streaming = false
   /** Files of stored bodies that its thread would delete. */
   uploads: string[] | undefined
+  /** The request that was dealt, if requests are observed. */
+  request: OpenRequest | undefined
   /** Messages that wait, in order. */
   held: ReceivedMessage[] | undefined
   waitsFor: 'place' | 'handOver' | 'idle' | undefined

@@ -1,3 +1,4 @@
+import { publishWorkerEvent } from '../../operations/channels.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/log.ts'
 import { Backoff, type Deferred, deferred } from '../../runtime/promises.ts'
@@ -35,6 +36,8 @@ interface Place {
   /** The worker that takes the place when it is ready. */
   next: WorkerProxy | undefined
   timer: NodeJS.Timeout | undefined
+  /** Whether it had a worker before. */
+  started: boolean
   /** Why `next` asked to be replaced before it was ready. */
   nextLeaves: string | undefined
 }
@@ -43,6 +46,8 @@ interface Place {
 export class WorkerPool implements WorkerObserver {
   /** Why the last lost worker ended. */
   lastLoss = ''
+  /** Workers that were started in place of others. */
+  restarts = 0
   readonly #settings: PoolSettings
   readonly #logger: Logger
   readonly #owner: PoolOwner
@@ -69,7 +74,14 @@ export class WorkerPool implements WorkerObserver {
     const machine: Machine = { host, places: [], filled: deferred(), backoff, loadFailed: false, closed: this.#closing }
     this.#machines.set(host, machine)
     for (let number = 0; number < count; number++) {
-      const place = { machine, current: undefined, next: undefined, timer: undefined, nextLeaves: undefined }
+      const place = {
+        machine,
+        current: undefined,
+        next: undefined,
+        timer: undefined,
+        started: false,
+        nextLeaves: undefined,
+      }
       machine.places.push(place)
       this.#start(place)
     }
@@ -127,6 +139,7 @@ export class WorkerPool implements WorkerObserver {
     if (place?.current !== worker || place.next !== undefined || place.timer !== undefined) return
     if (place.machine.closed) return
     this.#logger.info?.(`mongrel2-fetch replaces worker ${worker.pid}: ${reason}`)
+    publishWorkerEvent({ event: 'replaced', pid: worker.pid, node: worker.node, reason })
     this.#start(place)
   }
 
@@ -162,8 +175,10 @@ export class WorkerPool implements WorkerObserver {
   }
 
   news(worker: WorkerProxy, news: News): void {
-    if (news.news === 'loaded') this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
-    else if (news.news === 'line') this.#logger[news.level]?.(news.line)
+    if (news.news === 'loaded') {
+      this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
+      publishWorkerEvent({ event: 'started', pid: worker.pid, node: worker.node })
+    } else if (news.news === 'line') this.#logger[news.level]?.(news.line)
     else if (news.news === 'leaving') this.replace(worker, news.reason)
     else if (news.news === 'alive') {
       const { maxRss } = this.#settings
@@ -183,6 +198,7 @@ export class WorkerPool implements WorkerObserver {
   gone(worker: WorkerProxy, reason: string): void {
     const place = this.#workers.get(worker)
     this.#workers.delete(worker)
+    publishWorkerEvent({ event: worker.stopping ? 'ended' : 'lost', pid: worker.pid, node: worker.node, reason })
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended ${worker.name}`)
     else {
       // Workers often end for the same reason: its details are logged once.
@@ -206,6 +222,8 @@ export class WorkerPool implements WorkerObserver {
 
   #start(place: Place): void {
     clearTimeout(place.timer)
+    if (place.started) this.restarts++
+    place.started = true
     place.timer = undefined
     place.nextLeaves = undefined
     const { host, closed } = place.machine

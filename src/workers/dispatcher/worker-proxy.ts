@@ -1,3 +1,4 @@
+import type { WorkerState } from '../../operations/server-state.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import type { WorkersSettings } from '../options.ts'
@@ -32,20 +33,6 @@ export interface WorkerObserver {
   gone(worker: WorkerProxy, reason: string): void
 }
 
-/** The state of a worker process. */
-export interface WorkerStatistics {
-  pid: number
-  /** The node that it runs on; empty for this machine. */
-  node: string
-  /** Whether it gets new connections. */
-  state: 'starting' | 'ready' | 'leaving'
-  /** Handlers that have not returned. */
-  inFlight: number
-  connections: number
-  /** Requests since its start. */
-  requests: number
-}
-
 /** A worker process as the dispatcher sees it, from its start to its end. */
 export class WorkerProxy {
   readonly threads: readonly ThreadState[]
@@ -69,6 +56,8 @@ export class WorkerProxy {
   readonly #beat: NodeJS.Timeout
   readonly #beatTime: number
   #startTimer: NodeJS.Timeout | undefined
+  readonly #since = Date.now()
+  #rss = 0
   #endedCleanly = false
   #killReason: string | undefined
 
@@ -99,6 +88,11 @@ export class WorkerProxy {
     return this.#handle.pid
   }
 
+  /** The name of the node that it runs on; empty for this machine. */
+  get node(): string {
+    return this.#host.name
+  }
+
   /** Its name in the log. */
   get name(): string {
     return `worker ${this.pid}${this.#host.name && ` on ${this.#host.name}`}`
@@ -122,12 +116,16 @@ export class WorkerProxy {
     return this.threads.reduce((sum, thread) => sum + thread.requests, 0)
   }
 
-  get statistics(): WorkerStatistics {
+  get state(): WorkerState {
     const { pid, connections, requests } = this
+    const since = this.#since
+    const rss = this.#rss
+    const eventLoopDelay = Math.max(...this.threads.map((thread) => thread.eventLoopDelay))
     const inFlight = this.threads.reduce((sum, thread) => sum + thread.inFlight, 0)
     const reached = this.loaded && (this.ready || this.threads.some(({ attached }) => attached.size > 0))
     const state = this.threads.some(({ retiring }) => retiring) ? 'leaving' : 'ready'
-    return { pid, node: this.#host.name, state: reached ? state : 'starting', inFlight, connections, requests }
+    const phase = reached ? state : 'starting'
+    return { pid, node: this.node, state: phase, inFlight, connections, requests, since, rss, eventLoopDelay }
   }
 
   /** Whether it ended as it was told to, with everything delivered. */
@@ -191,8 +189,10 @@ export class WorkerProxy {
     else if (news.news === 'loaded') {
       this.loaded = true
       clearTimeout(this.#startTimer)
-    } else if (news.news === 'alive') this.#silent[news.thread] = 0
-    else if (news.news === 'inputDrained') {
+    } else if (news.news === 'alive') {
+      this.#silent[news.thread] = 0
+      this.#rss = news.rss
+    } else if (news.news === 'inputDrained') {
       this.#drained.add(news.thread)
       if (this.#drained.size === this.threads.length) this.#inputDrained.resolve()
     }

@@ -1,5 +1,6 @@
-import type { PacingCounts } from '../../connection/pacing/pacing.ts'
 import { SharedMessage } from '../../connection/shared-message.ts'
+import { FIGURES, type Figures } from '../../operations/figures.ts'
+import type { RequestEntry } from '../../operations/request-entry.ts'
 import * as is from '../../options/option.ts'
 import { LOG_LEVELS } from '../../runtime/log.ts'
 import { checkEventFields } from '../../topic/options.ts'
@@ -18,9 +19,11 @@ const DEALT = 0x4d
 const REPORT = 0x52
 const TOPIC = 0x54
 const DEALT_HEAD = 11
-const REPORT_HEAD = 14
+const REPORT_HEAD = 18
 const TOPIC_HEAD = 11
 const RECORD = 10
+/** An ended request, without its line. */
+const ENDED = 40
 const REPORTS = ['answering', 'idle', 'deferred', 'closed', 'forgotten'] as const
 
 /** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
@@ -53,12 +56,11 @@ const ORDERS = {
 }
 
 const unwrittenBytes: is.Option<number | undefined> = is.count(undefined, [0, 0xffff_ffff])
-/** Connections by their pacing. */
-const pacing: is.Option<PacingCounts> = is.group('pacing', 'counts of connections', {
-  credits: count,
-  controlPort: count,
-  estimate: count,
-})
+const figures: is.Option<Figures> = is.group(
+  'figures',
+  'counts',
+  Object.fromEntries(FIGURES.map((name) => [name, count])) as Record<keyof Figures, is.Option<number>>,
+)
 
 const NEWS = {
   /** The app is loaded in each thread. */
@@ -78,8 +80,8 @@ const NEWS = {
   flowControl: { link: byte, epoch: uint32 },
   /** `unwrittenBytes`: bytes that Mongrel2 has not written yet; undefined if the connection stays. */
   handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, unwrittenBytes },
-  /** The process' resident set in bytes, and the thread's connections by their pacing. */
-  alive: { thread: byte, rss: count, pacing },
+  /** The process' resident set in bytes, and the thread's figures and longest delay of its event loop. */
+  alive: { thread: byte, rss: count, figures, eventLoopDelay: time },
   /** A thread has members of a named topic. */
   subscribed: { thread: byte, topic: text },
   /** A thread has no members of it any more. */
@@ -121,6 +123,16 @@ export interface Report {
   readonly seen: number
   readonly inFlight: number
   readonly records: readonly ReportRecord[]
+  /** Requests whose responses end with the replies that follow this report, if requests are observed. */
+  readonly ended: readonly EndedRequest[]
+}
+
+/** An observed request that has ended: its figures, and its line for the request log if there is one. */
+export interface EndedRequest
+  extends Pick<RequestEntry, 'status' | 'aborted' | 'bytes' | 'received' | 'duration'>,
+    Omit<ReportRecord, 'report'> {
+  /** Text of one byte a character, without a line feed; empty without a request log. */
+  readonly line: string
 }
 
 export function renderDealtHead({ thread, link, epoch, unwrittenBytes }: DealtHead): Buffer {
@@ -154,12 +166,14 @@ export function parseDealtHead(frame: Buffer): DealtHead {
   }
 }
 
-export function renderReport({ thread, seen, inFlight, records }: Report): Buffer {
-  const frame = Buffer.allocUnsafe(REPORT_HEAD + RECORD * records.length)
+export function renderReport({ thread, seen, inFlight, records, ended }: Report): Buffer {
+  const lines = ended.reduce((sum, { line }) => sum + line.length, 0)
+  const frame = Buffer.allocUnsafe(REPORT_HEAD + RECORD * records.length + ENDED * ended.length + lines)
   frame[0] = REPORT
   frame[1] = thread
   frame.writeDoubleLE(seen, 2)
   frame.writeUInt32LE(inFlight, 10)
+  frame.writeUInt32LE(records.length, 14)
   let at = REPORT_HEAD
   for (const { link, epoch, id, report } of records) {
     frame[at] = REPORTS.indexOf(report)
@@ -168,7 +182,44 @@ export function renderReport({ thread, seen, inFlight, records }: Report): Buffe
     frame.writeUInt32LE(id, at + 6)
     at += RECORD
   }
+  for (const request of ended) at = writeEnded(frame, at, request)
   return frame
+}
+
+function writeEnded(frame: Buffer, at: number, request: EndedRequest): number {
+  const { link, epoch, id, status = 0, aborted, bytes, received, duration, line } = request
+  frame[at] = link
+  frame[at + 1] = aborted ? 1 : 0
+  frame.writeUInt16LE(status, at + 2)
+  frame.writeUInt32LE(epoch, at + 4)
+  frame.writeUInt32LE(id, at + 8)
+  frame.writeDoubleLE(bytes, at + 12)
+  frame.writeDoubleLE(received, at + 20)
+  frame.writeDoubleLE(duration, at + 28)
+  frame.writeUInt32LE(line.length, at + 36)
+  frame.write(line, at + ENDED, 'latin1')
+  return at + ENDED + line.length
+}
+
+function readEnded(frame: Buffer, at: number): EndedRequest {
+  if (at + ENDED > frame.length) throw new MalformedError(`expected an ended request of ${ENDED} bytes in a report`)
+  const [bytes, received, duration] = [12, 20, 28].map((offset) => frame.readDoubleLE(at + offset)) as [
+    number,
+    number,
+    number,
+  ]
+  for (const value of [bytes, received, duration]) {
+    if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
+      throw new MalformedError(`expected a figure of an ended request, got ${value}`)
+  }
+  const length = frame.readUInt32LE(at + 36)
+  if (at + ENDED + length > frame.length) throw new MalformedError(`expected a line of ${length} bytes in a report`)
+  const line = frame.toString('latin1', at + ENDED, at + ENDED + length)
+  if (line.includes('\n')) throw new MalformedError('expected one line in a report')
+  const status = frame.readUInt16LE(at + 2) || undefined
+  const aborted = frame[at + 1] === 1
+  const place = { link: frame[at] as number, epoch: frame.readUInt32LE(at + 4), id: frame.readUInt32LE(at + 8) }
+  return { ...place, status, aborted, bytes, received, duration, line }
 }
 
 export function isReport(frame: Buffer): boolean {
@@ -176,15 +227,12 @@ export function isReport(frame: Buffer): boolean {
 }
 
 export function parseReport(frame: Buffer): Report {
-  if (frame.length < REPORT_HEAD || (frame.length - REPORT_HEAD) % RECORD !== 0) {
-    throw new MalformedError(
-      `expected a report of ${REPORT_HEAD} bytes and ${RECORD} for each record, got ${frame.length}`,
-    )
-  }
+  const end = frame.length < REPORT_HEAD ? REPORT_HEAD : REPORT_HEAD + RECORD * frame.readUInt32LE(14)
+  if (frame.length < end) throw new MalformedError(`expected a report of at least ${end} bytes, got ${frame.length}`)
   const seen = frame.readDoubleLE(2)
   if (!Number.isSafeInteger(seen) || seen < 0) throw new MalformedError(`expected a count in a report, got ${seen}`)
   const records: ReportRecord[] = []
-  for (let at = REPORT_HEAD; at < frame.length; at += RECORD) {
+  for (let at = REPORT_HEAD; at < end; at += RECORD) {
     const report = REPORTS[frame[at] as number]
     if (report === undefined) throw new MalformedError(`expected a kind of report, got ${frame[at]}`)
     records.push({
@@ -194,7 +242,12 @@ export function parseReport(frame: Buffer): Report {
       id: frame.readUInt32LE(at + 6),
     })
   }
-  return { thread: frame[1] as number, seen, inFlight: frame.readUInt32LE(10), records }
+  const ended: EndedRequest[] = []
+  for (let at = end, next: EndedRequest; at < frame.length; at += ENDED + next.line.length) {
+    next = readEnded(frame, at)
+    ended.push(next)
+  }
+  return { thread: frame[1] as number, seen, inFlight: frame.readUInt32LE(10), records, ended }
 }
 
 export function renderJson(value: Order | News): Buffer {

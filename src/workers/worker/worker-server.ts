@@ -4,6 +4,9 @@ import { AppServer } from '../../exchange/app-server.ts'
 import type { Settings } from '../../exchange/options.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import type { Publisher } from '../../link/transport.ts'
+import { EventLoopDelay } from '../../operations/event-loop.ts'
+import { lineFormat } from '../../operations/line-format.ts'
+import type { RequestEntry, RequestObserver } from '../../operations/request-entry.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
@@ -11,6 +14,7 @@ import { CLOSE, joinReply, parseReply, type Reply, renderReply } from '../../wir
 import {
   type ConnectionReport,
   type DealtHead,
+  type EndedRequest,
   isDealtHead,
   isTopicFrame,
   type News,
@@ -67,11 +71,15 @@ export class WorkerServer {
   readonly #thread: number
   readonly #uplink: Uplink
   readonly #app: AppServer<number>
+  readonly #delay: EventLoopDelay | undefined
+  /** Renders the lines of the request log, if there is one. */
+  readonly #line: ((entry: RequestEntry) => string) | undefined
   /** The head of the message that is the next frame. */
   #head: DealtHead | undefined
   #seen = 0
   #before: ReportRecord[] = []
   #after: ReportRecord[] = []
+  #ended: EndedRequest[] = []
   #timer: NodeJS.Timeout | undefined
   #sweeper: NodeJS.Timeout | undefined
 
@@ -80,6 +88,9 @@ export class WorkerServer {
     this.#thread = thread
     this.#uplink = uplink
     this.#app = new AppServer(settings)
+    const { metrics, accessLog, accessLogFormat } = settings
+    if (metrics) this.#delay = new EventLoopDelay()
+    if (accessLog !== undefined) this.#line = lineFormat(accessLogFormat)
     connectTopics({
       subscribe: (topic) => this.#tell({ news: 'subscribed', thread, topic }),
       unsubscribe: (topic) => this.#tell({ news: 'unsubscribed', thread, topic }),
@@ -117,7 +128,8 @@ export class WorkerServer {
           news: 'alive',
           thread: this.#thread,
           rss: process.memoryUsage.rss(),
-          pacing: this.#app.pacing,
+          figures: this.#app.figures,
+          eventLoopDelay: this.#delay?.take() ?? 0,
         })
       case 'retire':
         this.#sweeper ??= setInterval(() => this.#sweep(), RETIRING_SWEEP)
@@ -182,8 +194,9 @@ export class WorkerServer {
     if (endpoint === undefined) return
     const publisher = this.#publisher(epoch)
     const observer = this.#observer(link, epoch)
+    const requests = this.#requestObserver(link, epoch)
     const feedback = (address: ControlPortAddress) => this.#uplink.feedback(epoch, address)
-    this.#app.begin(epoch, endpoint, { publisher, prefix, socketId, flowControl, observer, feedback })
+    this.#app.begin(epoch, endpoint, { publisher, prefix, socketId, flowControl, observer, requests, feedback })
   }
 
   #publisher(epoch: number): Publisher {
@@ -216,6 +229,17 @@ export class WorkerServer {
     }
   }
 
+  /** Reports ended requests before the replies that end them: what the dispatcher does not know has not been answered. */
+  #requestObserver(link: number, epoch: number): RequestObserver | undefined {
+    const line = this.#line
+    if (!this.#settings.metrics && line === undefined) return undefined
+    return (entry) => {
+      const { connection: id, status, aborted, bytes, received, duration } = entry
+      this.#ended.push({ link, epoch, id, status, aborted, bytes, received, duration, line: line?.(entry) ?? '' })
+      this.#timer ??= setTimeout(() => this.#report(), REPORT_DELAY)
+    }
+  }
+
   #sweep(): void {
     for (const epoch of this.#app.epochs.values()) epoch.sweep()
     this.#report()
@@ -230,19 +254,17 @@ export class WorkerServer {
     this.#before = []
     this.#after = []
     this.#uplink.publish({
-      before: before.length > 0 ? this.#render(before) : undefined,
+      before: before.length > 0 || this.#ended.length > 0 ? this.#render(before) : undefined,
       publication,
       after: after.length > 0 || publication === undefined ? this.#render(after) : undefined,
     })
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    return renderReport({
-      thread: this.#thread,
-      seen: this.#seen,
-      inFlight: this.#app.application.admission.load,
-      records,
-    })
+    const ended = this.#ended
+    this.#ended = []
+    const inFlight = this.#app.application.admission.load
+    return renderReport({ thread: this.#thread, seen: this.#seen, inFlight, records, ended })
   }
 }
 

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { SharedMessage } from '../../../src/connection/shared-message.ts'
+import { noFigures } from '../../../src/operations/figures.ts'
 import { MalformedError } from '../../../src/wire/malformed.ts'
 import { FrameParser, MORE, renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import {
+  type EndedRequest,
   isDealtHead,
   isReport,
   type News,
@@ -19,7 +21,12 @@ import {
 } from '../../../src/workers/protocol/frames.ts'
 
 const EMPTY = Buffer.alloc(0)
-const REPORT = renderReport({ thread: 0, seen: 0, inFlight: 0, records: [] })
+const ENDED: EndedRequest = {
+  ...{ link: 1, epoch: 2, id: 3, status: 200, aborted: false, bytes: 100, received: 0, duration: 1.5 },
+  line: 'a line',
+}
+const reportOf = (...ended: EndedRequest[]) => renderReport({ thread: 0, seen: 0, inFlight: 0, records: [], ended })
+const REPORT = reportOf()
 
 it('carry who gets a message and the unwritten bytes of its connection', () => {
   const head = { thread: 254, link: 255, epoch: 0xffff_fffe, unwrittenBytes: 102_400 }
@@ -38,6 +45,7 @@ it('carry reports of connections, with numbers beyond 32 bits of messages', () =
       { link: 2, epoch: 9, id: 1, report: 'closed' },
       { link: 2, epoch: 9, id: 2, report: 'forgotten' },
     ],
+    ended: [ENDED, { ...ENDED, status: undefined, aborted: true, received: 2 ** 40, line: 'GET /\xe9 200' }],
   } as const
   const frame = renderReport(report)
   expect([isReport(frame), isDealtHead(frame), parseReport(frame)]).toEqual([true, false, report])
@@ -73,7 +81,13 @@ const NEWS: News[] = [
   { news: 'detached', link: 0, epoch: 1 },
   { news: 'flowControl', link: 0, epoch: 1 },
   { news: 'handedOver', thread: 0, link: 0, epoch: 1, id: 2, unwrittenBytes: 5 },
-  { news: 'alive', thread: 3, rss: 100_000_000, pacing: { credits: 1, controlPort: 2, estimate: 0 } },
+  {
+    news: 'alive',
+    thread: 3,
+    rss: 100_000_000,
+    figures: { ...noFigures(), credits: 1, controlPort: 2 },
+    eventLoopDelay: 1.5,
+  },
   { news: 'subscribed', thread: 0, topic: 'news' },
   { news: 'unsubscribed', thread: 0, topic: 'news' },
   { news: 'inputDrained', thread: 0 },
@@ -117,6 +131,11 @@ it.each([
   ['a report that is short', () => parseReport(Buffer.from('R'))],
   ['a report with half a record', () => parseReport(Buffer.concat([REPORT, Buffer.alloc(5)]))],
   ['a report of an unknown kind', () => parseReport(Buffer.concat([REPORT, Buffer.alloc(10, 9)]))],
+  ['a report with half an ended request', () => parseReport(reportOf(ENDED).subarray(0, -ENDED.line.length - 1))],
+  ['a report with half a line', () => parseReport(reportOf(ENDED).subarray(0, -1))],
+  ['a report with two lines', () => parseReport(reportOf({ ...ENDED, line: 'a\nb' }))],
+  ['a report of negative bytes', () => parseReport(reportOf({ ...ENDED, bytes: -1 }))],
+  ['a report of a duration that is none', () => parseReport(reportOf({ ...ENDED, duration: Number.NaN }))],
   ['a report of a number that is none', () => parseReport(Buffer.concat([Buffer.from('R'), Buffer.alloc(13, 0xff)]))],
   ['half a head of a message', () => parseDealtHead(Buffer.from('M'))],
   ["a topic's message that is short", () => parseTopicFrame(Buffer.from('T'))],

@@ -24,7 +24,7 @@ const UUID = [
 /** These mean something together only. */
 type ClusterKey = 'clusterKey' | 'clusterNodes' | 'clusterZeromq' | 'insecure'
 /** Only the file can give these. */
-type CodeKey = 'onError' | 'onUploadStart' | 'messages'
+type CodeKey = 'onError' | 'onUploadStart' | 'onRequestEnd' | 'messages'
 
 const parseOption = (option: CommandOption, text: string) => sourceOf(option, text, '').value
 
@@ -56,6 +56,9 @@ const CASES: Record<
   httpSendTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.sendTimeout],
   httpKeepAliveTimeout: ['1', '2', '3', ({ gateway }) => gateway?.settings.keepAliveTimeout],
   httpMaxConnections: ['1', '2', '3', ({ gateway }) => gateway?.settings.maxConnections],
+  metrics: ['true', 'false', 'true', ({ options }) => options.metrics],
+  accessLog: ['a', 'b', '-', ({ options }) => options.accessLog],
+  accessLogFormat: ['json', '{time}', '{status}', ({ options }) => options.accessLogFormat],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
   cluster: ['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2', 'tcp://127.0.0.1:3', ({ workers }) => workers?.cluster?.listen],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],

@@ -1,0 +1,72 @@
+import { Mongrel2Error } from '../runtime/errors.ts'
+import type { Logger } from '../runtime/log.ts'
+import { MalformedError } from '../wire/malformed.ts'
+import { parseMessage } from '../wire/message.ts'
+import { type LineFormat, lineFormat } from './line-format.ts'
+import { renderMetrics } from './metrics.ts'
+import { ObservedRequest, type RequestEntry } from './request-entry.ts'
+import { RequestLog } from './request-log.ts'
+import { type CountedRequest, RequestTotals } from './request-totals.ts'
+import type { ServerState } from './server-state.ts'
+
+interface AccountSettings {
+  readonly metrics: boolean
+  readonly accessLog: string | undefined
+  readonly accessLogFormat: string
+  readonly logger: Logger
+}
+
+/** What a server keeps of ended requests: their counts, and lines in a file. */
+export class RequestAccounts {
+  /** Whether requests have to be observed. */
+  readonly wanted: boolean
+  readonly #totals: RequestTotals | undefined
+  readonly #log: RequestLog | undefined
+  readonly #line: LineFormat | undefined
+
+  constructor({ metrics, accessLog, accessLogFormat, logger }: AccountSettings) {
+    this.wanted = metrics || accessLog !== undefined
+    if (metrics) this.#totals = new RequestTotals()
+    if (accessLog === undefined) return
+    this.#line = lineFormat(accessLogFormat)
+    this.#log = new RequestLog(accessLog, logger)
+  }
+
+  /** Takes a request that ended in this process. */
+  readonly observe = (entry: RequestEntry): void => this.add(entry, this.#line?.(entry))
+
+  /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */
+  observeUnserved(message: Buffer, since: number | undefined, status: number | undefined): void {
+    try {
+      const request = new ObservedRequest(parseMessage(message), undefined, since)
+      request.worker = undefined
+      request.status = status
+      request.end(0, status === undefined)
+      this.observe(request)
+    } catch (error) {
+      // A malformed message is no request.
+      if (!(error instanceof MalformedError)) throw error
+    }
+  }
+
+  /** Takes a request that ended in another process, with its line for the log. */
+  add(request: CountedRequest, line: string | undefined): void {
+    this.#totals?.add(request)
+    if (line) this.#log?.write(line)
+  }
+
+  /** The metrics in the text format of Prometheus; throws Mongrel2Error `invalid_option` if they are not counted. */
+  metrics(state: ServerState, openMetrics = false): string {
+    if (this.#totals === undefined) throw new Mongrel2Error('invalid_option', 'expected the option metrics to be true')
+    return renderMetrics(this.#totals, state, openMetrics)
+  }
+
+  /** Opens the file of the log anew, after it was moved away. */
+  reopen(): void {
+    this.#log?.reopen()
+  }
+
+  async close(): Promise<void> {
+    await this.#log?.close()
+  }
+}

@@ -1,0 +1,75 @@
+/** A link to one of Mongrel2's Handlers. */
+export interface LinkState {
+  readonly sendSpec: string
+  readonly recvSpec: string
+  /** Whether messages come and replies can be delivered. */
+  readonly attached: boolean
+  /** Since when that is so, in milliseconds since 1970. */
+  readonly since: number
+}
+
+/** A worker process. */
+export interface WorkerState {
+  readonly pid: number
+  /** The node that it runs on; empty for this machine. */
+  readonly node: string
+  /** Whether it gets new connections. */
+  readonly state: 'starting' | 'ready' | 'leaving'
+  /** Handlers that have not returned. */
+  readonly inFlight: number
+  readonly connections: number
+  /** Requests since its start. */
+  readonly requests: number
+  /** When it was started, in milliseconds since 1970. */
+  readonly since: number
+  /** Resident memory in bytes, within the last second; 0 until it is known. */
+  readonly rss: number
+  /** The longest delay of its event loop within the last second, in milliseconds; 0 where nothing is measured (`metrics`). */
+  readonly eventLoopDelay: number
+}
+
+/** The state of a server: what the metrics, the admin address and the command `status` show. */
+export interface ServerState {
+  /** Messages that Mongrel2 sent, notices and malformed ones included. */
+  readonly messages: number
+  /** Malformed messages, which are dropped. */
+  readonly malformed: number
+  /** Refused requests (400, 413, 426, 503), and messages dropped because their connection closes. */
+  readonly rejected: number
+  /** Notices without effect: for unknown connections, or with malformed credits. */
+  readonly ignored: number
+  /** Running handlers. */
+  readonly inFlight: number
+  /** Requests that wait for a place. */
+  readonly queued: number
+  /** Connections with state, at most the open ones. */
+  readonly connections: number
+  /** Number of these by their pacing: credits, control port or estimate. */
+  readonly pacing: Readonly<Record<'credits' | 'controlPort' | 'estimate', number>>
+  /** Open WebSockets. */
+  readonly webSockets: number
+  /** Open message sockets. */
+  readonly messageSockets: number
+  /** Request bodies that Mongrel2 stores or sends in parts now. */
+  readonly uploads: number
+  /** Members of all Topics. */
+  readonly topicMembers: number
+  /** Whether the server closes. */
+  readonly closing: boolean
+  /** One for each endpoint. */
+  readonly links: readonly LinkState[]
+  /** The worker processes; undefined where the server has none. */
+  readonly workers?: readonly WorkerState[]
+  /** Workers that were started in place of others. */
+  readonly restarts?: number
+}
+
+/** Why a server does not serve all that it should; empty if it does. */
+export function obstaclesOf({ closing, links, workers }: ServerState): string[] {
+  const obstacles = links
+    .filter(({ attached }) => !attached)
+    .map(({ sendSpec, recvSpec }) => `no Mongrel2 at ${sendSpec},${recvSpec}`)
+  if (closing) obstacles.unshift('the server closes')
+  if (workers !== undefined && !workers.some(({ state }) => state === 'ready')) obstacles.push('no worker is ready')
+  return obstacles
+}
