@@ -6,7 +6,7 @@ import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
 import { type BeginEpoch, Link } from './link/link.ts'
 import { TRANSPORTS } from './link/transports.ts'
 import { RequestAccounts } from './operations/request-accounts.ts'
-import type { RequestObserver } from './operations/request-entry.ts'
+import type { RequestSink } from './operations/request-entry.ts'
 import { closeOnce } from './options/close.ts'
 import type { EndpointSettings } from './options/endpoint.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
@@ -74,15 +74,16 @@ export interface Mongrel2Server extends AsyncDisposable {
 export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
   const settings = checkOptions(handler, options)
   const accounts = new RequestAccounts(settings)
-  return serveObserved(settings, accounts, accounts.wanted ? accounts.observe : undefined)
+  const server = serveSettings(settings, accounts)
+  return {
+    ...server,
+    metrics: ({ openMetrics = false } = {}) => accounts.metrics(server.stats(), openMetrics),
+    reopenLog: () => accounts.reopen(),
+  }
 }
 
-/** Serves with checked options. @param requests Takes the entries of ended requests. */
-export function serveObserved(
-  settings: Settings,
-  accounts: RequestAccounts,
-  requests: RequestObserver | undefined,
-): Mongrel2Server {
+/** Serves with checked options. */
+export function serveSettings(settings: Settings, sink: RequestSink): Omit<Mongrel2Server, 'metrics' | 'reopenLog'> {
   const { endpoints, identity, overrideGlobalObjects, logger } = settings
   if (overrideGlobalObjects) replaceGlobals()
   const app = new AppServer<EndpointSettings>(settings)
@@ -91,7 +92,14 @@ export function serveObserved(
   const links = endpoints.map((endpoint) => {
     const begin: BeginEpoch = (publisher, prefix, socketId, succession) => {
       const left = succession === 'other' ? undefined : app.epochs.get(endpoint)?.left
-      const epoch = app.begin(endpoint, endpoint, { publisher, prefix, socketId, left, feedback, requests })
+      const epoch = app.begin(endpoint, endpoint, {
+        publisher,
+        prefix,
+        socketId,
+        left,
+        feedback,
+        requests: sink.observer,
+      })
       if (succession === 'same') epoch.closeLeft()
       return epoch
     }
@@ -109,14 +117,11 @@ export function serveObserved(
 
   const close = closeOnce(settings, end)
   let closing = false
-  const stats = () => app.stats({ closing, links: links.map(({ state }) => state) })
   return {
     ready: ready.promise,
     close,
     broadcast,
-    stats,
-    metrics: ({ openMetrics = false } = {}) => accounts.metrics(stats(), openMetrics),
-    reopenLog: () => accounts.reopen(),
+    stats: () => app.stats({ closing, links: links.map(({ state }) => state) }),
     [Symbol.asyncDispose]: () => close(),
   }
 
@@ -128,7 +133,7 @@ export function serveObserved(
     await Promise.all(links.map((link) => link.stop()))
     await app.answerAll(late)
     await Promise.all(links.map((link) => link.close()))
-    await accounts.close()
+    await sink.close()
     if (overrideGlobalObjects) restoreGlobals()
   }
 }

@@ -3,7 +3,7 @@ import { type ConnectionObserver, Epoch } from '../connection/epoch.ts'
 import type { FeedbackSource } from '../connection/pacing/feedback.ts'
 import { type ControlPortAddress, controlPortOf } from '../link/control-port.ts'
 import type { Publisher } from '../link/transport.ts'
-import { type Figures, noFigures } from '../operations/figures.ts'
+import { type Figures, noFigures, stateOf } from '../operations/figures.ts'
 import type { RequestObserver } from '../operations/request-entry.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { delay } from '../runtime/promises.ts'
@@ -57,8 +57,8 @@ export class AppServer<Key> {
   }
 
   get figures(): Figures {
-    const { malformed, rejected, ignored } = this.application.counters
-    const figures = { ...noFigures(), malformed, rejected, ignored, topicMembers: topicMembers() }
+    const { messages, malformed, rejected, ignored } = this.application.counters
+    const figures = { ...noFigures(), messages, malformed, rejected, ignored, topicMembers: topicMembers() }
     for (const epoch of this.epochs.values()) epoch.count(figures)
     return figures
   }
@@ -66,11 +66,8 @@ export class AppServer<Key> {
   /** @param links The links' states, and whether the server closes. */
   stats(links: Pick<Mongrel2Statistics, 'links' | 'closing'>): Mongrel2Statistics {
     const { counters, admission } = this.application
-    const { credits, controlPort, estimate, ...figures } = this.figures
-    const pacing = { credits, controlPort, estimate }
-    const connections = credits + controlPort + estimate
     const { inFlight, queued } = admission
-    return { ...counters, inFlight, queued, connections, pacing, ...figures, ...links }
+    return { ...counters, ...stateOf(this.figures), inFlight, queued, ...links }
   }
 
   /**

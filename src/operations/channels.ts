@@ -52,6 +52,10 @@ export function publishWorkerEvent(event: WorkerEvent): void {
   workers.publish(event)
 }
 
+export function onLinkEvent(listener: (event: LinkEvent) => void): void {
+  links.subscribe((event) => listener(event as LinkEvent))
+}
+
 export function publishLinkEvent(event: LinkEvent): void {
   links.publish(event)
 }

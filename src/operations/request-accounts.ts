@@ -4,7 +4,7 @@ import { MalformedError } from '../wire/malformed.ts'
 import { parseMessage } from '../wire/message.ts'
 import { type LineFormat, lineFormat } from './line-format.ts'
 import { renderMetrics } from './metrics.ts'
-import { ObservedRequest, type RequestEntry } from './request-entry.ts'
+import { ObservedRequest, type RequestObserver, type RequestSink } from './request-entry.ts'
 import { RequestLog } from './request-log.ts'
 import { type CountedRequest, RequestTotals } from './request-totals.ts'
 import type { ServerState } from './server-state.ts'
@@ -17,23 +17,19 @@ interface AccountSettings {
 }
 
 /** What a server keeps of ended requests: their counts, and lines in a file. */
-export class RequestAccounts {
-  /** Whether requests have to be observed. */
-  readonly wanted: boolean
+export class RequestAccounts implements RequestSink {
+  readonly observer: RequestObserver | undefined
   readonly #totals: RequestTotals | undefined
   readonly #log: RequestLog | undefined
   readonly #line: LineFormat | undefined
 
   constructor({ metrics, accessLog, accessLogFormat, logger }: AccountSettings) {
-    this.wanted = metrics || accessLog !== undefined
+    if (metrics || accessLog !== undefined) this.observer = (entry) => this.add(entry, this.#line?.(entry))
     if (metrics) this.#totals = new RequestTotals()
     if (accessLog === undefined) return
     this.#line = lineFormat(accessLogFormat)
     this.#log = new RequestLog(accessLog, logger)
   }
-
-  /** Takes a request that ended in this process. */
-  readonly observe = (entry: RequestEntry): void => this.add(entry, this.#line?.(entry))
 
   /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */
   observeUnserved(message: Buffer, since: number | undefined, status: number | undefined): void {
@@ -42,7 +38,7 @@ export class RequestAccounts {
       request.worker = undefined
       request.status = status
       request.end(0, status === undefined)
-      this.observe(request)
+      this.observer?.(request)
     } catch (error) {
       // A malformed message is no request.
       if (!(error instanceof MalformedError)) throw error

@@ -35,6 +35,14 @@ export interface RequestEntry {
 /** Takes the entries of observed requests. Must not throw. */
 export type RequestObserver = (entry: RequestEntry) => void
 
+/** Where the entries of a server's requests go. */
+export interface RequestSink {
+  /** Undefined if nobody wants them. */
+  readonly observer: RequestObserver | undefined
+  /** Called when the server has closed. */
+  close(): Promise<void>
+}
+
 /** The fields of an entry, in the order of the documentation. */
 export const ENTRY_FIELDS = [
   'time',

@@ -1,12 +1,14 @@
 // The entry of a process of `serve --direct`, which pulls from Mongrel2 itself.
 
+import { checkOptions } from '../../exchange/options.ts'
 import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
-import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
+import { serveSettings } from '../../serve.ts'
 import { type News, parseOrder, renderJson } from '../../workers/protocol/frames.ts'
 import { leaveAfterUncaughtError, leaveSignalsToParent, openPipes, parentLogger } from '../../workers/worker/parent.ts'
 import { reasonOf, takeConfig } from '../../workers/worker/worker-config.ts'
 import load from '../modules/worker-app.ts'
+import { DirectReports } from './reports.ts'
 import type { DirectConfig } from './serve-directly.ts'
 
 /** Time to finish open requests after losing the parent, in milliseconds. */
@@ -17,6 +19,7 @@ const stop: Deferred<number> = deferred()
 const pipe = openPipes((frame) => {
   const order = parseOrder(frame)
   if (order.order === 'stop') stop.resolve(order.timeout)
+  else if (order.order === 'ping' && server !== undefined) reports.tell(server.stats())
 })
 void pipe.closed.then(() => stop.resolve(ORPHAN_TIMEOUT))
 const tell = (news: News) => pipe.send([renderJson(news)])
@@ -25,7 +28,9 @@ leaveSignalsToParent()
 
 const { data, options, logLevels } = takeConfig<DirectConfig>()
 const logger = parentLogger(logLevels, tell)
-const server = await serve()
+const reports = new DirectReports(pipe)
+let server: ReturnType<typeof serveSettings> | undefined
+server = await serve()
 if (server === undefined) {
   await pipe.end()
   process.exit(1)
@@ -43,11 +48,12 @@ await pipe.end()
 process.exit(0)
 
 /** Loads and serves the app; reports it and returns undefined if the app cannot be loaded. */
-async function serve(): Promise<Mongrel2Server | undefined> {
+async function serve(): Promise<ReturnType<typeof serveSettings> | undefined> {
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   try {
     const app = await load(data)
-    return serveMongrel2(app.handler, { ...options, logger, ...app.options })
+    const settings = checkOptions(app.handler, { ...options, logger, ...app.options })
+    return serveSettings(settings, reports.sinkFor(settings))
   } catch (error) {
     tell({ news: 'failed', reason: reasonOf(error) })
     return undefined

@@ -1,10 +1,14 @@
 import { checkWorkersOptions, type WorkersOptions } from '../../cluster/options.ts'
 import type { WorkersServer } from '../../cluster/serve-with-workers.ts'
 import type { Mongrel2Options } from '../../exchange/options.ts'
+import { RequestAccounts } from '../../operations/request-accounts.ts'
+import type { LinkState } from '../../operations/server-state.ts'
+import type { EndpointSettings } from '../../options/endpoint.ts'
 import type { Level } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { localHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
 import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
+import type { WorkerProxy } from '../../workers/dispatcher/worker-proxy.ts'
 import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { CommandSettings } from '../options/settings.ts'
 
@@ -17,8 +21,7 @@ export interface DirectConfig {
 }
 
 /** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
-interface DirectServer extends Pick<WorkersServer, 'ready' | 'reload'> {
-  stats(): { workers: { pid: number }[] }
+interface DirectServer extends Pick<WorkersServer, 'ready' | 'reload' | 'stats' | 'metrics' | 'reopenLog'> {
   /** Ends all of them, after at most `timeout` milliseconds for open requests. */
   close(options: { timeout: number }): Promise<void>
 }
@@ -32,22 +35,71 @@ export function serveDirectly(
   const { options: shared, logLevels } = sharedStartOf(options, settings.workers, 1, logger)
   const child: DirectConfig = { data: { app, exportName, config }, options: { ...shared, shared: true }, logLevels }
   const entry = moduleBeside(import.meta.url, './child')
-  // They send no signs of life.
+  const accounts = new RequestAccounts(settings.settings)
+  const links = new DirectLinks(settings.settings.endpoints)
+  let closing = false
+  const stats = () => ({ ...pool.state, queued: 0, closing, links: links.states })
+  // An app that computes for long is not ended: no other process can take its connections.
   const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, logger, {
-    news: (worker, { news }) => {
-      if (news === 'serves') pool.onReady(worker)
+    news: (worker, news) => {
+      if (news.news === 'serves') pool.onReady(worker)
+      else if (news.news === 'attached' || news.news === 'detached')
+        links.note(worker, news.link, news.news === 'attached')
     },
+    report: ({ threads: [thread] }, { ended, inFlight }) => {
+      thread?.report(0, inFlight)
+      if (thread !== undefined) thread.requests += ended.length
+      for (const request of ended) accounts.add(request, request.line)
+    },
+    gone: (worker) => links.gone(worker),
     retire: (worker) => worker.stop(settings.replaceTimeout),
   })
   const host = localHost({ entry, config: child, execArgv: settings.execArgv })
   return {
     ready: pool.addHost(host, settings.workers),
-    stats: () => ({ workers: pool.workers.map(({ pid }) => ({ pid })) }),
+    stats,
+    metrics: ({ openMetrics = false } = {}) => accounts.metrics(stats(), openMetrics),
+    reopenLog: () => accounts.reopen(),
     reload: () => pool.reload(),
     async close({ timeout }) {
+      closing = true
       pool.close()
       for (const worker of pool.workers) worker.stop(timeout)
       await pool.ended()
+      await accounts.close()
     },
+  }
+}
+
+/** The links of all processes: one is attached if any process has it. */
+class DirectLinks {
+  readonly #endpoints: readonly EndpointSettings[]
+  readonly #since: number[]
+  readonly #attached: readonly Set<WorkerProxy>[]
+
+  constructor(endpoints: readonly EndpointSettings[]) {
+    this.#endpoints = endpoints
+    this.#since = endpoints.map(() => Date.now())
+    this.#attached = endpoints.map(() => new Set())
+  }
+
+  note(worker: WorkerProxy, link: number, attached: boolean): void {
+    const workers = this.#attached[link]
+    if (workers === undefined) return
+    const before = workers.size
+    if (attached) workers.add(worker)
+    else workers.delete(worker)
+    if (before === 0 || workers.size === 0) this.#since[link] = Date.now()
+  }
+
+  gone(worker: WorkerProxy): void {
+    for (const [link, workers] of this.#attached.entries()) if (workers.has(worker)) this.note(worker, link, false)
+  }
+
+  get states(): LinkState[] {
+    return this.#endpoints.map(({ sendSpec, recvSpec }, link) => {
+      const attached = (this.#attached[link]?.size ?? 0) > 0
+      return { sendSpec, recvSpec, attached, since: this.#since[link] ?? 0 }
+    })
   }
 }

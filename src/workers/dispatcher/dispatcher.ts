@@ -3,7 +3,6 @@ import { deleteUpload } from '../../exchange/upload/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Succession } from '../../link/link.ts'
 import type { Publisher } from '../../link/transport.ts'
 import { TRANSPORTS } from '../../link/transports.ts'
-import { addFigures, noFigures } from '../../operations/figures.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
 import type { ServerState, WorkerState } from '../../operations/server-state.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
@@ -83,8 +82,6 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   readonly #warning: ThrottledWarning
   /** What is kept of ended requests. */
   readonly accounts: RequestAccounts
-  /** The counts of threads that are gone. */
-  readonly #past = noFigures()
   #malformed = 0
   #closing = false
   #epochCount = 0
@@ -97,7 +94,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#logger = logger
     this.#warning = new ThrottledWarning(logger)
     this.accounts = new RequestAccounts(settings.settings)
-    this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this, this.accounts.wanted)
+    this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this, this.accounts.observer !== undefined)
     this.pool = new WorkerPool(settings, logger, this)
     this.#local = local
     const filled = this.pool.addHost(local, settings.workers)
@@ -117,24 +114,17 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
 
   stats(): DispatcherStatistics {
     const { counters, connections, queued } = this.#balancer
-    const sum = { ...this.#past }
-    for (const { threads } of this.pool.workers) for (const { figures } of threads) addFigures(sum, figures)
-    const { credits, controlPort, estimate, malformed, rejected, ignored, ...figures } = sum
-    const workers = this.pool.workers.map(({ state }) => state)
+    const { state } = this.pool
     return {
+      ...state,
       messages: counters.messages,
-      malformed: this.#malformed + malformed,
-      rejected: counters.rejected + rejected,
-      ignored: counters.ignored + ignored,
-      inFlight: workers.reduce((total, { inFlight }) => total + inFlight, 0),
+      malformed: this.#malformed + state.malformed,
+      rejected: counters.rejected + state.rejected,
+      ignored: counters.ignored + state.ignored,
       queued,
       connections,
-      pacing: { credits, controlPort, estimate },
-      ...figures,
       closing: this.#closing,
       links: this.#links.map(({ state }) => state),
-      workers,
-      restarts: this.pool.restarts,
     }
   }
 
@@ -242,10 +232,6 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
         if (served === undefined) return
         return this.#balancer.handedOver(thread, served.epoch, news.id, news.unwrittenBytes)
       }
-      case 'alive':
-        thread.figures = news.figures
-        thread.eventLoopDelay = news.eventLoopDelay
-        return
       case 'ended':
         return this.#removeThread(thread)
       case 'subscribed':
@@ -277,8 +263,6 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   gone(worker: WorkerProxy): void {
     for (const thread of worker.threads) {
       this.#removeThread(thread, worker.endedCleanly)
-      const { malformed, rejected, ignored } = thread.figures
-      addFigures(this.#past, { ...noFigures(), malformed, rejected, ignored })
       this.#workerOf.delete(thread)
     }
     for (const { closer } of this.#epochs.values()) closer.flush()

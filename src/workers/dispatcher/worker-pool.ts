@@ -1,10 +1,13 @@
 import { publishWorkerEvent } from '../../operations/channels.ts'
+import { addCounts, addFigures, type FigureState, noFigures, stateOf } from '../../operations/figures.ts'
+import type { ServerState } from '../../operations/server-state.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/log.ts'
 import { Backoff, type Deferred, deferred } from '../../runtime/promises.ts'
 import type { WorkersSettings } from '../options.ts'
 import type { News, Report } from '../protocol/frames.ts'
 import type { WorkerHost } from '../protocol/worker-handle.ts'
+import type { ThreadState } from './state.ts'
 import { type WorkerObserver, WorkerProxy } from './worker-proxy.ts'
 
 /** Waits between starts of workers that end before they load the app, in milliseconds. */
@@ -17,6 +20,9 @@ export interface PoolOwner extends Partial<WorkerObserver> {
   /** Lets a worker whose place another has taken finish what is open and end. */
   retire(worker: WorkerProxy): void
 }
+
+/** What a pool knows of its workers. */
+type PoolState = FigureState & Required<Pick<ServerState, 'inFlight' | 'workers' | 'restarts'>>
 
 /** A machine with places for workers. */
 interface Machine {
@@ -46,8 +52,6 @@ interface Place {
 export class WorkerPool implements WorkerObserver {
   /** Why the last lost worker ended. */
   lastLoss = ''
-  /** Workers that were started in place of others. */
-  restarts = 0
   readonly #settings: PoolSettings
   readonly #logger: Logger
   readonly #owner: PoolOwner
@@ -55,6 +59,10 @@ export class WorkerPool implements WorkerObserver {
   readonly #workers = new Map<WorkerProxy, Place>()
   /** Settled when a replaced worker is gone, or stays since the app does not load. */
   readonly #departures = new Map<WorkerProxy, Deferred<void>>()
+  /** The counts of threads that are gone. */
+  readonly #past = noFigures()
+  /** Workers that were started in place of others. */
+  #restarts = 0
   #closing = false
   #noWorkers: Deferred<void> | undefined
 
@@ -66,6 +74,15 @@ export class WorkerPool implements WorkerObserver {
 
   get workers(): readonly WorkerProxy[] {
     return [...this.#workers.keys()]
+  }
+
+  /** The workers, and what they have reported, all together. */
+  get state(): PoolState {
+    const sum = { ...this.#past }
+    for (const { threads } of this.workers) for (const { figures } of threads) addFigures(sum, figures)
+    const workers = this.workers.map(({ state }) => state)
+    const inFlight = workers.reduce((total, worker) => total + worker.inFlight, 0)
+    return { ...stateOf(sum), inFlight, workers, restarts: this.#restarts }
   }
 
   /** Keeps workers running on a host. Resolves when each was ready; rejects when one could not load the app. */
@@ -182,6 +199,9 @@ export class WorkerPool implements WorkerObserver {
     else if (news.news === 'leaving') this.replace(worker, news.reason)
     else if (news.news === 'alive') {
       const { maxRss } = this.#settings
+      const thread = worker.threads[news.thread] as ThreadState
+      thread.figures = news.figures
+      thread.eventLoopDelay = news.eventLoopDelay
       if (maxRss > 0 && news.rss > maxRss) this.replace(worker, `it has ${news.rss} bytes of memory`)
     }
     this.#owner.news?.(worker, news)
@@ -198,6 +218,7 @@ export class WorkerPool implements WorkerObserver {
   gone(worker: WorkerProxy, reason: string): void {
     const place = this.#workers.get(worker)
     this.#workers.delete(worker)
+    for (const { figures } of worker.threads) addCounts(this.#past, figures)
     publishWorkerEvent({ event: worker.stopping ? 'ended' : 'lost', pid: worker.pid, node: worker.node, reason })
     if (worker.stopping) this.#logger.info?.(`mongrel2-fetch ended ${worker.name}`)
     else {
@@ -222,7 +243,7 @@ export class WorkerPool implements WorkerObserver {
 
   #start(place: Place): void {
     clearTimeout(place.timer)
-    if (place.started) this.restarts++
+    if (place.started) this.#restarts++
     place.started = true
     place.timer = undefined
     place.nextLeaves = undefined

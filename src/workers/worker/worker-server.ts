@@ -5,7 +5,7 @@ import type { Settings } from '../../exchange/options.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import type { Publisher } from '../../link/transport.ts'
 import { EventLoopDelay } from '../../operations/event-loop.ts'
-import { lineFormat } from '../../operations/line-format.ts'
+import { type LineFormat, lineFormat } from '../../operations/line-format.ts'
 import type { RequestEntry, RequestObserver } from '../../operations/request-entry.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
@@ -73,7 +73,7 @@ export class WorkerServer {
   readonly #app: AppServer<number>
   readonly #delay: EventLoopDelay | undefined
   /** Renders the lines of the request log, if there is one. */
-  readonly #line: ((entry: RequestEntry) => string) | undefined
+  readonly #line: LineFormat | undefined
   /** The head of the message that is the next frame. */
   #head: DealtHead | undefined
   #seen = 0
@@ -234,8 +234,7 @@ export class WorkerServer {
     const line = this.#line
     if (!this.#settings.metrics && line === undefined) return undefined
     return (entry) => {
-      const { connection: id, status, aborted, bytes, received, duration } = entry
-      this.#ended.push({ link, epoch, id, status, aborted, bytes, received, duration, line: line?.(entry) ?? '' })
+      this.#ended.push(endedRequest(entry, link, epoch, line))
       this.#timer ??= setTimeout(() => this.#report(), REPORT_DELAY)
     }
   }
@@ -266,6 +265,17 @@ export class WorkerServer {
     const inFlight = this.#app.application.admission.load
     return renderReport({ thread: this.#thread, seen: this.#seen, inFlight, records, ended })
   }
+}
+
+/** An ended request for the dispatcher. @param line Renders its line for the request log, if there is one. */
+export function endedRequest(
+  entry: RequestEntry,
+  link: number,
+  epoch: number,
+  line: LineFormat | undefined,
+): EndedRequest {
+  const { connection: id, status, aborted, bytes, received, duration } = entry
+  return { link, epoch, id, status, aborted, bytes, received, duration, line: line?.(entry) ?? '' }
 }
 
 /**
