@@ -7,6 +7,8 @@ export type { TopicData } from './connection/shared-message.ts'
 export type { Mongrel2Statistics } from './exchange/application.ts'
 export type { Mongrel2Handler, Mongrel2Options } from './exchange/options.ts'
 export type { JsonMessage, MessageConnection, MessageHandlers, XmlMessage } from './message-socket/types.ts'
+export type { RequestEntry } from './operations/request-entry.ts'
+export type { LinkState, ServerState, WorkerState } from './operations/server-state.ts'
 export type { EndpointInput, EndpointOptions, LinkOption, UploadOptions } from './options/endpoint.ts'
 export type {
   DeferOptions,

@@ -83,7 +83,8 @@ export class ObservedRequest implements RequestEntry {
     this.observer = observer
     this.#message = message
     this.#start = start
-    this.received = message.body.length
+    // The body of a handshake is the answer's key.
+    this.received = message.kind === 'handshake' ? 0 : message.body.length
   }
 
   get time(): number {

@@ -1,14 +1,260 @@
-import { appendFileSync } from 'node:fs'
-import type { Logger } from '../runtime/log.ts'
+import { close, constants, fstat, fstatSync, open, openSync, write } from 'node:fs'
+import { Socket } from 'node:net'
+import { promisify } from 'node:util'
+import { Mongrel2Error } from '../runtime/errors.ts'
+import { type Logger, messageOf } from '../runtime/log.ts'
+import { type Deferred, deferred } from '../runtime/promises.ts'
 
+/** Bytes that may wait to be written. */
+const MOST_WAITING = 8 * 1024 * 1024
+/** Time until a FIFO whose reader is slow is tried again, in milliseconds. */
+const SLOW_RETRY = 10
+/** Time from one warning, failed write or look whether the file was deleted to the next, in milliseconds. */
+const INTERVAL = 1000
+/** Time for what waits when the log is closed, in milliseconds. */
+const CLOSE_TIME = 1000
+
+const STDOUT = 1
+const LINE_FEED = 10
+/** O_NONBLOCK: to open a FIFO that nobody reads, or to write to one that is full, fails and does not block a thread. */
+const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY
+const MODE = 0o640
+
+/**
+ * Appends lines to a file, or writes them to stdout. Never waits: there is one write at a time, and lines are lost while 8 MiB wait, which
+ * is logged once a second. Lines are written whole: after a short or failed write the rest follows.
+ */
 export class RequestLog {
   readonly #path: string
-  constructor(path: string, _logger: Logger) {
+  readonly #logger: Logger
+  readonly #name: string
+  /** Stdout if it is a terminal, a pipe or a socket. */
+  readonly #stream: Socket | undefined
+  #fd = STDOUT
+  /** The file opened anew, until it replaces the other. */
+  #nextFd: number | undefined
+  /** What waits behind the batch: the buffers, then the text. */
+  #buffers: Buffer[] = []
+  #text = ''
+  #waiting = 0
+  /** What is written, from `#offset`. */
+  #batch: Buffer = Buffer.alloc(0)
+  #offset = 0
+  #writing = false
+  #turn: NodeJS.Immediate | undefined
+  #retry: NodeJS.Timeout | undefined
+  /** Why the last write failed. */
+  #failure: string | undefined
+  #lost = 0
+  #lossCause = ''
+  #warning: NodeJS.Timeout | undefined
+  #nextLook = 0
+  /** Resolved when nothing waits, or nothing more can be done about it. */
+  #closing: Deferred<void> | undefined
+  #ended = false
+
+  /**
+   * @param path The file, or `-` for stdout.
+   * @param option The option's name in errors.
+   * @throws {Mongrel2Error} `invalid_option` if the file cannot be opened.
+   */
+  constructor(path: string, logger: Logger, option = 'accessLog') {
     this.#path = path
+    this.#logger = logger
+    this.#name = path === '-' ? 'stdout' : path
+    const { stdout } = process
+    if (path !== '-') this.#fd = openFirst(path, option)
+    else if (stdout instanceof Socket) {
+      // Streams to files are not used: they take a short write for a whole one.
+      this.#stream = stdout.on('error', () => {}) // the callback of each write handles its error
+    }
   }
-  write(line: string): void {
-    appendFileSync(this.#path, `${line}\n`)
+
+  /** @param lines One line without its line feed, or whole lines as bytes. */
+  write(lines: string | Buffer): void {
+    if (this.#closing !== undefined) return
+    if (this.#waiting + this.#batch.length - this.#offset + lines.length >= MOST_WAITING) {
+      this.#lose(typeof lines === 'string' ? 1 : linesIn(lines), 'they come faster than they can be written')
+      return
+    }
+    this.#waiting += lines.length
+    if (typeof lines === 'string') this.#text += `${lines}\n`
+    else {
+      this.#endText()
+      this.#buffers.push(lines)
+    }
+    // The lines of a turn go together.
+    if (!this.#writing && this.#retry === undefined) this.#turn ??= setImmediate(() => this.#advance())
   }
-  reopen(): void {}
-  async close(): Promise<void> {}
+
+  /** Opens the file anew, as it was renamed. Lines that wait are written to one of the two. Never rejects. */
+  async reopen(): Promise<void> {
+    if (this.#path === '-') return
+    let fd: number
+    try {
+      fd = await promisify(open)(this.#path, FLAGS, MODE)
+    } catch (error) {
+      this.#logger.error?.(
+        `mongrel2-fetch: the access log ${this.#name} cannot be opened anew, and the open file is used on: ${causeOf(error)}`,
+      )
+      return
+    }
+    if (this.#closing !== undefined) return closeFile(fd)
+    if (this.#nextFd !== undefined) closeFile(this.#nextFd)
+    this.#nextFd = fd
+    this.#advance()
+  }
+
+  /** Writes what waits, for a second at most, and closes the file. */
+  async close(): Promise<void> {
+    if (this.#closing !== undefined) return this.#closing.promise
+    this.#closing = deferred()
+    const { promise, resolve } = this.#closing
+    const timer = setTimeout(resolve, CLOSE_TIME)
+    this.#advance()
+    await promise
+    clearTimeout(timer)
+    clearTimeout(this.#retry)
+    this.#ended = true
+    this.#endText()
+    const left = [this.#batch.subarray(this.#offset), ...this.#buffers]
+    this.#lose(linesIn(Buffer.concat(left)), 'the server ends')
+    this.#warn()
+    if (this.#nextFd !== undefined) closeFile(this.#nextFd)
+    // A write that goes on needs the file.
+    if (this.#path !== '-' && !this.#writing) closeFile(this.#fd)
+  }
+
+  /** Begins the next write, unless one is under way. */
+  #advance(): void {
+    this.#turn = undefined
+    if (this.#writing || this.#ended) return
+    clearTimeout(this.#retry)
+    this.#retry = undefined
+    if (this.#nextFd !== undefined && (this.#failure !== undefined || this.#offset === this.#batch.length)) {
+      this.#useFile(this.#nextFd)
+      this.#nextFd = undefined
+    }
+    if (this.#offset === this.#batch.length) this.#takeBatch()
+    const rest = this.#batch.length - this.#offset
+    if (rest === 0) {
+      this.#closing?.resolve()
+      return
+    }
+    this.#writing = true
+    const done = (error: NodeJS.ErrnoException | null | undefined, written: number) => {
+      this.#writing = false
+      if (error) this.#failed(error)
+      else this.#wrote(written)
+    }
+    if (this.#stream === undefined) write(this.#fd, this.#batch, this.#offset, rest, null, done)
+    else this.#stream.write(this.#batch, (error) => done(error, rest))
+  }
+
+  #wrote(bytes: number): void {
+    this.#failure = undefined
+    this.#offset += bytes
+    const now = performance.now()
+    if (this.#path !== '-' && now >= this.#nextLook) {
+      this.#nextLook = now + INTERVAL
+      fstat(this.#fd, (_error, stats) => {
+        if (stats?.nlink !== 0 || this.#closing !== undefined) return
+        this.#logger.warn?.(
+          `mongrel2-fetch: the access log ${this.#name} was deleted, with its last lines, and is made anew`,
+        )
+        void this.reopen()
+      })
+    }
+    this.#advance()
+  }
+
+  #failed(error: NodeJS.ErrnoException): void {
+    const slow = error.code === 'EAGAIN'
+    const failure = causeOf(error)
+    if (this.#failure === undefined && !slow) {
+      this.#logger.warn?.(`mongrel2-fetch: the access log ${this.#name} cannot be written now: ${failure}`)
+    }
+    this.#failure = failure
+    if (this.#stream !== undefined) {
+      // It does not say how much it wrote.
+      this.#lose(linesIn(this.#batch), failure)
+      this.#offset = this.#batch.length
+    }
+    if (this.#closing !== undefined && !slow) this.#closing.resolve()
+    else this.#retry = setTimeout(() => this.#advance(), slow ? SLOW_RETRY : INTERVAL).unref()
+  }
+
+  #useFile(fd: number): void {
+    const [before, now] = [fstatSync(this.#fd), fstatSync(fd)]
+    if (before.ino === now.ino && before.dev === now.dev) return closeFile(fd)
+    closeFile(this.#fd)
+    this.#fd = fd
+    if (this.#offset === 0 || this.#batch[this.#offset - 1] === LINE_FEED) return
+    // The rest of a line whose beginning is in the other file.
+    this.#lose(1, 'a part of it was written')
+    this.#offset = this.#batch.indexOf(LINE_FEED, this.#offset) + 1
+  }
+
+  #endText(): void {
+    if (this.#text !== '') this.#buffers.push(Buffer.from(this.#text))
+    this.#text = ''
+  }
+
+  #takeBatch(): void {
+    this.#endText()
+    this.#batch = Buffer.concat(this.#buffers)
+    this.#buffers = []
+    this.#offset = 0
+    this.#waiting = 0
+  }
+
+  #lose(lines: number, cause: string): void {
+    if (lines === 0) return
+    this.#lost += lines
+    this.#lossCause = this.#failure ?? cause
+    this.#warning ??= setTimeout(() => this.#warn(), INTERVAL).unref()
+  }
+
+  #warn(): void {
+    clearTimeout(this.#warning)
+    this.#warning = undefined
+    if (this.#lost === 0) return
+    this.#logger.warn?.(
+      `mongrel2-fetch: the access log ${this.#name} lost ${this.#lost} line${this.#lost === 1 ? '' : 's'}: ${this.#lossCause}`,
+    )
+    this.#lost = 0
+  }
+}
+
+function openFirst(path: string, option: string): number {
+  try {
+    return openSync(path, FLAGS, MODE)
+  } catch (error) {
+    const expected = `${option}: expected a file that can be opened to append, got ${JSON.stringify(path)}`
+    throw new Mongrel2Error('invalid_option', `${expected}: ${causeOf(error)}`, { cause: error })
+  }
+}
+
+function closeFile(fd: number): void {
+  close(fd, () => {})
+}
+
+const CAUSES: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not write there; change its owner or mode',
+  EAGAIN: 'its reader is slow',
+  EISDIR: 'it is a directory; give the path of a file in it',
+  ENOENT: 'its directory does not exist; make it',
+  ENOSPC: 'the disk is full',
+  ENXIO: 'nobody reads it; start the reader of the FIFO first',
+  EPIPE: 'its reader has gone',
+}
+
+function causeOf(error: unknown): string {
+  return CAUSES[String(Object(error).code)] ?? messageOf(error)
+}
+
+function linesIn(bytes: Buffer): number {
+  let count = 0
+  for (let at = bytes.indexOf(LINE_FEED); at !== -1; at = bytes.indexOf(LINE_FEED, at + 1)) count++
+  return count
 }
