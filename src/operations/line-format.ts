@@ -54,16 +54,16 @@ function compile(template: string, writerOf: (field: Field, next: string) => Lin
 }
 
 /** Writes a field of entries. */
-function writerOf(field: Field, missing: string, escape: (value: Text) => string): LineFormat {
+function writerOf(field: Field, missing: string, quote: (value: Text) => string): LineFormat {
   switch (field) {
     case 'apacheTime':
       return ({ time }) => apacheSecond(Math.floor(time / 1000))
     case 'time':
-      return ({ time }) => isoSecond(Math.floor(time / 1000)) + THOUSANDTHS[Math.floor(time) % 1000] + 'Z'
+      return ({ time }) => `${isoSecond(Math.floor(time / 1000))}${THOUSANDTHS[Math.floor(time) % 1000]}Z`
     case 'duration':
       return ({ duration }) => {
         const microseconds = Math.round(duration * 1000)
-        return String(Math.floor(microseconds / 1000)) + THOUSANDTHS[microseconds % 1000]
+        return `${Math.floor(microseconds / 1000)}${THOUSANDTHS[microseconds % 1000]}`
       }
     case 'bytes':
     case 'received':
@@ -73,14 +73,14 @@ function writerOf(field: Field, missing: string, escape: (value: Text) => string
     case 'aborted':
       return (entry) => String(entry[field] ?? missing)
     default: {
-      const text = remembered(escape, undefined)
+      const text = remembered(quote, undefined)
       return (entry) => text(entry[field])
     }
   }
 }
 
 /** Renders only what differs from the last value: lines that follow each other have much in common. */
-function remembered<T>(render: (value: T) => string, first: T): (value: T) => string {
+function remembered<T>(render: (value: T) => string, first: NoInfer<T>): (value: T) => string {
   let last = first
   let text = render(first)
   return (value) => {

@@ -14,6 +14,8 @@ const INTERVAL = 1000
 /** Time for what waits when the log is closed, in milliseconds. */
 const CLOSE_TIME = 1000
 
+/** Bytes after which a write to a stream ends with a line: which of them were written is unknown until all are. */
+const STREAM_PART = 64 * 1024
 const STDOUT = 1
 const LINE_FEED = 10
 /** O_NONBLOCK: to open a FIFO that nobody reads, or to write to one that is full, fails and does not block a thread. */
@@ -136,8 +138,7 @@ export class RequestLog {
       this.#nextFd = undefined
     }
     if (this.#offset === this.#batch.length) this.#takeBatch()
-    const rest = this.#batch.length - this.#offset
-    if (rest === 0) {
+    if (this.#batch.length === 0) {
       this.#closing?.resolve()
       return
     }
@@ -147,8 +148,12 @@ export class RequestLog {
       if (error) this.#failed(error)
       else this.#wrote(written)
     }
-    if (this.#stream === undefined) write(this.#fd, this.#batch, this.#offset, rest, null, done)
-    else this.#stream.write(this.#batch, (error) => done(error, rest))
+    const rest = this.#batch.subarray(this.#offset)
+    if (this.#stream === undefined) write(this.#fd, rest, done)
+    else {
+      const part = rest.subarray(0, rest.indexOf(LINE_FEED, Math.min(STREAM_PART, rest.length - 1)) + 1)
+      this.#stream.write(part, (error) => done(error, part.length))
+    }
   }
 
   #wrote(bytes: number): void {
@@ -176,8 +181,7 @@ export class RequestLog {
     }
     this.#failure = failure
     if (this.#stream !== undefined) {
-      // It does not say how much it wrote.
-      this.#lose(linesIn(this.#batch), failure)
+      this.#lose(linesIn(this.#batch.subarray(this.#offset)), failure)
       this.#offset = this.#batch.length
     }
     if (this.#closing !== undefined && !slow) this.#closing.resolve()

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Mongrel2Options, RequestEntry } from '../../src/index.ts'
+import { Workplace } from '../support/command.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { fetch } from '../support/observed-app.ts'
@@ -27,6 +29,12 @@ beforeEach(async () => {
 })
 
 afterEach(() => mongrel2.stop())
+
+/** The same app for the command, which has the built package. */
+const APP = readFileSync(new URL('../support/observed-app.ts', import.meta.url), 'utf8')
+  .replace('../../src/index.ts', resolve('dist/src/index.js'))
+  .replace(/^import type .*\n/m, '')
+  .replace(/^export default .*/m, 'export default fetch')
 
 const WAYS = {
   'one process': () => serveMongrel2(fetch, options),
@@ -55,6 +63,22 @@ describe.each(Object.entries(WAYS))('%s', (_way, serve) => {
     expect(metric(metrics, 'request_duration_seconds_count')).toBe(entries.length)
   }, 60_000)
 })
+
+it.each([['--direct', '-p', '2'], ['-p', '2', '--threads', '2'], []])(
+  'the command writes a line for each request (%s %s %s %s)',
+  async (...flags) => {
+    await using place = new Workplace({ 'app.ts': APP })
+    const where = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+    const run = place.run(['serve', 'app.ts', ...where, '--access-log', log, '--access-log-format', 'json', ...flags])
+    await run.prints(/^mongrel2-fetch serves/m)
+    const counted = await observedLoad(mongrel2.port, 20, !flags.includes('--direct'))
+    await expect.poll(async () => (await entriesIn(log)).length).toBe(sum(counted.statuses))
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(inLog(await entriesIn(log))).toEqual(counted)
+  },
+  60_000,
+)
 
 async function entriesIn(path: string): Promise<RequestEntry[]> {
   const text = await readFile(path, 'utf8')

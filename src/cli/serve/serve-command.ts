@@ -23,6 +23,7 @@ interface Server {
   close(options: { timeout: number }): Promise<void>
   stats?(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
   reload?(): Promise<void>
+  reopenLog?(): void
 }
 
 /** What `serve` runs, and how its lines name that. */
