@@ -1,0 +1,100 @@
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { Mongrel2Options } from '../../src/index.ts'
+import { CollectingLogger } from '../support/logger.ts'
+import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { entriesIn, inLog, inMetrics, metric, statusClasses, sum } from '../support/observed-counts.ts'
+import { observedLoad } from '../support/observed-load.ts'
+import { serveWithWorkers } from '../support/serve-with-workers.ts'
+
+let mongrel2: Mongrel2
+let log: string
+let options: Mongrel2Options
+
+beforeEach(async () => {
+  mongrel2 = await startMongrel2()
+  log = join(mongrel2.directory, 'access.log')
+  const logger = new CollectingLogger()
+  const logging = { metrics: true, accessLog: log, accessLogFormat: 'json', logger }
+  options = { zeromq: mongrel2.endpoint, chroot: mongrel2.directory, ...logging }
+})
+
+afterEach(() => mongrel2.stop())
+
+const serve = () =>
+  serveWithWorkers({
+    app: { module: new URL('../support/observed-app.ts', import.meta.url).href },
+    workers: 2,
+    threads: 2,
+    options,
+  })
+
+it('50,000 requests of every kind are counted as their clients count them', async () => {
+  const server = serve()
+  await server.ready
+  const counted = await observedLoad(mongrel2.port, 50_000 / 14)
+  await sleep(2000)
+  console.log(inMetrics(server.metrics()), counted)
+  const metrics = server.metrics()
+  await server.close()
+  for (const e of await entriesIn(log)) if (e.aborted && e.target !== '/endless') console.log(JSON.stringify(e))
+  expect(inLog(await entriesIn(log))).toEqual(counted)
+  expect(inMetrics(metrics)).toEqual({ ...statusClasses(counted.statuses), aborted: counted.aborted })
+}, 600_000)
+
+it('requests of workers that are killed are counted, too', async () => {
+  const server = serve()
+  await server.ready
+  let over = false
+  let kills = 0
+  const killing = (async () => {
+    for (; !over; await sleep(300)) {
+      const ready = server.stats().workers.filter(({ state }) => state === 'ready')
+      const victim = ready.at(kills % 2)
+      if (ready.length < 2 || victim === undefined) continue
+      process.kill(victim.pid, 'SIGKILL')
+      kills++
+    }
+  })()
+  const outcomes: Record<string, number> = {}
+  const client = async () => {
+    for (let count = 0; count < 600; count++) {
+      const outcome = await ask(mongrel2.port, count % 4 === 0 ? '/stream' : '/plain')
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+    }
+  }
+  await Promise.all(Array.from({ length: 16 }, client))
+  over = true
+  await killing
+  await expect.poll(() => metric(server.metrics(), 'requests_total')).toBe(sum(outcomes))
+  await server.close()
+  const entries = await entriesIn(log)
+  const logged: Record<string, number> = {}
+  for (const { status, aborted } of entries) {
+    const outcome = aborted ? 'closed' : String(status)
+    logged[outcome] = (logged[outcome] ?? 0) + 1
+  }
+  console.log(kills, outcomes, logged)
+  expect(kills).toBeGreaterThan(5)
+  expect(logged).toEqual(outcomes)
+}, 600_000)
+
+/** The status of a complete answer, or `closed`. */
+async function ask(port: number, target: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let text = ''
+  socket.setEncoding('latin1').on('data', (part: string) => {
+    text += part
+  })
+  socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+  await new Promise<void>((resolve) => {
+    socket.on('end', () => socket.end())
+    socket.on('error', () => {})
+    socket.on('close', () => resolve())
+  })
+  const [, status = 'closed'] = /^HTTP\/1\.1 (\d{3})/.exec(text) ?? []
+  const complete = status !== '200' || target === '/plain' || text.endsWith('0\r\n\r\n')
+  return complete ? status : 'closed'
+}
