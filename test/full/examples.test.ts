@@ -34,6 +34,7 @@ const EXAMPLES = [
   'mp3-stream/server',
   'plain',
   'testapp',
+  'tracing/server',
   'upload',
 ] as const
 
@@ -238,6 +239,16 @@ describe('examples/testapp.ts', () => {
   })
 })
 
+describe('examples/tracing/server.ts', () => {
+  it('prints a span for a request, and one for the work that is answered later', async () => {
+    example = await start('tracing/server')
+    expect(await (await fetch(`${origin}/later`)).text()).toBe('Done\n')
+    await expect
+      .poll(() => example?.stdout.match(/name: '(?:GET|work)'/g)?.sort())
+      .toEqual(["name: 'GET'", "name: 'work'"])
+  })
+})
+
 describe('examples/upload.ts', () => {
   it.each([
     ['nothing', 0],
@@ -278,6 +289,8 @@ describe('examples/upload.ts', () => {
 
 /** An example that runs. */
 interface Example {
+  /** What it has printed so far. */
+  readonly stdout: string
   /** Sends a signal as a terminal does; how the example ended. */
   stop(signal: NodeJS.Signals): Promise<{ code: number | null; stderr: string }>
 }
@@ -303,17 +316,22 @@ async function start(name: (typeof EXAMPLES)[number], tsx = ['--import', 'tsx'])
   const { pid } = child
   if (pid === undefined) throw new Error('tsx cannot be started.')
   const ended = Promise.all([once(child, 'close'), text(child.stderr)]).then(([[code], stderr]) => ({ code, stderr }))
+  let stdout = ''
   const example: Example = {
+    get stdout() {
+      return stdout
+    },
     stop: (signal) => {
       if (child.exitCode === null) process.kill(-pid, signal)
       return ended
     },
   }
-  let stdout = ''
   for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
     stdout += chunk
     if (stdout === 'Attached to Mongrel2.\n') {
-      child.stdout.resume()
+      child.stdout.on('data', (chunk) => {
+        stdout += chunk
+      })
       return example
     }
   }
