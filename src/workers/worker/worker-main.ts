@@ -16,6 +16,7 @@ import {
   threadOf,
 } from '../protocol/frames.ts'
 import { openPipes, parentLogger, watchImports } from './parent.ts'
+import { shareFeedback } from './shared-feedback.ts'
 import { ThreadHandle } from './thread-handle.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
 import { closeInstead, type ReportedPublication, type Uplink, WorkerServer } from './worker-server.ts'
@@ -191,7 +192,7 @@ export class WorkerMain {
   }
 
   #controlPort(epoch: number, address: ControlPortAddress): FeedbackSource {
-    const port = this.#controlPorts.get(epoch) ?? sharedControlPort(address)
+    const port = this.#controlPorts.get(epoch) ?? shareFeedback(new ControlPort(address))
     this.#controlPorts.set(epoch, port)
     return { ...port, close: () => {} }
   }
@@ -291,17 +292,4 @@ export class WorkerMain {
   async #endPipe(): Promise<void> {
     await Promise.race([this.#pipe.end(), delay(LINGER)])
   }
-}
-
-/** A control port for all handler threads, which ask one question at a time. */
-function sharedControlPort(address: ControlPortAddress): FeedbackSource {
-  const port = new ControlPort(address)
-  let answer: Promise<Map<number, number>> | undefined
-  const bytesWritten = () => {
-    answer ??= port.bytesWritten().finally(() => {
-      answer = undefined
-    })
-    return answer
-  }
-  return { address, bytesWritten, close: () => port.close() }
 }
