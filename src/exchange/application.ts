@@ -1,6 +1,6 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
-import { type RequestTrace, requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
-import { ObservedRequest, type RequestObserver } from '../operations/request-entry.ts'
+import { requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
+import { ObservedRequest, type RequestObserver, type RequestTrace } from '../operations/request-entry.ts'
 import type { ServerState } from '../operations/server-state.ts'
 import { lightRequestsAreKnown } from '../platform/globals.ts'
 import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'

@@ -1,20 +1,7 @@
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
-import type { Mongrel2Env } from '../platform/handler.ts'
-import type { RequestEntry } from './request-entry.ts'
+import type { RequestTrace } from './request-entry.ts'
 
 // What tracing agents can subscribe to (`node:diagnostics_channel`). With no subscriber, nothing is made or published.
-
-/** The message of the channels of a request, the same object in all of them. */
-export interface RequestTrace {
-  readonly request: Request
-  readonly env: Mongrel2Env
-  /** What the handler returned, from `asyncStart` on. */
-  result?: unknown
-  /** What it threw. */
-  error?: unknown
-  /** How the response ended, in `mongrel2-fetch:request:end`. */
-  entry?: RequestEntry
-}
 
 /** The message of `mongrel2-fetch:worker`. */
 export interface WorkerEvent {

@@ -1,5 +1,5 @@
+import type { Mongrel2Env } from '../platform/handler.ts'
 import type { Message } from '../wire/message.ts'
-import type { RequestTrace } from './channels.ts'
 
 /** A request that has ended: the last byte of its response is published, or it was given up. */
 export interface RequestEntry {
@@ -41,6 +41,18 @@ export interface RequestSink {
   readonly observer: RequestObserver | undefined
   /** Called when the server has closed. */
   close(): Promise<void>
+}
+
+/** The message of the channels of a request, the same object in all of them. */
+export interface RequestTrace {
+  readonly request: Request
+  readonly env: Mongrel2Env
+  /** What the handler returned, from `asyncStart` on. */
+  result?: unknown
+  /** What it threw. */
+  error?: unknown
+  /** How the response ended, in `mongrel2-fetch:request:end`. */
+  entry?: RequestEntry
 }
 
 /** The fields of an entry, in the order of the documentation. */
