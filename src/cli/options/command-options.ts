@@ -7,7 +7,7 @@ import * as is from '../../options/option.ts'
 import { invalid, isObject } from '../../runtime/errors.ts'
 import { LOG_LEVELS, type Logger } from '../../runtime/log.ts'
 import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
-import type { LogLevel } from '../shared/loggers.ts'
+import { LOG_FORMATS, type LogFormat, type LogLevel } from '../shared/loggers.ts'
 
 /** Options of the command alone, by their keys in the configuration file. */
 interface OwnConfig {
@@ -21,6 +21,8 @@ interface OwnConfig {
   logger?: string | Logger
   /** The lowest level that is logged. Default: `info`. */
   logLevel?: LogLevel
+  /** Lines of text, or JSON objects as pino writes them. Default: `text`. */
+  logFormat?: LogFormat
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
   /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
@@ -108,6 +110,10 @@ const COMMAND = {
     placeholder: 'LEVEL',
     choices: LEVELS,
     help: 'The lowest level that is logged: debug, info, warn, error or silent.',
+  }),
+  logFormat: is.oneOf<LogFormat>(LOG_FORMATS, 'text', {
+    placeholder: 'text|json',
+    help: 'The form of log lines: text, or JSON objects with the fields of pino.',
   }),
   closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
 }

@@ -231,7 +231,9 @@ export interface NodeSettings {
   readonly closeTimeout: number
 }
 
-const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel closeTimeout execArgv'.split(' ')
+const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel logFormat closeTimeout execArgv'.split(
+  ' ',
+)
 
 /** Makes the settings of a node, which gets all else from its main node; throws CommandError `usage`. */
 export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
@@ -260,10 +262,19 @@ function loggerOf(sources: OptionSources): Logger {
 
 function loggerNamed(sources: OptionSources): Logger {
   const logger = checkedValue(sources, 'logger')
-  if (typeof logger === 'object') return logger
-  if (logger === 'console') return terminalLogger()
+  const format = checkedValue(sources, 'logFormat')
+  if (typeof logger === 'object') {
+    const from = sources.get('logFormat')?.from
+    if (from)
+      throw new CommandError(
+        'usage',
+        `${from} cannot be used with a logger that is an object: it has a form of its own`,
+      )
+    return logger
+  }
+  if (logger === 'console') return terminalLogger(format)
   try {
-    return zeromqLogger(logger.slice('zeromq:'.length))
+    return zeromqLogger(logger.slice('zeromq:'.length), format)
   } catch {
     // ZeroMQ's own error is less clear.
     throw invalid(sources.get('logger')?.from ?? 'logger', LOGGER_FORM, logger)

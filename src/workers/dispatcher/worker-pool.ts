@@ -195,8 +195,10 @@ export class WorkerPool implements WorkerObserver {
     if (news.news === 'loaded') {
       this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
       publishWorkerEvent({ event: 'started', pid: worker.pid, node: worker.node })
-    } else if (news.news === 'line') this.#logger[news.level]?.(news.line)
-    else if (news.news === 'leaving') this.replace(worker, news.reason)
+    } else if (news.news === 'line') {
+      const { pid, node } = worker
+      this.#logger[news.level]?.(news.line, { worker: pid, ...(node && { node }) })
+    } else if (news.news === 'leaving') this.replace(worker, news.reason)
     else if (news.news === 'alive') {
       const { maxRss } = this.#settings
       const thread = worker.threads[news.thread] as ThreadState

@@ -36,7 +36,7 @@ const placeOf =
 
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey>,
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | 'logFormat' | ClusterKey | CodeKey>,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
@@ -230,5 +230,9 @@ describe('The settings of a command', () => {
     expect(lines).toEqual([
       'mongrel2-fetch: there is no option MONGREL2_FETCH_MAX_INFLIGHT; did you mean MONGREL2_FETCH_MAX_IN_FLIGHT?',
     ])
+    vi.stubEnv('MONGREL2_FETCH_LOG_FORMAT', 'json')
+    await expect(settingsOf('serve', new Map([['config', { value: path, from: '' }]]))).rejects.toThrow(
+      'MONGREL2_FETCH_LOG_FORMAT cannot be used with a logger that is an object: it has a form of its own',
+    )
   })
 })
