@@ -45,6 +45,8 @@ interface OwnConfig {
   httpMaxConnections?: number
   /** Whether every worker process pulls from Mongrel2 itself, without a dispatcher. Default: false. */
   direct?: boolean
+  /** Files whose change reloads the app, as SIGHUP does. */
+  touchReload?: readonly string[]
   /** Where nodes may join. */
   cluster?: string
   /** The file with this machine's keys. Default: `mongrel2-fetch.key`, if there is one. */
@@ -136,6 +138,12 @@ const SERVE = {
   },
   direct: is.boolean(false, {
     help: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  }),
+  touchReload: is.texts({
+    initial: [],
+    repeated: true,
+    placeholder: 'FILE',
+    help: 'A file whose change reloads the app, as SIGHUP does. The flag can be given again; in the variable they are separated by spaces.',
   }),
   cluster: is.text('a text', undefined, {
     placeholder: 'ADDRESS',

@@ -42,6 +42,8 @@ export interface CommandSettings {
   readonly gateway: AppGatewaySettings | undefined
   /** Whether worker processes pull themselves. */
   readonly direct: boolean
+  /** Files whose change reloads the app. */
+  readonly touchReload: readonly string[]
   /** The path of the configuration file, if there is one. */
   readonly config: string | undefined
   readonly logger: Logger
@@ -94,13 +96,18 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
   const gateway = gatewayOf(sources)
   const options = serverOptions(sources, gateway, logger)
+  const workers = workersOf(sources, options, gateway)
+  const touchReload = checkedValue(sources, 'touchReload')
+  if (workers === undefined && touchReload.length > 0)
+    throw new CommandError('usage', `${sources.get('touchReload')?.from} needs workers to replace: add -p 1`)
   return {
     app: resolve(app),
     exportName: checkedValue(sources, 'export'),
     options,
-    workers: workersOf(sources, options, gateway),
+    workers,
     gateway,
     direct: isDirect(sources),
+    touchReload,
     config: file?.path,
     logger,
     closeTimeout: checkedValue(sources, 'closeTimeout'),
@@ -153,7 +160,13 @@ function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
   return { places, endpoint: gatewayEndpoint(), settings }
 }
 
-const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
+const NEEDS_DISPATCHER: readonly OptionKey[] = [
+  'threads',
+  'workerTimeout',
+  'maxRequests',
+  'maxRequestsJitter',
+  'maxRss',
+]
 
 function isDirect(sources: OptionSources): boolean {
   if (!checkedValue(sources, 'direct')) return false

@@ -188,7 +188,7 @@ it('an observed request gives the values of its message', () => {
     REMOTE_ADDR: '192.0.2.7',
     'user-agent': 'x"\n',
   })
-  const request = new ObservedRequest(parseMessage(Buffer.from(`id 7 /a ${headers.length}:${headers},0:,`)))
+  const request = new ObservedRequest(parseMessage(Buffer.from(`id 7 /a ${headers.length}:${headers},0:,`)), undefined)
   request.status = 404
   request.end(99, false)
   expect(
