@@ -160,13 +160,7 @@ function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
   return { places, endpoint: gatewayEndpoint(), settings }
 }
 
-const NEEDS_DISPATCHER: readonly OptionKey[] = [
-  'threads',
-  'workerTimeout',
-  'maxRequests',
-  'maxRequestsJitter',
-  'maxRss',
-]
+const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
 
 function isDirect(sources: OptionSources): boolean {
   if (!checkedValue(sources, 'direct')) return false

@@ -13,7 +13,7 @@ const HOST: WorkerHost = {
   name: '',
   endpoints: 1,
   seesUploads: true,
-  start: () => ({ pid: 1, send: () => {}, kill: () => {} }),
+  start: () => ({ pid: 1, send: () => {}, expectEnd: () => {}, kill: () => {} }),
 }
 
 /** The bounds of so many workers. */

@@ -181,10 +181,6 @@ describe('The settings of a command', () => {
   it.each([
     [{ TOUCH_RELOAD: 'a' }, 'MONGREL2_FETCH_TOUCH_RELOAD needs workers to replace: add -p 1'],
     [{ MAX_REQUESTS_JITTER: '5' }, 'MONGREL2_FETCH_MAX_REQUESTS_JITTER: expected maxRequests beside it, got 5'],
-    [
-      { MAX_REQUESTS_JITTER: '5', DIRECT: 'true' },
-      'MONGREL2_FETCH_MAX_REQUESTS_JITTER cannot be used with --direct: it needs the dispatcher',
-    ],
   ])('are refused where they could do nothing: %j', async (variables, error) => {
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
