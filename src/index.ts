@@ -24,7 +24,7 @@ export type {
 } from './platform/handler.ts'
 export { createReplier, type Replier, type ReplierOptions } from './replier.ts'
 export { Mongrel2Error, type Mongrel2ErrorCode } from './runtime/errors.ts'
-export type { Logger } from './runtime/log.ts'
+export type { LogFields, Logger } from './runtime/log.ts'
 export { type Mongrel2Server, serveMongrel2 } from './serve.ts'
 export type { BroadcastTarget, TopicMember } from './topic/broadcast.ts'
 export type { BudgetOptions, NextOptions, StreamFormat, StreamOptions, TopicOptions } from './topic/options.ts'

@@ -93,6 +93,9 @@ export function checkWorkersOptions(
 ): WorkersSettings & { cluster: ClusterSettings | undefined } {
   const { cluster, ...checked } = checkWorkers(options)
   const settings = checkOptions(() => new Response(), checked.options)
+  const { maxRequests, maxRequestsJitter } = checked
+  if (maxRequestsJitter > 0 && maxRequests === 0)
+    throw invalid('maxRequestsJitter', 'maxRequests beside it', maxRequestsJitter)
   return {
     ...checked,
     settings,

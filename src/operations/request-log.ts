@@ -102,7 +102,7 @@ export class RequestLog {
       return
     }
     if (this.#closing !== undefined) return closeFile(fd)
-    if (this.#nextFd !== undefined) closeFile(this.#nextFd)
+    if (this.#nextFd !== undefined) void closeFile(this.#nextFd)
     this.#nextFd = fd
     this.#advance()
   }
@@ -122,9 +122,9 @@ export class RequestLog {
     const left = [this.#batch.subarray(this.#offset), ...this.#buffers]
     this.#lose(linesIn(Buffer.concat(left)), 'the server ends')
     this.#warn()
-    if (this.#nextFd !== undefined) closeFile(this.#nextFd)
+    if (this.#nextFd !== undefined) await closeFile(this.#nextFd)
     // A write that goes on needs the file.
-    if (this.#path !== '-' && !this.#writing) closeFile(this.#fd)
+    if (this.#path !== '-' && !this.#writing) await closeFile(this.#fd)
   }
 
   /** Begins the next write, unless one is under way. */
@@ -190,8 +190,9 @@ export class RequestLog {
 
   #useFile(fd: number): void {
     const [before, now] = [fstatSync(this.#fd), fstatSync(fd)]
-    if (before.ino === now.ino && before.dev === now.dev) return closeFile(fd)
-    closeFile(this.#fd)
+    const same = before.ino === now.ino && before.dev === now.dev
+    void closeFile(same ? fd : this.#fd)
+    if (same) return
     this.#fd = fd
     if (this.#offset === 0 || this.#batch[this.#offset - 1] === LINE_FEED) return
     // The rest of a line whose beginning is in the other file.
@@ -239,8 +240,8 @@ function openFirst(path: string, option: string): number {
   }
 }
 
-function closeFile(fd: number): void {
-  close(fd, () => {})
+function closeFile(fd: number): Promise<void> {
+  return new Promise((resolve) => close(fd, () => resolve()))
 }
 
 const CAUSES: Readonly<Record<string, string>> = {

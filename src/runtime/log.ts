@@ -1,11 +1,22 @@
 import { inspect } from 'node:util'
 
-/** A logger such as the console or pino. Each method gets one string; lines of a missing method are not logged. */
+/** Where a line comes from, if a worker wrote it. */
+export interface LogFields {
+  /** The worker's process id. */
+  worker: number
+  /** The node that it runs on; missing on this machine. */
+  node?: string
+}
+
+/**
+ * A logger such as the console or pino. Each method gets a string, and where a worker wrote it `fields`, which may be ignored. Lines of a
+ * missing method are not logged.
+ */
 export interface Logger {
-  debug?(line: string): void
-  info?(line: string): void
-  warn?(line: string): void
-  error?(line: string): void
+  debug?(line: string, fields?: LogFields): void
+  info?(line: string, fields?: LogFields): void
+  warn?(line: string, fields?: LogFields): void
+  error?(line: string, fields?: LogFields): void
 }
 
 /** A logger's methods, the least important first. */
@@ -14,8 +25,14 @@ export type Level = (typeof LOG_LEVELS)[number]
 
 /** The console, for warnings and errors. */
 export const consoleLogger: Logger = {
-  warn: (line) => console.warn(line),
-  error: (line) => console.error(line),
+  warn: (line, fields) => console.warn(withWorker(line, fields)),
+  error: (line, fields) => console.error(withWorker(line, fields)),
+}
+
+/** A line of text with its worker. */
+export function withWorker(line: string, fields: LogFields | undefined): string {
+  if (fields === undefined) return line
+  return `[worker ${fields.worker}${fields.node === undefined ? '' : ` on ${fields.node}`}] ${line}`
 }
 
 /** Ignores errors of stdout and stderr (a closed pipe, a full disk), which would otherwise be uncaught exceptions. */
@@ -70,9 +87,9 @@ export function safeLogger(logger: Logger): Logger {
   const safe: Logger = {}
   for (const level of LOG_LEVELS) {
     if (logger[level] === undefined) continue
-    safe[level] = (line) => {
+    safe[level] = (line, ...fields) => {
       try {
-        const result: unknown = logger[level]?.(escapeLines(line).replace(/\n(?! {4})/g, '\n    '))
+        const result: unknown = logger[level]?.(escapeLines(line).replace(/\n(?! {4})/g, '\n    '), ...fields)
         if (result instanceof Promise) result.catch(() => {})
       } catch {}
     }

@@ -25,6 +25,8 @@ export interface WorkerPoolOptions {
   replaceTimeout?: number
   /** Requests after which a worker process is replaced. Default: 0, never. */
   maxRequests?: number
+  /** The most requests more than `maxRequests`, a number chosen for each worker, so that they are not replaced at once. Default: 0. */
+  maxRequestsJitter?: number
   /** Resident memory beyond which a worker process is replaced. Default: 0, never. */
   maxRss?: number
   /** Arguments for Node, as `child_process.fork` has them. Default: those of this process. */
@@ -59,6 +61,9 @@ export const WORKER_POOL_OPTIONS = {
     help: 'How long a worker that is replaced may take to finish what is open.',
   }),
   maxRequests: is.count(0, [0], { fallback: '0, never', help: 'Requests after which a worker process is replaced.' }),
+  maxRequestsJitter: is.count(0, [0], {
+    help: 'The most requests more than --max-requests, chosen for each worker at random.',
+  }),
   maxRss: is.bytes(0, [0], {
     fallback: '0, never',
     help: 'Resident memory beyond which a worker process is replaced.',

@@ -8,6 +8,8 @@ import { Bench } from 'tinybench'
 import { urlOf } from '../../dist/src/exchange/request/target.js'
 import { sendPlain } from '../../dist/src/exchange/response/plain-response.js'
 import { type ResponseSink, sendResponse } from '../../dist/src/exchange/response/send-response.js'
+import { lineFormat } from '../../dist/src/operations/line-format.js'
+import { ObservedRequest } from '../../dist/src/operations/request-entry.js'
 import { MessageSource } from '../../dist/src/platform/handler-arguments.js'
 import { createResponse, plainResponseOf } from '../../dist/src/platform/light-response.js'
 import { createRequest } from '../../dist/src/platform/request.js'
@@ -80,6 +82,7 @@ const headers = { ...OWN, ...Object.fromEntries(FIELDS) }
 const jsonHeaders = JSON.stringify(headers)
 const json = messageOf(`${jsonHeaders.length}:${jsonHeaders},`)
 const tnetstrings = messageOf(renderTnetstring(new Map(Object.entries(headers))).toString('latin1'))
+const parsed = parseMessage(json)
 const { signal } = new AbortController()
 const sink: ResponseSink = {
   context: new CallContext(),
@@ -94,6 +97,9 @@ const sink: ResponseSink = {
 const semantics = { method: 'GET', http10: false, persistent: true, single: false }
 const plain = plainResponseOf(createResponse('Hello World', INIT))
 if (plain === undefined) throw new Error('A light Response is not taken for one')
+
+const combined = lineFormat('combined')
+const jsonLine = lineFormat('json')
 
 const nothing = () => {}
 const whenEnding = () => nothing
@@ -135,6 +141,8 @@ const PARTS = {
   'render, plain response': () => sendPlain(plain, semantics, sink),
   'render, head': () => renderHead(200, 'OK', HEAD),
   'render, reply': () => renderReply(SENDER, [42], [ANSWER]),
+  'request log, combined': () => combined(observed()),
+  'request log, json': () => jsonLine(observed()),
 } satisfies Record<string, () => unknown>
 
 type PartName = keyof typeof PARTS
@@ -199,6 +207,14 @@ function verdict(text: string, atMost: number, ratios: readonly number[]): strin
     `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
     median <= atMost ? 'pass' : 'FAIL',
   ]
+}
+
+/** A request whose headers are read when the line is written, and are other strings each time. */
+function observed(): ObservedRequest {
+  const request = new ObservedRequest(parsed, undefined)
+  request.status = 200
+  request.end(134, false)
+  return request
 }
 
 function findEnvelope(message: Buffer): number {

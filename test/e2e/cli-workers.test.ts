@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -234,6 +234,75 @@ describe('mongrel2-fetch serve --direct', () => {
     await run.prints(/^mongrel2-fetch ended worker/m)
     expect(await answer()).toEqual(['served'])
     expect(run.stderr).toContain('Error: nobody catches this')
+  })
+})
+
+describe('The log', () => {
+  it.each([
+    ['', ['-p', '1']],
+    [' that pulls directly', ['--direct']],
+  ])('has the time and names the worker%s', async (_, flags) => {
+    const run = await serve(...flags)
+    const [pid] = startedBy(run)
+    expect((await ask('/fail')).status).toBe(500)
+    await run.prints(
+      new RegExp(`^\\[worker ${pid}\\] mongrel2-fetch: the handler failed on GET \\S+/fail: Error: `, 'm'),
+    )
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    for (const line of run.timedStderr.split('\n').slice(0, -1)) {
+      expect(line).toMatch(/^(?: {4}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:\[worker \d+\] )?mongrel2-fetch)/)
+    }
+  })
+
+  it('is of objects with --log-format json', async () => {
+    const run = await serve('-p', '1', '--log-format', 'json')
+    expect((await ask('/fail')).status).toBe(500)
+    await run.prints(/the handler failed/)
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    const objects = run.timedStderr
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line))
+    const pid = Number(/worker (\d+)/.exec(objects.find(({ msg }) => msg.includes('started worker')).msg)?.[1])
+    const failure = objects.find(({ msg }) => msg.includes('the handler failed'))
+    expect(failure).toMatchObject({ level: 50, worker: pid, msg: expect.stringContaining('\n    at ') })
+    expect(objects.filter(({ worker }) => worker !== undefined)).toEqual([failure])
+    expect(new Set(objects.map((object) => object.pid)).size).toBe(1)
+  })
+})
+
+describe('--touch-reload', () => {
+  it.each([
+    ['', ['-p', '1']],
+    [', also of processes that pull directly', ['--direct']],
+  ])('loads the app anew when a file comes, changes or is replaced, and not when it goes%s', async (_, flags) => {
+    const run = await serve(...flags, '--touch-reload', 'go', '--touch-reload', 'other')
+    const loads = async (version: string, ...change: (() => void)[]) => {
+      place.write('app.ts', appOf(version))
+      for (const step of change) step()
+      await expect.poll(async () => (await answer())[2]).toBe(version)
+    }
+    const at = (name: string) => join(place.directory, name)
+    await loads('2', () => place.write('go', ''))
+    await loads(
+      '3',
+      () => place.write('new', ''),
+      () => renameSync(at('new'), at('go')),
+    )
+    await loads(
+      '4',
+      () => place.write('go', 'a'),
+      () => place.write('go', 'b'),
+    )
+    await expect.poll(() => run.stderr.match(/has replaced its workers/g)?.length).toBeGreaterThanOrEqual(3)
+    const seen = () => run.stderr.match(/^mongrel2-fetch saw go change: new workers load the app$/gm)?.length
+    const before = seen()
+    rmSync(at('go'))
+    await loads('5', () => place.write('other', ''))
+    expect(seen()).toBe(before)
+    expect(run.stderr).not.toMatch(/lost/)
   })
 })
 

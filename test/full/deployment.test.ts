@@ -93,7 +93,10 @@ it.each(['docs/deployment.md', 'docs/security.md'])(
     const mongrel2 = spawn('mongrel2', argumentsOf(block('Description=Mongrel2')), { cwd: chroot, stdio: 'ignore' })
     guardChild(mongrel2, 'KILL')
     try {
-      const run = place.start([process.execPath, MAIN, ...argumentsOf(block('Description=The app'))])
+      const accessLog = join(srv, 'access.log')
+      const args = [...argumentsOf(block('Description=The app')), '--access-log', accessLog]
+      const run = place.start([process.execPath, MAIN, ...args])
+      const [, pid] = await run.prints(/, process (\d+)$/m)
       await run.prints(/^mongrel2-fetch serves/m)
       const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: 'x'.repeat(100_000) })
       expect(await response.text()).toBe('100000')
@@ -106,7 +109,7 @@ it.each(['docs/deployment.md', 'docs/security.md'])(
       await expect.poll(log).toContain('POST')
       if (has('logrotate')) {
         const file = join(srv, 'rotate')
-        writeFileSync(file, block('rotate 14'), { mode: 0o644 })
+        writeFileSync(file, block('logs/*.log {'), { mode: 0o644 })
         execFileSync('logrotate', ['--force', '--state', join(srv, 'state'), file], { stdio: 'pipe' })
         // Until Mongrel2 has seen the signal, it writes to the old file.
         const askAndRead = async () => {
@@ -115,6 +118,14 @@ it.each(['docs/deployment.md', 'docs/security.md'])(
         }
         await expect.poll(askAndRead).toContain('/static/none')
         expect(log()).not.toContain('POST')
+
+        const ofApp = block('app/access.log {')
+        writeFileSync(file, ofApp.replace('/var/log/app', srv).replace('systemctl reload app', `kill -HUP ${pid}`))
+        execFileSync('logrotate', ['--force', '--state', join(srv, 'state'), file], { stdio: 'pipe' })
+        await expect.poll(() => existsSync(accessLog)).toBe(true)
+        expect(readFileSync(`${accessLog}.1`, 'utf8')).toMatch(/^127\.0\.0\.1 - - \[.*\] "POST \/ HTTP\/1\.1" 200 \d+ /)
+        await (await fetch(`http://127.0.0.1:${port}/`, { method: 'PUT', body: 'x' })).text()
+        await expect.poll(() => readFileSync(accessLog, 'utf8')).toMatch(/^\S+ - - .* "PUT \/ HTTP\/1\.1" 200 .*\n$/)
       }
       run.signal('SIGTERM')
       expect(await run.ended).toBe(0)

@@ -47,7 +47,8 @@ export class CommandRun {
   /** Resolves with the exit code, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals | null>
   stdout = ''
-  stderr = ''
+  /** With the times of log lines. */
+  timedStderr = ''
   readonly #child: ChildProcess
   #printed = () => {}
 
@@ -63,13 +64,18 @@ export class CommandRun {
       this.#printed()
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text
+      this.timedStderr += text
       this.#printed()
     })
     this.ended = once(child, 'close').then(([code, signal]) => {
       this.#printed()
       return code ?? signal
     })
+  }
+
+  /** Without the times of log lines. */
+  get stderr(): string {
+    return this.timedStderr.replace(/^\d{4}-\d\d-\d\dT\S+Z /gm, '')
   }
 
   /**

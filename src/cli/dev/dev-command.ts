@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join, relative } from 'node:path'
 import { checkWorkersOptions } from '../../cluster/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
+import type { Logger } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
@@ -55,8 +56,11 @@ async function serveAndReload(
   using files = new WatchedFiles()
   files.add(app)
   const data: DevAppData = { flags: [...flags] }
-  // Without the lines about worker processes.
-  const { info: _, ...quiet } = logger
+  // Without the lines about worker processes, and without the number of the only one.
+  const quiet: Logger = {}
+  for (const level of ['debug', 'warn', 'error'] as const) {
+    if (logger[level] !== undefined) quiet[level] = (line) => logger[level]?.(line)
+  }
   const settings = checkWorkersOptions({
     app: { module: moduleBeside(import.meta.url, './dev-app').href, data },
     options: { ...options, logger: quiet },

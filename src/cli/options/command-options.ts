@@ -7,7 +7,7 @@ import * as is from '../../options/option.ts'
 import { invalid, isObject } from '../../runtime/errors.ts'
 import { LOG_LEVELS, type Logger } from '../../runtime/log.ts'
 import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
-import type { LogLevel } from '../shared/loggers.ts'
+import { LOG_FORMATS, type LogFormat, type LogLevel } from '../shared/loggers.ts'
 
 /** Options of the command alone, by their keys in the configuration file. */
 interface OwnConfig {
@@ -21,6 +21,8 @@ interface OwnConfig {
   logger?: string | Logger
   /** The lowest level that is logged. Default: `info`. */
   logLevel?: LogLevel
+  /** Lines of text, or JSON objects as pino writes them. Default: `text`. */
+  logFormat?: LogFormat
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
   /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
@@ -43,6 +45,8 @@ interface OwnConfig {
   httpMaxConnections?: number
   /** Whether every worker process pulls from Mongrel2 itself, without a dispatcher. Default: false. */
   direct?: boolean
+  /** Files whose change reloads the app, as SIGHUP does. */
+  touchReload?: readonly string[]
   /** Where nodes may join. */
   cluster?: string
   /** The file with this machine's keys. Default: `mongrel2-fetch.key`, if there is one. */
@@ -109,6 +113,10 @@ const COMMAND = {
     choices: LEVELS,
     help: 'The lowest level that is logged: debug, info, warn, error or silent.',
   }),
+  logFormat: is.oneOf<LogFormat>(LOG_FORMATS, 'text', {
+    placeholder: 'text|json',
+    help: 'The form of log lines: text, or JSON objects with the fields of pino.',
+  }),
   closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
 }
 
@@ -130,6 +138,12 @@ const SERVE = {
   },
   direct: is.boolean(false, {
     help: 'Let every worker process pull from Mongrel2 for itself, without a dispatcher.',
+  }),
+  touchReload: is.texts({
+    initial: [],
+    repeated: true,
+    placeholder: 'FILE',
+    help: 'A file whose change reloads the app, as SIGHUP does. The flag can be given again; in the variable they are separated by spaces.',
   }),
   cluster: is.text('a text', undefined, {
     placeholder: 'ADDRESS',

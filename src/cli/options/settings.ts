@@ -42,6 +42,8 @@ export interface CommandSettings {
   readonly gateway: AppGatewaySettings | undefined
   /** Whether worker processes pull themselves. */
   readonly direct: boolean
+  /** Files whose change reloads the app. */
+  readonly touchReload: readonly string[]
   /** The path of the configuration file, if there is one. */
   readonly config: string | undefined
   readonly logger: Logger
@@ -94,13 +96,18 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
   const gateway = gatewayOf(sources)
   const options = serverOptions(sources, gateway, logger)
+  const workers = workersOf(sources, options, gateway)
+  const touchReload = checkedValue(sources, 'touchReload')
+  if (workers === undefined && touchReload.length > 0)
+    throw new CommandError('usage', `${sources.get('touchReload')?.from} needs workers to replace: add -p 1`)
   return {
     app: resolve(app),
     exportName: checkedValue(sources, 'export'),
     options,
-    workers: workersOf(sources, options, gateway),
+    workers,
     gateway,
     direct: isDirect(sources),
+    touchReload,
     config: file?.path,
     logger,
     closeTimeout: checkedValue(sources, 'closeTimeout'),
@@ -231,7 +238,9 @@ export interface NodeSettings {
   readonly closeTimeout: number
 }
 
-const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel closeTimeout execArgv'.split(' ')
+const NODE_OPTIONS = 'cluster clusterKey insecure chroot config logger logLevel logFormat closeTimeout execArgv'.split(
+  ' ',
+)
 
 /** Makes the settings of a node, which gets all else from its main node; throws CommandError `usage`. */
 export function nodeSettingsOf(joins: OptionSources, logger: Logger): NodeSettings {
@@ -260,10 +269,19 @@ function loggerOf(sources: OptionSources): Logger {
 
 function loggerNamed(sources: OptionSources): Logger {
   const logger = checkedValue(sources, 'logger')
-  if (typeof logger === 'object') return logger
-  if (logger === 'console') return terminalLogger()
+  const format = checkedValue(sources, 'logFormat')
+  if (typeof logger === 'object') {
+    const from = sources.get('logFormat')?.from
+    if (from)
+      throw new CommandError(
+        'usage',
+        `${from} cannot be used with a logger that is an object: it has a form of its own`,
+      )
+    return logger
+  }
+  if (logger === 'console') return terminalLogger(format)
   try {
-    return zeromqLogger(logger.slice('zeromq:'.length))
+    return zeromqLogger(logger.slice('zeromq:'.length), format)
   } catch {
     // ZeroMQ's own error is less clear.
     throw invalid(sources.get('logger')?.from ?? 'logger', LOGGER_FORM, logger)

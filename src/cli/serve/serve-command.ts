@@ -15,7 +15,7 @@ import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
 import { type AppGateway, startAppGateway } from './app-gateway.ts'
-import { notifyServiceManager, reloadBySignal } from './service-manager.ts'
+import { notifyServiceManager, reloadOnDemand } from './service-manager.ts'
 
 /** A server of an app, or a node of a cluster. */
 interface Server {
@@ -34,6 +34,8 @@ interface Service extends Pick<NodeSettings, 'logger' | 'closeTimeout'> {
   readonly beginning: string
   /** Why SIGHUP reloads nothing where the server cannot reload. */
   readonly fixed: string
+  /** Files whose change reloads the app. */
+  readonly touchReload: readonly string[]
   begin(): Promise<Server>
   /** What the server does once it is ready, such as `serves app.ts at ADDRESS`. */
   describe(): string
@@ -56,6 +58,7 @@ function nodeService({ options, logger, closeTimeout }: NodeSettings): Service {
     name: 'the node',
     beginning: `joins ${where}`,
     fixed: 'the main node reloads all workers',
+    touchReload: [],
     begin: async () => joinCluster(options),
     describe: () => `serves as a node of ${where}`,
   }
@@ -71,6 +74,7 @@ function appService(settings: CommandSettings): Service {
     name,
     beginning: `starts ${name}`,
     fixed: 'only workers can be replaced, and -p 1 makes one',
+    touchReload: settings.touchReload,
     async begin() {
       // Without the dispatcher, credits go to any of the processes that pull.
       if (given !== undefined) gateway = await startAppGateway(given, !direct, logger)
@@ -97,7 +101,7 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
   const failed = failure(logger)
   logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} ${service.beginning}, process ${process.pid}`)
   const begun = service.begin()
-  const announce = reloadBySignal(begun, logger, service.fixed)
+  const announce = reloadOnDemand(begun, logger, service.fixed, service.touchReload)
   const first = await Promise.race([begun, stopped, failed])
   if (typeof first !== 'object') return first === 'failed' ? 'failed' : 'ok'
   server = first

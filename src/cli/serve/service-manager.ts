@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { watchFile } from 'node:fs'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
 
@@ -19,25 +20,29 @@ export async function notifyServiceManager(logger: Logger, ...state: string[]): 
   })
 }
 
+/** Time between two looks at a file, in milliseconds: `fs.watch` misses changes on network file systems and in new directories. */
+const LOOK = 1000
+
 /**
- * Reloads the app and opens the request log anew at each SIGHUP, also during a reload; `fixed` says why a server without `reload` has none. Returns what
- * tells the service manager a status and that the server is ready, now and after each reload.
+ * Reloads the app and opens the request log anew at each SIGHUP and each change of a file, also during a reload. `fixed` says why a server
+ * without `reload` has none. Returns what tells the service manager a status and that the server is ready, now and after each reload.
  */
-export function reloadBySignal(
+export function reloadOnDemand(
   begun: Promise<{ reload?(): Promise<void>; reopenLog?(): void }>,
   logger: Logger,
   fixed: string,
+  files: readonly string[],
 ): (status: string) => Promise<void> {
   let status: string | undefined
   let last = 0
   const notify = async (...state: string[]) => {
     if (status !== undefined) await notifyServiceManager(logger, ...state)
   }
-  const reload = async () => {
+  const reload = async (why: string) => {
     const server = await begun
     server.reopenLog?.()
-    if (server.reload === undefined) return logger.warn?.(`mongrel2-fetch got SIGHUP and goes on: ${fixed}`)
-    logger.info?.('mongrel2-fetch got SIGHUP: new workers load the app')
+    if (server.reload === undefined) return logger.warn?.(`mongrel2-fetch ${why} and goes on: ${fixed}`)
+    logger.info?.(`mongrel2-fetch ${why}: new workers load the app`)
     const number = ++last
     await notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`, 'STATUS=Loads the app anew')
     try {
@@ -50,9 +55,16 @@ export function reloadBySignal(
     }
     if (number === last) await notify('READY=1', `STATUS=${status}`)
   }
-  process.on('SIGHUP', () => {
-    reload().catch(() => {}) // the server did not start, which the command reports
-  })
+  const demand = (why: string) => {
+    reload(why).catch(() => {}) // the server did not start, which the command reports
+  }
+  process.on('SIGHUP', () => demand('got SIGHUP'))
+  for (const file of files) {
+    watchFile(file, { interval: LOOK, persistent: false }, (now, before) => {
+      const changed = now.mtimeMs !== before.mtimeMs || now.ino !== before.ino
+      if (changed && now.nlink > 0) demand(`saw ${file} change`)
+    })
+  }
   return async (text) => {
     status = text
     await notify('READY=1', `STATUS=${text}`)

@@ -150,10 +150,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     const { link, number } = epoch
     worker.send(renderDealtHead({ thread: thread.index, link, epoch: number, unwrittenBytes }))
     worker.send(bytes)
-    const { maxRequests } = this.#settings
-    if (maxRequests > 0 && worker.requests >= maxRequests) {
-      this.pool.replace(worker, `it got ${maxRequests} requests`)
-    }
+    const { maxRequests } = worker
+    if (worker.requests >= maxRequests) this.pool.replace(worker, `it got ${maxRequests} requests`)
   }
 
   askHandOver(thread: ThreadState, { epoch, id }: DealtConnection): void {

@@ -8,12 +8,12 @@ import type { WorkersSettings } from '../options.ts'
 import type { News, Report } from '../protocol/frames.ts'
 import type { WorkerHost } from '../protocol/worker-handle.ts'
 import type { ThreadState } from './state.ts'
-import { type WorkerObserver, WorkerProxy } from './worker-proxy.ts'
+import { type WorkerObserver, WorkerProxy, type WorkerProxySettings } from './worker-proxy.ts'
 
 /** Waits between starts of workers that end before they load the app, in milliseconds. */
 const BACKOFF = [100, 10_000] as const
 
-type PoolSettings = Pick<WorkersSettings, 'threads' | 'workerTimeout' | 'startTimeout' | 'maxRss'>
+type PoolSettings = WorkerProxySettings & Pick<WorkersSettings, 'maxRss'>
 
 /** Takes the reports of workers, and learns of their ends. */
 export interface PoolOwner extends Partial<WorkerObserver> {
@@ -195,8 +195,10 @@ export class WorkerPool implements WorkerObserver {
     if (news.news === 'loaded') {
       this.#logger.info?.(`mongrel2-fetch started ${worker.name}`)
       publishWorkerEvent({ event: 'started', pid: worker.pid, node: worker.node })
-    } else if (news.news === 'line') this.#logger[news.level]?.(news.line)
-    else if (news.news === 'leaving') this.replace(worker, news.reason)
+    } else if (news.news === 'line') {
+      const { pid, node } = worker
+      this.#logger[news.level]?.(news.line, { worker: pid, ...(node && { node }) })
+    } else if (news.news === 'leaving') this.replace(worker, news.reason)
     else if (news.news === 'alive') {
       const { maxRss } = this.#settings
       const thread = worker.threads[news.thread] as ThreadState

@@ -33,9 +33,16 @@ export interface WorkerObserver {
   gone(worker: WorkerProxy, reason: string): void
 }
 
+export type WorkerProxySettings = Pick<
+  WorkersSettings,
+  'threads' | 'workerTimeout' | 'startTimeout' | 'maxRequests' | 'maxRequestsJitter'
+>
+
 /** A worker process as the dispatcher sees it, from its start to its end. */
 export class WorkerProxy {
   readonly threads: readonly ThreadState[]
+  /** Requests after which it is replaced. */
+  readonly maxRequests: number
   /** Numbers of announced epochs to which the worker is not attached, with the pings since then. */
   readonly unattached = new Map<number, number>()
   loaded = false
@@ -62,10 +69,12 @@ export class WorkerProxy {
   #killReason: string | undefined
 
   constructor(
-    { workerTimeout, threads, startTimeout }: Pick<WorkersSettings, 'workerTimeout' | 'threads' | 'startTimeout'>,
+    { workerTimeout, threads, startTimeout, maxRequests, maxRequestsJitter }: WorkerProxySettings,
     host: WorkerHost,
     observer: WorkerObserver,
   ) {
+    const more = Math.floor(Math.random() * (maxRequestsJitter + 1))
+    this.maxRequests = maxRequests > 0 ? maxRequests + more : Number.POSITIVE_INFINITY
     this.#host = host
     this.#observer = observer
     this.#timeout = workerTimeout

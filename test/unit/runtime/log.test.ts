@@ -123,6 +123,14 @@ describe('a safe logger', () => {
     expect(lines[1]).toBe(lines[0])
   })
 
+  it('passes on which worker wrote a line, and nothing else', () => {
+    const warn = vi.fn()
+    const safe = safeLogger({ warn })
+    safe.warn?.('a')
+    safe.warn?.('b', { worker: 12 })
+    expect(warn.mock.calls).toEqual([['a'], ['b', { worker: 12 }]])
+  })
+
   it('survives a logger that throws or rejects, and has the methods that it has', async () => {
     const fails = () => {
       throw new Error('no log')
@@ -140,9 +148,9 @@ describe('consoleLogger', () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
     consoleLogger.warn?.('a warning')
-    consoleLogger.error?.('an error')
+    consoleLogger.error?.('an error', { worker: 12 })
     expect(warn.mock.calls).toEqual([['a warning']])
-    expect(error.mock.calls).toEqual([['an error']])
+    expect(error.mock.calls).toEqual([['[worker 12] an error']])
     expect(consoleLogger.info ?? consoleLogger.debug).toBeUndefined()
     vi.restoreAllMocks()
   })

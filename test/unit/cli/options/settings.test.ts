@@ -36,7 +36,7 @@ const placeOf =
 
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey>,
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | 'logFormat' | ClusterKey | CodeKey>,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
@@ -60,6 +60,7 @@ const CASES: Record<
   accessLog: ['a', 'b', '-', ({ options }) => options.accessLog],
   accessLogFormat: ['json', '{time}', '{status}', ({ options }) => options.accessLogFormat],
   direct: ['true', 'false', 'true', ({ direct }) => direct],
+  touchReload: ['a', 'b', 'c', ({ touchReload }) => touchReload[0]],
   cluster: ['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2', 'tcp://127.0.0.1:3', ({ workers }) => workers?.cluster?.listen],
   workers: ['1', '2', '3', ({ workers }) => workers?.workers],
   threads: ['1', '2', '3', ({ workers }) => workers?.threads],
@@ -67,6 +68,7 @@ const CASES: Record<
   startTimeout: ['101', '102', '103', ({ workers }) => workers?.startTimeout],
   replaceTimeout: ['1', '2', '3', ({ workers }) => workers?.replaceTimeout],
   maxRequests: ['1', '2', '3', ({ workers }) => workers?.maxRequests],
+  maxRequestsJitter: ['1', '2', '3', ({ workers }) => workers?.maxRequestsJitter],
   maxRss: ['1', '2', '3', ({ workers }) => workers?.maxRss],
   execArgv: ['-a', '-b', '-c', ({ workers }) => workers?.execArgv?.[0]],
   link: ['zmtp', 'zeromq', 'auto', ({ options }) => options.link],
@@ -116,8 +118,10 @@ describe('The settings of a command', () => {
       const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
       const http = option.key.startsWith('http') ? { http: ':0' } : {}
       const tls = option.key.startsWith('tls') ? { tls: true, tlsCert: '-', tlsKey: '-' } : {}
+      const workers = ['touchReload', 'maxRequestsJitter'].includes(option.key) ? { maxRequests: 1 } : {}
+      const given = { app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...tls, ...workers, ...values }
       const config = join(directory, 'config.json')
-      writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...tls, ...values }))
+      writeFileSync(config, JSON.stringify(given))
       const settled = async (flag?: string) =>
         settingIn(
           await settingsOf(
@@ -153,6 +157,7 @@ describe('The settings of a command', () => {
       workers: undefined,
       http: undefined,
       direct: false,
+      touchReload: [],
       config: undefined,
       logger: settings.logger,
       closeTimeout: 10_000,
@@ -171,6 +176,16 @@ describe('The settings of a command', () => {
     vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
     vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
     expect((await settingsOf('serve', new Map())).workers).toEqual(workers)
+  })
+
+  it.each([
+    [{ TOUCH_RELOAD: 'a' }, 'MONGREL2_FETCH_TOUCH_RELOAD needs workers to replace: add -p 1'],
+    [{ MAX_REQUESTS_JITTER: '5' }, 'MONGREL2_FETCH_MAX_REQUESTS_JITTER: expected maxRequests beside it, got 5'],
+  ])('are refused where they could do nothing: %j', async (variables, error) => {
+    vi.stubEnv('MONGREL2_FETCH_ZEROMQ', 'ipc://a,ipc://b')
+    vi.stubEnv('MONGREL2_FETCH_APP', 'app.ts')
+    for (const [name, text] of Object.entries(variables)) vi.stubEnv(`MONGREL2_FETCH_${name}`, text)
+    await expect(settingsOf('serve', new Map())).rejects.toThrow(error)
   })
 
   it.each([
@@ -230,5 +245,9 @@ describe('The settings of a command', () => {
     expect(lines).toEqual([
       'mongrel2-fetch: there is no option MONGREL2_FETCH_MAX_INFLIGHT; did you mean MONGREL2_FETCH_MAX_IN_FLIGHT?',
     ])
+    vi.stubEnv('MONGREL2_FETCH_LOG_FORMAT', 'json')
+    await expect(settingsOf('serve', new Map([['config', { value: path, from: '' }]]))).rejects.toThrow(
+      'MONGREL2_FETCH_LOG_FORMAT cannot be used with a logger that is an object: it has a form of its own',
+    )
   })
 })

@@ -29,3 +29,16 @@ it('cuts what is too long', async () => {
   expect(message?.length).toBeLessThan(17 * 1024)
   pull.close()
 })
+
+it.each([
+  ['text', /^\S+Z warn \[worker 12 on db2\] failed$/],
+  ['json', /^\{"level":40,"time":\d+,"pid":\d+,"hostname":"[^"]+","worker":12,"node":"db2","msg":"failed"\}$/],
+] as const)('names the worker that wrote a line, as %s', async (format, form) => {
+  const address = `tcp://127.0.0.1:${await freePort()}`
+  const pull = new Pull()
+  await pull.bind(address)
+  using logger = zeromqLogger(address, format)
+  logger.warn?.('failed', { worker: 12, node: 'db2' })
+  expect(String((await pull.receive())[0])).toMatch(form)
+  pull.close()
+})
