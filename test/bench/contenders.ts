@@ -30,6 +30,8 @@ export interface Contender {
 const SMALL = ['hello', 'echo', 'headers'] as const
 const FAN_OUT = ['fanout', 'smallFanout'] as const
 
+const QUICK = { link: 'zmtp', overrideGlobalObjects: true } as const
+
 /** Who is compared, in the order in which they take their turns. */
 export const CONTENDERS = {
   nginx: {
@@ -54,10 +56,9 @@ export const CONTENDERS = {
     start: behindProxy,
   },
   c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
-  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'busy', 'latency', 'idle'], {
-    link: 'zmtp',
-    overrideGlobalObjects: true,
-  }),
+  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'busy', 'latency', 'idle'], QUICK),
+  metrics: mongrel2Fetch('mongrel2-fetch, metrics', ['hello'], { ...QUICK, metrics: true }),
+  'access-log': mongrel2Fetch('mongrel2-fetch, request log', ['hello'], { ...QUICK, accessLog: 'access.log' }),
   'zmtp-plain': mongrel2Fetch('mongrel2-fetch, plain Response', [...SMALL, 'latency'], { link: 'zmtp' }),
   zeromq: mongrel2Fetch('mongrel2-fetch on zeromq.js', SMALL, { link: 'zeromq', overrideGlobalObjects: true }),
   'zeromq-plain': mongrel2Fetch('mongrel2-fetch on zeromq.js, plain Response', SMALL, {
@@ -77,6 +78,8 @@ export const CONTENDERS = {
     { uploads: 'stream', settings: { 'limits.content_length': 128 * 1024 } },
   ),
   'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
+  'workers-1-metrics': workers('mongrel2-fetch, 1 worker, metrics', { workers: 1, metrics: true }),
+  'workers-1-access-log': workers('mongrel2-fetch, 1 worker, request log', { workers: 1, accessLog: 'access.log' }),
   'workers-2': workers('mongrel2-fetch, dispatcher and 2 workers', { workers: 2 }),
   'workers-node': workers('mongrel2-fetch, dispatcher, 1 worker and 1 on a node', { workers: 1, node: true }),
 } satisfies Record<string, Contender>
@@ -133,8 +136,24 @@ function startC({ directory }: Place): Promise<Running> {
   })
 }
 
-/** @param options How many workers, and whether there is a node that runs as many. */
-function workers(title: string, options: { workers: number; node?: boolean }): Contender {
+interface WorkersRun extends Observation {
+  readonly workers: number
+  /** Whether there is a node that runs as many. */
+  readonly node?: boolean
+}
+
+/** What is observed of requests. */
+interface Observation {
+  readonly metrics?: boolean
+  /** A file in the place of the run. */
+  readonly accessLog?: string
+}
+
+function observed<T extends Observation>({ accessLog, ...options }: T, { directory }: Place) {
+  return { ...options, ...(accessLog !== undefined && { accessLog: join(directory, accessLog) }) }
+}
+
+function workers(title: string, options: WorkersRun): Contender {
   return {
     title,
     workloads: ['hello', 'busy'],
@@ -142,7 +161,7 @@ function workers(title: string, options: { workers: number; node?: boolean }): C
       startAll(async (use) => {
         const front = await use(startFront({ protocol: 'tnetstring' }))
         const { endpoint: zeromq, directory: chroot } = front
-        const all = { zeromq, chroot, overrideGlobalObjects: true, ...options }
+        const all = { zeromq, chroot, overrideGlobalObjects: true, ...observed(options, place) }
         const handler = await use(startServer(place, 'workers.mjs', all))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
@@ -182,7 +201,8 @@ function mongrel2Fetch(
         const front = await use(startFront({ protocol: 'tnetstring', ...mongrel2 }))
         const zeromq = controlled ? `${front.endpoint},${front.controlPort}` : front.endpoint
         const chroot = front.directory
-        const handler = await use(startServer(place, 'mongrel2-fetch.mjs', { zeromq, chroot, ...options }))
+        const all = { zeromq, chroot, ...observed(options, place) }
+        const handler = await use(startServer(place, 'mongrel2-fetch.mjs', all))
         return { origin: `http://127.0.0.1:${front.port}`, handler, front }
       }),
   }
