@@ -119,7 +119,7 @@ export class MessageHeaders {
     for (let at = from; at < spans.length; at += SPAN) {
       if (spans[at + 1] !== name.length) continue
       const start = spans[at] as number
-      if (text.charCodeAt(start) === first && text.startsWith(name, start)) return at
+      if (text.charCodeAt(start) === first && text.slice(start, start + name.length) === name) return at
     }
     return -1
   }
