@@ -123,7 +123,11 @@ export class RequestLog {
     this.#lose(linesIn(Buffer.concat(left)), 'the server ends')
     this.#warn()
     if (this.#nextFd !== undefined) await closeFile(this.#nextFd)
-    // A write that goes on needs the file.
+    await this.#closeFile()
+  }
+
+  /** Closes the file, or leaves that to the write that is under way. */
+  async #closeFile(): Promise<void> {
     if (this.#path !== '-' && !this.#writing) await closeFile(this.#fd)
   }
 
@@ -145,7 +149,8 @@ export class RequestLog {
     this.#writing = true
     const done = (error: NodeJS.ErrnoException | null | undefined, written: number) => {
       this.#writing = false
-      if (error) this.#failed(error)
+      if (this.#ended) void this.#closeFile()
+      else if (error) this.#failed(error)
       else this.#wrote(written)
     }
     const rest = this.#batch.subarray(this.#offset)

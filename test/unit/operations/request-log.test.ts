@@ -239,8 +239,14 @@ describe('a FIFO', () => {
   })
 
   /** Reads everything, in a process of its own. */
-  function read(): Promise<string> {
-    return text(spawn('cat', [path], { stdio: ['ignore', 'pipe', 'inherit'] }).stdout)
+  function read(): { content: string; lines: number; ended: Promise<unknown> } {
+    const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const read = { content: '', lines: 0, ended: once(reader, 'close') }
+    reader.stdout.setEncoding('utf8').on('data', (text: string) => {
+      read.content += text
+      read.lines += text.split('\n').length - 1
+    })
+    return read
   }
 
   it('with a slow reader does not block, and loses no line of 8 MiB', async () => {
@@ -248,10 +254,12 @@ describe('a FIFO', () => {
     await writeLines(log, 0, 30_000)
     await log.reopen() // it is the same file
     await writeLines(log, 30_000, 40_000)
-    const content = read()
+    const reader = read()
+    await expect.poll(() => reader.lines).toBe(40_000)
     await log.close()
     closeSync(idle)
-    expect(expectWhole(await content)).toBe(40_000)
+    await reader.ended
+    expect(expectWhole(reader.content)).toBe(40_000)
     expect(logger.lines).toEqual([])
   })
 
@@ -259,10 +267,12 @@ describe('a FIFO', () => {
     const log = new RequestLog(path, logger)
     await writeLines(log, 0, 100_000, 1000)
     await expect.poll(() => lost()).toBeGreaterThan(1000)
-    const content = read()
+    const reader = read()
+    await expect.poll(() => reader.lines + lost()).toBe(100_000)
     await log.close()
     closeSync(idle)
-    expect(expectWhole(await content) + lost()).toBe(100_000)
+    await reader.ended
+    expect(expectWhole(reader.content) + lost()).toBe(100_000)
     expect(logger.warnings[0]).toMatch(/ lost \d+ lines: its reader is slow$/)
   })
 
@@ -272,15 +282,11 @@ describe('a FIFO', () => {
     await writeLines(log, 0, 1000)
     const warning = `mongrel2-fetch: the access log ${path} cannot be written now: its reader has gone`
     expect(await logger.next('warn')).toBe(warning)
-    const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'inherit'] })
-    let content = ''
-    reader.stdout.on('data', (bytes) => {
-      content += bytes
-    })
-    await expect.poll(() => content.match(/\n/g)?.length).toBe(1000)
+    const reader = read()
+    await expect.poll(() => reader.lines).toBe(1000)
     await log.close()
-    await once(reader, 'exit')
-    expect(expectWhole(content)).toBe(1000)
+    await reader.ended
+    expect(expectWhole(reader.content)).toBe(1000)
     expect(logger.warnings).toEqual([warning])
   })
 })
