@@ -132,7 +132,7 @@ describe('a file', () => {
     log.write('first')
     await expect.poll(() => readFileSync(path, 'utf8')).toBe('first\n')
     rmSync(path)
-    while (!existsSync(path)) {
+    while (!existsSync(path) || statSync(path).size === 0) {
       log.write('more')
       await setTimeout(10)
     }
