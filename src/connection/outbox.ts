@@ -32,14 +32,14 @@ export interface OutboxOwner {
   stalled(pacing: Pacing): void
 }
 
-/** An action of `whenPublished`, and the position that it waits for. */
-interface Mark {
-  readonly position: number
-  readonly action: () => void
+/** Waits until bytes are published. It is in one list at most, and has its place in it itself, since most lists are short. */
+export interface PublicationMark {
+  /** Where the bytes end. */
+  position: number
+  next: PublicationMark | undefined
+  /** Called once, when all of them are published or dropped, with the position up to which they are published. */
+  published(reached: number): void
 }
-
-/** The marks of most outboxes. Never changed. */
-const NO_MARKS: Mark[] = []
 
 /** Whether written bytes wait to be published, Mongrel2 has all of them, or the client's socket has, as far as is known. */
 export type WriteProgress = 'waiting' | 'published' | 'delivered'
@@ -56,8 +56,9 @@ export class Outbox {
   #shared = true
   #waiting = 0
   #position = 0
-  /** The actions of `whenPublished`, in order. */
-  #marks = NO_MARKS
+  /** The marks of `whenPublished`, from the first to the last. */
+  #mark: PublicationMark | undefined
+  #lastMark: PublicationMark | undefined
   #end: 'none' | 'waiting' | 'taken' = 'none'
   #room: Deferred<void> | undefined
   #retry: NodeJS.Timeout | undefined
@@ -134,11 +135,13 @@ export class Outbox {
     return this.#owner.publisher.full ? this.#owner.publisher.drained() : undefined
   }
 
-  /** Calls an action when all that was written so far is published or dropped. */
-  whenPublished(action: () => void): void {
-    if (this.#waiting === 0) return action()
-    if (this.#marks.length === 0) this.#marks = []
-    this.#marks.push({ position: this.#position, action })
+  /** Marks what was written so far, and tells the mark when that is published or dropped. */
+  whenPublished(mark: PublicationMark): void {
+    mark.position = this.#position
+    if (this.#waiting === 0) return mark.published(this.#position)
+    if (this.#mark === undefined || this.#lastMark === undefined) this.#mark = mark
+    else this.#lastMark.next = mark
+    this.#lastMark = mark
   }
 
   /** Resolves when everything is delivered, as far as is known, or the connection ends. */
@@ -185,9 +188,7 @@ export class Outbox {
     this.#pieces = NO_PIECES
     this.#position -= this.#waiting
     this.#waiting = 0
-    const marks = this.#marks
-    this.#marks = NO_MARKS
-    for (const { action } of marks) action()
+    while (this.#mark !== undefined) this.#passMark(this.#mark)
   }
 
   /** The connection is gone. */
@@ -214,14 +215,16 @@ export class Outbox {
       this.#pacing.published(size, now)
       bytes += size
     }
-    for (let [mark] = this.#marks; mark !== undefined && mark.position <= this.published; [mark] = this.#marks) {
-      this.#marks.shift()
-      mark.action()
-    }
+    while (this.#mark !== undefined && this.#mark.position <= this.published) this.#passMark(this.#mark)
     if (this.#waiting >= this.#pacing.waitingLimit) this.#owner.stalled(this.#pacing)
     else this.#makeRoom()
     if (this.#waiting > 0) this.#retryLater(this.#pacing.retryAt(now), now)
     return bytes
+  }
+
+  #passMark(mark: PublicationMark): void {
+    this.#mark = mark.next
+    mark.published(Math.min(mark.position, this.published))
   }
 
   /** The size of the next reply. */

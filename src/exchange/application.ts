@@ -93,14 +93,20 @@ export class Application {
 
   /** Begins to observe a request; undefined if nobody wants to know. */
   observe(message: Message, observer: RequestObserver | undefined): ObservedRequest | undefined {
-    const wanted = observer !== undefined || this.#settings.onRequestEnd !== undefined || requestsAreTraced()
-    return wanted ? new ObservedRequest(message, observer) : undefined
+    if (this.#settings.onRequestEnd === undefined && !requestsAreTraced()) {
+      return observer && new ObservedRequest(message, observer)
+    }
+    const request = new ObservedRequest(message, () => {
+      observer?.(request)
+      this.#observed(request)
+    })
+    return request
   }
 
-  observed(request: ObservedRequest): void {
+  /** Tells the user and tracing agents of a request that has ended. */
+  #observed(request: ObservedRequest): void {
     const { onRequestEnd, logger } = this.#settings
-    const { trace, observer } = request
-    observer?.(request)
+    const { trace } = request
     try {
       const result: unknown = onRequestEnd && this.context.run(onRequestEnd, request)
       if (result instanceof Promise) this.inBackground(result)

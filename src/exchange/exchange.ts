@@ -29,8 +29,6 @@ interface ExchangeApplication {
   opened(): void
   /** An exchange ended: its response is written in full or given up. */
   closed(): void
-  /** An observed request ended: its response is published in full or given up. */
-  observed(request: ObservedRequest): void
   /** Makes the server wait for work, and logs its failure. */
   inBackground(promise: Promise<unknown>): void
 }
@@ -70,8 +68,6 @@ export class Exchange implements ResponseSink, RequestExchange {
   #deferralTimer: NodeJS.Timeout | undefined
   /** Unfinished tasks of `waitUntil`, which may still read the body. */
   #tasks = 0
-  /** The position in the outbox where its response begins. */
-  #start = 0
 
   constructor(
     connection: Connection,
@@ -205,7 +201,7 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#turn?.resolve()
     if (this.#response === undefined || this.#begun) return
     this.#begun = true
-    this.#start = this.#connection.outbox.position
+    if (this.observed !== undefined) this.observed.from = this.#connection.outbox.position
     if (this.#deferral?.accepts(this.#response)) return this.#defer(this.#deferral)
     const upgraded = this.#handshake?.accepts(this.#response) === true
     if (this.observed !== undefined) this.observed.status = upgraded ? 101 : this.#response.status
@@ -337,20 +333,13 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#observeEnd()
   }
 
-  /** Tells who observes requests that this one has ended, once its response is published. */
+  /** The observed request is over when its response is published. */
   #observeEnd(): void {
     const { observed } = this
     if (observed === undefined) return
-    const { outbox } = this.#connection
-    const end = outbox.position
     if (this.upload !== undefined) observed.received = this.upload.received
-    outbox.whenPublished(() => {
-      const sent = this.#begun ? Math.min(end, outbox.published) - this.#start : 0
-      const complete = !this.#aborted && outbox.published >= end
-      if (sent === 0 && !complete) observed.status = undefined
-      observed.end(Math.max(0, sent), !complete)
-      this.#application.observed(observed)
-    })
+    observed.aborted = this.#aborted
+    this.#connection.outbox.whenPublished(observed)
   }
 
   #runEndings(): void {

@@ -151,8 +151,8 @@ export class Intake implements MessageIntake {
     const { host, trustProxy } = this.#settings
     const origin = originOf(message, exchange.semantics.http10, host, trustProxy)
     if (typeof origin === 'string') return outcomes.badRequest(origin)
-    if (exchange.observed !== undefined) exchange.observed.clientAddress = origin.remoteAddress
     const uri = message.headers.own('URI')
+    exchange.observed?.read(origin.remoteAddress, uri ?? '')
     if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')
     const url = urlOf(origin, uri, trustProxy)
     if (url === undefined) return outcomes.badRequest('Host and target are no URL')

@@ -123,12 +123,12 @@ function plainText(next: string): (value: Text) => string {
   }
 }
 
-/** Escapes DEL, C1 and the line separators too, which JSON allows in strings. */
+/** Escapes all but ASCII, and DEL, which JSON allows in strings. */
 function jsonText(value: Text): string {
   if (value === undefined) return 'null'
   const text = bounded(value)
   return /[^ !#-[\]-~]/.test(text)
-    ? JSON.stringify(text).replace(/[\x7f-\x9f\u2028\u2029]/g, (character) => `\\u${hex(character, 4)}`)
+    ? JSON.stringify(text).replace(/[\x7f-\uffff]/g, (character) => `\\u${hex(character, 4)}`)
     : `"${text}"`
 }
 

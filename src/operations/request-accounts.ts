@@ -34,11 +34,11 @@ export class RequestAccounts implements RequestSink {
   /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */
   observeUnserved(message: Buffer, since: number | undefined, status: number | undefined): void {
     try {
-      const request = new ObservedRequest(parseMessage(message), undefined, since)
+      const request = new ObservedRequest(parseMessage(message), (entry) => this.observer?.(entry), since)
       request.worker = undefined
       request.status = status
-      request.end(0, status === undefined)
-      this.observer?.(request)
+      request.aborted = status === undefined
+      request.end()
     } catch (error) {
       // A malformed message is no request.
       if (!(error instanceof MalformedError)) throw error

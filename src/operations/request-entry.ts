@@ -76,23 +76,28 @@ export const ENTRY_FIELDS = [
 
 /** A request that is being observed. Its headers are read when they are asked for. */
 export class ObservedRequest implements RequestEntry {
+  // For the outbox: where the response begins and ends, and the mark that follows.
+  from: number | undefined
+  position = 0
+  next: ObservedRequest | undefined
   worker: number | undefined = process.pid
   status: number | undefined
   bytes = 0
   received: number
   duration = 0
   aborted = false
-  /** The address that `trustProxy` gives, once it is known. */
-  clientAddress: string | undefined
+  #address: string | undefined
+  #target: string | undefined
+  #time: number | undefined
   /** What the channels of tracing agents tell of it. */
   trace: RequestTrace | undefined
-  readonly observer: RequestObserver | undefined
+  readonly #observer: RequestObserver
   readonly #message: Message
   readonly #start: number
 
   /** @param start When it came, by `performance.now()`. */
-  constructor(message: Message, observer: RequestObserver | undefined, start: number = performance.now()) {
-    this.observer = observer
+  constructor(message: Message, observer: RequestObserver, start: number = performance.now()) {
+    this.#observer = observer
     this.#message = message
     this.#start = start
     // The body of a handshake is the answer's key.
@@ -100,11 +105,13 @@ export class ObservedRequest implements RequestEntry {
   }
 
   get time(): number {
-    return performance.timeOrigin + this.#start
+    // By the clock of now, which may have been set since the process started.
+    this.#time ??= Date.now() - (performance.now() - this.#start)
+    return this.#time
   }
 
   get address(): string {
-    return this.clientAddress ?? this.#message.headers.own('REMOTE_ADDR') ?? ''
+    return this.#address ?? this.#message.headers.own('REMOTE_ADDR') ?? ''
   }
 
   get method(): string {
@@ -113,7 +120,7 @@ export class ObservedRequest implements RequestEntry {
   }
 
   get target(): string {
-    return this.#message.headers.own('URI') ?? ''
+    return this.#target ?? this.#message.headers.own('URI') ?? ''
   }
 
   get version(): string {
@@ -136,11 +143,24 @@ export class ObservedRequest implements RequestEntry {
     return this.#message.connectionId
   }
 
-  /** Notes the end. */
-  end(bytes: number, aborted: boolean): void {
-    this.bytes = bytes
-    this.aborted = aborted
+  /** Takes what is known once the head was read, so that it need not be read again. The address is that by `trustProxy`. */
+  read(address: string, target: string): void {
+    this.#address = address
+    this.#target = target
+  }
+
+  /** Its response is published up to a position in the outbox, and no further. */
+  published(reached: number): void {
+    this.bytes = Math.max(0, reached - (this.from ?? reached))
+    if (reached < this.position) this.aborted = true
+    // The head did not go out.
+    if (this.aborted && this.bytes === 0) this.status = undefined
+    this.end()
+  }
+
+  end(): void {
     this.duration = performance.now() - this.#start
+    this.#observer(this)
   }
 
   toJSON(): RequestEntry {

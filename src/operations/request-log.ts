@@ -5,6 +5,10 @@ import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Logger, messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
+/** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
+const TOGETHER = 20
+/** Characters that are kept as text: bytes cost the garbage collector nothing, but each copy of a text to bytes has its price. */
+const TEXT_SIZE = 2048
 /** Bytes that may wait to be written. */
 const MOST_WAITING = 8 * 1024 * 1024
 /** Time until a FIFO whose reader is slow is tried again, in milliseconds. */
@@ -43,7 +47,7 @@ export class RequestLog {
   #batch: Buffer = Buffer.alloc(0)
   #offset = 0
   #writing = false
-  #turn: NodeJS.Immediate | undefined
+  #timer: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
   /** Why the last write failed. */
   #failure: string | undefined
@@ -72,7 +76,7 @@ export class RequestLog {
     }
   }
 
-  /** @param lines One line without its line feed, or whole lines as bytes. */
+  /** @param lines One line of ASCII without its line feed, or whole lines as bytes. */
   write(lines: string | Buffer): void {
     if (this.#closing !== undefined) return
     if (this.#waiting + this.#batch.length - this.#offset + lines.length >= MOST_WAITING) {
@@ -80,13 +84,14 @@ export class RequestLog {
       return
     }
     this.#waiting += lines.length
-    if (typeof lines === 'string') this.#text += `${lines}\n`
-    else {
+    if (typeof lines === 'string') {
+      this.#text += `${lines}\n`
+      if (this.#text.length >= TEXT_SIZE) this.#endText()
+    } else {
       this.#endText()
       this.#buffers.push(lines)
     }
-    // The lines of a turn go together.
-    if (!this.#writing && this.#retry === undefined) this.#turn ??= setImmediate(() => this.#advance())
+    if (!this.#writing && this.#retry === undefined) this.#timer ??= setTimeout(() => this.#advance(), TOGETHER)
   }
 
   /** Opens the file anew, as it was renamed. Lines that wait are written to one of the two. Never rejects. */
@@ -133,7 +138,8 @@ export class RequestLog {
 
   /** Begins the next write, unless one is under way. */
   #advance(): void {
-    this.#turn = undefined
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     if (this.#writing || this.#ended) return
     clearTimeout(this.#retry)
     this.#retry = undefined
@@ -206,13 +212,13 @@ export class RequestLog {
   }
 
   #endText(): void {
-    if (this.#text !== '') this.#buffers.push(Buffer.from(this.#text))
+    if (this.#text !== '') this.#buffers.push(Buffer.from(this.#text, 'latin1'))
     this.#text = ''
   }
 
   #takeBatch(): void {
     this.#endText()
-    this.#batch = Buffer.concat(this.#buffers)
+    this.#batch = this.#buffers.length === 1 ? (this.#buffers[0] as Buffer) : Buffer.concat(this.#buffers)
     this.#buffers = []
     this.#offset = 0
     this.#waiting = 0

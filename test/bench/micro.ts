@@ -211,7 +211,7 @@ function verdict(text: string, atMost: number, ratios: readonly number[]): strin
 
 /** A request whose headers are read when the line is written, and are other strings each time. */
 function observed(): ObservedRequest {
-  const request = new ObservedRequest(parsed, undefined)
+  const request = new ObservedRequest(parsed, () => {})
   request.status = 200
   request.end(134, false)
   return request

@@ -188,9 +188,10 @@ it('an observed request gives the values of its message', () => {
     REMOTE_ADDR: '192.0.2.7',
     'user-agent': 'x"\n',
   })
-  const request = new ObservedRequest(parseMessage(Buffer.from(`id 7 /a ${headers.length}:${headers},0:,`)), undefined)
+  const request = new ObservedRequest(parseMessage(Buffer.from(`id 7 /a ${headers.length}:${headers},0:,`)), () => {})
   request.status = 404
-  request.end(99, false)
+  request.bytes = 99
+  request.end()
   expect(
     lineFormat('{address} {method} {target} {version} {status} {bytes} {route} {connection} {userAgent}')(request),
   ).toBe('192.0.2.7 GET /a?b HTTP/1.0 404 99 /a 7 x\\x22\\x0a')
