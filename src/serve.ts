@@ -74,10 +74,12 @@ export interface Mongrel2Server extends AsyncDisposable {
 export function serveMongrel2(handler: Mongrel2Handler, options: Mongrel2Options): Mongrel2Server {
   const settings = checkOptions(handler, options)
   const accounts = new RequestAccounts(settings)
-  const server = serveSettings(settings, accounts)
+  const server = serveSettings({ ...settings, logger: accounts.logger }, accounts)
+  const stats = () => ({ ...server.stats(), ...accounts.state })
   return {
     ...server,
-    metrics: ({ openMetrics = false } = {}) => accounts.metrics(server.stats(), openMetrics),
+    stats,
+    metrics: ({ openMetrics = false } = {}) => accounts.metrics(stats(), openMetrics),
     reopenLog: () => accounts.reopen(),
   }
 }

@@ -13,7 +13,7 @@ const REFUSAL_TIME = 1000
 
 /** The dispatcher that a node joins, and how it starts workers. */
 interface NodeSessionSettings {
-  readonly pool: () => Pick<WorkerPool, 'addHost' | 'retireHost' | 'removeHost'>
+  readonly pool: Pick<WorkerPool, 'addHost' | 'retireHost' | 'removeHost'>
   readonly start: NodeStart
   /** Endpoints that nodes answer to. */
   readonly endpoints: number
@@ -97,14 +97,14 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     const { maxMessageSize, workers = processors, pool } = this.#settings
     this.connection.allowMessages(maxMessageSize)
     this.connection.sendControl({ kind: 'welcome', maxMessageSize })
-    void pool().addHost(this, workers)
+    void pool.addHost(this, workers)
   }
 
   #leave(): void {
     if (this.#state !== 'joined') return
     this.#state = 'leaving'
     this.#settings.logger.info?.(`mongrel2-fetch: node ${this.name} leaves`)
-    this.#settings.pool().retireHost(this)
+    this.#settings.pool.retireHost(this)
     if (this.#workers.size === 0) this.connection.close('it left')
   }
 
@@ -122,7 +122,7 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
     const left = this.#state === 'leaving' && this.#workers.size === 0
     if (left) logger.info?.(`mongrel2-fetch: node ${this.name} left`)
     else logger.error?.(`mongrel2-fetch lost node ${this.name}: ${reason}`)
-    pool().removeHost(this)
+    pool.removeHost(this)
     for (const { observer } of this.#workers.values()) observer.ended('its node was lost', false)
     this.#workers.clear()
   }

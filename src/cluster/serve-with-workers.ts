@@ -2,7 +2,6 @@ import { hostname } from 'node:os'
 import { closeOnce } from '../options/close.ts'
 import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
-import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import type { WorkersSettings } from '../workers/options.ts'
 import { isAny } from './cluster-address.ts'
 import { ClusterListener } from './cluster-listener.ts'
@@ -55,9 +54,9 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   const settings = checkWorkersOptions(options)
   const { logger } = settings.settings
   const { app, workers, threads, execArgv, cluster } = settings
-  const main = cluster && openMainNode(cluster, settings, () => dispatcher.pool)
   const config = { ...sharedStartOf(settings.options, workers, threads, logger), app, remote: false }
   const dispatcher = new Dispatcher(settings, localHost(workerStart(config, execArgv)))
+  const main = cluster && openMainNode(cluster, settings, dispatcher)
   let clusterPort: number | undefined
   const close = closeOnce(settings.settings, (timeout) => dispatcher.close(timeout).then(() => main?.close()))
   const ready = Promise.all([dispatcher.ready, main?.opened]).then(([, port]) => {
@@ -78,16 +77,16 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
   }
 }
 
-/** Listens for nodes and adds them to the pool, which is made after this; `opened` resolves with the port. */
+/** Listens for nodes and adds them to the dispatcher's pool; `opened` resolves with the port. */
 function openMainNode(
   cluster: ClusterSettings,
   settings: WorkersSettings,
-  pool: () => WorkerPool,
+  { pool, accounts }: Dispatcher,
 ): { opened: Promise<number>; close: () => void } {
   const { address, security } = cluster
   const { workers, threads, workersGiven } = settings
-  const { logger } = settings.settings
-  const start = { ...sharedStartOf(cluster.options, workers, threads, logger), app: cluster.app }
+  const { logger } = accounts
+  const start = { ...sharedStartOf(cluster.options, workers, threads, settings.settings.logger), app: cluster.app }
   const maxMessageSize = Math.max(...settings.settings.endpoints.map((endpoint) => endpoint.maxMessageSize))
   const endpoints = [cluster.options.zeromq].flat().length
   const session = { pool, start, endpoints, maxMessageSize, workers: workersGiven, logger }

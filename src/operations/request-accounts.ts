@@ -4,6 +4,7 @@ import { MalformedError } from '../wire/malformed.ts'
 import { parseMessage } from '../wire/message.ts'
 import { type LineFormat, lineFormat } from './line-format.ts'
 import { renderMetrics } from './metrics.ts'
+import { RecentWarnings } from './recent-warnings.ts'
 import { ObservedRequest, type RequestObserver, type RequestSink } from './request-entry.ts'
 import { RequestLog } from './request-log.ts'
 import { type CountedRequest, RequestTotals } from './request-totals.ts'
@@ -19,16 +20,31 @@ interface AccountSettings {
 /** What a server keeps of ended requests: their counts, and lines in a file. */
 export class RequestAccounts implements RequestSink {
   readonly observer: RequestObserver | undefined
+  /** The server's logger, whose last warnings are kept. */
+  readonly logger: Logger
+  readonly #warnings: RecentWarnings | undefined
   readonly #totals: RequestTotals | undefined
   readonly #log: RequestLog | undefined
   readonly #line: LineFormat | undefined
 
   constructor({ metrics, accessLog, accessLogFormat, logger }: AccountSettings) {
     if (metrics || accessLog !== undefined) this.observer = (entry) => this.add(entry, this.#line?.(entry))
-    if (metrics) this.#totals = new RequestTotals()
+    if (metrics) {
+      this.#totals = new RequestTotals()
+      this.#warnings = new RecentWarnings(logger)
+    }
+    this.logger = this.#warnings?.logger ?? logger
     if (accessLog === undefined) return
     this.#line = lineFormat(accessLogFormat)
     this.#log = new RequestLog(accessLog, logger)
+  }
+
+  /** The part of the server's state that is kept here. */
+  get state(): Pick<ServerState, 'totals' | 'warnings'> {
+    if (this.#totals === undefined || this.#warnings === undefined) return {}
+    const { byClass, byDuration, aborted, bytes, received, duration } = this.#totals
+    const totals = { byClass: [...byClass], byDuration: [...byDuration], aborted, bytes, received, duration }
+    return { totals, warnings: [...this.#warnings.lines] }
   }
 
   /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */

@@ -10,17 +10,27 @@ export const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 export const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'] as const
 
 /** Counts of ended requests since the start. */
-export class RequestTotals {
+export interface RequestCounts {
   /** By `STATUS_CLASSES`. */
-  readonly byClass: number[] = STATUS_CLASSES.map(() => 0)
+  readonly byClass: readonly number[]
   /** By `DURATION_BOUNDS`, and those above the last. */
+  readonly byDuration: readonly number[]
+  readonly aborted: number
+  /** Bytes of responses. */
+  readonly bytes: number
+  /** Bytes of bodies of requests. */
+  readonly received: number
+  /** Seconds. */
+  readonly duration: number
+}
+
+/** Counts ended requests. */
+export class RequestTotals implements RequestCounts {
+  readonly byClass: number[] = STATUS_CLASSES.map(() => 0)
   readonly byDuration: number[] = [...DURATION_BOUNDS, 0].map(() => 0)
   aborted = 0
-  /** Bytes of responses. */
   bytes = 0
-  /** Bytes of bodies of requests. */
   received = 0
-  /** Seconds. */
   duration = 0
 
   get count(): number {

@@ -1,3 +1,6 @@
+import type { LoggedLine } from './recent-warnings.ts'
+import type { RequestCounts } from './request-totals.ts'
+
 /** A link to one of Mongrel2's Handlers. */
 export interface LinkState {
   readonly sendSpec: string
@@ -62,6 +65,10 @@ export interface ServerState {
   readonly workers?: readonly WorkerState[]
   /** Workers that were started in place of others. */
   readonly restarts?: number
+  /** Counts of ended requests; undefined without the option `metrics`. */
+  readonly totals?: RequestCounts
+  /** The last warnings and errors of the log, the oldest first; undefined without the option `metrics`. */
+  readonly warnings?: readonly LoggedLine[]
 }
 
 /** Why a server does not serve all that it should; empty if it does. */

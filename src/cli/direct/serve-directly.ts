@@ -38,9 +38,9 @@ export function serveDirectly(
   const accounts = new RequestAccounts(settings.settings)
   const links = new DirectLinks(settings.settings.endpoints)
   let closing = false
-  const stats = () => ({ ...pool.state, queued: 0, closing, links: links.states })
+  const stats = () => ({ ...pool.state, ...accounts.state, queued: 0, closing, links: links.states })
   // An app that computes for long is not ended: no other process can take its connections.
-  const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, logger, {
+  const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, accounts.logger, {
     news: (worker, news) => {
       if (news.news === 'serves') pool.onReady(worker)
       else if (news.news === 'attached' || news.news === 'detached')

@@ -90,10 +90,11 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   constructor(settings: WorkersSettings, local: WorkerHost, development?: Development) {
     this.#settings = settings
     this.#development = development
-    const { endpoints, identity, logger, maxInFlight, maxQueued } = settings.settings
+    const { endpoints, identity, maxInFlight, maxQueued } = settings.settings
+    this.accounts = new RequestAccounts(settings.settings)
+    const { logger } = this.accounts
     this.#logger = logger
     this.#warning = new ThrottledWarning(logger)
-    this.accounts = new RequestAccounts(settings.settings)
     this.#balancer = new ConnectionBalancer(maxInFlight, maxQueued, this, this.accounts.observer !== undefined)
     this.pool = new WorkerPool(settings, logger, this)
     this.#local = local
@@ -117,6 +118,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     const { state } = this.pool
     return {
       ...state,
+      ...this.accounts.state,
       messages: counters.messages,
       malformed: this.#malformed + state.malformed,
       rejected: counters.rejected + state.rejected,

@@ -134,7 +134,7 @@ it("counts a topic's message that was skipped among those that the node is told 
     retireHost: () => {},
     removeHost: () => {},
   }
-  const settings = { pool: () => pool, start, endpoints: 1, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
+  const settings = { pool, start, endpoints: 1, maxMessageSize: MAX_MESSAGE, workers: undefined, logger }
   const session = new NodeSession(bound, 'n', settings)
   const told: number[] = []
   const node = new NodeConnection(
