@@ -1,6 +1,7 @@
 // Makes docs/reference/options.md from the descriptions and docstrings of the options.
 
 import type { Project } from 'ts-morph'
+import { ADMIN_OPTIONS } from '../src/admin/admin.ts'
 import { type CommandOption, OPTIONS } from '../src/cli/options/command-options.ts'
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../src/cli/shared/exit-code.ts'
 import { CLUSTER_OPTIONS, JOIN_OPTIONS, WORKERS_OPTIONS } from '../src/cluster/options.ts'
@@ -76,6 +77,12 @@ export const LIBRARY: Readonly<Record<string, Described>> = {
     type: 'TopicOptions',
     about: 'Sends one message to many clients. See [topics](../topics.md).',
   },
+  createAdmin: {
+    options: ADMIN_OPTIONS,
+    file: 'src/admin/admin.ts',
+    type: 'AdminOptions',
+    about: 'Shows a server to people and programs. See [operations](../operations.md).',
+  },
   createReplier: {
     options: REPLIER_OPTIONS,
     file: 'src/replier.ts',
@@ -111,7 +118,14 @@ export const LIBRARY: Readonly<Record<string, Described>> = {
 }
 
 /** Groups of the command's own options, and which subcommand takes them. */
-const OWN_GROUPS: Readonly<Record<string, string>> = { command: 'both', serve: '`serve`', dev: '`dev`' }
+const OWN_GROUPS: Readonly<Record<string, string>> = {
+  command: '`serve`, `dev`',
+  file: 'all',
+  admin: '`serve`, `status`',
+  status: '`status`',
+  serve: '`serve`',
+  dev: '`dev`',
+}
 
 /** The docstrings of a type's properties. */
 export function docstrings(project: Project, file: string, type: string): Map<string, string> {
@@ -140,7 +154,7 @@ ${functions.join('\n\n')}
 
 ## command
 
-Options of \`mongrel2-fetch serve\` and \`mongrel2-fetch dev\` beside those of [serveMongrel2](#servemongrel2), which both take, and of [serveWithWorkers](#servewithworkers), which \`serve\` takes.
+Options of \`mongrel2-fetch serve\`, \`dev\` and \`status\` beside those of [serveMongrel2](#servemongrel2), which \`serve\` and \`dev\` take, and of [serveWithWorkers](#servewithworkers), which \`serve\` takes.
 
 ${table(
   ['key of the file', 'values', 'default', 'flag and variable', 'taken by', 'what it does'],

@@ -9,6 +9,7 @@ import {
   type OptionKey,
   type OptionSource,
   type OptionSources,
+  optionsOf,
   type Subcommand,
 } from './options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
@@ -18,6 +19,13 @@ import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shar
 const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
+  status: 'Show the state of a running serve, by its admin address.',
+}
+
+const RUN: Record<Subcommand, () => Promise<(flags: OptionSources) => Promise<Ending>>> = {
+  serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
+  dev: async () => (await import('./dev/dev-command.ts')).devCommand,
+  status: async () => (await import('./status/status-command.ts')).statusCommand,
 }
 
 /** The command line. It imports a subcommand when that runs, and calls `ended` when the command has ended. */
@@ -30,8 +38,7 @@ export function commandLine(ended: (ending: Ending) => void): Command {
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(
       subcommand(name, async (flags) => {
-        if (name === 'serve') ended(await (await import('./serve/serve-command.ts')).serveCommand(flags))
-        else ended(await (await import('./dev/dev-command.ts')).devCommand(flags))
+        ended(await (await RUN[name]())(flags))
       }),
     )
   }
@@ -56,15 +63,16 @@ export function commandLine(ended: (ending: Ending) => void): Command {
   return program
 }
 
-/** Makes a subcommand that takes an app and options. */
+/** Makes a subcommand that takes options, and an app if it runs one. */
 function subcommand(name: Subcommand, run: (flags: OptionSources) => Promise<void>): Command {
   const command = new Command(name)
     .description(SUBCOMMANDS[name])
-    .argument('[app]', 'the module with the handler, such as app.ts')
     .exitOverride()
     .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
+  const takesApp = optionsOf(name).some(({ key }) => key === 'app')
+  if (takesApp) command.argument('[app]', 'the module with the handler, such as app.ts')
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
-  return command.action((app: string | undefined, values: Record<string, unknown>) => run(sourcesInFlags(app, values)))
+  return command.action(() => run(sourcesInFlags(command.args[0], command.opts())))
 }
 
 const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
 import { lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, connect, type Server } from 'node:net'
 import { checkedBy, type Option } from '../options/option.ts'
@@ -12,6 +13,11 @@ export function addresses(more: Partial<Option> = {}): Option<readonly ListenAt[
   return checkedBy((name, value = []) => [value].flat().map((address) => addressIn(name, address)), more)
 }
 
+/** One such address. */
+export function address(more: Partial<Option> = {}): Option<ListenAt | undefined> {
+  return checkedBy((name, value) => (value === undefined ? undefined : addressIn(name, value)), more)
+}
+
 function addressIn(name: string, address: unknown): ListenAt {
   if (typeof address === 'string' && address.includes('/')) return { path: address }
   const [, bracketed, plain, port] = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(String(address)) ?? []
@@ -21,10 +27,12 @@ function addressIn(name: string, address: unknown): ListenAt {
   return { port: Number(port), host: bracketed ?? (plain || undefined) }
 }
 
-/** Listens at an address; throws Node's errors, such as `EADDRINUSE`. */
-export async function listen(server: Server, at: ListenAt): Promise<void> {
+/** Listens at an address; throws Node's errors, such as `EADDRINUSE`. @param mode The permissions of a path's socket. */
+export async function listen(server: Server, at: ListenAt, mode?: number): Promise<void> {
   if ('path' in at) await removeLeftoverSocket(at.path)
-  await once(server.listen(at), 'listening')
+  const listening = once(server.listen(at), 'listening')
+  if ('path' in at && mode !== undefined && server.listening) chmodSync(at.path, mode)
+  await listening
 }
 
 /** The address as text: `HOST:PORT`, with the port that was found for 0, or the path. */

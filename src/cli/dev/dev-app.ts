@@ -1,9 +1,9 @@
 // The module that the worker of `mongrel2-fetch dev` loads.
 
-import { isIP } from 'node:net'
 import type { Mongrel2Handler } from '../../exchange/options.ts'
 import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
 import { foreignHost, responseOf } from '../../platform/outcomes.ts'
+import { isLocalHost } from '../../runtime/local-host.ts'
 import { describeError, describeLoadError } from '../../runtime/log.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
@@ -51,11 +51,7 @@ function answerOwnHosts([handler]: [Mongrel2Handler], named: string | undefined)
   const own = named === undefined ? undefined : new URL(`http://${named}/`).hostname
   return (request, env, ctx) => {
     const host = new URL(request.url).hostname
-    if (isLocal(host) || host === own) return fetch(request, env, ctx)
+    if (isLocalHost(host) || host === own) return fetch(request, env, ctx)
     return responseOf(foreignHost(host))
   }
-}
-
-function isLocal(host: string): boolean {
-  return host === 'localhost' || host.endsWith('.localhost') || isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0
 }

@@ -1,5 +1,6 @@
 import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import { address, type ListenAt } from '../../gateway/listen.ts'
 import { FRONT_SETTINGS, PLACES, type Places } from '../../gateway/options.ts'
 import { CLOSE } from '../../options/close.ts'
 import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
@@ -43,6 +44,14 @@ interface OwnConfig {
   httpKeepAliveTimeout?: number
   /** Connections at `http`; those beyond are closed at once. Default: 10,000. */
   httpMaxConnections?: number
+  /** Where people and programs see the state of `serve`, and may reload the app: `HOST:PORT` or the path of a socket. */
+  admin?: string
+  /** The file with the token that clients of `admin` have to send. */
+  adminTokenFile?: string
+  /** Whether `status` shows the state again and again. Default: false. */
+  watch?: boolean
+  /** Whether `status` prints JSON. Default: false. */
+  json?: boolean
   /** Whether every worker process pulls from Mongrel2 itself, without a dispatcher. Default: false. */
   direct?: boolean
   /** Files whose change reloads the app, as SIGHUP does. */
@@ -97,11 +106,6 @@ const COMMAND = {
     ...SERVER_OPTIONS.zeromq,
     help: 'A Handler to serve. The flag can be given again; in the variable they are separated by spaces.',
   },
-  config: is.text('a text', undefined, {
-    placeholder: 'FILE',
-    fallback: 'mongrel2-fetch.config.{ts,mts,cts,js,mjs,cjs,json}',
-    help: 'The configuration file.',
-  }),
   logger: is.checkedBy(checkLogger, {
     fallback: 'console',
     placeholder: 'console|zeromq:ADDRESS',
@@ -118,6 +122,30 @@ const COMMAND = {
     help: 'The form of log lines: text, or JSON objects with the fields of pino.',
   }),
   closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
+}
+
+const FILE = {
+  config: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    fallback: 'mongrel2-fetch.config.{ts,mts,cts,js,mjs,cjs,json}',
+    help: 'The configuration file.',
+  }),
+}
+
+const ADMIN = {
+  admin: address({
+    placeholder: 'HOST:PORT|PATH',
+    help: 'Show health, metrics and state at an address of this machine, or at a socket in the file system, where the app can be reloaded too.',
+  }),
+  adminTokenFile: is.text('a text', undefined, {
+    placeholder: 'FILE',
+    help: 'The file with the token for --admin, at least 16 characters; with it --admin may have any address.',
+  }),
+}
+
+const STATUS = {
+  watch: is.boolean(false, { help: 'Show the state anew each second.' }),
+  json: is.boolean(false, { help: 'Print JSON.' }),
 }
 
 const SERVE = {
@@ -196,12 +224,21 @@ const WORKERS = {
 
 const { zeromq: _zeromq, logger: _logger, signal: _signal, ...SERVER } = SERVER_OPTIONS
 
-const OWN = { ...COMMAND, ...SERVE, ...DEV, workers: WORKERS.workers } satisfies is.Described<
-  Omit<OwnConfig, keyof Places> & Places & { config: string }
->
+const OWN = {
+  ...COMMAND,
+  ...FILE,
+  ...ADMIN,
+  ...STATUS,
+  ...SERVE,
+  ...DEV,
+  workers: WORKERS.workers,
+} satisfies is.Described<Omit<OwnConfig, keyof Places | 'admin'> & Places & { config: string; admin: ListenAt }>
 
 const GROUPS = {
   command: COMMAND,
+  file: FILE,
+  admin: ADMIN,
+  status: STATUS,
   serve: SERVE,
   dev: DEV,
   workers: WORKERS,
@@ -242,12 +279,13 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
   return { ...option, key: key as OptionKey, group, flag, environment }
 }
 
-/** A subcommand that takes an app and options. */
-export type Subcommand = 'serve' | 'dev'
+/** A subcommand that takes options. */
+export type Subcommand = 'serve' | 'dev' | 'status'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
-  serve: ['command', 'serve', 'workers', 'server'],
-  dev: ['command', 'dev', 'server'],
+  serve: ['command', 'file', 'admin', 'serve', 'workers', 'server'],
+  dev: ['command', 'file', 'dev', 'server'],
+  status: ['admin', 'status', 'file'],
 }
 
 /** The options that a subcommand takes. */

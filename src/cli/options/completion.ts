@@ -1,12 +1,12 @@
 import { didYouMean } from '../../options/did-you-mean.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { type CommandOption, flagsOf, OPTIONS } from './command-options.ts'
+import { type CommandOption, flagsOf, OPTIONS, type Subcommand } from './command-options.ts'
 
 const SCRIPTS: Readonly<Record<string, (subcommands: Subcommands) => string>> = { bash, zsh, fish }
 export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 
 /** Subcommands that take options, with their descriptions. */
-type Subcommands = Readonly<Record<'serve' | 'dev', string>>
+type Subcommands = Readonly<Record<Subcommand, string>>
 
 /** The script for a shell, which starts no program to complete; throws CommandError `usage` for another shell. */
 export function completionScript(shell: string, subcommands: Subcommands): string {
@@ -18,7 +18,7 @@ export function completionScript(shell: string, subcommands: Subcommands): strin
 
 const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completion script.' }
 
-const NAMES = ['serve', 'dev'] as const
+const NAMES: readonly Subcommand[] = ['serve', 'dev', 'status']
 
 /** bash falls back to file names (`-o default`), also after a flag with a value. */
 function bash(subcommands: Subcommands): string {
@@ -63,7 +63,7 @@ _mongrel2_fetch() {
   shift words
   ((CURRENT--))
   case $name in
-${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), quote('1:app:_files')].join(' \\\n      ')} ;;`).join('\n')}
+${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), ...(name === 'status' ? [] : [quote('1:app:_files')])].join(' \\\n      ')} ;;`).join('\n')}
     complete) _arguments ${quote(`1:shell:(${COMPLETION_SHELLS.join(' ')})`)} ;;
   esac
 }

@@ -1,5 +1,7 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { isToken } from '../../admin/admin.ts'
+import { isLoopback } from '../../cluster/cluster-address.ts'
 import { type KeyPair, readKeyPair } from '../../cluster/key-pair.ts'
 import {
   type ClusterOptions,
@@ -9,6 +11,7 @@ import {
   type WorkersOptions,
 } from '../../cluster/options.ts'
 import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import type { ListenAt } from '../../gateway/listen.ts'
 import { type Places, PROTOCOLS } from '../../gateway/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
@@ -40,6 +43,8 @@ export interface CommandSettings {
   readonly workers: Omit<WorkersOptions, 'app' | 'options'> | undefined
   /** The other ways in than Mongrel2. */
   readonly gateway: AppGatewaySettings | undefined
+  /** Where the state is shown. */
+  readonly admin: AdminSettings | undefined
   /** Whether worker processes pull themselves. */
   readonly direct: boolean
   /** Files whose change reloads the app. */
@@ -53,6 +58,13 @@ export interface CommandSettings {
   readonly port: number
   /** The certificate with which `dev` speaks TLS; undefined if it does not. */
   readonly tls: TlsSettings | undefined
+}
+
+/** The admin address. */
+export interface AdminSettings {
+  readonly at: ListenAt
+  /** What clients have to send. */
+  readonly token: string | undefined
 }
 
 /** A certificate that `dev` makes, or the paths of two files. */
@@ -95,6 +107,8 @@ export async function settingsOf(command: Subcommand, flags: OptionSources): Pro
 export function settingsFrom({ sources, file, logger }: Gathered): CommandSettings {
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
   const gateway = gatewayOf(sources)
+  const admin = adminOf(sources)
+  if (admin !== undefined) checkReach(admin, sources)
   const options = serverOptions(sources, gateway, logger)
   const workers = workersOf(sources, options, gateway)
   const touchReload = checkedValue(sources, 'touchReload')
@@ -106,6 +120,7 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
     options,
     workers,
     gateway,
+    admin,
     direct: isDirect(sources),
     touchReload,
     config: file?.path,
@@ -136,6 +151,7 @@ function serverOptions(
     const [outer = key, inner] = key.split('.')
     options[outer] = inner === undefined ? value : { ...Object(options[outer]), [inner]: value }
   }
+  if (sources.has('admin')) options.metrics ??= true
   const unchecked = options as object as Mongrel2Options
   withSourceNames(sources, () => checkOptions(() => new Response(), unchecked))
   return unchecked
@@ -158,6 +174,33 @@ function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
   return { places, endpoint: gatewayEndpoint(), settings }
+}
+
+/** The admin address, and its token if there is one; undefined without an address. Throws CommandError `usage`. */
+export function adminOf(sources: OptionSources): AdminSettings | undefined {
+  const at = checkedValue(sources, 'admin')
+  const file = checkedValue(sources, 'adminTokenFile')
+  return at && { at, token: file === undefined ? undefined : tokenIn(file, sources.get('adminTokenFile')?.from ?? '') }
+}
+
+function tokenIn(file: string, from: string): string {
+  try {
+    const token = readFileSync(file, 'utf8').trim()
+    if (isToken(token)) return token
+  } catch (error) {
+    throw new CommandError('usage', `${from}: ${messageOf(error)}`)
+  }
+  throw new CommandError('usage', `${from}: expected at least 16 printable characters of ASCII in ${file}`)
+}
+
+/** Other machines may connect only with a token. */
+function checkReach({ at, token }: AdminSettings, sources: OptionSources): void {
+  if (token !== undefined || 'path' in at || isLoopback(at.host ?? '')) return
+  throw new CommandError(
+    'usage',
+    `${sources.get('admin')?.from} cannot be used without --admin-token-file, since other machines can connect there: name a token's file, ` +
+      'or an address such as 127.0.0.1:9090',
+  )
 }
 
 const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']

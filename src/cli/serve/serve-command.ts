@@ -1,7 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
+import type { AdminServer } from '../../admin/admin.ts'
+import { Monitor } from '../../admin/monitor.ts'
 import { joinCluster } from '../../cluster/join-cluster.ts'
 import { serveWithWorkers } from '../../cluster/serve-with-workers.ts'
+import type { ServerState } from '../../operations/server-state.ts'
 import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, type Logger } from '../../runtime/log.ts'
@@ -14,6 +17,8 @@ import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
+import { statusText } from '../shared/status-text.ts'
+import { AdminListener } from './admin-listener.ts'
 import { type AppGateway, startAppGateway } from './app-gateway.ts'
 import { notifyServiceManager, reloadOnDemand } from './service-manager.ts'
 
@@ -21,10 +26,12 @@ import { notifyServiceManager, reloadOnDemand } from './service-manager.ts'
 interface Server {
   readonly ready: Promise<void>
   close(options: { timeout: number }): Promise<void>
-  stats?(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
+  stats?(): Pick<ServerState, 'messages' | 'workers'>
   reload?(): Promise<void>
   reopenLog?(): void
 }
+
+type AppServer = Omit<Server, 'stats'> & AdminServer
 
 /** What `serve` runs, and how its lines name that. */
 interface Service extends Pick<NodeSettings, 'logger' | 'closeTimeout'> {
@@ -32,11 +39,12 @@ interface Service extends Pick<NodeSettings, 'logger' | 'closeTimeout'> {
   readonly name: string
   /** What begins, such as `starts app.ts`. */
   readonly beginning: string
-  /** Why SIGHUP reloads nothing where the server cannot reload. */
+  /** Why nothing is reloaded where the server cannot reload. */
   readonly fixed: string
   /** Files whose change reloads the app. */
   readonly touchReload: readonly string[]
-  begin(): Promise<Server>
+  /** @param reload Reloads the app, as SIGHUP does; `why` is for the log. */
+  begin(reload: (why: string) => Promise<void>): Promise<Server & { monitor?: Monitor }>
   /** What the server does once it is ready, such as `serves app.ts at ADDRESS`. */
   describe(): string
 }
@@ -75,16 +83,22 @@ function appService(settings: CommandSettings): Service {
     beginning: `starts ${name}`,
     fixed: 'only workers can be replaced, and -p 1 makes one',
     touchReload: settings.touchReload,
-    async begin() {
+    async begin(reload) {
+      const admin = settings.admin && (await AdminListener.start(settings.admin, logger))
+      if (admin !== undefined) logger.info?.(`mongrel2-fetch shows its state at ${admin.where}`)
       // Without the dispatcher, credits go to any of the processes that pull.
       if (given !== undefined) gateway = await startAppGateway(given, !direct, logger)
       const server = await serverOf(settings)
+      const monitor = new Monitor(() => server.stats())
+      admin?.serve({ ...server, ...(server.reload && { reload: () => reload('got POST /reload') }) }, monitor)
       return {
         ...server,
+        monitor,
         async close(options) {
           gateway?.stop()
           await server.close(options)
           await gateway?.close()
+          await admin?.close()
         },
       }
     },
@@ -100,8 +114,9 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
   const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
   logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} ${service.beginning}, process ${process.pid}`)
-  const begun = service.begin()
-  const announce = reloadOnDemand(begun, logger, service.fixed, service.touchReload)
+  const begun = service.begin((why) => reload(why))
+  const { reload, announce } = reloadOnDemand(begun, logger, service.fixed, service.touchReload)
+  logStatusBySignal(begun, logger)
   const first = await Promise.race([begun, stopped, failed])
   if (typeof first !== 'object') return first === 'failed' ? 'failed' : 'ok'
   server = first
@@ -128,7 +143,7 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
 }
 
 /** Serves an app in this process, by workers, or by processes that pull for themselves. */
-async function serverOf(settings: CommandSettings): Promise<Server> {
+async function serverOf(settings: CommandSettings): Promise<AppServer> {
   const { app, exportName, config, options, workers, direct } = settings
   if (workers === undefined) {
     // Before the app is loaded, which may keep the classes that it finds.
@@ -140,6 +155,19 @@ async function serverOf(settings: CommandSettings): Promise<Server> {
   const data: WorkerAppData = { app: here(app), exportName, config: config === undefined ? undefined : here(config) }
   const module = moduleBeside(import.meta.url, '../modules/worker-app').href
   return serveWithWorkers({ ...workers, app: { module, data }, options })
+}
+
+/** Writes the state to the log at each SIGUSR2. (SIGUSR1 starts Node's inspector.) */
+function logStatusBySignal(begun: Promise<{ monitor?: Monitor }>, logger: Logger): void {
+  const log = async () => {
+    const { monitor } = await begun
+    // The log has the warnings already.
+    const text = monitor ? statusText({ ...monitor.stats(), warnings: [] }) : 'the main node knows the state'
+    logger.info?.(`mongrel2-fetch got SIGUSR2: ${text}`)
+  }
+  process.on('SIGUSR2', () => {
+    log().catch(() => {}) // the server did not start, which the command reports
+  })
 }
 
 /** Resolves after the first error that nothing caught: the app is not reliable any more, but open requests can be answered. */
@@ -160,7 +188,7 @@ function loadFailure(app: string, error: unknown): CommandError | undefined {
 
 /** Kills the workers of this machine, which go on for a while without their dispatcher. Those on nodes end with their connection. */
 function killWorkers(server: Server | undefined): void {
-  for (const { pid, node = '' } of server?.stats?.().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
+  for (const { pid, node } of server?.stats?.().workers ?? []) if (node === '') process.kill(pid, 'SIGKILL')
 }
 
 function endpointsOf({ options, gateway }: CommandSettings): string[] {

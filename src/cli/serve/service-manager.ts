@@ -23,16 +23,20 @@ export async function notifyServiceManager(logger: Logger, ...state: string[]): 
 /** Time between two looks at a file, in milliseconds: `fs.watch` misses changes on network file systems and in new directories. */
 const LOOK = 1000
 
-/**
- * Reloads the app and opens the request log anew at each SIGHUP and each change of a file, also during a reload. `fixed` says why a server
- * without `reload` has none. Returns what tells the service manager a status and that the server is ready, now and after each reload.
- */
+interface Reloads {
+  /** Reloads the app and opens the request log anew, also during a reload. @param why Why, for the log, such as `got SIGHUP`. */
+  reload(why: string): Promise<void>
+  /** Tells the service manager a status and that the server is ready, now and after each reload. */
+  announce(status: string): Promise<void>
+}
+
+/** Reloads at each SIGHUP, at each change of a file, and when it is asked to. `fixed` says why a server without `reload` has none. */
 export function reloadOnDemand(
   begun: Promise<{ reload?(): Promise<void>; reopenLog?(): void }>,
   logger: Logger,
   fixed: string,
   files: readonly string[],
-): (status: string) => Promise<void> {
+): Reloads {
   let status: string | undefined
   let last = 0
   const notify = async (...state: string[]) => {
@@ -52,11 +56,13 @@ export function reloadOnDemand(
       if (!(error instanceof Mongrel2Error && error.code === 'closed')) {
         logger.error?.(`mongrel2-fetch could not load the app anew, and serves on as before: ${messageOf(error)}`)
       }
+      throw error
+    } finally {
+      if (number === last) await notify('READY=1', `STATUS=${status}`)
     }
-    if (number === last) await notify('READY=1', `STATUS=${status}`)
   }
   const demand = (why: string) => {
-    reload(why).catch(() => {}) // the server did not start, which the command reports
+    reload(why).catch(() => {}) // it is logged; that the server did not start, the command reports
   }
   process.on('SIGHUP', () => demand('got SIGHUP'))
   for (const file of files) {
@@ -65,8 +71,11 @@ export function reloadOnDemand(
       if (changed && now.nlink > 0) demand(`saw ${file} change`)
     })
   }
-  return async (text) => {
-    status = text
-    await notify('READY=1', `STATUS=${text}`)
+  return {
+    reload,
+    async announce(text) {
+      status = text
+      await notify('READY=1', `STATUS=${text}`)
+    },
   }
 }

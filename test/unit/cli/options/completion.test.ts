@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
 
-const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes." }
+const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes.", status: 'Show.' }
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
@@ -18,8 +18,8 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 
 describe('Completion in bash', () => {
   it.each([
-    [['s'], ['serve']],
-    [[''], ['serve', 'dev', 'keygen', 'complete', '--help', '--version']],
+    [['se'], ['serve']],
+    [[''], ['serve', 'dev', 'status', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
@@ -34,6 +34,10 @@ describe('Completion in bash', () => {
     [['dev', '--work'], []],
     [['serve', '--po'], []],
     [['dev', '--po'], ['--port']],
+    [
+      ['status', '--ad'],
+      ['--admin', '--admin-token-file'],
+    ],
     [['serve', '--log-level', 'd'], ['debug']],
     // Nothing of ours: file names.
     [['serve', 'ap'], []],

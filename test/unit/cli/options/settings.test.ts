@@ -36,7 +36,10 @@ const placeOf =
 
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | 'logFormat' | ClusterKey | CodeKey>,
+  Exclude<
+    OptionKey,
+    'config' | 'adminTokenFile' | 'watch' | 'json' | 'logger' | 'logLevel' | 'logFormat' | ClusterKey | CodeKey
+  >,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
@@ -47,6 +50,7 @@ const CASES: Record<
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
   tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
   tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
+  admin: ['./a', './b', './c', ({ admin }) => admin && 'path' in admin.at && admin.at.path],
   http: ['./a', './b', './c', placeOf('http')],
   uwsgi: ['./a', './b', './c', placeOf('uwsgi')],
   fastcgi: ['./a', './b', './c', placeOf('fastcgi')],
