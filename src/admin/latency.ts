@@ -7,7 +7,7 @@ export interface Latency {
   readonly p99: number
 }
 
-/** Estimates percentiles from counts by `DURATION_BOUNDS`, evenly spread in each; undefined without requests. */
+/** Estimates percentiles from counts by `DURATION_BOUNDS`, as if requests were evenly spread between two bounds; undefined without requests. */
 export function latencyOf(byDuration: readonly number[]): Latency | undefined {
   const total = byDuration.reduce((sum, count) => sum + count, 0)
   if (total === 0) return undefined
@@ -22,8 +22,10 @@ function percentile(byDuration: readonly number[], rank: number): number {
     const lower = DURATION_BOUNDS[bucket - 1] ?? 0
     // Longer ones than the last bound count as that.
     const upper = DURATION_BOUNDS[bucket] ?? lower
-    if (before + count >= rank)
-      return Number((1000 * (lower + ((upper - lower) * (rank - before)) / count)).toPrecision(3))
+    if (before + count >= rank) {
+      const seconds = lower + ((upper - lower) * (rank - before - 0.5)) / count
+      return Number((1000 * seconds).toPrecision(3))
+    }
     before += count
   }
   return 0

@@ -95,17 +95,12 @@ export class AdminListener {
 class BadRequest extends Error {}
 
 /** No route takes a body. */
-function requestOf({
-  method = 'GET',
-  url = '/',
-  headers: { host = 'localhost' },
-  rawHeaders,
-}: IncomingMessage): Request {
+function requestOf({ method = 'GET', url = '/', headers: { host }, rawHeaders }: IncomingMessage): Request {
   if (!url.startsWith('/')) throw new BadRequest()
   try {
     const headers = new Headers()
     for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at] ?? '', rawHeaders[at + 1] ?? '')
-    return new Request(`http://${host}${url}`, { method, headers })
+    return new Request(`http://${host || 'localhost'}${url}`, { method, headers })
   } catch {
     throw new BadRequest()
   }
