@@ -1,2 +1,2 @@
 export { type AdminHandler, type AdminOptions, type AdminServer, createAdmin } from './admin.ts'
-export type { AdminRequests, AdminSecond, AdminStats, Latency, RequestsByClass } from './monitor.ts'
+export type { AdminSecond, AdminStats, EndedRequests, Latency, RequestsByClass } from './monitor.ts'

@@ -14,7 +14,7 @@ const RECENT = 10
 export type RequestsByClass = Readonly<Record<(typeof STATUS_CLASSES)[number], number>>
 
 /** Ended requests since the start, and how quick they are. */
-export interface AdminRequests {
+export interface EndedRequests {
   readonly total: number
   readonly byClass: RequestsByClass
   /** Those whose response was given up before its end. */
@@ -44,7 +44,7 @@ export interface AdminStats extends Omit<ServerState, 'totals'> {
   /** Why the server is not ready; empty if it is. */
   readonly obstacles: readonly string[]
   /** Undefined without the option `metrics`. */
-  readonly requests?: AdminRequests
+  readonly ended?: EndedRequests
 }
 
 /** One of the last seconds. */
@@ -92,11 +92,11 @@ export class Monitor {
       rss: process.memoryUsage.rss(),
       obstacles: obstaclesOf(state),
       ...state,
-      ...(totals && { requests: this.#requests(totals) }),
+      ...(totals && { ended: this.#ended(totals) }),
     }
   }
 
-  #requests(totals: RequestCounts): AdminRequests {
+  #ended(totals: RequestCounts): EndedRequests {
     const { aborted, bytes, received } = totals
     const [first] = this.#samples
     const { rate, latency } = between(first ?? { at: 0, totals }, { at: performance.now(), totals })

@@ -159,15 +159,13 @@ async function serverOf(settings: CommandSettings): Promise<AppServer> {
 
 /** Writes the state to the log at each SIGUSR2. (SIGUSR1 starts Node's inspector.) */
 function logStatusBySignal(begun: Promise<{ monitor?: Monitor }>, logger: Logger): void {
-  const log = async () => {
-    const { monitor } = await begun
+  const log = ({ monitor }: { monitor?: Monitor }) => {
     // The log has the warnings already.
     const text = monitor ? statusText({ ...monitor.stats(), warnings: [] }) : 'the main node knows the state'
     logger.info?.(`mongrel2-fetch got SIGUSR2: ${text}`)
   }
-  process.on('SIGUSR2', () => {
-    log().catch(() => {}) // the server did not start, which the command reports
-  })
+  // That the server did not start, the command reports.
+  process.on('SIGUSR2', () => void begun.then(log, () => {}))
 }
 
 /** Resolves after the first error that nothing caught: the app is not reliable any more, but open requests can be answered. */

@@ -1,4 +1,4 @@
-import type { AdminStats } from '../../admin/monitor.ts'
+import type { AdminStats, EndedRequests } from '../../admin/monitor.ts'
 import { MIB } from '../../options/option.ts'
 import { tableText } from './table.ts'
 
@@ -6,12 +6,12 @@ const MOST_WARNINGS = 5
 
 /** Makes the text of a server's state for a terminal or the log. */
 export function statusText(stats: AdminStats): string {
-  const { version, runtime, pid, uptime, rss, obstacles, requests, workers, restarts = 0, pacing } = stats
+  const { version, runtime, pid, uptime, rss, obstacles, ended, workers, restarts = 0, pacing } = stats
   const now = Date.now()
   const summary = [
     obstacles.length === 0 ? 'ready' : `not ready: ${obstacles.join('; ')}`,
     `process      ${pid}, mongrel2-fetch ${version} on ${runtime}, up ${age(1000 * uptime)}, memory ${mebibytes(rss)}`,
-    requests === undefined ? `messages     ${grouped(stats.messages)}` : requestsText(requests),
+    ended === undefined ? `messages     ${grouped(stats.messages)}` : endedText(ended),
     `now          ${stats.inFlight} in flight, ${stats.queued} queued, ${stats.uploads} uploads`,
     `connections  ${stats.connections}: ${pacing.credits} by credits, ${pacing.controlPort} by control port, ${pacing.estimate} by estimate`,
     `sockets      ${stats.webSockets} WebSockets, ${stats.messageSockets} message sockets, ${stats.topicMembers} Topic members`,
@@ -41,8 +41,8 @@ export function statusText(stats: AdminStats): string {
   return parts.join('\n\n')
 }
 
-function requestsText(requests: NonNullable<AdminStats['requests']>): string {
-  const { total, byClass, aborted, rate, latency, bytes, received } = requests
+function endedText(ended: EndedRequests): string {
+  const { total, byClass, aborted, rate, latency, bytes, received } = ended
   const classes = Object.entries(byClass).flatMap(([name, count]) => (count > 0 ? [`${grouped(count)} ${name}`] : []))
   const times = latency && `p50 ${latency.p50} ms, p95 ${latency.p95} ms, p99 ${latency.p99} ms`
   return `requests     ${grouped(total)}, now ${rate} a second

@@ -40,7 +40,7 @@ describe('The routes', () => {
     expect([status, headers.get('content-type')]).toEqual([200, 'application/json'])
     const stats = JSON.parse(text)
     expect(stats).toMatchObject({ ...server.state, pid: process.pid, obstacles: [] })
-    expect(stats.requests).toMatchObject({ total: 1, latency: { p50: 7.5 } })
+    expect(stats.ended).toMatchObject({ total: 1, latency: { p50: 7.5 } })
     expect(stats.warnings).toEqual([{ time: expect.any(Number), level: 'warn', line: 'mongrel2-fetch: something' }])
     expect(stats.totals).toBeUndefined()
   })

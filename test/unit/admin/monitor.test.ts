@@ -18,10 +18,10 @@ describe('A monitor', () => {
       for (let n = 0; n < 10; n++) server.ended(second < 10 ? 500 : 200, second < 10 ? 400 : 7)
       vi.advanceTimersByTime(1000)
     }
-    const { requests } = monitor.stats()
-    expect(requests).toMatchObject({ total: 200, bytes: 20_000, received: 2000, aborted: 0, rate: 10 })
-    expect(requests?.byClass).toEqual({ none: 0, '1xx': 0, '2xx': 100, '3xx': 0, '4xx': 0, '5xx': 100 })
-    expect(requests?.latency?.p99).toBeLessThan(10)
+    const { ended } = monitor.stats()
+    expect(ended).toMatchObject({ total: 200, bytes: 20_000, received: 2000, aborted: 0, rate: 10 })
+    expect(ended?.byClass).toEqual({ none: 0, '1xx': 0, '2xx': 100, '3xx': 0, '4xx': 0, '5xx': 100 })
+    expect(ended?.latency?.p99).toBeLessThan(10)
   })
 
   it('keeps the last two minutes, second by second', () => {
@@ -48,7 +48,7 @@ describe('A monitor', () => {
     const monitor = new Monitor(() => server.stats())
     expect(vi.getTimerCount()).toBe(0)
     expect(monitor.stats()).toMatchObject({ messages: 1, obstacles: [] })
-    expect(monitor.stats().requests).toBeUndefined()
+    expect(monitor.stats().ended).toBeUndefined()
   })
 
   it('ends with its server', () => {
