@@ -1,11 +1,11 @@
-import { escapeLines, type Logger } from '../runtime/log.ts'
+import { escapeLines, type LogFields, type Logger, withWorker } from '../runtime/log.ts'
 
 /** A line of the log. */
 export interface LoggedLine {
   /** When it was logged, in milliseconds since 1970. */
   readonly time: number
   readonly level: 'warn' | 'error'
-  /** The line, with control characters escaped. A long one is cut. */
+  /** The line, after the worker that wrote it. Control characters are escaped, and a long line is cut. */
   readonly line: string
 }
 
@@ -19,10 +19,14 @@ export class RecentWarnings {
   readonly logger: Logger
 
   constructor(logger: Logger) {
-    const kept = (level: LoggedLine['level']) => (line: string) => {
-      this.lines.push({ time: Date.now(), level, line: escapeLines(line.slice(0, MOST_CHARACTERS)) })
+    const kept = (level: LoggedLine['level']) => (line: string, fields?: LogFields) => {
+      this.lines.push({
+        time: Date.now(),
+        level,
+        line: escapeLines(withWorker(line, fields).slice(0, MOST_CHARACTERS)),
+      })
       if (this.lines.length > MOST_LINES) this.lines.shift()
-      logger[level]?.(line)
+      logger[level]?.(line, fields)
     }
     this.logger = { ...logger, warn: kept('warn'), error: kept('error') }
   }

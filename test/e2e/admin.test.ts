@@ -250,7 +250,7 @@ describe('mongrel2-fetch status', () => {
     )
     const server = start()
     await server.prints(/^mongrel2-fetch serves/m)
-    await run.prints(/^ready$[^]*^ready$/m)
+    await run.prints(/^ready$.*^ready$/ms)
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
   })
@@ -258,8 +258,18 @@ describe('mongrel2-fetch status', () => {
   it.each([
     [[], {}, 2, 'expected --admin HOST:PORT or --admin PATH, as serve has it'],
     [['--admin', './nothing.sock'], {}, 1, './nothing.sock does not answer: nobody listens there'],
-    [['--admin', './admin.sock'], {}, 1, './admin.sock needs a token: name its file by --admin-token-file'],
-    [['--admin', './admin.sock', '--admin-token-file', 'other'], {}, 1, './admin.sock has another token'],
+    [
+      ['--admin', './admin.sock'],
+      {},
+      1,
+      './admin.sock needs a token, and none is given: name its file by --admin-token-file',
+    ],
+    [
+      ['--admin', './admin.sock', '--admin-token-file', 'other'],
+      {},
+      1,
+      './admin.sock needs a token, and the given one is another',
+    ],
     [[], { MONGREL2_FETCH_ADMIN: './admin.sock', MONGREL2_FETCH_ADMIN_TOKEN_FILE: 'token' }, 0, ''],
     [['app.js'], {}, 2, 'too many arguments'],
   ])('%j with %j ends with %d', async (args, env, code, message) => {

@@ -40,7 +40,7 @@ export async function statusCommand(flags: OptionSources): Promise<Ending> {
 
 /** Asks the admin address; throws CommandError `failed`. */
 async function ask({ at, token }: AdminSettings): Promise<AdminStats> {
-  const where = 'path' in at ? at.path : `${at.host ?? 'localhost'}:${at.port}`
+  const where = placeText(at)
   const [status, body] = await get(at, token).catch((error: NodeJS.ErrnoException) => {
     const nobody = error.code === 'ECONNREFUSED' || error.code === 'ENOENT'
     const advice = nobody ? `nobody listens there: start serve with --admin ${where}` : messageOf(error)
@@ -48,10 +48,14 @@ async function ask({ at, token }: AdminSettings): Promise<AdminStats> {
   })
   if (status === 200) return JSON.parse(body)
   if (status === 401) {
-    const given = token === undefined ? 'needs a token: name its file by --admin-token-file' : 'has another token'
-    throw new CommandError('failed', `${where} ${given}`)
+    const why = token === undefined ? 'none is given' : 'the given one is another'
+    throw new CommandError('failed', `${where} needs a token, and ${why}: name its file by --admin-token-file`)
   }
   throw new CommandError('failed', `${where} answers ${status}: ${body.trim()}`)
+}
+
+function placeText(at: ListenAt): string {
+  return 'path' in at ? at.path : `${at.host ?? 'localhost'}:${at.port}`
 }
 
 function get(at: ListenAt, token: string | undefined): Promise<[status: number, body: string]> {
