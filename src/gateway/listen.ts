@@ -35,11 +35,16 @@ export async function listen(server: Server, at: ListenAt, mode?: number): Promi
   await listening
 }
 
-/** The address as text: `HOST:PORT`, with the port that was found for 0, or the path. */
-export function addressText(server: Server, at: ListenAt): string {
+/** An address as text. */
+export function placeText(at: ListenAt): string {
   if ('path' in at) return at.path
-  const { host = '0.0.0.0' } = at
-  return `${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`
+  const { host = '0.0.0.0', port } = at
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** The address of a server as text, with the port that was found for 0. */
+export function addressText(server: Server, at: ListenAt): string {
+  return placeText('path' in at ? at : { ...at, port: (server.address() as AddressInfo).port })
 }
 
 /** Removes a socket file that a killed program left behind, since it blocks listening there. Throws Error for a file of another kind. */

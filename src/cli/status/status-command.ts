@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { AdminStats } from '../../admin/monitor.ts'
-import type { ListenAt } from '../../gateway/listen.ts'
+import { type ListenAt, placeText } from '../../gateway/listen.ts'
 import { messageOf } from '../../runtime/log.ts'
 import { checkedValue, type OptionSources } from '../options/command-options.ts'
 import { type AdminSettings, adminOf, gather } from '../options/settings.ts'
@@ -52,10 +52,6 @@ async function ask({ at, token }: AdminSettings): Promise<AdminStats> {
     throw new CommandError('failed', `${where} needs a token, and ${why}: name its file by --admin-token-file`)
   }
   throw new CommandError('failed', `${where} answers ${status}: ${body.trim()}`)
-}
-
-function placeText(at: ListenAt): string {
-  return 'path' in at ? at.path : `${at.host ?? 'localhost'}:${at.port}`
 }
 
 function get(at: ListenAt, token: string | undefined): Promise<[status: number, body: string]> {
