@@ -129,12 +129,15 @@ describe('The admin address', () => {
   })
 
   it('is there while the app is being loaded', async () => {
-    place.write('app.js', `${appOf('1')}await new Promise((resolve) => process.once('SIGWINCH', resolve))`)
+    place.write(
+      'app.js',
+      `${appOf('1')}while (!existsSync('load')) await new Promise((resolve) => setTimeout(resolve, 20))`,
+    )
     const run = start('--admin', './admin.sock')
     await run.prints(/^mongrel2-fetch shows its state/m)
     expect(await client().ask('/healthz')).toEqual([200, 'ok\n'])
     expect(await client().ask('/readyz')).toEqual([503, 'the app is being loaded\n'])
-    run.signal('SIGWINCH')
+    place.write('load', '')
     await run.prints(/^mongrel2-fetch serves/m)
     expect(await client().ask('/readyz')).toEqual([200, 'ready\n'])
   })
