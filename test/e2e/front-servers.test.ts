@@ -9,6 +9,7 @@ import { freePort } from '../support/free-port.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { createNginxDirectory, type Nginx, startNginx } from '../support/nginx.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 // The protocols that nginx speaks to a server behind it, through nginx. By SCGI it announces wrong lengths without scgi_request_buffering
@@ -164,6 +165,13 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
       })
     })
 
+    it('a request without a body has no length', async () => {
+      for (const method of ['DELETE', 'OPTIONS', 'REPORT']) {
+        expect(await (await fetch(url(''), { method })).json()).toMatchObject({ method, length: null, coding: null })
+      }
+      expect(await (await fetch(url(''), { method: 'POST', body: '' })).json()).toMatchObject({ length: '0' })
+    })
+
     it('bodies come and go, small and large, with a length and in chunks', async () => {
       for (const size of [0, 20_480, 20_481, 2 * MIB]) {
         const body = Buffer.alloc(size, 'body')
@@ -247,6 +255,12 @@ it('nginx keeps a connection of FastCGI for further requests', async () => {
     expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
   }
   expect(gateway.stats().connections).toBe(1)
+})
+
+it("a request of HTTP/1.0 without Host gets the handler's host", async () => {
+  using client = new RawClient(Number(new URL(nginx.origin).port))
+  const { body } = await client.send('GET /kept/ HTTP/1.0\r\n\r\n').response()
+  expect(JSON.parse(body.toString())).toMatchObject({ url: 'http://localhost/kept/' })
 })
 
 it('nginx reaches a socket in the file system', async () => {
