@@ -35,7 +35,9 @@ beforeAll(async () => {
   })
   server = serveMongrel2(app, { zeromq: endpoint, logger: {} })
   await server.ready
-  const started = await startFrontServers(gateway)
+  const started = await startFrontServers(
+    (protocol) => gateway.addresses.find((one) => one.protocol === protocol)?.at ?? '',
+  )
   ways = started.ways
   stop = () => Promise.all(started.servers.map((one) => one[Symbol.asyncDispose]()))
 })

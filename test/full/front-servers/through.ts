@@ -1,4 +1,3 @@
-import type { Gateway } from '../../../src/gateway/index.ts'
 import { freePorts } from '../../support/free-port.ts'
 import { startApache, startLighttpd } from '../../support/front-servers.ts'
 import { createNginxDirectory, startNginx } from '../../support/nginx.ts'
@@ -28,9 +27,8 @@ interface FrontServers {
   readonly servers: readonly AsyncDisposable[]
 }
 
-/** Starts every front server in front of a gateway that has an address by each protocol. */
-export async function startFrontServers(gateway: Gateway): Promise<FrontServers> {
-  const at = (protocol: string) => gateway.addresses.find((one) => one.protocol === protocol)?.at ?? ''
+/** Starts every front server in front of a gateway; `at` says its address by a protocol. */
+export async function startFrontServers(at: At): Promise<FrontServers> {
   const all = [await nginx(at), await apache(at), await lighttpd(at), await cgi(at)]
   return { ways: all.flatMap(({ ways }) => ways), servers: all.flatMap(({ servers }) => servers) }
 }
