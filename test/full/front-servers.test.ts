@@ -1,6 +1,9 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type IncomingMessage, request } from 'node:http'
+import { createServer, type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Mongrel2Server, Topic } from '../../src/index.ts'
@@ -35,7 +38,13 @@ beforeAll(async () => {
   const directory = await createNginxDirectory()
   const endpoint = { sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` }
   const places = Object.fromEntries(PROTOCOLS.map((protocol) => [protocol, '127.0.0.1:0']))
-  gateway = await createGateway({ ...places, routes: [{ path: '/', ...endpoint }], flowControl: true })
+  gateway = await createGateway({
+    ...places,
+    routes: [{ path: '/', ...endpoint }],
+    flowControl: true,
+    bodyTimeout: 5000,
+    sendTimeout: 5000,
+  })
   server = serveMongrel2(
     async (request, env) => {
       const { pathname, search } = new URL(request.url)
@@ -104,6 +113,19 @@ const STARTS: Record<string, () => Promise<FrontServer>> = {
     const origin = `http://127.0.0.1:${port}`
     return { ...(await startLighttpd(withPorts(shown('lighttpd')), port, `${origin}/uwsgi/`)), origin }
   },
+}
+
+/** Sends 64 MiB; the bytes that come back. */
+async function echoed(url: string): Promise<number> {
+  const asked = request(url, { method: 'POST', headers: { 'content-length': 64 * MIB } }).on('error', () => {})
+  const sending = pipeline(Readable.from(Array(64).fill(Buffer.alloc(MIB))), asked).catch(() => {})
+  let bytes = 0
+  try {
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    for await (const piece of response) bytes += piece.length
+  } catch {} // it broke off
+  await sending
+  return bytes
 }
 
 describe.each(Object.keys(STARTS))('Through %s', (name) => {
@@ -184,6 +206,15 @@ describe.each(Object.keys(STARTS))('Through %s', (name) => {
       },
     )
 
+    // nginx sends no more of a body once the answer's head has come, Apache reads no answer before it has sent the body.
+    const stops = name === 'nginx' || (name === 'Apache' && protocol !== 'fastcgi')
+    it(`an echo of 64 MiB ${stops ? 'stops' : 'comes back'}`, { timeout: 60_000 }, async () => {
+      const echo = echoed(url('echo'))
+      if (!stops) return expect(await echo).toBe(64 * MIB)
+      await expect.poll(() => aborted, { timeout: 30_000 }).toContain(`/${protocol}/echo`)
+      expect(await echo).toBeLessThan(64 * MIB)
+    })
+
     it('a client that ends its side alone has left for nginx, and still gets its answer of the others', async () => {
       const path = `/${protocol}/waits?${name}`
       using client = new RawClient(Number(new URL(front.origin).port))
@@ -198,6 +229,22 @@ describe.each(Object.keys(STARTS))('Through %s', (name) => {
       expect(aborted).not.toContain(path)
     })
   })
+})
+
+it('an echo of 64 MiB stops in nginx in front of any server', async () => {
+  const backend = createServer((request, response) => request.pipe(response)).listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  const quiet = once(backend.setTimeout(2000), 'timeout')
+  const port = await freePort()
+  const { port: at } = backend.address() as AddressInfo
+  const location = `proxy_pass http://127.0.0.1:${at}; proxy_buffering off; proxy_request_buffering off; proxy_http_version 1.1;`
+  const http = `server { listen 127.0.0.1:${port}; client_max_body_size 0; location / { ${location} } location = / { return 200; } }`
+  await using nginx = await startNginx(await createNginxDirectory(), port, http)
+  const echo = echoed(`${nginx.origin}/echo`)
+  await quiet
+  backend.closeAllConnections()
+  expect(await echo).toBeLessThan(64 * MIB)
+  backend.close()
 })
 
 it('nothing was malformed', () => {
