@@ -164,7 +164,8 @@ export function checkGatewayOptions(options: GatewayOptions): is.Checked<typeof 
 }
 
 function placesOf(help: string): is.Option<readonly ListenAt[]> {
-  const more = 'The flag can be given again; in the variable they are separated by spaces.'
+  const more =
+    'The flag can be given again; in the variable they are separated by spaces, which a path cannot have there.'
   return addresses({ repeated: true, read: is.wordsIn, placeholder: 'HOST:PORT|PATH', help: `${help} ${more}` })
 }
 

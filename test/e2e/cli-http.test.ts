@@ -142,11 +142,11 @@ describe('mongrel2-fetch serve --http', () => {
   })
 
   it('answers at several addresses', async () => {
-    const { run, url } = await serve('--http', './http.sock')
-    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${url} and ./http.sock\n`)
+    const { run, url } = await serve('--http', './with space.sock')
+    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${url} and ./with space.sock\n`)
     expect((await fetch(url)).status).toBe(200)
     const [response] = await once(
-      request({ socketPath: join(place.directory, 'http.sock'), path: '/' }).end(),
+      request({ socketPath: join(place.directory, 'with space.sock'), path: '/' }).end(),
       'response',
     )
     expect(response.statusCode).toBe(200)

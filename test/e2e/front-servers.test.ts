@@ -9,7 +9,7 @@ import { freePort } from '../support/free-port.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { createNginxDirectory, type Nginx, startNginx } from '../support/nginx.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { RawClient, request as rawRequest } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 // The protocols that nginx speaks to a server behind it, through nginx. By SCGI it announces wrong lengths without scgi_request_buffering
@@ -90,6 +90,7 @@ const handler = async (request: Request, env: { mongrel2: { remoteAddress?: stri
         type: request.headers.get('content-type'),
         length: request.headers.get('content-length'),
         coding: request.headers.get('transfer-encoding'),
+        upgrade: request.headers.get('upgrade'),
       })
   }
 }
@@ -162,7 +163,19 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
         type: null,
         length: null,
         coding: null,
+        upgrade: null,
       })
+    })
+
+    it('a handshake of a WebSocket arrives as an ordinary request', async () => {
+      using client = new RawClient(Number(new URL(nginx.origin).port))
+      const fields =
+        'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n'
+      const { status, body } = await client.send(rawRequest(`${base}/`, 'GET', fields)).response()
+      expect([status, JSON.parse(body.toString())]).toEqual([
+        200,
+        expect.objectContaining({ method: 'GET', upgrade: null }),
+      ])
     })
 
     it('a request without a body has no length', async () => {
