@@ -22,9 +22,16 @@ const CURL_ADVICE = `The tests need curl and nginx on the PATH.
   Debian, Ubuntu:  sudo apt-get install curl nginx`
 
 /** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers. */
-const PROGRAMS = { chromium: 'chromium', wget: 'wget', http: 'httpie', apache2: 'apache2', lighttpd: 'lighttpd' }
-const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2 and lighttpd on the PATH, and Python's Requests.
-  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd
+const PROGRAMS = {
+  chromium: 'chromium',
+  wget: 'wget',
+  http: 'httpie',
+  apache2: 'apache2',
+  lighttpd: 'lighttpd',
+  'cgi-fcgi': 'libfcgi-bin',
+}
+const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2, lighttpd and cgi-fcgi on the PATH, and Python's Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd libfcgi-bin
   elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)

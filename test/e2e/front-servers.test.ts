@@ -99,6 +99,7 @@ beforeAll(async () => {
   const directory = await createNginxDirectory()
   const endpoint = { sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` }
   gateway = await createGateway({
+    http: '127.0.0.1:0',
     uwsgi: ['127.0.0.1:0', join(directory, 'uwsgi.sock')],
     fastcgi: '127.0.0.1:0',
     scgi: '127.0.0.1:0',
@@ -118,19 +119,23 @@ beforeAll(async () => {
       ${protocol}_buffering ${buffering};
       ${protocol}_request_buffering ${protocol === 'scgi' ? 'on' : buffering};
     }`
+  const atOf = (name: string) => gateway.addresses.find(({ protocol }) => protocol === name)?.at
   const locations = gateway.addresses.flatMap(({ protocol, at, address }) =>
-    address === undefined
-      ? [`location /socket/ { include /etc/nginx/uwsgi_params; uwsgi_pass unix:${at}; }`]
-      : [location(protocol, 'on', at), location(protocol, 'off', at)],
+    protocol === 'http'
+      ? []
+      : address === undefined
+        ? [`location /socket/ { include /etc/nginx/uwsgi_params; uwsgi_pass unix:${at}; }`]
+        : [location(protocol, 'on', at), location(protocol, 'off', at)],
   )
-  const fastCgi = gateway.addresses.find(({ protocol }) => protocol === 'fastcgi')?.at
   nginx = await startNginx(
     directory,
     port,
-    `upstream kept { server ${fastCgi}; keepalive 4; }
+    `upstream kept { server ${atOf('fastcgi')}; keepalive 4; }
+  upstream kept-http { server ${atOf('http')}; keepalive 4; }
   server {
     client_max_body_size 100m;
     location /kept/ { include /etc/nginx/fastcgi_params; fastcgi_pass kept; fastcgi_keep_conn on; }
+    location /kept-http/ { proxy_pass http://kept-http; proxy_http_version 1.1; proxy_set_header Connection ""; }
     listen 127.0.0.1:${port};
     location = / { return 200; }${locations.join('')}
   }
@@ -260,14 +265,16 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
   })
 })
 
-it('nginx keeps a connection of FastCGI for further requests', async () => {
+it('nginx keeps a connection of FastCGI, and one of HTTP, for further requests', async () => {
   await expect.poll(() => gateway.stats().connections).toBe(0)
   for (let request = 0; request < 20; request++) {
     const body = Buffer.alloc(request * 5000, 'kept')
-    const response = await fetch(`${nginx.origin}/kept/echo`, { method: 'POST', body })
-    expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+    for (const way of ['kept', 'kept-http']) {
+      const response = await fetch(`${nginx.origin}/${way}/echo`, { method: 'POST', body })
+      expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+    }
   }
-  expect(gateway.stats().connections).toBe(1)
+  expect(gateway.stats().connections).toBe(2)
 })
 
 it("a request of HTTP/1.0 without Host gets the handler's host", async () => {
