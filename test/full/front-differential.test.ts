@@ -4,7 +4,7 @@ import type { Mongrel2Server } from '../../src/index.ts'
 import app from '../e2e/differential/app.ts'
 import { cases } from '../e2e/differential/cases.ts'
 import type { Conversation } from '../e2e/differential/conversation.ts'
-import type { Expected } from '../e2e/differential/difference.ts'
+import { matchers } from '../e2e/differential/difference.ts'
 import { differences, type Observation, observe } from '../e2e/differential/observation.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { createNginxDirectory } from '../support/nginx.ts'
@@ -66,14 +66,6 @@ async function observation(way: string, port: number, conversation: Conversation
   return Object.fromEntries(seen)
 }
 
-/** Patterns as vitest compares with them. */
-function matchers(expected: Expected): Record<string, unknown> {
-  const entries = Object.entries(expected)
-  return Object.fromEntries(
-    entries.map(([name, value]) => [name, value instanceof RegExp ? expect.stringMatching(value) : value]),
-  )
-}
-
 function changeOf(way: string, one: string): (typeof CHANGES)[number] | undefined {
   return CHANGES.find(
     (change) =>
@@ -82,13 +74,14 @@ function changeOf(way: string, one: string): (typeof CHANGES)[number] | undefine
   )
 }
 
+const ALL_CASES = Object.entries(cases).flatMap(([group, list]) =>
+  list.map(({ name, send, methods }) => ({ name: `${group}: ${name}`, conversation: { send, methods } })),
+)
+
 describe.each(WAYS)('Through %s', (way) => {
   const port = () => ways.find(({ name }) => name === way)?.port ?? 0
-  const list = Object.entries(cases).flatMap(([group, list]) =>
-    list.map(({ name, send, methods }) => ({ name: `${group}: ${name}`, conversation: { send, methods } })),
-  )
-  describe.concurrent('each case', () => {
-    for (const { name, conversation } of list) {
+  describe.concurrent('each case', { timeout: 120_000 }, () => {
+    for (const { name, conversation } of ALL_CASES) {
       const change = changeOf(way, name)
       it(change === undefined ? `${name}: the same` : `${name}: ${change.why}`, async () => {
         const plain = gateway.addresses.find(({ protocol }) => protocol === 'http')?.address?.port ?? 0
@@ -104,6 +97,11 @@ describe.each(WAYS)('Through %s', (way) => {
       })
     }
   })
+})
+
+it('each change is of a case', () => {
+  const used = new Set(WAYS.flatMap((way) => ALL_CASES.map(({ name }) => changeOf(way, name))))
+  expect(CHANGES.filter((change) => !used.has(change))).toEqual([])
 })
 
 it('nothing was malformed', () => {

@@ -14,7 +14,7 @@ const CONNECTIONS = 10_000
 const AT_ONCE = 500
 const PROTOCOLS = ['http', 'uwsgi', 'fastcgi', 'scgi']
 /** Milliseconds, in which all of them are opened. */
-const TIME = '15000'
+const TIME = '30000'
 
 let place: Workplace
 let run: CommandRun

@@ -33,12 +33,6 @@ const AFTER_500: Expected = Object.fromEntries([
 /** The first that fits counts. */
 export const CHANGES: readonly Change[] = [
   {
-    ways: [...NGINX_BY_VARIABLES, 'lighttpd'],
-    why: 'the same',
-    cases: ['hosts: none, in HTTP/1.0'],
-    seen: {},
-  },
-  {
     ways: ['Apache'],
     why: 'Apache says its own name',
     cases: ['hosts: none, in HTTP/1.0'],
@@ -52,7 +46,7 @@ export const CHANGES: readonly Change[] = [
       'targets: an asterisk that is no path',
       'targets: a target that is no path',
       'errors: no request',
-      'hosts: none',
+      'hosts: none$',
       ...MALFORMED_FIELDS,
       'hosts: two',
       'hosts: an empty one',
@@ -126,6 +120,7 @@ export const CHANGES: readonly Change[] = [
     ],
     seen: 400,
   },
+  { ways: ['nginx proxy'], why: 'nginx speaks HTTP/1.1 to us', cases: ['hosts: none, in'], seen: 400 },
   { ways: ['nginx'], why: 'nginx has no TRACE', cases: ['methods: TRACE'], seen: 405 },
   { ways: ['nginx', 'lighttpd'], why: 'it does not have the version', cases: ['errors: another version'], seen: 505 },
   {
