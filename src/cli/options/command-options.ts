@@ -1,6 +1,6 @@
 import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
-import { FRONT_SETTINGS, PLACES, type Places } from '../../gateway/options.ts'
+import { FRONT_SETTINGS, PLACES, type Places, TLS_OPTIONS, type TlsOptions } from '../../gateway/options.ts'
 import { CLOSE } from '../../options/close.ts'
 import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
 import * as is from '../../options/option.ts'
@@ -10,7 +10,7 @@ import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
 import type { LogLevel } from '../shared/loggers.ts'
 
 /** Options of the command alone, by their keys in the configuration file. */
-interface OwnConfig {
+interface OwnConfig extends TlsOptions {
   /** The module with the handler. */
   app?: string
   /** The module's export that is the handler. Default: `default`. */
@@ -59,10 +59,6 @@ interface OwnConfig {
   port?: number
   /** Whether `dev` uses TLS, with a certificate of its own unless one is given. Default: false. */
   tls?: boolean
-  /** The file with the certificate of `tls`, followed by those of its issuers, as PEM. */
-  tlsCert?: string
-  /** The file with its private key. */
-  tlsKey?: string
 }
 
 /**
@@ -110,6 +106,7 @@ const COMMAND = {
     help: 'The lowest level that is logged: debug, info, warn, error or silent.',
   }),
   closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
+  ...TLS_OPTIONS,
 }
 
 const SERVE = {
@@ -156,12 +153,7 @@ const SERVE = {
 
 const DEV = {
   port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }),
-  tls: is.boolean(false, { help: 'Let Mongrel2 speak https, with a certificate of its own unless one is given.' }),
-  tlsCert: is.text('a text', undefined, {
-    placeholder: 'FILE',
-    help: 'The certificate of --tls, followed by those of its issuers, as PEM.',
-  }),
-  tlsKey: is.text('a text', undefined, { placeholder: 'FILE', help: 'The private key of --tls-cert, as PEM.' }),
+  tls: is.boolean(false, { help: 'Speak https, with a certificate of its own unless --tls-cert gives one.' }),
 }
 
 const { app: _app, options: _options, ...pool } = WORKER_POOL_OPTIONS

@@ -23,6 +23,8 @@ interface Server {
   close(options: { timeout: number }): Promise<void>
   stats?(): { messages?: number; workers?: readonly { pid: number; node?: string }[] }
   reload?(): Promise<void>
+  /** Reads the certificate of the gateway anew. */
+  renewCertificate?(): Promise<void>
 }
 
 /** What `serve` runs, and how its lines name that. */
@@ -76,6 +78,7 @@ function appService(settings: CommandSettings): Service {
       const server = await serverOf(settings)
       return {
         ...server,
+        ...(gateway && { renewCertificate: gateway.renewCertificate }),
         async close(options) {
           gateway?.stop()
           await server.close(options)

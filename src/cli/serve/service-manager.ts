@@ -20,11 +20,11 @@ export async function notifyServiceManager(logger: Logger, ...state: string[]): 
 }
 
 /**
- * Reloads the app at each SIGHUP, also during a reload; `fixed` says why a server without `reload` has none. Returns what
+ * Reads the certificate anew and reloads the app at each SIGHUP, also during a reload; `fixed` says why a server without `reload` has none. Returns what
  * tells the service manager a status and that the server is ready, now and after each reload.
  */
 export function reloadBySignal(
-  begun: Promise<{ reload?(): Promise<void> }>,
+  begun: Promise<{ reload?(): Promise<void>; renewCertificate?(): Promise<void> }>,
   logger: Logger,
   fixed: string,
 ): (status: string) => Promise<void> {
@@ -35,6 +35,7 @@ export function reloadBySignal(
   }
   const reload = async () => {
     const server = await begun
+    await server.renewCertificate?.()
     if (server.reload === undefined) return logger.warn?.(`mongrel2-fetch got SIGHUP and goes on: ${fixed}`)
     logger.info?.('mongrel2-fetch got SIGHUP: new workers load the app')
     const number = ++last
