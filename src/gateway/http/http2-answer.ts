@@ -1,13 +1,13 @@
 import { validateHeaderValue } from 'node:http'
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { ResponseHead } from '../../wire/response-parser.ts'
+import { LINGER_TIME } from '../lingering-close.ts'
 import type { Answer } from '../request.ts'
 import { endToEnd, pairs } from '../response-fields.ts'
 
 /** An answer on a stream of HTTP/2. */
 export class Http2Answer implements Answer {
   readonly #stream: ServerHttp2Stream
-  #ended = false
   #released = false
 
   constructor(stream: ServerHttp2Stream) {
@@ -32,7 +32,6 @@ export class Http2Answer implements Answer {
 
   end(bytes: Buffer): void {
     if (this.#stream.writable) this.#stream.end(bytes)
-    this.#ended = true
     if (this.#stream.writableFinished) this.#finish()
     else this.#stream.once('finish', () => this.#finish())
   }
@@ -43,16 +42,19 @@ export class Http2Answer implements Answer {
   }
 
   cut(): void {
-    const reset = () => this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    // `close` would first end the answer as if it were complete.
+    const reset = () => this.#stream.destroy(new Error('the answer is incomplete'))
     if (this.#stream.writableLength === 0) reset()
     else this.#stream.write('', reset)
   }
 
-  /** Tells the client to send no more of a body that is not read (RFC 9113, section 8.1), and discards what has come. */
+  /** Discards the rest of a body that is not read any more; after a while the client is told to send no more (RFC 9113, section 8.1). */
   #finish(): void {
-    if (!this.#stream.writableFinished || !this.#released || this.#stream.readableEnded) return
-    this.#stream.removeAllListeners('readable').resume() // `readPiece` may still wait
-    this.#stream.close(constants.NGHTTP2_NO_ERROR)
+    const stream = this.#stream
+    if (!stream.writableFinished || !this.#released || stream.readableEnded) return
+    stream.removeAllListeners('readable').resume() // `readPiece` may still wait
+    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_TIME).unref()
+    stream.once('close', () => clearTimeout(timer))
   }
 }
 

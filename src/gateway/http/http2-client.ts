@@ -1,6 +1,6 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
-import { noProxy, unknownExpectation } from '../../platform/outcomes.ts'
+import { headTooLarge, noProxy, unknownExpectation } from '../../platform/outcomes.ts'
 import { type Connection, refuse } from '../connection.ts'
 import { destroyWhenQuiet } from '../lingering-close.ts'
 import type { GatewaySettings } from '../options.ts'
@@ -8,6 +8,9 @@ import { clientAddress } from '../protocol-server.ts'
 import type { GatewayRequest, RequestBody } from '../request.ts'
 import type { Router } from '../router.ts'
 import { Http2Answer } from './http2-answer.ts'
+
+/** Bytes that a field of a head counts beside its name and value (RFC 9113, section 6.5.2). */
+const FIELD_OVERHEAD = 32
 
 /** A client's HTTP/2 connection. Each stream is a connection of its own for the handler. */
 export class Http2Client {
@@ -46,7 +49,7 @@ export class Http2Client {
     this.#open++
     stream.on('error', () => {}) // `close` follows
     stream.setTimeout(this.#settings.sendTimeout, () => {
-      if (stream.writableLength > 0) stream.close(constants.NGHTTP2_CANCEL)
+      if (stream.writableLength > 0) stream.destroy(new Error('the client takes nothing'))
     })
     const connection = this.#begin(stream, headers, rawHeaders)
     stream.on('close', () => {
@@ -64,15 +67,16 @@ export class Http2Client {
     const { expect, ':method': method = '', ':path': target = '', ':authority': authority } = headers
     if (method === 'CONNECT') return refuse(answer, noProxy(), false)
     if (expect !== undefined && expect !== '100-continue') return refuse(answer, unknownExpectation(), false)
-    const length = headers['content-length']
-    const body = stream.endAfterHeaders
-      ? undefined
-      : bodyOf(stream, length === undefined ? undefined : Number(length), expect)
     const fields = authority === undefined ? [] : ['host', authority]
+    let size = 0
     for (let at = 0; at < rawHeaders.length; at += 2) {
       const [name = '', value = ''] = rawHeaders.slice(at, at + 2)
+      size += name.length + value.length + FIELD_OVERHEAD
       if (!name.startsWith(':') && !(name === 'host' && value === authority)) fields.push(name, value)
     }
+    if (size > this.#settings.bufferSize) return refuse(answer, headTooLarge(), false)
+    const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
+    const body = stream.endAfterHeaders ? undefined : bodyOf(stream, length, expect !== undefined)
     if (body !== undefined && length === undefined) fields.push('transfer-encoding', 'chunked')
     const request: GatewayRequest = {
       method,
@@ -98,10 +102,10 @@ export class Http2Client {
   }
 }
 
-function bodyOf(stream: ServerHttp2Stream, length: number | undefined, expect: string | undefined): RequestBody {
+function bodyOf(stream: ServerHttp2Stream, length: number | undefined, expects: boolean): RequestBody {
   const body = {
     length,
-    held: expect !== undefined,
+    held: expects,
     get complete() {
       return stream.readableEnded
     },

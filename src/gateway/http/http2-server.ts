@@ -6,8 +6,8 @@ import { Http2Client } from './http2-client.ts'
 
 /** Requests of one client that are served at once; Node refuses more. */
 const MAX_STREAMS = 100
-/** Bytes that a field has in a head beside its name and value (RFC 9113, section 6.5.2). */
-const FIELD_OVERHEAD = 32
+/** Fields of a head, so that no more fit Node's bound of its size; `bufferSize` is checked later, and answered with 431. */
+const MAX_FIELDS = 2048
 
 /** HTTP/2 for connections that another server accepts. */
 export class Http2Server {
@@ -16,10 +16,7 @@ export class Http2Server {
   #stopping = false
 
   constructor(router: Router, settings: GatewaySettings) {
-    const server = createServer({
-      settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: settings.bufferSize },
-      maxHeaderListPairs: Math.ceil(settings.bufferSize / FIELD_OVERHEAD),
-    })
+    const server = createServer({ settings: { maxConcurrentStreams: MAX_STREAMS }, maxHeaderListPairs: MAX_FIELDS })
     this.#admit = (socket) => {
       server.once('session', (session: ServerHttp2Session) => {
         const client = new Http2Client(session, socket, router, settings)
