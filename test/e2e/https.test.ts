@@ -285,7 +285,7 @@ describe('An answer by HTTP/2', () => {
     ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'],
     ['of a length', 'Content-Length: 10\r\n\r\nhalf'],
   ])('%s that its handler breaks off, soon or late, is reset behind what was sent', async (_, begun) => {
-    const handler = await handleRaw()
+    const handler = await handleRaw({ flowControl: false })
     const session = connect()
     for (const [number, late] of [false, true].entries()) {
       const stream = ask(session, { ':path': '/' })
@@ -482,15 +482,15 @@ describe('A connection by HTTP/2', () => {
     const session = connect()
     await once(session, 'remoteSettings')
     const closed = new Promise((resolve) => session.on('close', resolve))
-    let opened = 0
-    while (!session.closed && !session.destroyed && opened < 20_000) {
-      for (let n = 0; n < 50 && !session.destroyed && !session.closed; n++, opened++)
+    for (let round = 0; round < 100 && !session.destroyed; round++) {
+      for (let number = 0; number < 50 && !session.destroyed; number++) {
         ask(session, { ':path': '/' }).close(constants.NGHTTP2_CANCEL)
+      }
       await new Promise(setImmediate)
     }
     await closed
-    expect(opened).toBeLessThan(20_000)
-    expect(called).toBeLessThan(3000)
+    // Node allows 1000, and 33 more a second.
+    expect(called).toBeLessThan(2500)
     expect(await get(connect(), '/')).toBe('x')
   })
 })

@@ -45,8 +45,8 @@ const CASES: Record<
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
-  tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
-  tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
+  tlsCert: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.cert],
+  tlsKey: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.key],
   http: ['./a', './b', './c', placeOf('http')],
   uwsgi: ['./a', './b', './c', placeOf('uwsgi')],
   fastcgi: ['./a', './b', './c', placeOf('fastcgi')],
@@ -112,7 +112,7 @@ describe('The settings of a command', () => {
       const value = parseOption(option, ofFile)
       const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
       const http = option.key.startsWith('http') ? { http: ':0' } : {}
-      const tls = option.key.startsWith('tls') ? { tls: true, tlsCert: '-', tlsKey: '-' } : {}
+      const tls = option.key.startsWith('tls') ? { http: ':0', tlsCert: '-', tlsKey: '-' } : {}
       const config = join(directory, 'config.json')
       writeFileSync(config, JSON.stringify({ app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...tls, ...values }))
       const settled = async (flag?: string) =>
