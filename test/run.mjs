@@ -21,7 +21,7 @@ const CURL = { curl: 'curl', nginx: 'nginx' }
 const CURL_ADVICE = `The tests need curl and nginx on the PATH.
   Debian, Ubuntu:  sudo apt-get install curl nginx`
 
-/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers. */
+/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers and by HTTP/2. */
 const PROGRAMS = {
   chromium: 'chromium',
   wget: 'wget',
@@ -29,9 +29,11 @@ const PROGRAMS = {
   apache2: 'apache2',
   lighttpd: 'lighttpd',
   'cgi-fcgi': 'libfcgi-bin',
+  h2load: 'nghttp2-client',
 }
-const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2, lighttpd and cgi-fcgi on the PATH, and Python's Requests.
-  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd libfcgi-bin
+const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2, lighttpd, cgi-fcgi and h2load on the PATH, and Python's
+  Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd libfcgi-bin nghttp2-client
   elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)
