@@ -27,6 +27,7 @@ const parts = (count) => new ReadableStream({
 export default async (request) => {
   const { pathname } = new URL(request.url)
   if (pathname === '/echo') return new Response(request.body)
+  if (pathname === '/whole') return new Response(await request.arrayBuffer())
   if (pathname === '/events') return new Response(parts(5), { headers: { 'content-type': 'text/event-stream' } })
   if (pathname === '/endless') return new Response(parts(-1))
   if (pathname === '/socket') {
@@ -146,11 +147,11 @@ describe('Chromium', () => {
     try {
       const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage()
       await page.goto(url)
-      // Runs in the page.
+      // Runs in the page. Browsers read no answer before they have sent the body.
       const seen = await page.evaluate(`(async () => {
         const [navigation] = performance.getEntriesByType('navigation')
         const body = new Blob([new Uint8Array(${SIZE}).fill(7)])
-        const echo = new Uint8Array(await (await fetch('/echo', { method: 'POST', body })).arrayBuffer())
+        const echo = new Uint8Array(await (await fetch('/whole', { method: 'POST', body })).arrayBuffer())
         const events = await new Promise((resolve) => {
           const all = []
           const source = new EventSource('/events')
