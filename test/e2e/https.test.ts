@@ -463,13 +463,13 @@ describe('A connection by HTTP/2', () => {
     await gate.arrival('/open')
     await once(idle, 'remoteSettings')
     const away = once(busy, 'goaway')
-    const ended = once(idle, 'close')
+    const ended = [busy, idle].map((session) => once(session, 'close'))
     gateway.stop()
     expect((await away)[0]).toBe(constants.NGHTTP2_NO_ERROR)
-    await ended
+    await ended[1]
     gate.open('/open')
     expect((await answerOf(open)).body.toString()).toBe('/open')
-    await once(busy, 'close')
+    await ended[0]
     await expect.poll(() => gateway.stats().connections).toBe(0)
   })
 
@@ -600,14 +600,18 @@ describe('TLS', () => {
 
   it('ends connections that make no handshake in headersTimeout, and does not wait for them when it closes', async () => {
     await start({ headersTimeout: 300 })
-    const first = connectSocket(port(), '127.0.0.1')
-    await once(first.on('error', () => {}).resume(), 'close')
+    /** Connects; resolves when the connection is closed. */
+    const closed = async () => {
+      const socket = connectSocket(port(), '127.0.0.1').on('error', () => {})
+      await once(socket.resume(), 'close')
+    }
+    await closed()
     await gateway.close()
     await start()
-    const second = connectSocket(port(), '127.0.0.1')
+    const second = closed()
     await expect.poll(() => gateway.stats().connections).toBe(1)
     await gateway.close()
-    await once(second.on('error', () => {}).resume(), 'close')
+    await second
   })
 })
 
