@@ -459,9 +459,10 @@ describe('A connection by HTTP/2', () => {
       return new Response(path)
     })
     const [busy, idle] = [connect(), connect()]
+    const connected = once(idle, 'remoteSettings')
     const open = ask(busy, { ':path': '/open' })
     await gate.arrival('/open')
-    await once(idle, 'remoteSettings')
+    await connected
     const away = once(busy, 'goaway')
     const ended = [busy, idle].map((session) => once(session, 'close'))
     gateway.stop()
