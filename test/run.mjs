@@ -21,17 +21,20 @@ const CURL = { curl: 'curl', nginx: 'nginx' }
 const CURL_ADVICE = `The tests need curl and nginx on the PATH.
   Debian, Ubuntu:  sudo apt-get install curl nginx`
 
-/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers. */
+/** The chat is tested in a browser, uploads with it and with what people script with (HTTPie brings Requests and Python), the gateway behind other servers and by HTTP/2. */
 const PROGRAMS = {
   chromium: 'chromium',
   wget: 'wget',
   http: 'httpie',
   apache2: 'apache2',
   lighttpd: 'lighttpd',
+  'cgi-fcgi': 'libfcgi-bin',
+  h2load: 'nghttp2-client',
   promtool: 'prometheus',
 }
-const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2, lighttpd and promtool (Prometheus) on the PATH, and Python's Requests.
-  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd prometheus
+const PROGRAMS_ADVICE = `The long tests need the programs chromium, wget, http (HTTPie), apache2, lighttpd, cgi-fcgi, h2load and promtool on the PATH, and
+  Python's Requests.
+  Debian:    sudo apt-get install chromium wget httpie python3-requests apache2 lighttpd libfcgi-bin nghttp2-client prometheus
   elsewhere: install them, and link Chromium's program to chromium`
 
 const args = process.argv.slice(2)

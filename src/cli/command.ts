@@ -94,7 +94,7 @@ function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: 
   }
   const short = letter === undefined ? '' : `-${letter}, `
   const valued = new Flag(`${short}--${flag} <${placeholder}>`, summary)
-  return [repeated ? valued.argParser((text, before?: string) => (before ? `${before} ${text}` : text)) : valued]
+  return [repeated ? valued.argParser((text, before: readonly string[] = []) => [...before, text]) : valued]
 }
 
 function sourcesInFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): OptionSources {
@@ -103,7 +103,9 @@ function sourcesInFlags(app: string | undefined, values: Readonly<Record<string,
   for (const option of OPTIONS) {
     const attribute = option.flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
     const value = values[attribute]
-    if (value !== undefined) sources.set(option.key, sourceOf(option, String(value), `--${option.flag}`))
+    if (value === undefined) continue
+    // The texts of a flag that was given again may have spaces in them.
+    sources.set(option.key, sourceOf(option, Array.isArray(value) ? value : String(value), `--${option.flag}`))
   }
   return sources
 }

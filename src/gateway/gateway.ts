@@ -5,6 +5,7 @@ import type { Codec } from './cgi/codec.ts'
 import { FastCgiCodec } from './cgi/fastcgi.ts'
 import { ScgiCodec } from './cgi/scgi.ts'
 import { UwsgiCodec } from './cgi/uwsgi.ts'
+import { type Certificate, type CertificateFiles, readCertificate } from './http/certificate.ts'
 import { HttpServer } from './http/http-server.ts'
 import { addressText, type ListenAt, listen } from './listen.ts'
 import { type GatewaySettings, type Places, PROTOCOLS, type RouterSettings } from './options.ts'
@@ -13,11 +14,11 @@ import { Router } from './router.ts'
 
 export type Protocol = keyof Places
 
-type CreateServer = (router: Router, settings: GatewaySettings) => ProtocolServer
+type CreateServer = (router: Router, settings: GatewaySettings, certificate: Certificate | undefined) => ProtocolServer
 
 /** How the server of each protocol is made. */
 const SERVERS: Readonly<Record<Protocol, CreateServer>> = {
-  http: (router, settings) => new HttpServer(router, settings),
+  http: (router, settings, certificate) => new HttpServer(router, settings, certificate),
   uwsgi: cgi('uwsgi', ({ bufferSize }) => new UwsgiCodec(bufferSize)),
   fastcgi: cgi('fastcgi', ({ bufferSize, maxConnections }) => new FastCgiCodec(bufferSize, maxConnections)),
   scgi: cgi('scgi', ({ bufferSize }) => new ScgiCodec(bufferSize)),
@@ -49,19 +50,29 @@ export class Gateway {
   readonly addresses: GatewayAddress[] = []
   readonly #router: Router
   readonly #settings: GatewaySettings
+  readonly #files: CertificateFiles | undefined
   readonly #servers: ProtocolServer[] = []
   #closed: Promise<unknown> | undefined
 
-  private constructor(router: Router, settings: GatewaySettings) {
+  private constructor(router: Router, settings: GatewaySettings, files: CertificateFiles | undefined) {
     this.#router = router
     this.#settings = settings
+    this.#files = files
   }
 
-  /** Binds the Handlers' sockets, then listens for clients; throws errors of Node and ZeroMQ, such as `EADDRINUSE`. */
-  static async start(settings: RouterSettings, places: Partial<Places>): Promise<Gateway> {
-    const gateway = new Gateway(await Router.bind(settings), settings)
+  /**
+   * Binds the Handlers' sockets, then listens for clients; throws errors of Node and ZeroMQ, such as `EADDRINUSE`, and those of
+   * `readCertificate`.
+   *
+   * @param files The certificate with which HTTP speaks TLS; undefined for plain HTTP.
+   */
+  static async start(settings: RouterSettings, places: Partial<Places>, files?: CertificateFiles): Promise<Gateway> {
+    const certificate = files && (await readCertificate(files))
+    const gateway = new Gateway(await Router.bind(settings), settings, files)
     try {
-      for (const protocol of PROTOCOLS) for (const at of places[protocol] ?? []) await gateway.#listen(protocol, at)
+      for (const protocol of PROTOCOLS) {
+        for (const at of places[protocol] ?? []) await gateway.#listen(protocol, at, certificate)
+      }
     } catch (error) {
       await gateway.close()
       throw error
@@ -72,6 +83,13 @@ export class Gateway {
   stats(): GatewayStatistics {
     const sum = (of: (server: ProtocolServer) => number) => this.#servers.reduce((total, one) => total + of(one), 0)
     return { connections: sum(({ connections }) => connections), malformed: sum(({ malformed }) => malformed) }
+  }
+
+  /** Reads the certificate anew, for new connections; keeps the present one and throws Mongrel2Error if it cannot be used. */
+  async renewCertificate(): Promise<void> {
+    if (this.#files === undefined) return
+    const certificate = await readCertificate(this.#files)
+    for (const server of this.#servers) server.renew?.(certificate)
   }
 
   /** Accepts no more clients, and no more requests on open connections. */
@@ -85,9 +103,9 @@ export class Gateway {
     await this.#closed
   }
 
-  async #listen(protocol: Protocol, at: ListenAt): Promise<void> {
+  async #listen(protocol: Protocol, at: ListenAt, certificate: Certificate | undefined): Promise<void> {
     const { logger, maxConnections } = this.#settings
-    const started = SERVERS[protocol](this.#router, this.#settings)
+    const started = SERVERS[protocol](this.#router, this.#settings, certificate)
     this.#servers.push(started)
     const { server } = started
     const full = new ThrottledWarning(logger)

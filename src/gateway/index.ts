@@ -1,9 +1,15 @@
 import type { AddressInfo } from 'node:net'
 import { type GatewayAddress, type GatewayStatistics, Gateway as Servers } from './gateway.ts'
-import { checkFrontOptions, checkGatewayOptions, type FrontOptions, type GatewayOptions } from './options.ts'
+import {
+  certificateFiles,
+  checkFrontOptions,
+  checkGatewayOptions,
+  type FrontOptions,
+  type GatewayOptions,
+} from './options.ts'
 
 export type { GatewayAddress, GatewayStatistics } from './gateway.ts'
-export type { FrontOptions, FrontRoute, FrontSettings, GatewayOptions } from './options.ts'
+export type { FrontOptions, FrontRoute, FrontSettings, GatewayOptions, TlsOptions } from './options.ts'
 
 /** A running gateway. */
 export interface Gateway extends AsyncDisposable {
@@ -11,6 +17,12 @@ export interface Gateway extends AsyncDisposable {
   readonly addresses: readonly GatewayAddress[]
   /** Counters since the start, and the present state. */
   stats(): GatewayStatistics
+  /**
+   * Reads `tlsCert` and `tlsKey` anew, for new connections.
+   *
+   * @throws Mongrel2Error `invalid_option` when they cannot be used; then the present certificate stays.
+   */
+  renewCertificate(): Promise<void>
   /** Accepts no more clients, and no more requests on open connections. */
   stop(): void
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
@@ -35,11 +47,12 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = checkGatewayOptions(options)
-  const gateway = await Servers.start(settings, settings)
+  const gateway = await Servers.start(settings, settings, certificateFiles(settings.tlsCert, settings.tlsKey))
   const close = () => gateway.close()
   return {
     addresses: gateway.addresses,
     stats: () => gateway.stats(),
+    renewCertificate: () => gateway.renewCertificate(),
     stop: () => gateway.stop(),
     close,
     [Symbol.asyncDispose]: close,
@@ -50,6 +63,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 export interface Front extends AsyncDisposable {
   /** The address that it listens at. */
   readonly address: AddressInfo
+  /** As that of `Gateway`. */
+  renewCertificate(): Promise<void>
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes all sockets; resolves when that is done. */
   close(): Promise<void>
 }
@@ -73,12 +88,13 @@ export interface Front extends AsyncDisposable {
  */
 export async function createFront(options: FrontOptions): Promise<Front> {
   const settings = checkFrontOptions(options)
-  const gateway = await Servers.start(settings, { http: [settings] })
+  const files = certificateFiles(settings.tlsCert, settings.tlsKey)
+  const gateway = await Servers.start(settings, { http: [settings] }, files)
   const address = gateway.addresses[0]?.address as AddressInfo
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   settings.logger.warn?.(
-    `mongrel2-fetch front at http://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,
+    `mongrel2-fetch front at http${files === undefined ? '' : 's'}://${host}:${address.port}/: this is the embedded stand-in for development, not Mongrel2`,
   )
   const close = () => gateway.close()
-  return { address, close, [Symbol.asyncDispose]: close }
+  return { address, renewCertificate: () => gateway.renewCertificate(), close, [Symbol.asyncDispose]: close }
 }

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 
 /** Milliseconds that a client may still send after our end, between two pieces and in all: a reset could destroy what it has not read. */
 const LINGER_QUIET = 1000
-const LINGER_TIME = 30_000
+export const LINGER_TIME = 30_000
 
 /** Ends a connection after what was written, and discards for a while what the client still sends. */
 export function lingeringClose(socket: Socket): void {

@@ -1,8 +1,9 @@
 import { v4 } from 'uuid'
 import * as is from '../options/option.ts'
-import { invalid, isObject } from '../runtime/errors.ts'
+import { invalid, isObject, Mongrel2Error } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { HeaderProtocol } from '../wire/message.ts'
+import type { CertificateFiles } from './http/certificate.ts'
 import { addresses, type ListenAt } from './listen.ts'
 
 /** A route to a Handler, by the names of Mongrel2's configuration. */
@@ -52,11 +53,19 @@ export interface FrontSettings {
   logger?: Logger
 }
 
+/** The files of the certificate with which HTTP speaks TLS, both or none. */
+export interface TlsOptions {
+  /** The path of the certificate, followed by those of its issuers, as PEM. Default: none, plain HTTP. */
+  tlsCert?: string
+  /** The path of its private key, without a password, as PEM. */
+  tlsKey?: string
+}
+
 /** An address: `HOST:PORT`, `:PORT` for every address of the machine, or the path of a socket in the file system, with a slash in it. */
 type Address = string
 
 /** Options of `createGateway`. Each protocol can have several addresses; there is at least one. Sizes are in bytes. */
-export interface GatewayOptions extends FrontSettings {
+export interface GatewayOptions extends FrontSettings, TlsOptions {
   /** Where HTTP clients connect. */
   http?: Address | readonly Address[]
   /** Where front servers connect that speak uwsgi, such as nginx with `uwsgi_pass`. */
@@ -70,7 +79,7 @@ export interface GatewayOptions extends FrontSettings {
 }
 
 /** Options of `createFront`. Sizes are in bytes. */
-export interface FrontOptions extends FrontSettings {
+export interface FrontOptions extends FrontSettings, TlsOptions {
   /** The port for browsers; 0 for any free port. */
   port: number
   /** The address to listen at. Default: `127.0.0.1`. */
@@ -106,6 +115,17 @@ export const FRONT_SETTINGS = {
   logger: is.LOGGER,
 } satisfies is.Described<FrontSettings>
 
+export const TLS_OPTIONS = {
+  tlsCert: is.text('the path of a file', undefined, {
+    placeholder: 'FILE',
+    help: 'The certificate of --http, or of --tls of dev, followed by those of its issuers, as PEM.',
+  }),
+  tlsKey: is.text('the path of a file', undefined, {
+    placeholder: 'FILE',
+    help: 'The private key of --tls-cert, as PEM.',
+  }),
+} satisfies is.Described<TlsOptions>
+
 /** The addresses by protocol. */
 export const PLACES = {
   http: placesOf('Also answer ordinary HTTP, at an address or at a socket in the file system.'),
@@ -120,6 +140,7 @@ export type Places = is.Checked<typeof PLACES>
 
 export const GATEWAY_OPTIONS = {
   ...PLACES,
+  ...TLS_OPTIONS,
   routes: is.checkedBy(checkRoutes),
   ...FRONT_SETTINGS,
 } satisfies is.Described<Record<keyof GatewayOptions, unknown>>
@@ -127,6 +148,7 @@ export const GATEWAY_OPTIONS = {
 export const FRONT_OPTIONS = {
   port: is.PORT,
   host: is.text('a host name or an address', undefined, { initial: '127.0.0.1' }),
+  ...TLS_OPTIONS,
   routes: is.checkedBy(checkRoutes),
   ...FRONT_SETTINGS,
 } satisfies is.Described<FrontOptions>
@@ -160,11 +182,21 @@ export function checkGatewayOptions(options: GatewayOptions): is.Checked<typeof 
   if (PROTOCOLS.every((protocol) => settings[protocol].length === 0)) {
     throw invalid('options', `an address in ${PROTOCOLS.join(', ')}`, options)
   }
+  if (settings.tlsCert !== undefined && settings.http.length === 0)
+    throw invalid('http', 'an address for tlsCert', options.http)
   return settings
 }
 
+/** The files of the certificate; undefined for plain HTTP. Throws Mongrel2Error `invalid_option` for one without the other. */
+export function certificateFiles(cert: string | undefined, key: string | undefined): CertificateFiles | undefined {
+  if (cert !== undefined && key !== undefined) return { cert, key }
+  if (cert !== key) throw new Mongrel2Error('invalid_option', 'tlsCert and tlsKey: expected both or none')
+  return undefined
+}
+
 function placesOf(help: string): is.Option<readonly ListenAt[]> {
-  const more = 'The flag can be given again; in the variable they are separated by spaces.'
+  const more =
+    'The flag can be given again; in the variable they are separated by spaces, which a path cannot have there.'
   return addresses({ repeated: true, read: is.wordsIn, placeholder: 'HOST:PORT|PATH', help: `${help} ${more}` })
 }
 

@@ -1,4 +1,5 @@
 import type { Server } from 'node:net'
+import type { Certificate } from './http/certificate.ts'
 
 /** Takes requests in one protocol at one address, and passes them to a router. */
 export interface ProtocolServer {
@@ -8,6 +9,8 @@ export interface ProtocolServer {
   readonly connections: number
   /** Requests that were refused because they break the protocol, since the start; HTTP answers those with 400 and does not count them. */
   readonly malformed: number
+  /** Uses a certificate for new connections, where the protocol has TLS. */
+  renew?(certificate: Certificate): void
   /** Accepts no more clients, and no more requests on open connections. */
   stop(): void
   /** Ends every connection at once; resolves when the address is free. */

@@ -213,7 +213,8 @@ function verdict(text: string, atMost: number, ratios: readonly number[]): strin
 function observed(): ObservedRequest {
   const request = new ObservedRequest(parsed, () => {})
   request.status = 200
-  request.end(134, false)
+  request.bytes = 134
+  request.end()
   return request
 }
 

@@ -1,11 +1,16 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { connect as connectTls } from 'node:tls'
+import { promisify } from 'node:util'
 import { WebSocket } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { makeCertificate, sha1Of, type TestCertificate } from '../support/certificate.ts'
 import { fastCgiRequest, scgiPacket, uwsgiPacket, variablesOf } from '../support/cgi-packets.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
@@ -120,6 +125,79 @@ describe('mongrel2-fetch serve --http', () => {
     expect((await lost).status).toBe(502)
   })
 
+  it.each([
+    ['the process of the command', []],
+    ['processes and threads', ['-p', '2', '--threads', '2']],
+  ])(
+    'speaks HTTPS and HTTP/2 by %s, and takes a new certificate at SIGHUP without a failed request',
+    async (_, flags) => {
+      const certificates = [makeCertificate(), makeCertificate()]
+      const write = (number: number) => {
+        place.write('cert.pem', certificates[number]?.cert ?? '')
+        place.write('key.pem', certificates[number]?.key ?? '')
+      }
+      write(0)
+      const more = ['--tls-cert', 'cert.pem', '--tls-key', 'key.pem', '--http', './http.sock', ...flags]
+      const run = place.run(['serve', 'app.js', '--http', '127.0.0.1:0', ...more], { TMPDIR: place.directory })
+      const [, url = ''] = await run.prints(/^mongrel2-fetch serves app\.js at (https:\S+\/) and \.\/http\.sock/m)
+      const curl = (...args: string[]) =>
+        promisify(execFile)('curl', ['-sS', '-k', '-w', ' %{http_version} %{http_code}', ...args], {
+          cwd: place.directory,
+        })
+      for (const [flag, version] of [
+        ['--http1.0', '1.1'], // Node's answers have this version
+        ['--http1.1', '1.1'],
+        ['--http2', '2'],
+      ] as const) {
+        expect((await curl(flag, `${url}echo`, '-d', 'hello')).stdout).toBe(`hello ${version} 200`)
+        expect((await curl(flag, '--unix-socket', './http.sock', `${url}echo`, '-d', 'hi')).stdout).toBe(
+          `hi ${version} 200`,
+        )
+      }
+      const stop = new AbortController()
+      const statuses = new Set<unknown>()
+      const client = async (session?: ClientHttp2Session) => {
+        while (!stop.signal.aborted) {
+          const connected = session ?? connectHttp2(url, { rejectUnauthorized: false })
+          const [headers] = await once(connected.request({ ':path': '/' }).resume(), 'response')
+          statuses.add(headers[':status'])
+          if (session === undefined) connected.close()
+        }
+        session?.close()
+      }
+      const session = connectHttp2(url, { rejectUnauthorized: false })
+      const clients = Promise.all([client(session), client(session), client(), client()])
+      write(1)
+      run.signal('SIGHUP')
+      await run.prints(/^mongrel2-fetch has read its certificate anew/m)
+      const shown = connectTls({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false })
+      await once(shown, 'secureConnect')
+      expect(shown.getPeerCertificate().fingerprint.replaceAll(':', '')).toBe(
+        sha1Of(certificates[1] as TestCertificate),
+      )
+      shown.destroy()
+      if (flags.length > 0) await run.prints(/^mongrel2-fetch has replaced its workers/m)
+      else await run.prints(/^mongrel2-fetch got SIGHUP and goes on/m)
+      place.write('key.pem', 'none')
+      run.signal('SIGHUP')
+      await run.prints(
+        /^mongrel2-fetch keeps its certificate: --tls-cert and --tls-key: expected .*; correct the files and/m,
+      )
+      expect((await curl(url)).stdout).toMatch(/ 2 200$/)
+      stop.abort()
+      await clients
+      expect([...statuses]).toEqual([200])
+      run.signal('SIGTERM')
+      expect(await run.ended).toBe(0)
+      const again = place.run(['serve', 'app.js', '--http', ':0', ...more])
+      expect(await again.ended).toBe(2)
+      expect(again.stderr).toMatch(
+        /^mongrel2-fetch: --tls-cert and --tls-key: expected a certificate and its private key/m,
+      )
+      expect(leftovers()).toEqual([])
+    },
+  )
+
   it('leaves X-Forwarded-For to a proxy that is trusted', async () => {
     const { url } = await serve('--trust-proxy', '1')
     const response = await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })
@@ -142,11 +220,11 @@ describe('mongrel2-fetch serve --http', () => {
   })
 
   it('answers at several addresses', async () => {
-    const { run, url } = await serve('--http', './http.sock')
-    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${url} and ./http.sock\n`)
+    const { run, url } = await serve('--http', './with space.sock')
+    expect(run.stdout).toBe(`mongrel2-fetch serves app.js at ${url} and ./with space.sock\n`)
     expect((await fetch(url)).status).toBe(200)
     const [response] = await once(
-      request({ socketPath: join(place.directory, 'http.sock'), path: '/' }).end(),
+      request({ socketPath: join(place.directory, 'with space.sock'), path: '/' }).end(),
       'response',
     )
     expect(response.statusCode).toBe(200)

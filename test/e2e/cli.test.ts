@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectSecurely } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Pull } from 'zeromq'
-import { makeCertificate } from '../support/certificate.ts'
+import { makeCertificate, type TestCertificate } from '../support/certificate.ts'
 import { Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -513,10 +513,39 @@ describe('mongrel2-fetch dev', () => {
     expect(temporary()).toEqual([])
   })
 
-  it('says what --tls needs where there is no Mongrel2, or no openssl', async () => {
-    const without = place.run(['dev', 'app.ts', '--port', '0', '--tls'], { ...env(), PATH: place.directory })
-    expect(await without.ended).toBe(4)
-    expect(without.stderr).toMatch(/^mongrel2-fetch: --tls needs Mongrel2, .*: install mongrel2-core$/m)
+  it('speaks TLS by --tls where there is no Mongrel2, and reads a new certificate when the app is reloaded', async () => {
+    const [first, second] = [makeCertificate('first'), makeCertificate('second')]
+    const write = ({ cert, key }: TestCertificate) => {
+      place.write('own.crt', cert)
+      place.write('own.key', key)
+    }
+    write(first)
+    place.write('app.ts', 'export default (request: Request) => new Response(request.url)')
+    const files = ['--tls-cert', 'own.crt', '--tls-key', 'own.key']
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--tls', ...files], { ...env(), PATH: place.directory })
+    const [, url = ''] = await run.prints(/^mongrel2-fetch serves app.ts at (https:\S+) through the embedded front$/m)
+    const port = Number(new URL(url).port)
+    const ask = async ({ cert }: TestCertificate, servername: string) => {
+      using client = new RawClient(port, '127.0.0.1', { ca: cert, servername, checkServerIdentity: () => undefined })
+      return (await client.send('GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n').response()).body.toString()
+    }
+    expect(await ask(first, 'first')).toBe('https://localhost/x')
+    write(second)
+    place.write('app.ts', 'export default () => new Response("again")')
+    await run.prints(/^mongrel2-fetch serves app.ts again$/m)
+    expect(await ask(second, 'second')).toBe('again')
+    place.write('own.key', 'none')
+    place.write('app.ts', 'export default () => new Response("third")')
+    await run.prints(
+      /^mongrel2-fetch keeps its certificate: --tls-cert and --tls-key: expected .*; correct the files and/m,
+    )
+    expect(await ask(second, 'second')).toMatch(/again|third/)
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(temporary()).toEqual([])
+  })
+
+  it('says what --tls needs where there is no openssl', async () => {
     for (const name of ['mongrel2', 'm2sh']) {
       writeFileSync(join(place.directory, name), '', { mode: 0o755 })
     }

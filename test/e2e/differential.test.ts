@@ -6,18 +6,8 @@ import { type NodeServer, startNodeServer } from '../support/node-server.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import app from './differential/app.ts'
 import { cases } from './differential/cases.ts'
-import type { Expected } from './differential/difference.ts'
+import { matchers } from './differential/difference.ts'
 import { differences, observe } from './differential/observation.ts'
-
-/** Patterns as vitest compares with them. */
-function matchers(expected: Expected): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(expected).map(([name, value]) => [
-      name,
-      value instanceof RegExp ? expect.stringMatching(value) : value,
-    ]),
-  )
-}
 
 describe.each(['json', 'tnetstring'] as const)('behind Mongrel2 with headers as %s, and on node:http', (protocol) => {
   let mongrel2: Mongrel2

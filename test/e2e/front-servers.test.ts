@@ -9,6 +9,7 @@ import { freePort } from '../support/free-port.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { createNginxDirectory, type Nginx, startNginx } from '../support/nginx.ts'
+import { RawClient, request as rawRequest } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 // The protocols that nginx speaks to a server behind it, through nginx. By SCGI it announces wrong lengths without scgi_request_buffering
@@ -89,6 +90,7 @@ const handler = async (request: Request, env: { mongrel2: { remoteAddress?: stri
         type: request.headers.get('content-type'),
         length: request.headers.get('content-length'),
         coding: request.headers.get('transfer-encoding'),
+        upgrade: request.headers.get('upgrade'),
       })
   }
 }
@@ -97,6 +99,7 @@ beforeAll(async () => {
   const directory = await createNginxDirectory()
   const endpoint = { sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` }
   gateway = await createGateway({
+    http: '127.0.0.1:0',
     uwsgi: ['127.0.0.1:0', join(directory, 'uwsgi.sock')],
     fastcgi: '127.0.0.1:0',
     scgi: '127.0.0.1:0',
@@ -116,19 +119,23 @@ beforeAll(async () => {
       ${protocol}_buffering ${buffering};
       ${protocol}_request_buffering ${protocol === 'scgi' ? 'on' : buffering};
     }`
+  const atOf = (name: string) => gateway.addresses.find(({ protocol }) => protocol === name)?.at
   const locations = gateway.addresses.flatMap(({ protocol, at, address }) =>
-    address === undefined
-      ? [`location /socket/ { include /etc/nginx/uwsgi_params; uwsgi_pass unix:${at}; }`]
-      : [location(protocol, 'on', at), location(protocol, 'off', at)],
+    protocol === 'http'
+      ? []
+      : address === undefined
+        ? [`location /socket/ { include /etc/nginx/uwsgi_params; uwsgi_pass unix:${at}; }`]
+        : [location(protocol, 'on', at), location(protocol, 'off', at)],
   )
-  const fastCgi = gateway.addresses.find(({ protocol }) => protocol === 'fastcgi')?.at
   nginx = await startNginx(
     directory,
     port,
-    `upstream kept { server ${fastCgi}; keepalive 4; }
+    `upstream kept { server ${atOf('fastcgi')}; keepalive 4; }
+  upstream kept-http { server ${atOf('http')}; keepalive 4; }
   server {
     client_max_body_size 100m;
     location /kept/ { include /etc/nginx/fastcgi_params; fastcgi_pass kept; fastcgi_keep_conn on; }
+    location /kept-http/ { proxy_pass http://kept-http; proxy_http_version 1.1; proxy_set_header Connection ""; }
     listen 127.0.0.1:${port};
     location = / { return 200; }${locations.join('')}
   }
@@ -161,7 +168,26 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
         type: null,
         length: null,
         coding: null,
+        upgrade: null,
       })
+    })
+
+    it('a handshake of a WebSocket arrives as an ordinary request', async () => {
+      using client = new RawClient(Number(new URL(nginx.origin).port))
+      const fields =
+        'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n'
+      const { status, body } = await client.send(rawRequest(`${base}/`, 'GET', fields)).response()
+      expect([status, JSON.parse(body.toString())]).toEqual([
+        200,
+        expect.objectContaining({ method: 'GET', upgrade: null }),
+      ])
+    })
+
+    it('a request without a body has no length', async () => {
+      for (const method of ['DELETE', 'OPTIONS', 'REPORT']) {
+        expect(await (await fetch(url(''), { method })).json()).toMatchObject({ method, length: null, coding: null })
+      }
+      expect(await (await fetch(url(''), { method: 'POST', body: '' })).json()).toMatchObject({ length: '0' })
     })
 
     it('bodies come and go, small and large, with a length and in chunks', async () => {
@@ -239,14 +265,22 @@ describe.each(PROTOCOLS)('Through nginx by %s', (protocol) => {
   })
 })
 
-it('nginx keeps a connection of FastCGI for further requests', async () => {
+it('nginx keeps a connection of FastCGI, and one of HTTP, for further requests', async () => {
   await expect.poll(() => gateway.stats().connections).toBe(0)
   for (let request = 0; request < 20; request++) {
     const body = Buffer.alloc(request * 5000, 'kept')
-    const response = await fetch(`${nginx.origin}/kept/echo`, { method: 'POST', body })
-    expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+    for (const way of ['kept', 'kept-http']) {
+      const response = await fetch(`${nginx.origin}/${way}/echo`, { method: 'POST', body })
+      expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
+    }
   }
-  expect(gateway.stats().connections).toBe(1)
+  expect(gateway.stats().connections).toBe(2)
+})
+
+it("a request of HTTP/1.0 without Host gets the handler's host", async () => {
+  using client = new RawClient(Number(new URL(nginx.origin).port))
+  const { body } = await client.send('GET /kept/ HTTP/1.0\r\n\r\n').response()
+  expect(JSON.parse(body.toString())).toMatchObject({ url: 'http://localhost/kept/' })
 })
 
 it('nginx reaches a socket in the file system', async () => {

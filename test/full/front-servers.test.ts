@@ -1,17 +1,17 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { type IncomingMessage, request } from 'node:http'
-import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Mongrel2Server, Topic } from '../../src/index.ts'
-import { guardChild } from '../../src/runtime/orphan-guard.ts'
 import { freePort } from '../support/free-port.ts'
+import { startApache, startLighttpd } from '../support/front-servers.ts'
+import { Gate } from '../support/gate.ts'
 import { createNginxDirectory, startNginx } from '../support/nginx.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 
 // nginx, Apache and lighttpd with the configurations that docs/gateway.md shows.
@@ -19,11 +19,6 @@ import { serveMongrel2 } from '../support/serve.ts'
 const PAGE = readFileSync('docs/gateway.md', 'utf8')
 const shown = (language: string) => new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'ms').exec(PAGE)?.[1] ?? ''
 const MIB = 1024 * 1024
-const LARGE = 256 * MIB
-const PIECE = Buffer.alloc(64 * 1024, 'x')
-function* pieces() {
-  for (let sent = 0; sent < LARGE; sent += PIECE.length) yield PIECE
-}
 /** The ports on the page, by protocol. */
 const PORTS = { uwsgi: 3031, fastcgi: 9000, scgi: 4000 } as const
 type Protocol = keyof typeof PORTS
@@ -34,6 +29,7 @@ interface FrontServer extends AsyncDisposable {
 }
 
 const topic = new Topic()
+const gate = new Gate()
 const aborted: string[] = []
 let gateway: Gateway
 let server: Mongrel2Server
@@ -42,7 +38,13 @@ beforeAll(async () => {
   const directory = await createNginxDirectory()
   const endpoint = { sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` }
   const places = Object.fromEntries(PROTOCOLS.map((protocol) => [protocol, '127.0.0.1:0']))
-  gateway = await createGateway({ ...places, routes: [{ path: '/', ...endpoint }], flowControl: true })
+  gateway = await createGateway({
+    ...places,
+    routes: [{ path: '/', ...endpoint }],
+    flowControl: true,
+    bodyTimeout: 5000,
+    sendTimeout: 5000,
+  })
   server = serveMongrel2(
     async (request, env) => {
       const { pathname, search } = new URL(request.url)
@@ -51,12 +53,25 @@ beforeAll(async () => {
       if (pathname.endsWith('/echo')) return new Response(request.body)
       if (pathname.endsWith('/count')) {
         let bytes = 0
-        for await (const piece of request.body ?? []) bytes += piece.length
+        for await (const piece of request.body ?? []) {
+          if (bytes === 0) await gate.pass(pathname + search)
+          bytes += piece.length
+        }
         return Response.json(bytes)
       }
-      if (pathname.endsWith('/large')) return new Response(ReadableStream.from(pieces()))
+      if (pathname.endsWith('/waits')) {
+        await gate.pass(pathname + search)
+        return new Response('late')
+      }
       const { method, headers } = request
-      return Response.json({ method, pathname, search, address: env.mongrel2.remoteAddress, x: headers.get('x-a') })
+      return Response.json({
+        method,
+        pathname,
+        search,
+        address: env.mongrel2.remoteAddress,
+        x: headers.get('x-a'),
+        authorization: headers.get('authorization'),
+      })
     },
     { zeromq: endpoint },
   )
@@ -79,27 +94,6 @@ function withPorts(configuration: string): string {
   return replaced
 }
 
-async function startProgram(command: string, args: string[], origin: string): Promise<FrontServer> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  guardChild(child, 'TERM')
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text
-  })
-  const exit = once(child, 'exit')
-  while ((await fetch(`${origin}/uwsgi/`).catch(() => undefined))?.ok !== true) {
-    if (child.exitCode !== null || child.killed) throw new Error(`${command} ended: ${errors}`)
-    await sleep(20)
-  }
-  return {
-    origin,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM')
-      await exit
-    },
-  }
-}
-
 const STARTS: Record<string, () => Promise<FrontServer>> = {
   async nginx() {
     const port = await freePort()
@@ -110,43 +104,28 @@ const STARTS: Record<string, () => Promise<FrontServer>> = {
   },
   async Apache() {
     const port = await freePort()
-    const directory = await createNginxDirectory()
-    const modules = ['mpm_event', 'authz_core', 'proxy', 'proxy_uwsgi', 'proxy_fcgi', 'proxy_scgi']
-    const lines = [
-      ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
-      `ServerRoot ${directory}`,
-      `DefaultRuntimeDir ${directory}`,
-      `PidFile ${directory}/pid`,
-      `ErrorLog ${directory}/error.log`,
-      'ServerName localhost',
-      'User www-data',
-      'Group www-data',
-      `Listen 127.0.0.1:${port}`,
-      `DocumentRoot ${directory}`,
-      withPorts(shown('apache')),
-    ]
-    writeFileSync(join(directory, 'apache.conf'), lines.join('\n'))
-    return await startProgram(
-      'apache2',
-      ['-DFOREGROUND', '-f', join(directory, 'apache.conf')],
-      `http://127.0.0.1:${port}`,
-    )
+    const origin = `http://127.0.0.1:${port}`
+    const server = await startApache(`Listen 127.0.0.1:${port}\n${withPorts(shown('apache'))}`, `${origin}/uwsgi/`)
+    return { ...server, origin }
   },
   async lighttpd() {
     const port = await freePort()
-    const directory = await createNginxDirectory()
-    mkdirSync(join(directory, 'uploads'))
-    chmodSync(join(directory, 'uploads'), 0o777)
-    const lines = [
-      `server.document-root = "${directory}"`,
-      'server.bind = "127.0.0.1"',
-      `server.port = ${port}`,
-      `server.upload-dirs = ("${directory}/uploads")`,
-      withPorts(shown('lighttpd')),
-    ]
-    writeFileSync(join(directory, 'lighttpd.conf'), lines.join('\n'))
-    return await startProgram('lighttpd', ['-D', '-f', join(directory, 'lighttpd.conf')], `http://127.0.0.1:${port}`)
+    const origin = `http://127.0.0.1:${port}`
+    return { ...(await startLighttpd(withPorts(shown('lighttpd')), port, `${origin}/uwsgi/`)), origin }
   },
+}
+
+/** Sends 64 MiB; the bytes that come back. */
+async function echoed(url: string): Promise<number> {
+  const asked = request(url, { method: 'POST', headers: { 'content-length': 64 * MIB } }).on('error', () => {})
+  const sending = pipeline(Readable.from(Array(64).fill(Buffer.alloc(MIB))), asked).catch(() => {})
+  let bytes = 0
+  try {
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    for await (const piece of response) bytes += piece.length
+  } catch {} // it broke off
+  await sending
+  return bytes
 }
 
 describe.each(Object.keys(STARTS))('Through %s', (name) => {
@@ -162,13 +141,16 @@ describe.each(Object.keys(STARTS))('Through %s', (name) => {
     const url = (path: string) => `${front.origin}/${protocol}/${path}`
 
     it('requests and bodies arrive, and answers', async () => {
-      const got = await fetch(url('a%20b?c=%25&d'), { headers: { 'x-a': 'b', 'x-forwarded-for': '192.0.2.1' } })
+      const got = await fetch(url('a%20b?c=%25&d'), {
+        headers: { 'x-a': 'b', 'x-forwarded-for': '192.0.2.1', authorization: 'Basic eA==' },
+      })
       expect(await got.json()).toEqual({
         method: 'GET',
         pathname: `/${protocol}/a%20b`,
         search: '?c=%25&d',
         address: '127.0.0.1',
         x: 'b',
+        authorization: 'Basic eA==',
       })
       for (const size of [0, 1, 20_481, MIB]) {
         const body = Buffer.alloc(size, 'body')
@@ -210,25 +192,59 @@ describe.each(Object.keys(STARTS))('Through %s', (name) => {
       await expect.poll(() => topic.size).toBe(0)
     })
 
-    it('a large body comes and goes in flat memory', { timeout: 120_000 }, async () => {
-      const before = process.memoryUsage().rss
-      let peak = before
-      const sampler = setInterval(() => {
-        peak = Math.max(peak, process.memoryUsage().rss)
-      }, 20)
-      const upload = request(url('count'), { method: 'POST', headers: { 'content-length': LARGE } })
-      const answered = once(upload, 'response')
-      await pipeline(pieces, upload)
-      const [counted] = (await answered) as [IncomingMessage]
-      expect(await text(counted)).toBe(String(LARGE))
-      const [response] = (await once(request(url('large')).end(), 'response')) as [IncomingMessage]
-      let bytes = 0
-      for await (const piece of response) bytes += piece.length
-      clearInterval(sampler)
-      expect(bytes).toBe(LARGE)
-      expect(peak - before).toBeLessThan(128 * MIB)
+    // By SCGI nginx stores the body first.
+    it.skipIf(name === 'nginx' && protocol === 'scgi')(
+      'a client that leaves amid its body aborts the request',
+      async () => {
+        const path = `/${protocol}/count?${name}`
+        const asked = request(front.origin + path, { method: 'POST', headers: { 'content-length': 8 * MIB } })
+        asked.on('error', () => {}).write(Buffer.alloc(MIB))
+        await gate.arrival(path)
+        gate.open(path)
+        asked.destroy()
+        await expect.poll(() => aborted, { timeout: 10_000 }).toContain(path)
+      },
+    )
+
+    // nginx sends no more of a body once the answer's head has come, Apache reads no answer before it has sent the body.
+    const stops = name === 'nginx' || (name === 'Apache' && protocol !== 'fastcgi')
+    it(`an echo of 64 MiB ${stops ? 'stops' : 'comes back'}`, { timeout: 60_000 }, async () => {
+      const echo = echoed(url('echo'))
+      if (!stops) return expect(await echo).toBe(64 * MIB)
+      await expect.poll(() => aborted, { timeout: 30_000 }).toContain(`/${protocol}/echo`)
+      expect(await echo).toBeLessThan(64 * MIB)
+    })
+
+    it('a client that ends its side alone has left for nginx, and still gets its answer of the others', async () => {
+      const path = `/${protocol}/waits?${name}`
+      using client = new RawClient(Number(new URL(front.origin).port))
+      client.send(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+      await gate.arrival(path)
+      client.end()
+      if (name === 'nginx') return await expect.poll(() => aborted).toContain(path)
+      // Something else that the front server does afterwards.
+      await (await fetch(url(''))).text()
+      gate.open(path)
+      expect((await client.response()).body.toString()).toBe('late')
+      expect(aborted).not.toContain(path)
     })
   })
+})
+
+it('an echo of 64 MiB stops in nginx in front of any server', async () => {
+  const backend = createServer((request, response) => request.pipe(response)).listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  const quiet = once(backend.setTimeout(2000), 'timeout')
+  const port = await freePort()
+  const { port: at } = backend.address() as AddressInfo
+  const location = `proxy_pass http://127.0.0.1:${at}; proxy_buffering off; proxy_request_buffering off; proxy_http_version 1.1;`
+  const http = `server { listen 127.0.0.1:${port}; client_max_body_size 0; location / { ${location} } location = / { return 200; } }`
+  await using nginx = await startNginx(await createNginxDirectory(), port, http)
+  const echo = echoed(`${nginx.origin}/echo`)
+  await quiet
+  backend.closeAllConnections()
+  expect(await echo).toBeLessThan(64 * MIB)
+  backend.close()
 })
 
 it('nothing was malformed', () => {

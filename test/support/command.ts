@@ -46,6 +46,7 @@ export class Workplace implements AsyncDisposable {
 export class CommandRun {
   /** Resolves with the exit code, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals | null>
+  readonly pid: number
   stdout = ''
   /** With the times of log lines. */
   timedStderr = ''
@@ -59,6 +60,7 @@ export class CommandRun {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
+    this.pid = child.pid ?? 0
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
       this.#printed()

@@ -133,6 +133,11 @@ export class RawClient implements Disposable {
     this.#socket.destroy()
   }
 
+  /** Ends this side alone, after what was sent. */
+  end(): void {
+    this.#socket.end()
+  }
+
   /** Ends the connection so that the other side finds out at once, whatever is on its way. */
   reset(): void {
     this.#socket.resetAndDestroy()

@@ -1,16 +1,12 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
-import { createSecureContext } from 'node:tls'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import { messageOf } from '../../runtime/log.ts'
 import type { TlsSettings } from '../options/settings.ts'
+import { checkCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
-
-/** A certificate, followed by those of its issuers, and its private key, as PEM. */
-export interface Certificate {
-  readonly cert: string
-  readonly key: string
-}
 
 /** For the names and addresses of this machine; the key is a new one. Both go to stdout. */
 const SELF_SIGNED = [
@@ -20,23 +16,20 @@ const SELF_SIGNED = [
   ...['-keyout', '-', '-out', '-'],
 ]
 
-/** Reads the certificate of the files, or makes one. Throws CommandError `usage` and `front`. */
-export async function certificateOf(tls: TlsSettings): Promise<Certificate> {
-  if (tls === 'self-signed') return makeCertificate()
-  try {
-    const [cert, key] = await Promise.all([readFile(tls.cert, 'utf8'), readFile(tls.key, 'utf8')])
-    createSecureContext({ cert, key })
-    return { cert, key }
-  } catch (error) {
-    const expected = 'a certificate and its private key without a password, as PEM'
-    throw new CommandError('usage', `--tls-cert and --tls-key: expected ${expected}, got ${messageOf(error)}`)
+/** Checks the given certificate, or makes one in the directory. Throws CommandError `usage` and `front`. */
+export async function certificateIn(directory: string, tls: TlsSettings): Promise<CertificateFiles> {
+  if (tls !== 'self-signed') {
+    await checkCertificate(tls)
+    return tls
   }
+  const file = join(directory, 'self-signed.pem')
+  await writeFile(file, await makeCertificate(), { mode: 0o600 })
+  return { cert: file, key: file }
 }
 
-async function makeCertificate(): Promise<Certificate> {
+async function makeCertificate(): Promise<string> {
   try {
-    const { stdout } = await promisify(execFile)('openssl', SELF_SIGNED)
-    return { cert: stdout, key: stdout }
+    return (await promisify(execFile)('openssl', SELF_SIGNED)).stdout
   } catch (error) {
     const advice = 'install openssl, or give a certificate by --tls-cert and --tls-key'
     throw new CommandError('front', `openssl could not make a certificate for --tls: ${messageOf(error)}; ${advice}`)

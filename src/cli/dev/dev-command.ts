@@ -29,7 +29,7 @@ export async function devCommand(flags: OptionSources): Promise<Ending> {
     const endpoints = () => [flags.get('zeromq')?.value].flat().join(' and ')
     const where = front === undefined ? `at ${endpoints()}` : `at ${url} through ${front.name}`
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
-    await serveAndReload(attached, settings, where, ended)
+    await serveAndReload(attached, settings, where, { front, ended })
     return 'ok'
   } finally {
     await front?.stop()
@@ -50,7 +50,7 @@ async function serveAndReload(
   flags: OptionSources,
   { app, options, logger, closeTimeout }: CommandSettings,
   where: string,
-  ended: Promise<unknown>,
+  { front, ended }: { front: DevFront | undefined; ended: Promise<unknown> },
 ): Promise<void> {
   const name = relative(process.cwd(), app)
   using files = new WatchedFiles()
@@ -82,6 +82,7 @@ async function serveAndReload(
   })
   try {
     while ((await Promise.race([files.changed(), ended])) === 'changed') {
+      void front?.renewCertificate?.(quiet)
       dispatcher.pool.reload().catch(() => {}) // the dispatcher has logged why the app does not load
     }
   } finally {

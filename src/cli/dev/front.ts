@@ -1,8 +1,11 @@
 import { createFront, type Front } from '../../gateway/index.ts'
 import type { MessageHandlers } from '../../message-socket/types.ts'
+import type { Logger } from '../../runtime/log.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import type { TlsSettings } from '../options/settings.ts'
+import { renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
+import { certificateIn } from './certificate.ts'
 
 /** The server of `dev` between browsers and the app. */
 export interface DevFront {
@@ -16,9 +19,11 @@ export interface DevFront {
    * Begins to listen for browsers, at any free port for 0; returns its URL. Throws CommandError `front`.
    *
    * @param messages The app's handlers of clients that send JSON or XML, which the embedded front does not support.
-   * @param tls Its certificate, to speak TLS, which the embedded front does not support either.
+   * @param tls Its certificate, to speak TLS.
    */
   start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string>
+  /** Reads the certificate anew, where the front can do that while it runs, and logs how that went. */
+  renewCertificate?(logger: Logger): Promise<void>
   /** Rejects with a `CommandError` `front` when it ends by itself. */
   readonly died: Promise<never>
   stop(): Promise<void>
@@ -45,16 +50,24 @@ export class EmbeddedFront implements DevFront {
   #front: Front | undefined
 
   async start(port: number, _messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
-    if (tls !== undefined) {
-      throw new CommandError('front', '--tls needs Mongrel2, which is not installed: install mongrel2-core')
-    }
+    const files = tls && (await certificateIn(this.chroot, tls))
+    const secure = files && { tlsCert: files.cert, tlsKey: files.key }
     const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
     try {
-      this.#front = await createFront({ port, host: DEV_ADDRESS, routes: [{ path: '/', sendSpec, recvSpec }] })
+      this.#front = await createFront({
+        port,
+        host: DEV_ADDRESS,
+        routes: [{ path: '/', sendSpec, recvSpec }],
+        ...secure,
+      })
     } catch (error) {
       throw cannotListen(port, error)
     }
-    return `http://${DEV_ADDRESS}:${this.#front.address.port}/`
+    return `http${secure === undefined ? '' : 's'}://${DEV_ADDRESS}:${this.#front.address.port}/`
+  }
+
+  async renewCertificate(logger: Logger): Promise<void> {
+    if (this.#front !== undefined) await renewCertificate(this.#front, logger)
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chown, mkdir, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,7 +10,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import type { TlsSettings } from '../options/settings.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { certificateOf } from './certificate.ts'
+import { certificateIn } from './certificate.ts'
 import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
 
 /** The user and group `nobody` of Linux: Mongrel2, started as root, changes to the owner of its directory. */
@@ -31,13 +31,15 @@ export class DevMongrel2 implements DevFront {
   #child: ChildProcess | undefined
 
   async start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
-    const certificate = tls && (await certificateOf(tls))
+    const certificate = tls && (await certificateIn(this.chroot, tls))
     const free = await reserve(port)
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(this.chroot, name))
     const secure = certificate !== undefined
     if (secure) {
-      await writeFile(join(this.chroot, `${UUID}.crt`), certificate.cert)
-      await writeFile(join(this.chroot, `${UUID}.key`), certificate.key, { mode: 0o600 })
+      const key = join(this.chroot, `${UUID}.key`)
+      await copyFile(certificate.cert, join(this.chroot, `${UUID}.crt`))
+      await copyFile(certificate.key, key)
+      await chmod(key, 0o600)
     }
     await writeFile(join(this.chroot, 'mongrel2.conf'), configuration(free, messages, secure))
     await this.#load()

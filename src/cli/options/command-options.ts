@@ -1,7 +1,7 @@
 import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
 import { address, type ListenAt } from '../../gateway/listen.ts'
-import { FRONT_SETTINGS, PLACES, type Places } from '../../gateway/options.ts'
+import { FRONT_SETTINGS, PLACES, type Places, TLS_OPTIONS, type TlsOptions } from '../../gateway/options.ts'
 import { CLOSE } from '../../options/close.ts'
 import type { EndpointInput, UploadOptions } from '../../options/endpoint.ts'
 import * as is from '../../options/option.ts'
@@ -11,7 +11,7 @@ import { WORKER_POOL_OPTIONS } from '../../workers/options.ts'
 import { LOG_FORMATS, type LogFormat, type LogLevel } from '../shared/loggers.ts'
 
 /** Options of the command alone, by their keys in the configuration file. */
-interface OwnConfig {
+interface OwnConfig extends TlsOptions {
   /** The module with the handler. */
   app?: string
   /** The module's export that is the handler. Default: `default`. */
@@ -72,10 +72,6 @@ interface OwnConfig {
   port?: number
   /** Whether `dev` uses TLS, with a certificate of its own unless one is given. Default: false. */
   tls?: boolean
-  /** The file with the certificate of `tls`, followed by those of its issuers, as PEM. */
-  tlsCert?: string
-  /** The file with its private key. */
-  tlsKey?: string
 }
 
 /**
@@ -122,6 +118,7 @@ const COMMAND = {
     help: 'The form of log lines: text, or JSON objects with the fields of pino.',
   }),
   closeTimeout: { ...CLOSE.timeout, help: 'How long open requests may take after the first signal.' },
+  ...TLS_OPTIONS,
 }
 
 const FILE = {
@@ -198,12 +195,7 @@ const SERVE = {
 
 const DEV = {
   port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }),
-  tls: is.boolean(false, { help: 'Let Mongrel2 speak https, with a certificate of its own unless one is given.' }),
-  tlsCert: is.text('a text', undefined, {
-    placeholder: 'FILE',
-    help: 'The certificate of --tls, followed by those of its issuers, as PEM.',
-  }),
-  tlsKey: is.text('a text', undefined, { placeholder: 'FILE', help: 'The private key of --tls-cert, as PEM.' }),
+  tls: is.boolean(false, { help: 'Speak https, with a certificate of its own unless --tls-cert gives one.' }),
 }
 
 const { app: _app, options: _options, ...pool } = WORKER_POOL_OPTIONS

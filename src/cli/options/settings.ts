@@ -11,8 +11,9 @@ import {
   type WorkersOptions,
 } from '../../cluster/options.ts'
 import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
+import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import type { ListenAt } from '../../gateway/listen.ts'
-import { type Places, PROTOCOLS } from '../../gateway/options.ts'
+import { certificateFiles, type Places, PROTOCOLS } from '../../gateway/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
@@ -67,11 +68,12 @@ export interface AdminSettings {
   readonly token: string | undefined
 }
 
-/** A certificate that `dev` makes, or the paths of two files. */
-export type TlsSettings = 'self-signed' | { readonly cert: string; readonly key: string }
+/** A certificate that `dev` makes, or the paths of one. */
+export type TlsSettings = 'self-signed' | CertificateFiles
 
 /** Options from all sources. */
 interface Gathered {
+  readonly command: Subcommand
   readonly sources: OptionSources
   readonly file: ConfigFile | undefined
   readonly logger: Logger
@@ -95,7 +97,7 @@ export async function gather(command: Subcommand, flags: OptionSources): Promise
   const logger = loggerOf(sources)
   for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
   const joins = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
-  return { sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
+  return { command, sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
 }
 
 /** Gathers and makes the settings of a command that has an app. */
@@ -104,9 +106,10 @@ export async function settingsOf(command: Subcommand, flags: OptionSources): Pro
 }
 
 /** Makes the settings of a command that has an app; throws CommandError `usage`, naming the option's source. */
-export function settingsFrom({ sources, file, logger }: Gathered): CommandSettings {
+export function settingsFrom({ command, sources, file, logger }: Gathered): CommandSettings {
   const app = checkedValue(sources, 'app') ?? missing('an app, such as app.ts, as the argument')
-  const gateway = gatewayOf(sources)
+  const certificate = certificateOf(command, sources)
+  const gateway = gatewayOf(sources, certificate)
   const admin = adminOf(sources)
   if (admin !== undefined) checkReach(admin, sources)
   const options = serverOptions(sources, gateway, logger)
@@ -127,7 +130,7 @@ export function settingsFrom({ sources, file, logger }: Gathered): CommandSettin
     logger,
     closeTimeout: checkedValue(sources, 'closeTimeout'),
     port: checkedValue(sources, 'port'),
-    tls: tlsOf(sources),
+    tls: checkedValue(sources, 'tls') ? (certificate ?? 'self-signed') : undefined,
   }
 }
 
@@ -158,7 +161,7 @@ function serverOptions(
 }
 
 /** The settings of the gateway, whose bodies and messages have the bounds of the app's server. */
-function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
+function gatewayOf(sources: OptionSources, certificate: CertificateFiles | undefined): AppGatewaySettings | undefined {
   const places = Object.fromEntries(PROTOCOLS.map((protocol) => [protocol, checkedValue(sources, protocol)])) as Places
   if (Object.values(places).every((list) => list.length === 0)) return undefined
   const ofServer = (key: 'bodyTimeout' | 'maxMessageSize') => SERVER_OPTIONS[key].check(key, sources.get(key)?.value)
@@ -173,7 +176,7 @@ function gatewayOf(sources: OptionSources): AppGatewaySettings | undefined {
     keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
-  return { places, endpoint: gatewayEndpoint(), settings }
+  return { places, certificate, endpoint: gatewayEndpoint(), settings }
 }
 
 /** The admin address, and its token if there is one; undefined without an address. Throws CommandError `usage`. */
@@ -251,16 +254,17 @@ function clusterOf(sources: OptionSources, gateway: AppGatewaySettings | undefin
   return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
 }
 
-/** How `dev` uses TLS. Without `tls`, files count for nothing: the configuration file may always name them. */
-function tlsOf(sources: OptionSources): TlsSettings | undefined {
-  const [cert, key] = [checkedValue(sources, 'tlsCert'), checkedValue(sources, 'tlsKey')]
-  if (!checkedValue(sources, 'tls')) {
+/** The certificate that is given. Without TLS, files count for nothing: the configuration file may always name them. */
+function certificateOf(command: Subcommand, sources: OptionSources): CertificateFiles | undefined {
+  const dev = command === 'dev'
+  if (dev ? !checkedValue(sources, 'tls') : checkedValue(sources, 'http').length === 0) {
     const from = [sources.get('tlsCert')?.from, sources.get('tlsKey')?.from].find((from) => from?.startsWith('--'))
-    if (from !== undefined) throw new CommandError('usage', `${from} cannot be used without --tls`)
+    if (from !== undefined) throw new CommandError('usage', `${from} cannot be used without --${dev ? 'tls' : 'http'}`)
     return undefined
   }
-  if (cert !== undefined && key !== undefined) return { cert, key }
-  return cert === key ? 'self-signed' : missing('--tls-cert and --tls-key together')
+  const [cert, key] = [checkedValue(sources, 'tlsCert'), checkedValue(sources, 'tlsKey')]
+  if ((cert === undefined) !== (key === undefined)) missing('--tls-cert and --tls-key together')
+  return certificateFiles(cert, key)
 }
 
 /** This machine's keys, from the given file or the usual one if that exists. */

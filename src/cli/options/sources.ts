@@ -15,9 +15,10 @@ import {
 
 const PREFIX = 'MONGREL2_FETCH_'
 
-/** Parses and checks the text of a flag or an environment variable. */
-export function sourceOf(option: CommandOption, text: string, from: string): OptionSource {
-  return checkSource(option, { value: option.read === undefined ? text : option.read(text), from })
+/** Parses and checks the text of a flag or an environment variable, or checks the texts of a flag that can be repeated. */
+export function sourceOf(option: CommandOption, text: string | readonly string[], from: string): OptionSource {
+  const value = typeof text === 'string' && option.read !== undefined ? option.read(text) : text
+  return checkSource(option, { value, from })
 }
 
 /**

@@ -2,16 +2,20 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { v4 } from 'uuid'
 import { Gateway, type GatewayAddress } from '../../gateway/gateway.ts'
+import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import { checkSettings, type FrontSettings, type Places } from '../../gateway/options.ts'
 import type { EndpointOptions } from '../../options/endpoint.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
 import { guardDirectory } from '../../runtime/orphan-guard.ts'
 import { temporaryPath } from '../../runtime/temporary-directory.ts'
+import { checkCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** A gateway beside Mongrel2. */
 export interface AppGatewaySettings {
   readonly places: Places
+  /** The certificate of `http`; undefined for plain HTTP. */
+  readonly certificate: CertificateFiles | undefined
   /** The endpoint by which the app serves it. */
   readonly endpoint: EndpointOptions
   /** The bounds, and whether the header of a proxy is kept. */
@@ -33,18 +37,21 @@ export function gatewayEndpoint(): EndpointOptions {
 export interface AppGateway {
   /** Its URLs and addresses. */
   readonly where: readonly string[]
+  /** Reads the certificate anew, and logs how that went. */
+  renewCertificate(): Promise<void>
   /** Accepts no more clients. */
   stop(): void
   /** Ends every connection. */
   close(): Promise<void>
 }
 
-/** Starts the gateway of an app; throws CommandError `front` if it cannot listen. */
+/** Starts the gateway of an app; throws CommandError `front` if it cannot listen, `usage` if it cannot use the certificate. */
 export async function startAppGateway(
-  { places, endpoint, settings: bounds }: AppGatewaySettings,
+  { places, certificate, endpoint, settings: bounds }: AppGatewaySettings,
   flowControl: boolean,
   logger: Logger,
 ): Promise<AppGateway> {
+  if (certificate !== undefined) await checkCertificate(certificate)
   const { sendSpec, recvSpec } = endpoint
   const directory = join(sendSpec.slice('ipc://'.length), '..')
   const removeDirectory = guardDirectory(directory)
@@ -52,9 +59,12 @@ export async function startAppGateway(
   const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
   const settings = checkSettings({ ...bounds, flowControl, logger })
   try {
-    const gateway = await Gateway.start({ ...settings, routes: [route] }, places)
+    const gateway = await Gateway.start({ ...settings, routes: [route] }, places, certificate)
     return {
-      where: gateway.addresses.map(textOf),
+      where: gateway.addresses.map((address) => textOf(address, certificate !== undefined)),
+      renewCertificate: async () => {
+        if (certificate !== undefined) await renewCertificate(gateway, logger)
+      },
       stop: () => gateway.stop(),
       close: () => gateway.close().then(removeDirectory),
     }
@@ -65,7 +75,7 @@ export async function startAppGateway(
   }
 }
 
-function textOf({ protocol, at, address }: GatewayAddress): string {
-  if (protocol === 'http') return address === undefined ? at : `http://${at}/`
+function textOf({ protocol, at, address }: GatewayAddress, secure: boolean): string {
+  if (protocol === 'http') return address === undefined ? at : `http${secure ? 's' : ''}://${at}/`
   return `${protocol} ${at}`
 }

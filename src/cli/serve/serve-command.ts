@@ -29,6 +29,8 @@ interface Server {
   stats?(): Pick<ServerState, 'messages' | 'workers'>
   reload?(): Promise<void>
   reopenLog?(): void
+  /** Reads the certificate of the gateway anew. */
+  renewCertificate?(): Promise<void>
 }
 
 type AppServer = Omit<Server, 'stats'> & AdminServer
@@ -94,6 +96,7 @@ function appService(settings: CommandSettings): Service {
       return {
         ...server,
         monitor,
+        ...(gateway && { renewCertificate: gateway.renewCertificate }),
         async close(options) {
           gateway?.stop()
           await server.close(options)

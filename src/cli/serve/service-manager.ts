@@ -24,7 +24,7 @@ export async function notifyServiceManager(logger: Logger, ...state: string[]): 
 const LOOK = 1000
 
 interface Reloads {
-  /** Reloads the app and opens the request log anew, also during a reload. @param why Why, for the log, such as `got SIGHUP`. */
+  /** Reloads the app, reads the certificate and opens the request log anew, also during a reload. @param why Why, for the log, such as `got SIGHUP`. */
   reload(why: string): Promise<void>
   /** Tells the service manager a status and that the server is ready, now and after each reload. */
   announce(status: string): Promise<void>
@@ -32,7 +32,7 @@ interface Reloads {
 
 /** Reloads at each SIGHUP, at each change of a file, and when it is asked to. `fixed` says why a server without `reload` has none. */
 export function reloadOnDemand(
-  begun: Promise<{ reload?(): Promise<void>; reopenLog?(): void }>,
+  begun: Promise<{ reload?(): Promise<void>; reopenLog?(): void; renewCertificate?(): Promise<void> }>,
   logger: Logger,
   fixed: string,
   files: readonly string[],
@@ -45,6 +45,7 @@ export function reloadOnDemand(
   const reload = async (why: string) => {
     const server = await begun
     server.reopenLog?.()
+    await server.renewCertificate?.()
     if (server.reload === undefined) return logger.warn?.(`mongrel2-fetch ${why} and goes on: ${fixed}`)
     logger.info?.(`mongrel2-fetch ${why}: new workers load the app`)
     const number = ++last

@@ -11,7 +11,8 @@ const LENGTH = /^\d{1,15}$/
 const CONTROLS = /[\0\r\n]/
 /** Characters that mean something in a target, but not in a decoded path. */
 const RESERVED = /[%?#]/g
-const METHODS_WITHOUT_BODY = new Set(['GET', 'HEAD'])
+/** Methods of which a request without a body says so (RFC 9110, section 8.6). Front servers say 0 for every other method too. */
+const METHODS_WITH_BODY = new Set(['POST', 'PUT', 'PATCH'])
 
 /** Fields that are not passed on: two have variables of their own, and the client's connection ends at the front server. */
 const LEFT_OUT = new Set(['content-length', 'content-type', ...HOP_BY_HOP])
@@ -54,7 +55,8 @@ export function requestOf(
   const method = get('REQUEST_METHOD')
   if (!TOKEN.test(method)) throw malformed('a method as REQUEST_METHOD', method)
   if (length === undefined) fields.push('transfer-encoding', 'chunked')
-  else if (length > 0 || !METHODS_WITHOUT_BODY.has(method)) fields.push('content-length', String(length))
+  else if (length > 0 || (get('CONTENT_LENGTH') !== '' && METHODS_WITH_BODY.has(method)))
+    fields.push('content-length', String(length))
   if (get('CONTENT_TYPE') !== '') fields.push('content-type', get('CONTENT_TYPE'))
   const https = get('HTTPS') === '' ? get('REQUEST_SCHEME') === 'https' : /^(?:on|1)$/i.test(get('HTTPS'))
   const host = get('HTTP_HOST') || hostOf(get('SERVER_NAME'), get('SERVER_PORT'), https)
@@ -64,7 +66,8 @@ export function requestOf(
     method,
     target: targetOf(get),
     // Not SERVER_PROTOCOL, which is about the client's connection: with HTTP/1.0 the handler could not tell us that an answer is incomplete.
-    version: 'HTTP/1.1',
+    // Only there is Host optional, and the handler has another for it.
+    version: host === '' ? 'HTTP/1.0' : 'HTTP/1.1',
     fields,
     remoteAddress: clientAddress(isIP(address) === 0 ? peer : address),
     scheme: https ? 'https' : 'http',

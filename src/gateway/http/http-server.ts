@@ -1,11 +1,15 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer as createSecureServer, Server as SecureServer, type ServerOptions } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import * as outcomes from '../../platform/outcomes.ts'
 import type { GatewaySettings } from '../options.ts'
 import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
+import type { Certificate } from './certificate.ts'
 import { HttpClient } from './http-client.ts'
+import { Http2Server } from './http2-server.ts'
 
 /** Milliseconds between Node's searches for request heads that take too long. */
 const CHECK_INTERVAL = 5000
@@ -17,23 +21,33 @@ const OUTCOMES: Readonly<Record<string, outcomes.Outcome>> = {
   ERR_HTTP_REQUEST_TIMEOUT: outcomes.headTimedOut(),
 }
 
-/** HTTP/1 on Node's own parser. */
+/** HTTP/1 on Node's own parser; with a certificate by TLS, where clients may choose HTTP/2. */
 export class HttpServer implements ProtocolServer {
-  readonly server: Server
+  readonly server: Server | SecureServer
   readonly malformed = 0
   readonly #router: Router
   readonly #settings: GatewaySettings
+  /** Every connection, TLS handshakes included. */
+  readonly #sockets = new Set<Duplex>()
   readonly #clients = new Map<Duplex, HttpClient>()
+  readonly #http2: Http2Server | undefined
   #stopping = false
 
-  constructor(router: Router, settings: GatewaySettings) {
+  /** @param certificate Undefined for HTTP/1 without TLS. */
+  constructor(router: Router, settings: GatewaySettings, certificate?: Certificate) {
     this.#router = router
     this.#settings = settings
-    this.server = this.#createServer()
+    if (certificate !== undefined) this.#http2 = new Http2Server(router, settings)
+    this.server = this.#createServer(certificate)
   }
 
   get connections(): number {
-    return this.#clients.size
+    return this.#sockets.size
+  }
+
+  /** Uses a certificate for new connections. */
+  renew(certificate: Certificate): void {
+    if (this.server instanceof SecureServer) this.server.setSecureContext(certificate)
   }
 
   /** Serves a client that is already connected by another way. */
@@ -46,18 +60,19 @@ export class HttpServer implements ProtocolServer {
   stop(): void {
     this.#stopping = true
     this.server.close()
+    this.#http2?.stop()
   }
 
   /** Ends every connection at once. */
   async close(): Promise<void> {
     const closed = closeServer(this.server)
-    for (const socket of this.#clients.keys()) socket.destroy()
+    for (const socket of this.#sockets) socket.destroy()
     await closed
   }
 
-  #createServer(): Server {
+  #createServer(certificate: Certificate | undefined): Server | SecureServer {
     const { bufferSize, headersTimeout, keepAliveTimeout, sendTimeout } = this.#settings
-    const server = createServer({
+    const options = {
       maxHeaderSize: bufferSize,
       headersTimeout,
       keepAliveTimeout,
@@ -69,12 +84,18 @@ export class HttpServer implements ProtocolServer {
       ...{ shouldUpgradeCallback: isHandshake },
       // The handler checks Host, as behind Mongrel2.
       requireHostHeader: false,
-    })
+    }
+    const server =
+      certificate === undefined ? createServer(options) : this.#createSecureServer({ ...options, ...certificate })
     // `maxHeaderSize` bounds a head; a bound on the number would drop fields silently.
     server.maxHeadersCount = 0
     // Undocumented: a client that has ended its side still gets its answer.
     Object.assign(server, { httpAllowHalfOpen: true })
-    server.prependListener('connection', (socket) => this.#register(socket, 'http'))
+    server.prependListener('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+      if (certificate === undefined) this.#register(socket, 'http')
+    })
     server.on('request', (request, response) => this.#clientOf(request).request(request, response, false))
     server.on('checkContinue', (request, response) => this.#clientOf(request).request(request, response, true))
     server.on('checkExpectation', (request, response) =>
@@ -83,10 +104,29 @@ export class HttpServer implements ProtocolServer {
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
     server.on('connect', (_request, socket) => this.#clients.get(socket)?.refuse(outcomes.noProxy()))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (error.code === 'ECONNRESET') socket.destroy()
-      else this.#clients.get(socket)?.refuse(OUTCOMES[error.code ?? ''] ?? outcomes.badRequest(error.message))
+      const client = this.#clients.get(socket)
+      // Without a client its TLS handshake has failed.
+      if (error.code === 'ECONNRESET' || client === undefined) socket.destroy()
+      else client.refuse(OUTCOMES[error.code ?? ''] ?? outcomes.badRequest(error.message))
     })
     server.setTimeout(sendTimeout, (socket) => this.#clients.get(socket)?.expire())
+    return server
+  }
+
+  /** Gives connections to HTTP/1 or HTTP/2, as their clients have chosen (ALPN). */
+  #createSecureServer(options: ServerOptions): SecureServer {
+    const server = createSecureServer({
+      ...options,
+      ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'],
+      allowHalfOpen: true,
+      handshakeTimeout: this.#settings.headersTimeout,
+    })
+    const [serveHttp1] = server.listeners('secureConnection')
+    server.removeAllListeners('secureConnection').on('secureConnection', (socket: TLSSocket) => {
+      if (socket.alpnProtocol === 'h2') return this.#http2?.admit(socket)
+      this.#register(socket, 'https')
+      serveHttp1?.call(server, socket)
+    })
     return server
   }
 
@@ -112,7 +152,7 @@ export class HttpServer implements ProtocolServer {
       if (isHandshake(request)) return client.handshake(request)
       // An unsupported upgrade, such as to h2c: the client continues with HTTP/1.1 (RFC 9110, section 7.8).
       socket.unshift(renderWithoutUpgrade(request))
-      this.server.emit('connection', socket)
+      this.server.emit(this.#http2 === undefined ? 'connection' : 'secureConnection', socket)
     })
   }
 }

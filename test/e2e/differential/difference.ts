@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { lacks } from '../../support/embedded.ts'
 
 /** Some of what a client sees; a pattern for what is another each time. */
@@ -17,6 +18,14 @@ export function differ(why: string, ours: Expected, theirs: Expected): Differenc
   )
   const only = (side: Expected) => Object.fromEntries(names.map((name) => [name, side[name] ?? 'nothing']))
   return { why, ours: only(ours), theirs: only(theirs) }
+}
+
+/** Patterns as vitest compares with them. */
+export function matchers(expected: Expected): Record<string, unknown> {
+  const entries = Object.entries(expected)
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, value instanceof RegExp ? expect.stringMatching(value) : value]),
+  )
 }
 
 /** A difference in the response of so many, counted from 1. */

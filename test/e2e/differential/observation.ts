@@ -6,8 +6,8 @@ import type { Conversation } from './conversation.ts'
 /** What a client sees, as flat values that can be compared one by one. */
 export type Observation = Record<string, string>
 
-/** How long a response may take before the client gives up, in milliseconds. */
-const PATIENCE = 5000
+/** How long a response may take before the client gives up, in milliseconds; with FULL, programs may run on the way. */
+const PATIENCE = process.env.FULL === '1' ? 60_000 : 5000
 const PROBE = 'GET /probe HTTP/1.1\r\nHost: localhost\r\n\r\n'
 /** They speak of the connection, which is looked at itself. */
 const NOT_COMPARED = new Set(['connection', 'keep-alive', 'transfer-encoding'])

@@ -83,6 +83,8 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],
     [['dev', 'a.ts', '--workers', '2'], "unknown option '--workers'"],
     [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected an integer from 0 to 65535, got 65536'],
+    [['serve', 'a.ts', ...ENDPOINT, '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --http'],
+    [['serve', 'a.ts', '--http', ':0', '--tls-key', 'b'], 'expected --tls-cert and --tls-key together'],
     [['dev', 'a.ts', '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --tls'],
     [['dev', 'a.ts', '--tls-key', 'b'], '--tls-key cannot be used without --tls'],
     [['dev', 'a.ts', '--tls', '--tls-cert', 'a'], 'expected --tls-cert and --tls-key together'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { checkFrontOptions, type FrontOptions } from '../../../src/gateway/options.ts'
+import { createGateway } from '../../../src/gateway/index.ts'
+import { checkFrontOptions, type FrontOptions, type GatewayOptions } from '../../../src/gateway/options.ts'
 
 const route = { path: '/', sendSpec: 'ipc://a', recvSpec: 'ipc://b' }
 
@@ -49,9 +50,20 @@ describe('The options of createFront', () => {
     ],
     [
       { port: 0, routes: [route], ports: 1 },
-      'there is no option ports; did you mean port? There are port, host, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, maxMessageSize, headersTimeout, bodyTimeout, sendTimeout, keepAliveTimeout, maxConnections, logger',
+      'there is no option ports; did you mean port? There are port, host, tlsCert, tlsKey, routes, uploads, flowControl, noClobberXff, bufferSize, contentLength, maxMessageSize, headersTimeout, bodyTimeout, sendTimeout, keepAliveTimeout, maxConnections, logger',
     ],
   ])('are refused: %j', (options, message) => {
     expect(() => checkFrontOptions(options as FrontOptions)).toThrow(message)
+  })
+})
+
+describe('The options of createGateway', () => {
+  it.each<[options: Omit<GatewayOptions, 'routes'>, message: string]>([
+    [{}, 'options: expected an address in http, uwsgi, fastcgi, scgi, got an object'],
+    [{ scgi: ':1', tlsCert: 'a', tlsKey: 'b' }, 'http: expected an address for tlsCert, got undefined'],
+    [{ http: ':1', tlsCert: 'a' }, 'tlsCert and tlsKey: expected both or none'],
+    [{ http: ':1', tlsKey: 'a' }, 'tlsCert and tlsKey: expected both or none'],
+  ])('are refused: %j', async (options, message) => {
+    await expect(createGateway({ ...options, routes: [route] })).rejects.toThrow(message)
   })
 })

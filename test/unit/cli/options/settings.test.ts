@@ -48,8 +48,8 @@ const CASES: Record<
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
-  tlsCert: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.cert],
-  tlsKey: ['a', 'b', 'c', ({ tls }) => typeof tls === 'object' && tls.key],
+  tlsCert: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.cert],
+  tlsKey: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.key],
   admin: ['./a', './b', './c', ({ admin }) => admin && 'path' in admin.at && admin.at.path],
   http: ['./a', './b', './c', placeOf('http')],
   uwsgi: ['./a', './b', './c', placeOf('uwsgi')],
@@ -121,7 +121,7 @@ describe('The settings of a command', () => {
       const value = parseOption(option, ofFile)
       const values = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } }
       const http = option.key.startsWith('http') ? { http: ':0' } : {}
-      const tls = option.key.startsWith('tls') ? { tls: true, tlsCert: '-', tlsKey: '-' } : {}
+      const tls = option.key.startsWith('tls') ? { http: ':0', tlsCert: '-', tlsKey: '-' } : {}
       const workers = ['touchReload', 'maxRequestsJitter'].includes(option.key) ? { maxRequests: 1 } : {}
       const given = { app: 'app.ts', zeromq: 'ipc://a,ipc://b', ...http, ...tls, ...workers, ...values }
       const config = join(directory, 'config.json')
