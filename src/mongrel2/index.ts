@@ -1,0 +1,11 @@
+export { loadMongrel2Config } from './load-config.ts'
+export {
+  type DirConfig,
+  type HandlerConfig,
+  type HostConfig,
+  type Mongrel2Config,
+  type ProxyConfig,
+  renderMongrel2Config,
+  type ServerConfig,
+} from './render-config.ts'
+export type { Mongrel2Flag, Mongrel2Settings } from './settings.ts'
