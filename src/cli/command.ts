@@ -1,6 +1,7 @@
 import { Command, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
+import { ACTIONS, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
 import {
   type CommandOption,
   flagsOf,
@@ -45,6 +46,19 @@ export function commandLine(ended: (ending: Ending) => void): Command {
       ended('ok')
     })
   program
+    .command('mongrel2')
+    .description('Ask or steer a running Mongrel2 through its control port.')
+    .argument('<action>', `one of ${Object.keys(ACTIONS).join(', ')}`)
+    .argument('[id]', 'the connection for `kill`')
+    .option('--control <SPEC>', "Mongrel2's control_port: ipc://PATH or tcp://HOST:PORT", DEFAULT_CONTROL)
+    .option('--json', 'Print JSON instead of tables.', false)
+    .addHelpText('after', `\nActions:\n${actionsText()}`)
+    .exitOverride()
+    .action(async (action: string, id: string | undefined, options: { control: string; json: boolean }) => {
+      await mongrel2Command(action, id, options)
+      ended('ok')
+    })
+  program
     .command('complete')
     .description('Print a script that completes this command in a shell.')
     .argument('<shell>', COMPLETION_SHELLS.join(', '))
@@ -74,6 +88,12 @@ function exitCodesText(): string {
   const lines = Object.values(EXIT_CODES).map(([code, meaning]) => `  ${String(code).padEnd(9)}${meaning}`)
   const codes = Object.values(SIGNAL_EXIT_CODES).join(', ')
   return ['Exit codes:', ...lines, `  ${codes.padEnd(9)}ended at once by a second SIGINT or SIGTERM`].join('\n')
+}
+
+function actionsText(): string {
+  return Object.entries(ACTIONS)
+    .map(([name, { help }]) => `  ${name.padEnd(11)}${help}`)
+    .join('\n')
 }
 
 function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {

@@ -1,3 +1,12 @@
+export {
+  type ConnectionStatus,
+  type ControlCallOptions,
+  type ControlOptions,
+  createControl,
+  type Mongrel2Control,
+  type Mongrel2Info,
+  type TaskStatus,
+} from './control.ts'
 export { loadMongrel2Config } from './load-config.ts'
 export {
   type DirConfig,

@@ -19,11 +19,12 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['s'], ['serve']],
-    [[''], ['serve', 'dev', 'keygen', 'complete', '--help', '--version']],
+    [[''], ['serve', 'dev', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
     ],
+    [['mongrel2', 'te'], ['terminate']],
     [['serve', '--max-in'], ['--max-in-flight']],
     [['serve', 'app.ts', '--no-over'], ['--no-override-global-objects']],
     [
