@@ -27,7 +27,9 @@ export interface ServerConfig {
   tls?: boolean
   /** The host for requests that name another. Default: the first. */
   defaultHost?: string
-  /** The directory to lock itself into when root starts it, relative to that in which it is started. Default: `./`. */
+  /**
+   * The directory to lock itself into when root starts it, relative to that in which it is started; empty for none. Default: `./`.
+   */
   chroot?: string
   /** A file in the chroot. Default: `/logs/access.log`. */
   accessLog?: string
@@ -106,7 +108,7 @@ const checkServer = is.checkerOf('option of a server', 'a server', {
   bindAddr: text('an address', undefined, { initial: '0.0.0.0' }),
   tls: is.boolean(false),
   defaultHost: text('the name of a host'),
-  chroot: text('a path', undefined, { initial: './' }),
+  chroot: text('a path', () => true, { initial: './' }),
   accessLog: FILE('/logs/access.log'),
   errorLog: FILE('/logs/error.log'),
   pidFile: FILE('/run/mongrel2.pid'),

@@ -23,6 +23,10 @@ interface OwnConfig extends TlsOptions {
   logLevel?: LogLevel
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
+  /** Mongrel2's databases, each with `#SERVER` where it has several, in the place of `zeromq`. */
+  mongrel2?: string | readonly string[]
+  /** The Handlers of `mongrel2` to serve, by their `send_ident` or a route. Default: the only one of each server. */
+  handler?: string | readonly string[]
   /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
   http?: string | readonly string[]
   /** Where front servers are answered by the uwsgi protocol, one address or several. */
@@ -110,6 +114,15 @@ const COMMAND = {
 }
 
 const SERVE = {
+  mongrel2: textsOf({
+    placeholder: 'DATABASE[#SERVER]',
+    help: "Mongrel2's database, which tells what --zeromq, --chroot, --temp-store and others would; SERVER is a uuid, name or default host.",
+  }),
+  handler: textsOf({
+    placeholder: 'SEND_IDENT|ROUTE',
+    fallback: 'the only one of each server',
+    help: 'A Handler of --mongrel2 to serve.',
+  }),
   ...PLACES,
   httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'Bytes that the head of a request may have at --http.' },
   httpHeadersTimeout: { ...FRONT_SETTINGS.headersTimeout, help: "How long a request's head may take at --http." },
@@ -175,7 +188,9 @@ const WORKERS = {
 const { zeromq: _zeromq, logger: _logger, signal: _signal, ...SERVER } = SERVER_OPTIONS
 
 const OWN = { ...COMMAND, ...SERVE, ...DEV, workers: WORKERS.workers } satisfies is.Described<
-  Omit<OwnConfig, keyof Places> & Places & { config: string }
+  Omit<OwnConfig, keyof Places | 'mongrel2' | 'handler'> &
+    Places &
+    Record<'mongrel2' | 'handler', readonly string[]> & { config: string }
 >
 
 const GROUPS = {
@@ -250,6 +265,17 @@ export type OptionSources = ReadonlyMap<OptionKey, OptionSource>
 export function checkedValue<K extends keyof typeof OWN>(sources: OptionSources, key: K): is.Checked<typeof OWN>[K] {
   const { value, from = key } = sources.get(key) ?? {}
   return OWN[key].check(from, value) as is.Checked<typeof OWN>[K]
+}
+
+/** One text or several. */
+function textsOf(more: Partial<is.Option>): is.Option<readonly string[]> {
+  const list = is.texts({ initial: [] })
+  return is.checkedBy((name, value) => list.check(name, typeof value === 'string' ? [value] : value), {
+    ...more,
+    read: is.wordsIn,
+    repeated: true,
+    help: `${more.help} The flag can be given again; in the variable they are separated by spaces.`,
+  })
 }
 
 function checkLogger(name: string, logger: unknown = 'console'): string | Logger {

@@ -27,6 +27,7 @@ import {
   optionsOf,
   type Subcommand,
 } from './command-options.ts'
+import { withDatabase } from './database-sources.ts'
 import { type ConfigFile, readConfigFile, sourcesInEnvironment, sourcesInFile, withSourceNames } from './sources.ts'
 
 /** The settings of a command, from flags, environment, configuration file and defaults. */
@@ -79,8 +80,9 @@ export async function gather(command: Subcommand, flags: OptionSources): Promise
   const known = new Set(optionsOf(command).map(({ key }) => key))
   const merge = (used: OptionSources[]) =>
     new Map(used.reverse().flatMap((place) => [...place].filter(([key]) => known.has(key))))
-  const sources = merge([...all])
-  const logger = loggerOf(sources)
+  const merged = merge([...all])
+  const logger = loggerOf(merged)
+  const sources = await withDatabase(merged, (line) => warnings.push(line))
   for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
   const joins = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
   return { command, sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
@@ -120,7 +122,7 @@ function serverOptions(
 ): Mongrel2Options {
   const zeromq = sources.get('zeromq')?.value
   if (zeromq === undefined && gateway === undefined)
-    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
+    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler, or --mongrel2 DATABASE")
   const options: Record<string, unknown> = {
     overrideGlobalObjects: true,
     logger,

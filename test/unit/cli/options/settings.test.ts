@@ -23,6 +23,8 @@ const UUID = [
 
 /** These mean something together only. */
 type ClusterKey = 'clusterKey' | 'clusterNodes' | 'clusterZeromq' | 'insecure'
+/** These need a database of Mongrel2: test/e2e/cli-mongrel2.test.ts. */
+type DatabaseKey = 'mongrel2' | 'handler'
 /** Only the file can give these. */
 type CodeKey = 'onError' | 'onUploadStart' | 'messages'
 
@@ -36,7 +38,7 @@ const placeOf =
 
 /** For each option a value from the file, the environment and a flag, and where it ends up. */
 const CASES: Record<
-  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey>,
+  Exclude<OptionKey, 'config' | 'logger' | 'logLevel' | ClusterKey | CodeKey | DatabaseKey>,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {
   app: ['/a.ts', '/b.ts', '/c.ts', ({ app }) => app],
