@@ -19,6 +19,7 @@ import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shar
 const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
+  doctor: 'Look for mistakes in how Mongrel2 and an app are set up. Takes the options of `serve`.',
 }
 
 /** The command line. It imports a subcommand when that runs, and calls `ended` when the command has ended. */
@@ -28,13 +29,13 @@ export function commandLine(ended: (ending: Ending) => void): Command {
     .version(version)
     .exitOverride()
     .addHelpText('after', `\n${exitCodesText()}`)
+  const run: Record<Subcommand, (flags: OptionSources, json: boolean) => Promise<Ending>> = {
+    serve: async (flags) => (await import('./serve/serve-command.ts')).serveCommand(flags),
+    dev: async (flags) => (await import('./dev/dev-command.ts')).devCommand(flags),
+    doctor: async (flags, json) => (await import('./doctor/doctor-command.ts')).doctorCommand(flags, json),
+  }
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
-    program.addCommand(
-      subcommand(name, async (flags) => {
-        if (name === 'serve') ended(await (await import('./serve/serve-command.ts')).serveCommand(flags))
-        else ended(await (await import('./dev/dev-command.ts')).devCommand(flags))
-      }),
-    )
+    program.addCommand(subcommand(name, async (flags, json) => ended(await run[name](flags, json))))
   }
   program
     .command('keygen')
@@ -71,14 +72,17 @@ export function commandLine(ended: (ending: Ending) => void): Command {
 }
 
 /** Makes a subcommand that takes an app and options. */
-function subcommand(name: Subcommand, run: (flags: OptionSources) => Promise<void>): Command {
+function subcommand(name: Subcommand, run: (flags: OptionSources, json: boolean) => Promise<void>): Command {
   const command = new Command(name)
     .description(SUBCOMMANDS[name])
     .argument('[app]', 'the module with the handler, such as app.ts')
     .exitOverride()
     .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
-  return command.action((app: string | undefined, values: Record<string, unknown>) => run(sourcesInFlags(app, values)))
+  if (name === 'doctor') command.option('--json', 'Print JSON.')
+  return command.action((app: string | undefined, values: Record<string, unknown>) =>
+    run(sourcesInFlags(app, values), values.json === true),
+  )
 }
 
 const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in

@@ -202,3 +202,21 @@ it.skipIf(process.execPath === node)('serve --mongrel2 says which Node can read 
     `mongrel2-fetch: --mongrel2: a database of Mongrel2 can be read by Node 22.13 or newer, and this is Node ${process.versions.node}: name the Handler by --zeromq\n`,
   ])
 })
+
+describe.skipIf(embedded)('doctor', () => {
+  it('finds nothing where all is well, and says what to do about a mistake', { timeout: TIMEOUT }, async () => {
+    await using mongrel2 = await startMongrel2()
+    const [send, recv] = mongrel2.endpoint.split(',')
+    const run = (...args: string[]) => workplace.run(['doctor', '--chroot', mongrel2.directory, ...args])
+    const [well, swapped] = [run('--zeromq', `${send},${recv}`), run('--zeromq', `${recv},${send}`, '--json')]
+    expect(await ends(well)).toEqual([0, ''])
+    expect(well.stdout).toMatch(/^15 checks: 10 are well, 0 are not, 5 could not be made$/m)
+    expect(await ends(swapped)).toEqual([1, ''])
+    expect(JSON.parse(swapped.stdout)).toContainEqual({
+      at: `${recv},${send}`,
+      title: 'The addresses are send_spec and recv_spec, in this order',
+      found: expect.stringContaining('a SUB socket at the first address'),
+      advice: 'Swap the two addresses.',
+    })
+  })
+})

@@ -236,11 +236,12 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
 }
 
 /** A subcommand that takes an app and options. */
-export type Subcommand = 'serve' | 'dev'
+export type Subcommand = 'serve' | 'dev' | 'doctor'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
   serve: ['command', 'serve', 'workers', 'server'],
   dev: ['command', 'dev', 'server'],
+  doctor: ['command', 'serve', 'workers', 'server'],
 }
 
 /** The options that a subcommand takes. */

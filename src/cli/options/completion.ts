@@ -1,13 +1,13 @@
 import { didYouMean } from '../../options/did-you-mean.ts'
 import { ACTIONS } from '../mongrel2/mongrel2-command.ts'
 import { CommandError } from '../shared/exit-code.ts'
-import { type CommandOption, flagsOf, OPTIONS } from './command-options.ts'
+import { type CommandOption, flagsOf, OPTIONS, type Subcommand } from './command-options.ts'
 
 const SCRIPTS: Readonly<Record<string, (subcommands: Subcommands) => string>> = { bash, zsh, fish }
 export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 
 /** Subcommands that take options, with their descriptions. */
-type Subcommands = Readonly<Record<'serve' | 'dev', string>>
+type Subcommands = Readonly<Record<Subcommand, string>>
 
 /** The script for a shell, which starts no program to complete; throws CommandError `usage` for another shell. */
 export function completionScript(shell: string, subcommands: Subcommands): string {
@@ -23,7 +23,7 @@ const OTHERS = {
   complete: 'Print a completion script.',
 }
 
-const NAMES = ['serve', 'dev'] as const
+const NAMES = ['serve', 'dev', 'doctor'] as const
 
 /** bash falls back to file names (`-o default`), also after a flag with a value. */
 function bash(subcommands: Subcommands): string {

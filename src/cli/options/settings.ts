@@ -115,7 +115,7 @@ export function settingsFrom({ command, sources, file, logger }: Gathered): Comm
 }
 
 /** The options of `serveMongrel2`, checked. */
-function serverOptions(
+export function serverOptions(
   sources: OptionSources,
   gateway: AppGatewaySettings | undefined,
   logger: Logger,

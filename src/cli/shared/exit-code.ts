@@ -4,7 +4,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 /** The exit codes of the command; the README and `--help` show this table. */
 export const EXIT_CODES = {
   ok: [0, 'closed after a signal, everything that was received is answered'],
-  failed: [1, 'an error that nobody caught, or serving could not go on'],
+  failed: [1, 'an error that nobody caught, serving could not go on, or `doctor` found a mistake'],
   usage: [2, 'a wrong option, argument or configuration file'],
   load: [3, 'the app is missing, does not load or exports no handler'],
   front: [

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
 
-const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes." }
+const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes.", doctor: 'Look for mistakes.' }
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
@@ -19,7 +19,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['s'], ['serve']],
-    [[''], ['serve', 'dev', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
+    [[''], ['serve', 'dev', 'doctor', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
