@@ -117,6 +117,9 @@ const TASK: TaskStatus = { id: 0, system: false, name: '', state: '', status: ''
 /**
  * Connects to Mongrel2's control port, `run/control` in its chroot unless its configuration names another.
  *
+ * @param spec `ipc://PATH` or `tcp://HOST:PORT`.
+ * @throws {Mongrel2Error} `invalid_option` for another address or a wrong option.
+ * @example
  * ```ts
  * import { createControl } from 'mongrel2-fetch/mongrel2'
  *
@@ -124,9 +127,6 @@ const TASK: TaskStatus = { id: 0, system: false, name: '', state: '', status: ''
  * for (const { id, bytesWritten } of await control.connections()) console.log(id, bytesWritten)
  * control.close()
  * ```
- *
- * @param spec `ipc://PATH` or `tcp://HOST:PORT`.
- * @throws {Mongrel2Error} `invalid_option` for another address or a wrong option.
  */
 export function createControl(spec: string, options: ControlOptions = {}): Mongrel2Control {
   const { timeout } = checkControlOptions(options)

@@ -147,6 +147,8 @@ const checkDir = is.checkerOf('option of a Dir', 'a Dir', {
 /**
  * Makes a configuration that `m2sh load` takes, as text.
  *
+ * @throws {Mongrel2Error} `invalid_option`, which names the part, for what Mongrel2 or the grammar of m2sh cannot take.
+ * @example
  * ```ts
  * import { writeFileSync } from 'node:fs'
  * import { renderMongrel2Config } from 'mongrel2-fetch/mongrel2'
@@ -158,8 +160,6 @@ const checkDir = is.checkerOf('option of a Dir', 'a Dir', {
  * })
  * writeFileSync('mongrel2.conf', text)
  * ```
- *
- * @throws {Mongrel2Error} `invalid_option`, which names the part, for what Mongrel2 or the grammar of m2sh cannot take.
  */
 export function renderMongrel2Config(config: Mongrel2Config): string {
   const { servers, settings } = checkConfig(config, 'config')
