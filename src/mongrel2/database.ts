@@ -10,12 +10,8 @@ export interface DatabaseServer {
   readonly uuid: string
   readonly name: string
   readonly defaultHost: string
-  readonly bindAddr: string
-  readonly port: number
   /** The directory that is `/` for Mongrel2, or in which it was started where it is not locked in. */
   readonly chroot: string
-  readonly pidFile: string
-  readonly errorLog: string
   readonly controlPort: string
   readonly handlers: readonly DatabaseHandler[]
   /** The settings by their names, as texts. They are the same for all servers of a database. */
@@ -122,11 +118,7 @@ function serverIn(row: Row, handlers: readonly Row[], settings: Row, directory: 
     uuid: text('uuid'),
     name: text('name'),
     defaultHost: text('default_host'),
-    bindAddr: text('bind_addr'),
-    port: Number(text('port')),
     chroot: place.root,
-    pidFile: join(place.root, text('pid_file')),
-    errorLog: join(place.root, text('error_log')),
     controlPort: place.spec(controlPort),
     handlers: [...byAddresses.values()],
     settings,

@@ -168,7 +168,6 @@ describe.skipIf(node === '' || embedded)('serve --mongrel2', () => {
     }
     const locked = {
       chroot: join(directory, 'cage'),
-      pidFile: join(directory, 'cage/run/mongrel2.pid'),
       controlPort: `ipc://${directory}/cage/run/c`,
       handlers: [
         {
@@ -210,7 +209,7 @@ describe.skipIf(embedded)('doctor', () => {
     const run = (...args: string[]) => workplace.run(['doctor', '--chroot', mongrel2.directory, ...args])
     const [well, swapped] = [run('--zeromq', `${send},${recv}`), run('--zeromq', `${recv},${send}`, '--json')]
     expect(await ends(well)).toEqual([0, ''])
-    expect(well.stdout).toMatch(/^15 checks: 10 are well, 0 are not, 5 could not be made$/m)
+    expect(well.stdout).toMatch(/^15 checks: 10 passed, 0 failed, 5 could not be made$/m)
     expect(await ends(swapped)).toEqual([1, ''])
     expect(JSON.parse(swapped.stdout)).toContainEqual({
       at: `${recv},${send}`,

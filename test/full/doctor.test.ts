@@ -68,7 +68,7 @@ describe.skipIf(embedded)('doctor without a database', () => {
     const well = await start()
     const run = workplace.run(['doctor', ...addresses(well)])
     expect(await run.ended).toBe(0)
-    expect(run.stdout).toMatch(/^15 checks: 10 are well, 0 are not, 5 could not be made$/m)
+    expect(run.stdout).toMatch(/^15 checks: 10 passed, 0 failed, 5 could not be made$/m)
     expect(run.stdout).toMatch(/^Not checked: send_ident has no '_', '.' or space; it is in the database/m)
   })
 
@@ -214,7 +214,7 @@ describe.skipIf(embedded || node === '')('doctor with a database', () => {
     const well = await start()
     const run = workplace.start([node, MAIN, 'doctor', ...database(well)])
     expect(await run.ended).toBe(0)
-    expect(run.stdout).toBe('15 checks: 15 are well, 0 are not, 0 could not be made\n')
+    expect(run.stdout).toBe('15 checks: 15 passed, 0 failed, 0 could not be made\n')
   })
 
   it('finds a Mongrel2 that does not run', async () => {

@@ -1,9 +1,7 @@
+import { SUPERPOLL_HOT_DIVIDEND, SUPERPOLL_MAX_FD } from '../../wire/limits.ts'
 import { type Check, NO_CONTROL, NO_PROCESS } from './check.ts'
 import type { Facts } from './facts.ts'
 
-/** Mongrel2's defaults. */
-const MAX_FD = 10_240
-const HOT_DIVIDEND = 4
 /** From this on Mongrel2 stops when connections exceed the part. */
 const DIVIDEND_THAT_STOPS = 40
 /** The part of a bound at which it is named. */
@@ -19,7 +17,7 @@ export const CAPACITY_CHECKS: readonly Check[] = [
     title: 'Mongrel2 may open enough files',
     find({ server, process, control }) {
       if (process === undefined) return NO_PROCESS
-      const wanted = Number(server?.settings.get('superpoll.max_fd') ?? MAX_FD)
+      const wanted = Number(server?.settings.get('superpoll.max_fd') ?? SUPERPOLL_MAX_FD)
       const { maxFiles } = process
       if (maxFiles < wanted) {
         return {
@@ -37,7 +35,7 @@ export const CAPACITY_CHECKS: readonly Check[] = [
   {
     title: "superpoll's part for busy connections is large enough",
     find(facts) {
-      const dividend = Number(facts.server?.settings.get('superpoll.hot_dividend') ?? HOT_DIVIDEND)
+      const dividend = Number(facts.server?.settings.get('superpoll.hot_dividend') ?? SUPERPOLL_HOT_DIVIDEND)
       const files = filesOf(facts)
       const hot = Math.floor(files / dividend)
       const advice =
@@ -82,6 +80,6 @@ export const CAPACITY_CHECKS: readonly Check[] = [
 
 /** Files that Mongrel2 may have open. */
 function filesOf({ server, process }: Facts): number {
-  const wanted = Number(server?.settings.get('superpoll.max_fd') ?? MAX_FD)
+  const wanted = Number(server?.settings.get('superpoll.max_fd') ?? SUPERPOLL_MAX_FD)
   return Math.min(wanted, process?.maxFiles ?? wanted)
 }

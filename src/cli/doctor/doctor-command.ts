@@ -1,5 +1,6 @@
+import { availableParallelism } from 'node:os'
 import { checkOptions } from '../../exchange/options.ts'
-import type { OptionSources } from '../options/command-options.ts'
+import { checkedValue, type OptionSources } from '../options/command-options.ts'
 import { serversOf } from '../options/database-sources.ts'
 import { gather, serverOptions } from '../options/settings.ts'
 import type { Ending } from '../shared/exit-code.ts'
@@ -28,7 +29,9 @@ export async function doctorCommand(flags: OptionSources, json: boolean): Promis
   const options = serverOptions(sources, undefined, logger)
   const settings = checkOptions(() => new Response(), options)
   const servers = await serversOf(sources)
-  const pullers = sources.get('direct')?.value === true ? Number(sources.get('workers')?.value ?? 1) : 1
+  const workers = checkedValue(sources, 'workers')
+  const processes = workers === 'auto' ? availableParallelism() : workers
+  const pullers = checkedValue(sources, 'direct') ? processes : 1
   const results: Result[] = []
   for (const endpoint of settings.endpoints) {
     const facts = await examine(endpoint, { settings, pullers, servers })
@@ -43,14 +46,12 @@ function reportText(results: readonly Result[]): string {
   const mistakes = results.filter(({ found }) => found !== undefined)
   const unknown = results.filter(({ unknown }) => unknown !== undefined)
   const lines = mistakes.flatMap(({ at, title, found, advice }) => [
-    `Not so: ${title} (${at})`,
+    `Failed: ${title} (${at})`,
     `  Found: ${found}`,
     `  To do: ${advice}`,
   ])
   for (const { title, unknown: why } of unknown) lines.push(`Not checked: ${title}; ${why}`)
-  const [all, wrong, open] = [results.length, mistakes.length, unknown.length]
-  return [
-    ...lines,
-    `${all} checks: ${all - wrong - open} are well, ${wrong} ${wrong === 1 ? 'is' : 'are'} not, ${open} could not be made`,
-  ].join('\n')
+  const passed = results.length - mistakes.length - unknown.length
+  const summary = `${passed} passed, ${mistakes.length} failed, ${unknown.length} could not be made`
+  return [...lines, `${results.length} checks: ${summary}`].join('\n')
 }

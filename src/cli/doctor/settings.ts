@@ -1,9 +1,6 @@
 import { flagIn } from '../../mongrel2/database.ts'
+import { BUFFER_SIZE, CONTENT_LENGTH } from '../../wire/limits.ts'
 import { type Check, NO_DATABASE } from './check.ts'
-
-/** Mongrel2's defaults, in bytes. */
-const BUFFER_SIZE = 4096
-const CONTENT_LENGTH = 20_480
 
 /** Mistakes with Mongrel2's settings. */
 export const SETTING_CHECKS: readonly Check[] = [

@@ -70,11 +70,10 @@ export async function mongrel2Command(
   if (action === undefined)
     throw new CommandError('usage', `expected one of ${Object.keys(ACTIONS).join(', ')}, got ${name}`)
   const number = numberIn(id ?? '')
-  if ((name === 'kill') !== (typeof number === 'number') || (name !== 'kill' && id !== undefined))
-    throw new CommandError(
-      'usage',
-      `expected ${name === 'kill' ? 'kill ID, the number of a connection' : `${name} without an ID`}, got ${name} ${id ?? ''}`,
-    )
+  if (name === 'kill' ? typeof number !== 'number' : id !== undefined) {
+    const expected = name === 'kill' ? 'kill ID, the number of a connection' : `${name} without an ID`
+    throw new CommandError('usage', `expected ${expected}, got ${[name, id].join(' ').trim()}`)
+  }
   const { createControl } = await import('../../mongrel2/control.ts')
   using control = createControl(options.control)
   const answer = await action.run(control, Number(number))

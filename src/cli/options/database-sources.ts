@@ -6,7 +6,7 @@ import { CommandError } from '../shared/exit-code.ts'
 import { checkedValue, type OptionKey, type OptionSources } from './command-options.ts'
 
 /** A Handler with its server. */
-export interface ServedHandler {
+interface ServedHandler {
   readonly server: DatabaseServer
   readonly handler: DatabaseHandler
 }
@@ -102,7 +102,7 @@ function handlersOf(servers: readonly DatabaseServer[]): ServedHandler[] {
 }
 
 /** The Handlers that `--handler` chooses by their send_ident or a route; without it, the only one of each server. */
-export function servedHandlers(servers: readonly DatabaseServer[], sources: OptionSources): ServedHandler[] {
+function servedHandlers(servers: readonly DatabaseServer[], sources: OptionSources): ServedHandler[] {
   const { from = '--handler' } = sources.get('handler') ?? {}
   const names = checkedValue(sources, 'handler')
   const chosen =
@@ -116,8 +116,7 @@ export function servedHandlers(servers: readonly DatabaseServer[], sources: Opti
             ? [[]]
             : servers.map((server) => found.filter((each) => each.server === server)).filter(({ length }) => length > 0)
         })
-  const wrong = chosen.findIndex((found) => found.length !== 1)
-  if (wrong !== -1) {
+  if (chosen.some((found) => found.length !== 1)) {
     const there = handlersOf(servers).map(({ handler }) => `${handler.sendIdent} (${handler.routes.join(' ')})`)
     throw new CommandError(
       'usage',

@@ -82,10 +82,12 @@ export async function gather(command: Subcommand, flags: OptionSources): Promise
     new Map(used.reverse().flatMap((place) => [...place].filter(([key]) => known.has(key))))
   const merged = merge([...all])
   const logger = loggerOf(merged)
-  const sources = await withDatabase(merged, (line) => warnings.push(line))
+  const joined = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
+  const joins = joined.has('cluster') && !joined.has('app') ? joined : undefined
+  // The main node tells a node its Handlers.
+  const sources = joins === undefined ? await withDatabase(merged, (line) => warnings.push(line)) : merged
   for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
-  const joins = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
-  return { command, sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
+  return { command, sources, file, logger, joins }
 }
 
 /** Gathers and makes the settings of a command that has an app. */
