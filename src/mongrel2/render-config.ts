@@ -165,6 +165,9 @@ export function renderMongrel2Config(config: Mongrel2Config): string {
   const { servers, settings } = checkConfig(config, 'config')
   const targets = new Targets()
   const texts = servers.map((server, at) => renderServer(server, `servers[${at}]`, settings, targets))
+  const uuids = servers.map(({ uuid }) => uuid)
+  const twice = uuids.find((uuid, at) => uuids.indexOf(uuid) !== at)
+  if (twice !== undefined) throw invalid('config.servers', 'a uuid of its own for each server', twice)
   const entries = Object.entries(settings).filter(([, value]) => value !== undefined)
   return [
     ...targets.lines,
@@ -178,14 +181,12 @@ export function renderMongrel2Config(config: Mongrel2Config): string {
 function renderServer(server: unknown, name: string, settings: is.Checked<typeof SETTINGS>, targets: Targets): string {
   const { hosts, tls, defaultHost, controlPort, ...own } = checkServer(server, name)
   if (tls && settings.certdir === undefined) throw invalid(name, 'the setting certdir beside tls', undefined)
-  const checked = hosts.map((host, at) => ({
-    at: `${name}.hosts[${at}]`,
-    host: checkHost(host, `${name}.hosts[${at}]`),
-  }))
-  const names = checked.map(({ host }) => host.name)
+  const checked = hosts.map((host, at) => checkHost(host, `${name}.hosts[${at}]`))
+  const names = checked.map((host) => host.name)
   if (defaultHost !== undefined && !names.includes(defaultHost))
     throw invalid(`${name}.defaultHost`, `one of ${names.join(', ')}`, defaultHost)
-  const texts = checked.map(({ at, host }) => renderHost(host, at, targets))
+  targets.beginServer()
+  const texts = checked.map((host, at) => renderHost(host, `${name}.hosts[${at}]`, targets))
   const parameters = { ...own, useSsl: tls, defaultHost: defaultHost ?? names[0], controlPort }
   return instance('Server', parameters, `hosts=[${texts.join(', ')}]`)
 }
@@ -201,12 +202,17 @@ function renderHost({ name, matching, routes }: ReturnType<typeof checkHost>, at
 /** The Handlers, Proxies and Dirs, each once. */
 class Targets {
   readonly #names = new Map<string, string>()
+  /** The Handlers of a server by their addresses. Another server may have the same ones, in another chroot. */
   readonly #specs = new Map<string, string>()
   #raw: string | undefined
 
   /** The lines that define them. */
   get lines(): string[] {
     return [...this.#names].map(([text, name]) => `${name} = ${text}`)
+  }
+
+  beginServer(): void {
+    this.#specs.clear()
   }
 
   /** Returns its name. */

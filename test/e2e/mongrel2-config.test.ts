@@ -56,6 +56,53 @@ describe('renderMongrel2Config', () => {
     )
   })
 
+  it('refuses what would be two things under one name, but not the same addresses in two chroots', () => {
+    const other = { ...HANDLER, sendIdent: 'other', rawPayload: false }
+    const hosts = (...handlers: HandlerConfig[]) => [
+      { name: 'localhost', routes: Object.fromEntries(handlers.map((handler, at) => [`/${at}`, handler])) },
+    ]
+    expect(() => renderMongrel2Config({ servers: [SERVER, SERVER] })).toThrow(
+      'config.servers: expected a uuid of its own for each server, got "main"',
+    )
+    expect(() => renderMongrel2Config({ servers: [{ ...SERVER, hosts: hosts(HANDLER, other) }] })).toThrow(
+      'servers[0].hosts[0].routes["/1"]: expected each Handler to have addresses of its own, got ipc://s twice',
+    )
+    const text = renderMongrel2Config({
+      servers: [SERVER, { ...SERVER, uuid: 'b', chroot: 'b/', hosts: hosts(other) }],
+    })
+    expect(text).toContain('servers = [server0, server1]')
+  })
+
+  it.each<[error: string, config: object]>([
+    [
+      'there is no setting limits.bufer_size; did you mean limits.buffer_size?',
+      { settings: { 'limits.bufer_size': 1 } },
+    ],
+    ['settings.limits.min_ping: expected an integer from 0', { settings: { 'limits.min_ping': -1 } }],
+    ['servers[0].hosts: expected at least one host', { servers: [{ uuid: 'a', port: 1, hosts: [] }] }],
+    ['servers[0]: expected the setting certdir beside tls', { servers: [{ ...SERVER, tls: true }] }],
+    ['servers[0].uuid: expected a name without slashes', { servers: [{ ...SERVER, uuid: 'a/b' }] }],
+    ['servers[0].port: expected an integer from 1 to 65535', { servers: [{ ...SERVER, port: 0 }] }],
+    [
+      `servers[0].hosts[0].routes["/"].base: expected a path that ends in '/', got "static"`,
+      { servers: [{ ...SERVER, hosts: [{ name: 'a', routes: { '/': { base: 'static' } } }] }] },
+    ],
+    [
+      `servers[0].hosts[0].routes["/"].sendIdent: expected a text without spaces, '_' and '.', got "a_b"`,
+      { servers: [{ ...SERVER, hosts: [{ name: 'a', routes: { '/': { ...HANDLER, sendIdent: 'a_b' } } }] }] },
+    ],
+    [
+      'servers[0].hosts[0].routes["/"].recvIdent: expected the beginning of app, since no other reply arrives, got "b"',
+      { servers: [{ ...SERVER, hosts: [{ name: 'a', routes: { '/': { ...HANDLER, recvIdent: 'b' } } }] }] },
+    ],
+    [
+      'servers[0].hosts[0].routes["/"]: expected a Handler with sendSpec, a Proxy with addr or a Dir with base, got an object (x)',
+      { servers: [{ ...SERVER, hosts: [{ name: 'a', routes: { '/': { x: 1 } } }] }] },
+    ],
+  ])('says "%s"', (error, config) => {
+    expect(() => renderMongrel2Config({ servers: [SERVER], ...config })).toThrow(error)
+  })
+
   it('reports what m2sh says', async () => {
     const config = { servers: [SERVER] }
     await expect(loadMongrel2Config(directory, config)).resolves.toBeUndefined()
