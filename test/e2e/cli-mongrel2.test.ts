@@ -7,7 +7,7 @@ import { loadMongrel2Config, type ServerConfig } from '../../src/mongrel2/index.
 import { type CommandRun, MAIN, Workplace } from '../support/command.ts'
 import { embedded } from '../support/embedded.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
-import { nodeWithSqlite } from '../support/other-node.ts'
+import { nodeOf, nodeWithSqlite } from '../support/other-node.ts'
 
 /** Without it these tests are skipped: Node 24 could not be installed. */
 const node = nodeWithSqlite() ?? ''
@@ -192,6 +192,13 @@ describe.skipIf(node === '' || embedded)('serve --mongrel2', () => {
     expect(await read('')).toMatchObject({ chroot: directory, ...free })
     expect(await read('elsewhere', 'run/mongrel2.pid')).toMatchObject({ chroot: directory, ...free })
   })
+})
+
+it("serve --mongrel2 keeps Node 22's warning about SQLite off the terminal", async ({ skip }) => {
+  const node22 = nodeOf(22)
+  if (node22 === undefined) return skip('Node 22 could not be installed')
+  const run = workplace.start([node22, MAIN, 'serve', 'app.mjs', '--mongrel2', 'none.sqlite'])
+  expect(await ends(run)).toEqual([2, 'mongrel2-fetch: --mongrel2: there is no database none.sqlite\n'])
 })
 
 it.skipIf(process.execPath === node)('serve --mongrel2 says which Node can read the database', async () => {
