@@ -275,7 +275,7 @@ function textsOf(more: Partial<is.Option>): is.Option<readonly string[]> {
     ...more,
     read: is.wordsIn,
     repeated: true,
-    help: `${more.help} The flag can be given again; in the variable they are separated by spaces.`,
+    help: `${more.help} The flag can be given again; in the variable they are separated by spaces, which none can have there.`,
   })
 }
 
