@@ -188,19 +188,9 @@ Choose another with: npm start -- --port ${port < 1024 ? 6767 : Number(port) + 1
 /** Makes the directory that Mongrel2 runs in, with its configuration loaded. */
 async function prepare(directory, conf) {
   for (const name of ['run', 'logs', 'tmp']) await fs.mkdir(join(directory, name))
-  await fs.writeFile(join(directory, 'mongrel2.conf'), conf)
-  const m2sh = launch('m2sh', 'm2sh', ['load', '-config', 'mongrel2.conf', '-db', 'config.sqlite'], {
-    cwd: directory,
-    // It keeps a log of who loaded what, and complains where nobody is logged in.
-    env: { ...process.env, LOGNAME: process.env.LOGNAME ?? 'npm-start' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const result = await m2sh.ended
-  // It ends with 0 also when it could not read the file.
-  // It complains of raw_payload, and loads it all the same.
-  if (result !== 'exit code 0' || /\[ERROR\](?!.*Invalid type given)/.test(m2sh.output())) {
-    throw new Error(`m2sh cannot load mongrel2.conf:\n${m2sh.output()}`)
-  }
+  // There since the setup.
+  const { loadConfigText } = await import('../dist/src/mongrel2/load-config.js')
+  await loadConfigText(directory, conf)
   if (process.getuid?.() === 0) {
     // Started as root, Mongrel2 goes on as the owner of its directory.
     for (const name of ['run', 'logs', 'tmp', '.']) await fs.chown(join(directory, name), NOBODY, NOBODY)

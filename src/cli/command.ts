@@ -1,6 +1,7 @@
 import { Command, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
+import { ACTIONS, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
 import {
   type CommandOption,
   flagsOf,
@@ -20,12 +21,14 @@ const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
   status: 'Show the state of a running serve, by its admin address.',
+  doctor: 'Look for mistakes in how Mongrel2 and an app are set up. Takes the options of `serve`.',
 }
 
 const RUN: Record<Subcommand, () => Promise<(flags: OptionSources) => Promise<Ending>>> = {
   serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
   dev: async () => (await import('./dev/dev-command.ts')).devCommand,
   status: async () => (await import('./status/status-command.ts')).statusCommand,
+  doctor: async () => (await import('./doctor/doctor-command.ts')).doctorCommand,
 }
 
 /** The command line. It imports a subcommand when that runs, and calls `ended` when the command has ended. */
@@ -49,6 +52,19 @@ export function commandLine(ended: (ending: Ending) => void): Command {
     .exitOverride()
     .action((file: string) => {
       process.stdout.write(`${keygen(file)}\n`)
+      ended('ok')
+    })
+  program
+    .command('mongrel2')
+    .description('Ask or steer a running Mongrel2 through its control port.')
+    .argument('<action>', `one of ${Object.keys(ACTIONS).join(', ')}`)
+    .argument('[id]', 'the connection for `kill`')
+    .option('--control <SPEC>', "Mongrel2's control_port: ipc://PATH or tcp://HOST:PORT", DEFAULT_CONTROL)
+    .option('--json', 'Print JSON instead of tables.', false)
+    .addHelpText('after', `\nActions:\n${actionsText()}`)
+    .exitOverride()
+    .action(async (action: string, id: string | undefined, options: { control: string; json: boolean }) => {
+      await mongrel2Command(action, id, options)
       ended('ok')
     })
   program
@@ -82,6 +98,12 @@ function exitCodesText(): string {
   const lines = Object.values(EXIT_CODES).map(([code, meaning]) => `  ${String(code).padEnd(9)}${meaning}`)
   const codes = Object.values(SIGNAL_EXIT_CODES).join(', ')
   return ['Exit codes:', ...lines, `  ${codes.padEnd(9)}ended at once by a second SIGINT or SIGTERM`].join('\n')
+}
+
+function actionsText(): string {
+  return Object.entries(ACTIONS)
+    .map(([name, { help }]) => `  ${name.padEnd(11)}${help}`)
+    .join('\n')
 }
 
 function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {

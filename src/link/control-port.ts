@@ -1,82 +1,37 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { Request } from 'zeromq'
+import { ControlClient } from '../mongrel2/control-client.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
-import { MalformedError } from '../wire/malformed.ts'
-import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 
-/** Milliseconds for an answer; a suspended Mongrel2 never gives one. */
-const ANSWER_TIMEOUT = 2000
-const STATUS_NET = renderTnetstring(['status', new Map([['what', 'net']])])
-
-/** Mongrel2's control port, which reports how many bytes it has written to each connection. One request at a time. */
+/** The part of Mongrel2's control port that pacing uses: how many bytes it has written to each connection. */
 export class ControlPort {
   readonly address: ControlPortAddress
-  /** Made anew after a failure: a late answer must not be taken for that to the next request. */
-  #socket: Request | undefined
-  #closed = false
+  readonly #client: ControlClient
 
   constructor(address: ControlPortAddress) {
     this.address = address
+    this.#client = new ControlClient(address.spec)
   }
 
-  /**
-   * Returns the bytes written to each connection by id, counting only messages that were written completely. Throws MalformedError for a
-   * malformed answer, ZeroMQ's Error without an answer in 2 seconds, Mongrel2Error `closed` after `close`.
-   */
+  /** Returns the bytes written to each connection by id, counting only messages that were written completely. Throws as `ControlClient.ask`. */
   async bytesWritten(): Promise<Map<number, number>> {
-    if (this.#closed) throw new Mongrel2Error('closed', 'the control port was closed')
-    this.#socket ??= this.#connect()
-    try {
-      await this.#socket.send(STATUS_NET)
-      const [answer] = await this.#socket.receive()
-      if (answer === undefined) throw new MalformedError('expected an answer of the control port, got nothing')
-      return readTable(parseTnetstring(answer))
-    } catch (error) {
-      this.#disconnect()
-      throw error
+    const { headers, rows } = await this.#client.ask('status', { what: 'net' })
+    const [id, bytesWritten] = [headers.indexOf('id'), headers.indexOf('bytes_written')]
+    if (id === -1 || bytesWritten === -1)
+      throw new Mongrel2Error('control_failed', `expected columns id and bytes_written, got ${headers}`)
+    const written = new Map<number, number>()
+    for (const row of rows) {
+      const [key, value] = [row[id], row[bytesWritten]]
+      if (typeof key === 'number' && typeof value === 'number') written.set(key, value)
     }
+    return written
   }
 
   close(): void {
-    this.#closed = true
-    this.#disconnect()
+    this.#client.close()
   }
-
-  #connect(): Request {
-    const { spec } = this.address
-    const ipv6 = spec.startsWith('tcp://[')
-    const socket = new Request({ linger: 0, ipv6, receiveTimeout: ANSWER_TIMEOUT, sendTimeout: ANSWER_TIMEOUT })
-    socket.connect(spec)
-    return socket
-  }
-
-  #disconnect(): void {
-    this.#socket?.close()
-    this.#socket = undefined
-  }
-}
-
-/** Reads the columns `id` and `bytes_written` of a table `{headers: [...], rows: [[...], ...]}`. */
-function readTable(answer: Tnetstring): Map<number, number> {
-  const table = answer instanceof Map ? answer : new Map<string, Tnetstring>()
-  const [headers, rows] = [table.get('headers'), table.get('rows')]
-  const [id, bytesWritten] = Array.isArray(headers)
-    ? [headers.indexOf('id'), headers.indexOf('bytes_written')]
-    : [-1, -1]
-  if (id === -1 || bytesWritten === -1 || !Array.isArray(rows)) {
-    const got = JSON.stringify(answer instanceof Map ? [...answer] : answer)
-    throw new MalformedError(`expected a table with id and bytes_written of the control port, got ${got}`)
-  }
-  const written = new Map<number, number>()
-  for (const row of rows) {
-    if (!Array.isArray(row)) continue
-    const [key, value] = [row[id], row[bytesWritten]]
-    if (typeof key === 'number' && typeof value === 'number') written.set(key, value)
-  }
-  return written
 }
 
 /** Mongrel2's default `control_port`, in its chroot. */

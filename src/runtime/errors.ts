@@ -18,9 +18,11 @@ export type Mongrel2ErrorCode =
   | 'stale_token'
   /** More bytes than may be sent to a connection from outside. */
   | 'over_budget'
-  /** A connected Mongrel2 did not answer in time; logged, and tried again. */
+  /** Mongrel2 did not answer in time. */
   | 'timeout'
-  /** A worker could not load its app, or ended before that. */
+  /** Mongrel2's control port refused a command, or what answered is no control port. */
+  | 'control_failed'
+  /** A worker could not load its app, or ended before that; or m2sh could not load a configuration. */
   | 'load_failed'
 
 /** The error class of this package. */

@@ -63,6 +63,11 @@ describe('In an empty project', () => {
       import { serveMongrel2 } from 'mongrel2-fetch'
       import { createFront } from 'mongrel2-fetch/front'
       import { createGateway, createFront as same } from 'mongrel2-fetch/gateway'
+      import { createControl, renderMongrel2Config } from 'mongrel2-fetch/mongrel2'
+      createControl('ipc://run/control').close()
+      const handler = { sendSpec: 'ipc://s', recvSpec: 'ipc://r', sendIdent: 'app' }
+      const hosts = [{ name: 'localhost', routes: { '/': handler } }]
+      if (!renderMongrel2Config({ servers: [{ uuid: 'main', port: 1, hosts }] }).includes('servers = [server0]')) throw new Error('no server')
       if (createFront !== same) throw new Error('mongrel2-fetch/front is no alias')
       await (await createGateway({ uwsgi: './u', routes: [{ path: '/', sendSpec: 'ipc://s', recvSpec: 'ipc://r' }] })).close()
       const endpoint = { sendSpec: 'ipc://send', recvSpec: 'ipc://recv' }

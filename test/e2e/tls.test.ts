@@ -247,7 +247,7 @@ describe.skipIf(embedded)('By TLS', () => {
 })
 
 describe.skipIf(embedded)("A client's certificate", () => {
-  const settings = { 'ssl.verify_optional': 1 }
+  const settings = { 'ssl.verify_optional': true }
   const expected = { sha1: sha1Of(ofClient) }
   const forged = `PEER_CERT_SHA1: ${'AB'.repeat(20)}00\r\npeer_cert_sha1: ${'CD'.repeat(20)}00\r\n`
   const say: FetchHandler = async (request, { mongrel2: info }) => {

@@ -8,6 +8,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { FrontOptions, FrontRoute } from '../../src/gateway/index.ts'
+import type { HandlerConfig, HostConfig, Mongrel2Settings, ProxyConfig } from '../../src/mongrel2/index.ts'
+import { loadConfigText } from '../../src/mongrel2/load-config.ts'
+import { renderMongrel2Config } from '../../src/mongrel2/render-config.ts'
 import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
 import type { TestCertificate } from './certificate.ts'
 import { embedded } from './embedded.ts'
@@ -35,7 +38,9 @@ export interface Mongrel2TestOptions {
   /** The protocol of the default route. */
   protocol?: 'json' | 'tnetstring'
   /** Mongrel2's settings beside those that a test run needs. */
-  settings?: Record<string, string | number>
+  settings?: Mongrel2Settings
+  /** Changes the configuration, to one that `renderMongrel2Config` refuses. */
+  edit?: (configuration: string) => string
   /** Bodies over 20 KiB: stored in files, sent as they come, or refused. Default: stored. */
   uploads?: 'file' | 'stream' | 'none'
   flowControl?: boolean
@@ -57,6 +62,13 @@ const NOBODY = 65_534
 const START_TIMEOUT = 10_000
 /** Of the embedded front, in bytes: Mongrel2 has no such bound. */
 const MAX_WEBSOCKET_MESSAGE = 1024 * 1024 * 1024
+
+/** The settings for each kind of uploads. */
+const UPLOADS: Readonly<Record<NonNullable<Mongrel2TestOptions['uploads']>, Mongrel2Settings>> = {
+  none: {},
+  stream: { 'upload.stream': true },
+  file: { 'upload.temp_store': 'tmp/mongrel2.upload.XXXXXX' },
+}
 
 const FRONT_PROCESS = fileURLToPath(new URL('front-process.mjs', import.meta.url))
 
@@ -113,23 +125,21 @@ export class Mongrel2 {
     const count = tcp ? 1 + 2 * routes.length : 1
     const [port = 0, ...handlerPorts] = await freePorts(count)
     const endpoints: Record<string, string> = {}
-    const targets: string[] = []
     const frontRoutes: FrontRoute[] = []
-    const handlers = routes.map(([route, its], n) => {
+    const targets = routes.map(([route, its], n): HandlerConfig | ProxyConfig => {
       const { protocol = options.protocol ?? 'json', recvIdent = '', rawPayload = false, also = [], proxyPort } = its
-      for (const pattern of [route, ...also]) targets.push(`'${pattern}': handler${n}`)
-      if (proxyPort !== undefined) return `handler${n} = Proxy(addr='127.0.0.1', port=${proxyPort})`
+      if (proxyPort !== undefined) return { addr: '127.0.0.1', port: proxyPort }
       const host = network?.second.there ?? (typeof tcp === 'string' ? tcp : '127.0.0.1')
-      const [send, recv] = tcp
+      const [sendSpec, recvSpec] = tcp
         ? [`tcp://${host}:${handlerPorts[2 * n]}`, `tcp://${network?.third.there ?? host}:${handlerPorts[2 * n + 1]}`]
         : [`ipc://run/send${n}`, `ipc://run/recv${n}`]
-      endpoints[route] = `${send},${recv}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
+      endpoints[route] = `${sendSpec},${recvSpec}`.replaceAll('ipc://run/', `ipc://${directory}/run/`)
       const sendIdent = `34f9ceee-cd52-4b7f-b197-88bf2f0ec37${n}`
       // It has no routes to message sockets: tests of them are not run on it.
       for (const path of [route, ...also].filter((path) => path.startsWith('/'))) {
-        frontRoutes.push({ path, sendSpec: send ?? '', recvSpec: recv ?? '', protocol, sendIdent, recvIdent })
+        frontRoutes.push({ path, sendSpec, recvSpec, protocol, sendIdent, recvIdent })
       }
-      return `handler${n} = Handler(send_spec='${send}', send_ident='${sendIdent}', recv_spec='${recv}', recv_ident='${recvIdent}', protocol='${protocol}'${rawPayload ? ', raw_payload=1' : ''})`
+      return { sendSpec, recvSpec, sendIdent, recvIdent, protocol, rawPayload }
     })
     const onFront = options.embedded ?? embedded
     if (onFront) {
@@ -139,45 +149,35 @@ export class Mongrel2 {
       await writeFile(join(directory, 'front.json'), JSON.stringify(front))
       return new Mongrel2(port, directory, endpoints, onFront)
     }
-    const settings = {
-      'server.daemonize': 0,
+    const settings: Mongrel2Settings = {
+      'server.daemonize': false,
       'limits.buffer_size': 16384,
-      ...(options.uploads === 'none'
-        ? {}
-        : options.uploads === 'stream'
-          ? { 'upload.stream': 1 }
-          : { 'upload.temp_store': options.tempStore ?? 'tmp/mongrel2.upload.XXXXXX' }),
-      ...(options.flowControl ? { 'download.flow_control': 1 } : {}),
-      ...(certificate === undefined ? {} : { certdir: './' }),
+      ...UPLOADS[options.uploads ?? 'file'],
+      ...(options.tempStore !== undefined && { 'upload.temp_store': options.tempStore }),
+      ...(options.flowControl && { 'download.flow_control': true }),
+      ...(certificate !== undefined && { certdir: './' }),
       ...options.settings,
     }
-    const hostLines = (hosts ?? ['localhost']).map((name, n) => {
-      const itsRoutes = hosts === undefined ? targets.join(', ') : `'/': handler${n}`
-      return `Host(name="${name}", routes={${itsRoutes}})`
-    })
-    await writeFile(
-      join(directory, 'mongrel2.conf'),
-      `${handlers.join('\n')}
-main = Server(uuid="${UUID}", name="test", chroot="./", access_log="/logs/access.log", error_log="/logs/error.log",
-  pid_file="/run/mongrel2.pid", default_host="${hosts?.[0] ?? 'localhost'}", bind_addr="${network?.there ?? '127.0.0.1'}", port=${port}, use_ssl=${certificate === undefined ? 0 : 1},
-  hosts=[${hostLines.join(', ')}])
-servers=[main]
-settings=${JSON.stringify(settings)}
-`,
-    )
+    const hostConfigs = hosts?.map(
+      (name, n): HostConfig => ({ name, routes: { '/': targets[n] as HandlerConfig } }),
+    ) ?? [
+      {
+        name: 'localhost',
+        routes: Object.fromEntries(
+          routes.flatMap(([route, { also = [] }], n) =>
+            [route, ...also].map((pattern) => [pattern, targets[n] as HandlerConfig]),
+          ),
+        ),
+      },
+    ]
+    const bindAddr = network?.there ?? '127.0.0.1'
+    const server = { uuid: UUID, name: 'test', bindAddr, port, tls: certificate !== undefined, hosts: hostConfigs }
     if (certificate !== undefined) {
       await writeFile(join(directory, `${UUID}.crt`), certificate.cert)
       await writeFile(join(directory, `${UUID}.key`), certificate.key, { mode: 0o600 })
     }
-    const load = spawnSync('m2sh', ['load', '-db', 'config.sqlite', '-config', 'mongrel2.conf'], {
-      cwd: directory,
-      env: { ...process.env, LOGNAME: 'test' },
-      encoding: 'utf8',
-    })
-    if (load.error !== undefined) throw new Error('tests need Mongrel2: install mongrel2-core', { cause: load.error })
-    // It cannot write its own log of a raw_payload, and loads it all the same.
-    if (load.status !== 0 || /\[ERROR\](?!.*Invalid type given)/.test(load.stdout + load.stderr))
-      throw new Error(`m2sh: ${load.stdout}${load.stderr}`)
+    const { edit = (text: string) => text } = options
+    await loadConfigText(directory, edit(renderMongrel2Config({ servers: [server], settings })))
     if (process.getuid?.() === 0) {
       for (const name of ['run', 'logs', 'tmp', 'config.sqlite', '.'])
         await chown(join(directory, name), NOBODY, NOBODY)

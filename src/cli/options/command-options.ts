@@ -26,6 +26,10 @@ interface OwnConfig extends TlsOptions {
   logFormat?: LogFormat
   /** Worker processes; `auto` is one for each processor. Default: 1. */
   workers?: number | 'auto'
+  /** Mongrel2's databases, each with `#SERVER` where it has several, in the place of `zeromq`. */
+  mongrel2?: string | readonly string[]
+  /** The Handlers of `mongrel2` to serve, by their `send_ident` or a route. Default: the only one of each server. */
+  handler?: string | readonly string[]
   /** Where ordinary HTTP is served too, one address or several: `HOST:PORT`, `:PORT` or the path of a socket. */
   http?: string | readonly string[]
   /** Where front servers are answered by the uwsgi protocol, one address or several. */
@@ -142,10 +146,22 @@ const ADMIN = {
 
 const STATUS = {
   watch: is.boolean(false, { help: 'Show the state anew each second.' }),
+}
+
+const OUTPUT = {
   json: is.boolean(false, { help: 'Print JSON.' }),
 }
 
 const SERVE = {
+  mongrel2: textsOf({
+    placeholder: 'DATABASE[#SERVER]',
+    help: "Mongrel2's database, which tells what --zeromq, --chroot, --temp-store and others would; SERVER is a uuid, name or default host.",
+  }),
+  handler: textsOf({
+    placeholder: 'SEND_IDENT|ROUTE',
+    fallback: 'the only one of each server',
+    help: 'A Handler of --mongrel2 to serve.',
+  }),
   ...PLACES,
   httpBufferSize: { ...FRONT_SETTINGS.bufferSize, help: 'Bytes that the head of a request may have at --http.' },
   httpHeadersTimeout: { ...FRONT_SETTINGS.headersTimeout, help: "How long a request's head may take at --http." },
@@ -221,16 +237,22 @@ const OWN = {
   ...FILE,
   ...ADMIN,
   ...STATUS,
+  ...OUTPUT,
   ...SERVE,
   ...DEV,
   workers: WORKERS.workers,
-} satisfies is.Described<Omit<OwnConfig, keyof Places | 'admin'> & Places & { config: string; admin: ListenAt }>
+} satisfies is.Described<
+  Omit<OwnConfig, keyof Places | 'mongrel2' | 'handler' | 'admin'> &
+    Places &
+    Record<'mongrel2' | 'handler', readonly string[]> & { config: string; admin: ListenAt }
+>
 
 const GROUPS = {
   command: COMMAND,
   file: FILE,
   admin: ADMIN,
   status: STATUS,
+  output: OUTPUT,
   serve: SERVE,
   dev: DEV,
   workers: WORKERS,
@@ -272,12 +294,13 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
 }
 
 /** A subcommand that takes options. */
-export type Subcommand = 'serve' | 'dev' | 'status'
+export type Subcommand = 'serve' | 'dev' | 'status' | 'doctor'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
   serve: ['command', 'file', 'admin', 'serve', 'workers', 'server'],
   dev: ['command', 'file', 'dev', 'server'],
-  status: ['admin', 'status', 'file'],
+  status: ['admin', 'status', 'output', 'file'],
+  doctor: ['command', 'file', 'serve', 'workers', 'server', 'output'],
 }
 
 /** The options that a subcommand takes. */
@@ -302,6 +325,17 @@ export type OptionSources = ReadonlyMap<OptionKey, OptionSource>
 export function checkedValue<K extends keyof typeof OWN>(sources: OptionSources, key: K): is.Checked<typeof OWN>[K] {
   const { value, from = key } = sources.get(key) ?? {}
   return OWN[key].check(from, value) as is.Checked<typeof OWN>[K]
+}
+
+/** One text or several. */
+function textsOf(more: Partial<is.Option>): is.Option<readonly string[]> {
+  const list = is.texts({ initial: [] })
+  return is.checkedBy((name, value) => list.check(name, typeof value === 'string' ? [value] : value), {
+    ...more,
+    read: is.wordsIn,
+    repeated: true,
+    help: `${more.help} The flag can be given again; in the variable they are separated by spaces, which none can have there.`,
+  })
 }
 
 function checkLogger(name: string, logger: unknown = 'console'): string | Logger {

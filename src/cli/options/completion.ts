@@ -1,4 +1,5 @@
 import { didYouMean } from '../../options/did-you-mean.ts'
+import { ACTIONS } from '../mongrel2/mongrel2-command.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { type CommandOption, flagsOf, OPTIONS, type Subcommand } from './command-options.ts'
 
@@ -16,9 +17,13 @@ export function completionScript(shell: string, subcommands: Subcommands): strin
   throw new CommandError('usage', `expected one of ${COMPLETION_SHELLS.join(', ')}, got ${shell}${meant}`)
 }
 
-const OTHERS = { keygen: 'Make keys for a cluster.', complete: 'Print a completion script.' }
+const OTHERS = {
+  mongrel2: 'Ask or steer a running Mongrel2.',
+  keygen: 'Make keys for a cluster.',
+  complete: 'Print a completion script.',
+}
 
-const NAMES: readonly Subcommand[] = ['serve', 'dev', 'status']
+const NAMES: readonly Subcommand[] = ['serve', 'dev', 'status', 'doctor']
 
 /** bash falls back to file names (`-o default`), also after a flag with a value. */
 function bash(subcommands: Subcommands): string {
@@ -33,9 +38,10 @@ _mongrel2_fetch() {
 ${choices.map((option) => `    --${option.flag}) words='${option.choices?.join(' ')}' ;;`).join('\n')}
     ${valued.flatMap(spellings).join('|')}) return ;;
     complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
+    mongrel2) words='${Object.keys(ACTIONS).join(' ')}' ;;
     *)
       if ((COMP_CWORD == 1)); then
-        words='${[...Object.keys(subcommands), 'keygen', 'complete'].join(' ')} --help --version'
+        words='${[...Object.keys(subcommands), ...Object.keys(OTHERS)].join(' ')} --help --version'
       elif [[ $2 == -* ]]; then
         case \${COMP_WORDS[1]} in
 ${NAMES.map((name) => `          ${name}) words='${[...flagsOf(name).flatMap(spellings), '--help'].join(' ')}' ;;`).join('\n')}
@@ -65,6 +71,7 @@ _mongrel2_fetch() {
   case $name in
 ${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), ...(name === 'status' ? [] : [quote('1:app:_files')])].join(' \\\n      ')} ;;`).join('\n')}
     complete) _arguments ${quote(`1:shell:(${COMPLETION_SHELLS.join(' ')})`)} ;;
+    mongrel2) _arguments '--control[The address of the control port]:spec:' '--json' ${quote(`1:action:(${Object.keys(ACTIONS).join(' ')})`)} ;;
   esac
 }
 compdef _mongrel2_fetch mongrel2-fetch
@@ -85,6 +92,7 @@ function fish(subcommands: Subcommands): string {
   return `# mongrel2-fetch in fish: mongrel2-fetch complete fish | source
 ${described.map(([name, text]) => line('-n', '__fish_use_subcommand', '-f', '-a', name, '-d', quote(text))).join('\n')}
 ${line('-n', quote('__fish_seen_subcommand_from complete'), '-f', '-a', quote(COMPLETION_SHELLS.join(' ')))}
+${line('-n', quote('__fish_seen_subcommand_from mongrel2'), '-f', '-a', quote(Object.keys(ACTIONS).join(' ')))}
 ${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, option).map((words) => line(...words)))).join('\n')}
 `
 }

@@ -30,6 +30,7 @@ import {
   optionsOf,
   type Subcommand,
 } from './command-options.ts'
+import { withDatabase } from './database-sources.ts'
 import { type ConfigFile, readConfigFile, sourcesInEnvironment, sourcesInFile, withSourceNames } from './sources.ts'
 
 /** The settings of a command, from flags, environment, configuration file and defaults. */
@@ -93,11 +94,14 @@ export async function gather(command: Subcommand, flags: OptionSources): Promise
   const known = new Set(optionsOf(command).map(({ key }) => key))
   const merge = (used: OptionSources[]) =>
     new Map(used.reverse().flatMap((place) => [...place].filter(([key]) => known.has(key))))
-  const sources = merge([...all])
-  const logger = loggerOf(sources)
+  const merged = merge([...all])
+  const logger = loggerOf(merged)
+  const joined = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
+  const joins = joined.has('cluster') && !joined.has('app') ? joined : undefined
+  // The main node tells a node its Handlers.
+  const sources = joins === undefined ? await withDatabase(merged, (line) => warnings.push(line)) : merged
   for (const line of warnings) logger.warn?.(`mongrel2-fetch: ${line}`)
-  const joins = merge(all.slice(0, all.findIndex((place) => place.has('cluster')) + 1))
-  return { command, sources, file, logger, joins: joins.has('cluster') && !joins.has('app') ? joins : undefined }
+  return { command, sources, file, logger, joins }
 }
 
 /** Gathers and makes the settings of a command that has an app. */
@@ -135,14 +139,14 @@ export function settingsFrom({ command, sources, file, logger }: Gathered): Comm
 }
 
 /** The options of `serveMongrel2`, checked. */
-function serverOptions(
+export function serverOptions(
   sources: OptionSources,
   gateway: AppGatewaySettings | undefined,
   logger: Logger,
 ): Mongrel2Options {
   const zeromq = sources.get('zeromq')?.value
   if (zeromq === undefined && gateway === undefined)
-    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler")
+    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler, or --mongrel2 DATABASE")
   const options: Record<string, unknown> = {
     overrideGlobalObjects: true,
     logger,

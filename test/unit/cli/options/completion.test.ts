@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
 
-const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes.", status: 'Show.' }
+const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes.", status: 'Show.', doctor: 'Look for mistakes.' }
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
@@ -19,11 +19,12 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['se'], ['serve']],
-    [[''], ['serve', 'dev', 'status', 'keygen', 'complete', '--help', '--version']],
+    [[''], ['serve', 'dev', 'status', 'doctor', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
     ],
+    [['mongrel2', 'te'], ['terminate']],
     [['serve', '--max-in'], ['--max-in-flight']],
     [['serve', 'app.ts', '--no-over'], ['--no-override-global-objects']],
     [

@@ -23,6 +23,8 @@ const UUID = [
 
 /** These mean something together only. */
 type ClusterKey = 'clusterKey' | 'clusterNodes' | 'clusterZeromq' | 'insecure'
+/** These need a database of Mongrel2: test/e2e/cli-mongrel2.test.ts. */
+type DatabaseKey = 'mongrel2' | 'handler'
 /** Only the file can give these. */
 type CodeKey = 'onError' | 'onUploadStart' | 'onRequestEnd' | 'messages'
 
@@ -38,7 +40,16 @@ const placeOf =
 const CASES: Record<
   Exclude<
     OptionKey,
-    'config' | 'adminTokenFile' | 'watch' | 'json' | 'logger' | 'logLevel' | 'logFormat' | ClusterKey | CodeKey
+    | 'config'
+    | 'adminTokenFile'
+    | 'watch'
+    | 'json'
+    | 'logger'
+    | 'logLevel'
+    | 'logFormat'
+    | ClusterKey
+    | CodeKey
+    | DatabaseKey
   >,
   [string, string, string, (settings: CommandSettings) => unknown]
 > = {

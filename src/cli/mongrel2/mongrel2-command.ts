@@ -1,0 +1,81 @@
+import type { ConnectionStatus, Mongrel2Control, TaskStatus } from '../../mongrel2/control.ts'
+import { numberIn } from '../../options/option.ts'
+import { CommandError } from '../shared/exit-code.ts'
+import { tableText } from '../shared/table.ts'
+
+/** What `mongrel2-fetch mongrel2` can do: the answer for programs, and its text for people. */
+interface Action {
+  readonly help: string
+  run(control: Mongrel2Control, id: number): Promise<unknown>
+  readonly text: (answer: never, id: number) => string
+}
+
+/** The default of `--control`: Mongrel2's own, in the working directory. */
+export const DEFAULT_CONTROL = 'ipc://run/control'
+
+const CONNECTION_KEYS: (keyof ConnectionStatus)[] = [
+  'id',
+  'type',
+  'fd',
+  'lastPing',
+  'lastRead',
+  'lastWrite',
+  'bytesRead',
+  'bytesWritten',
+]
+const TASK_KEYS: (keyof TaskStatus)[] = ['id', 'name', 'state', 'status', 'system']
+
+export const ACTIONS: Readonly<Record<string, Action>> = {
+  info: {
+    help: 'how the server is configured',
+    run: (control) => control.info(),
+    text: (info: object) =>
+      Object.entries(info)
+        .map(([key, value]) => `${key.padEnd(16)}${value}`)
+        .join('\n'),
+  },
+  status: {
+    help: 'the connections of clients',
+    run: (control) => control.connections(),
+    text: (connections: ConnectionStatus[]) => tableText(connections, CONNECTION_KEYS),
+  },
+  tasks: {
+    help: 'the tasks in it',
+    run: (control) => control.tasks(),
+    text: (tasks: TaskStatus[]) => tableText(tasks, TASK_KEYS),
+  },
+  kill: {
+    help: 'end the connection with an ID of `status`',
+    run: (control, id) => control.kill(id),
+    text: (_, id) => `killed connection ${id}`,
+  },
+  time: { help: "the server's clock", run: (control) => control.time(), text: (time: Date) => time.toISOString() },
+  uuid: { help: "the server's uuid", run: (control) => control.uuid(), text: (uuid: string) => uuid },
+  reload: {
+    help: 'open the log files anew',
+    run: (control) => control.reload(),
+    text: () => 'the logs are opened anew',
+  },
+  stop: { help: 'end it (SIGINT)', run: (control) => control.stop(), text: () => 'Mongrel2 has ended' },
+  terminate: { help: 'kill it (SIGTERM)', run: (control) => control.terminate(), text: () => 'Mongrel2 has ended' },
+}
+
+/** Runs `mongrel2-fetch mongrel2 ACTION [ID]` and prints the answer; throws Mongrel2Error with what Mongrel2 says. */
+export async function mongrel2Command(
+  name: string,
+  id: string | undefined,
+  options: { control: string; json: boolean },
+): Promise<void> {
+  const action = ACTIONS[name]
+  if (action === undefined)
+    throw new CommandError('usage', `expected one of ${Object.keys(ACTIONS).join(', ')}, got ${name}`)
+  const number = numberIn(id ?? '')
+  if (name === 'kill' ? typeof number !== 'number' : id !== undefined) {
+    const expected = name === 'kill' ? 'kill ID, the number of a connection' : `${name} without an ID`
+    throw new CommandError('usage', `expected ${expected}, got ${[name, id].join(' ').trim()}`)
+  }
+  const { createControl } = await import('../../mongrel2/control.ts')
+  using control = createControl(options.control)
+  const answer = await action.run(control, Number(number))
+  console.log(options.json ? JSON.stringify(answer ?? { done: name }) : action.text(answer as never, Number(number)))
+}
