@@ -153,7 +153,7 @@ function gatewayOf(sources: OptionSources, certificate: CertificateFiles | undef
     keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
-  return { places, certificate, endpoint: gatewayEndpoint(), settings }
+  return { places, certificate, endpoint: gatewayEndpoint(isDirect(sources)), settings }
 }
 
 const NEEDS_DISPATCHER: readonly OptionKey[] = ['threads', 'workerTimeout', 'maxRequests', 'maxRss']
