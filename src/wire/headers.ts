@@ -67,14 +67,16 @@ export class MessageHeaders {
   /** @param fields Names and values in turn. */
   static of(fields: readonly string[]): MessageHeaders {
     const spans: number[] = []
-    let end = 0
+    let start = 0
     for (let at = 0; at < fields.length; at += 2) {
-      const start = end
       const { length } = fields[at] as string
-      end += length + (fields[at + 1] as string).length
-      spans.push(start, length, start + length, end)
+      const value = start + length + 1
+      const end = value + (fields[at + 1] as string).length
+      spans.push(start, length, value, end)
+      start = end + 1
     }
-    return new MessageHeaders(fields.join(''), spans, false)
+    // Separated, so that the first character of a value is not that of an empty name.
+    return new MessageHeaders(fields.join(':'), spans, false)
   }
 
   static #fromObject(object: Record<string, unknown>): MessageHeaders {
