@@ -4,7 +4,7 @@ import type { Mongrel2Statistics } from './exchange/application.ts'
 import { checkOptions, type Mongrel2Handler, type Mongrel2Options, type Settings } from './exchange/options.ts'
 import { ControlPort, type ControlPortAddress } from './link/control-port.ts'
 import { type BeginEpoch, Link } from './link/link.ts'
-import { TRANSPORTS } from './link/transports.ts'
+import { transportOf } from './link/transports.ts'
 import { RequestAccounts } from './operations/request-accounts.ts'
 import type { RequestSink } from './operations/request-entry.ts'
 import { closeOnce } from './options/close.ts'
@@ -105,7 +105,7 @@ export function serveSettings(settings: Settings, sink: RequestSink): Omit<Mongr
       if (succession === 'same') epoch.closeLeft()
       return epoch
     }
-    const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
+    const link = new Link(endpoint, transportOf(endpoint), identity, logger, begin)
     const found = () => {
       if (missing.delete(endpoint) && missing.size === 0) ready.resolve()
     }

@@ -30,7 +30,7 @@ const OPTIONS = {
 } satisfies is.Described<Mongrel2DispatcherOptions>
 const checkOptions = is.checkerOf('option', 'an object with at least zeromq', OPTIONS)
 const checkSpecs = is.checkerOf('property of zeromq', '{ sendSpec, recvSpec }', {
-  sendSpec: is.SPEC,
+  sendSpec: is.SEND_SPEC,
   recvSpec: is.SPEC,
 })
 

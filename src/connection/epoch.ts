@@ -1,9 +1,9 @@
 import type { LinkEpoch } from '../link/link.ts'
-import type { Publisher } from '../link/transport.ts'
+import type { Publisher, Received } from '../link/transport.ts'
 import type { Figures } from '../operations/figures.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { type Message, parseMessage } from '../wire/message.ts'
+import { type Message, parseMessage, renderMessage } from '../wire/message.ts'
 import { CLOSE, type Reply, renderReply } from '../wire/reply.ts'
 import type { Probe } from '../wire/websocket/frames.ts'
 import { ClosedConnections, type LeftConnections, leave } from './closed-connections.ts'
@@ -151,13 +151,14 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   }
 
   /** @param unwrittenBytes The result of `handOver` in the process that had the connection before. */
-  receive(bytes: Buffer, unwrittenBytes?: number): void {
+  receive(message: Received, unwrittenBytes?: number): void {
     this.#counters.messages++
     try {
-      this.#deal(parseMessage(bytes), unwrittenBytes)
+      this.#deal(Buffer.isBuffer(message) ? parseMessage(message) : message, unwrittenBytes)
     } catch (error) {
       if (error instanceof MalformedError) {
         this.#counters.malformed++
+        const bytes = Buffer.isBuffer(message) ? message : renderMessage(message, 'json')
         this.#warning.say(() => `mongrel2-fetch dropped a malformed message, ${error.message}: ${escapeBytes(bytes)}`)
       } else this.#settings.logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
     }

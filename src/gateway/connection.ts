@@ -10,7 +10,7 @@ import { type ResponseHead, ResponseParser, type ResponsePart } from '../wire/re
 import { renderClose, WebSocketFault } from '../wire/websocket/frames.ts'
 import { FrameFollower, WebSocketReader } from '../wire/websocket/reader.ts'
 import type { Handler } from './handler.ts'
-import { type Fields, messageFields, type Target } from './message-fields.ts'
+import { messageFields, type Target } from './message-fields.ts'
 import type { GatewaySettings } from './options.ts'
 import { type Answer, type GatewayRequest, type RequestBody, readPiece, type WebSocketClient } from './request.ts'
 
@@ -92,16 +92,17 @@ export class Connection {
     this.#parser = new ResponseParser(request.method === 'HEAD')
   }
 
-  /** Sends the request to the handler; resolves when no more of it will be sent. */
-  async run(): Promise<void> {
+  /** Sends the request to the handler; resolves when no more of it will be sent, undefined when that is now. */
+  run(): Promise<void> | undefined {
     const { body, webSocket } = this.#request
     const fields = messageFields(this.#request, this.#target, this.#route.pattern, this.#settings)
-    if (webSocket !== undefined) return await this.#sendFrames(webSocket, fields)
-    if (body === undefined) return await this.#send(fields, NOTHING)
-    if (body.length !== undefined && body.length <= this.#settings.contentLength)
-      return await this.#sendWhole(body, fields)
-    if (this.#settings.uploads === 'none') return this.refuse(tooLarge(this.#settings.contentLength), true)
-    await this.#sendPieces(body, fields)
+    if (webSocket !== undefined) return this.#sendFrames(webSocket, fields)
+    fields.push('METHOD', this.#request.method)
+    if (body === undefined) return this.#send(fields, NOTHING)
+    if (body.length !== undefined && body.length <= this.#settings.contentLength) return this.#sendWhole(body, fields)
+    if (this.#settings.uploads !== 'none') return this.#sendPieces(body, fields)
+    this.refuse(tooLarge(this.#settings.contentLength), true)
+    return undefined
   }
 
   /** Takes a reply of the handler. */
@@ -239,16 +240,19 @@ export class Connection {
     if (this.#settings.flowControl) this.#route.handler.notifyCredits(this.id, size)
   }
 
-  async #send(fields: Fields, body: Uint8Array): Promise<void> {
+  #send(fields: readonly string[], body: Buffer): Promise<void> | undefined {
     const { handler } = this.#route
     const first = !this.#known
-    if (first && !handler.admits()) return this.refuse(overloaded(), false)
+    if (first && !handler.admits()) {
+      this.refuse(overloaded(), false)
+      return undefined
+    }
     this.#known = true
-    await handler.send(this.id, this.#target.path, fields, body, first)
+    return handler.send(this.id, this.#target.path, fields, body, first)
   }
 
   /** Sends the body within the request's message. */
-  async #sendWhole(body: RequestBody, fields: Fields): Promise<void> {
+  async #sendWhole(body: RequestBody, fields: readonly string[]): Promise<void> {
     const { length = 0 } = body
     const stream = body.open()
     const pieces: Buffer[] = []
@@ -265,16 +269,16 @@ export class Connection {
   }
 
   /** Sends the headers first, then the body (`upload.stream`) as the handler asks for it. */
-  async #sendPieces(body: RequestBody, fields: Fields): Promise<void> {
+  async #sendPieces(body: RequestBody, fields: readonly string[]): Promise<void> {
     this.#uploading = true
-    await this.#send(fields.set('UPLOAD_STREAM', '0'), NOTHING)
+    await this.#send([...fields, 'UPLOAD_STREAM', '0'], NOTHING)
     for (let offset = 0; this.#uploading; ) {
       const piece = await this.#nextPiece(body, offset === 0)
       if (piece === undefined) return
       const done = piece.length === 0 || offset + piece.length === body.length
       // Mongrel2 counts in a C int, which becomes negative at 2 GiB.
-      const part: Fields = new Map([['UPLOAD_STREAM', String(offset | 0)]])
-      if (done) part.set('UPLOAD_STREAM_DONE', '1')
+      const part = ['UPLOAD_STREAM', String(offset | 0)]
+      if (done) part.push('UPLOAD_STREAM_DONE', '1')
       this.#uploading = !done
       this.#credits -= piece.length
       offset += piece.length
@@ -302,10 +306,9 @@ export class Connection {
   }
 
   /** The handshake's message holds the value of Sec-WebSocket-Accept; the handler sends the 101. */
-  async #sendFrames({ key, frames }: WebSocketClient, fields: Fields): Promise<void> {
+  async #sendFrames({ key, frames }: WebSocketClient, fields: readonly string[]): Promise<void> {
     const accept = createHash('sha1').update(`${key}${WEBSOCKET_GUID}`, 'latin1').digest('base64')
-    await this.#send(fields, Buffer.from(accept))
-    fields.set('METHOD', 'WEBSOCKET')
+    await this.#send([...fields, 'METHOD', 'WEBSOCKET_HANDSHAKE'], Buffer.from(accept))
     const reader = new WebSocketReader(this.#settings.maxMessageSize)
     try {
       for (;;) {
@@ -313,7 +316,8 @@ export class Connection {
         if (bytes === undefined) return this.leave()
         for (const { flags, payload } of reader.read(bytes)) {
           if (this.#isClosed()) return
-          await this.#send(fields.set('FLAGS', `0x${flags.toString(16).toUpperCase()}`), payload)
+          const frame = ['METHOD', 'WEBSOCKET', 'FLAGS', `0x${flags.toString(16).toUpperCase()}`]
+          await this.#send([...fields, ...frame], payload)
         }
       }
     } catch (error) {

@@ -1,10 +1,12 @@
 import { Push, Subscriber } from 'zeromq'
+import { Binding } from '../link/inproc/binding.ts'
+import { isInproc } from '../link/inproc/transport.ts'
 import { socketEvents } from '../link/zeromq/connection.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { deferred, tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
-import { type MessageFields, renderMessage } from '../wire/message.ts'
+import { createMessage, type Message, renderMessage } from '../wire/message.ts'
 import { type ParsedReply, parseReply } from '../wire/reply.ts'
 import type { HandlerSettings } from './options.ts'
 
@@ -12,12 +14,13 @@ const NOTICE_PATH = '@*'
 /** New requests are refused while this many bytes of messages wait to be pulled. */
 const MAX_WAITING = 32 * 1024 * 1024
 
-/** A message that ZeroMQ has not taken. */
+/** A message that was not taken yet. */
 interface WaitingMessage {
   /** Whether it is the first message of its connection. */
   readonly first: boolean
-  readonly bytes: Buffer
-  /** Called when ZeroMQ has taken it, or it was dropped. */
+  readonly message: Message
+  readonly size: number
+  /** Called when it was taken or dropped. */
   done(): void
 }
 
@@ -26,24 +29,31 @@ async function lastEvent(socket: Push | Subscriber): Promise<void> {
   for await (const { type } of socketEvents(socket)) if (type === 'end') break
 }
 
-/** A Handler: the two sockets that Mongrel2 binds for it, one for messages and one for replies. */
+/** A Handler: what Mongrel2 binds for it, a socket for messages and one for replies. Messages may stay in this process. */
 export class Handler {
   readonly #settings: HandlerSettings
   readonly #logger: Logger
-  readonly #push = new Push({ linger: 0 })
+  readonly #push: Push | Binding
   readonly #subscriber = new Subscriber({ linger: 0 })
   /** By connection. A socket takes one message at a time; the connection that began to wait first is sent first. */
   readonly #waiting = new Map<number, WaitingMessage[]>()
   #waitingBytes = 0
   #sending = false
   readonly #full: ThrottledWarning
-  readonly #closed = Promise.all([lastEvent(this.#push), lastEvent(this.#subscriber)])
+  readonly #receive: (reply: ParsedReply) => void
+  readonly #closed: Promise<unknown>
   #closing = false
 
-  private constructor(settings: HandlerSettings, logger: Logger) {
+  private constructor(settings: HandlerSettings, logger: Logger, receive: (reply: ParsedReply) => void) {
     this.#settings = settings
     this.#logger = logger
     this.#full = new ThrottledWarning(logger)
+    this.#receive = receive
+    const { sendSpec, recvSpec, recvIdent } = settings
+    this.#push = isInproc(sendSpec)
+      ? new Binding([sendSpec, recvSpec], recvIdent, (replies) => this.#take(replies))
+      : new Push({ linger: 0 })
+    this.#closed = Promise.all([this.#push instanceof Push && lastEvent(this.#push), lastEvent(this.#subscriber)])
   }
 
   /** Binds both sockets; throws ZeroMQ's errors. `receive` is called for each reply in order, and must not throw. */
@@ -52,16 +62,16 @@ export class Handler {
     logger: Logger,
     receive: (reply: ParsedReply) => void,
   ): Promise<Handler> {
-    const handler = new Handler(settings, logger)
+    const handler = new Handler(settings, logger, receive)
     try {
-      await handler.#push.bind(settings.sendSpec)
+      if (handler.#push instanceof Push) await handler.#push.bind(settings.sendSpec)
       await handler.#subscriber.bind(settings.recvSpec)
     } catch (error) {
       await handler.close()
       throw error
     }
     handler.#subscriber.subscribe(settings.recvIdent)
-    handler.#read(receive).catch((error: unknown) => {
+    handler.#read().catch((error: unknown) => {
       if (!handler.#closing) logger.error?.(`mongrel2-fetch front: no more replies are read: ${describeError(error)}`)
     })
     return handler
@@ -74,23 +84,24 @@ export class Handler {
     return false
   }
 
-  /** Resolves when ZeroMQ has taken the message for a handler that pulls, or when the client has left. */
-  async send(
+  /** Resolves when the message is taken for a handler that pulls, or when the client has left; undefined when that is now. */
+  send(
     connectionId: number,
     path: string,
-    fields: MessageFields,
-    body: Uint8Array,
+    fields: readonly string[],
+    body: Buffer,
     first = false,
-  ): Promise<void> {
-    const { sendIdent, protocol } = this.#settings
-    const bytes = renderMessage({ sender: sendIdent, connectionId, path }, fields, body, protocol)
+  ): Promise<void> | undefined {
+    const message = createMessage({ sender: this.#settings.sendIdent, connectionId, path }, fields, body)
+    if (!this.#sending && this.#push instanceof Binding && this.#push.deal(message)) return undefined
+    const size = message.headers.size + body.length
     const { promise, resolve } = deferred()
     const waiting = this.#waiting.get(connectionId) ?? []
-    waiting.push({ first, bytes, done: resolve })
+    waiting.push({ first, message, size, done: resolve })
     this.#waiting.set(connectionId, waiting)
-    this.#waitingBytes += bytes.length
+    this.#waitingBytes += size
     if (!this.#sending) void this.#sendAll()
-    await promise
+    return promise
   }
 
   /** Drops the waiting messages of a client that has left, and tells the handler if it knows the connection. */
@@ -99,15 +110,12 @@ export class Handler {
     this.#waiting.delete(connectionId)
     for (const message of dropped) this.#finish(message)
     if (dropped[0]?.first === true) return
-    void this.send(connectionId, NOTICE_PATH, new Map([['METHOD', 'JSON']]), Buffer.from('{"type":"disconnect"}'))
+    void this.send(connectionId, NOTICE_PATH, ['METHOD', 'JSON'], Buffer.from('{"type":"disconnect"}'))
   }
 
   /** Tells the handler how many bytes the client's socket has taken. */
   notifyCredits(connectionId: number, bytes: number): void {
-    const fields = new Map([
-      ['METHOD', 'JSON'],
-      ['DOWNLOAD_CREDITS', String(bytes)],
-    ])
+    const fields = ['METHOD', 'JSON', 'DOWNLOAD_CREDITS', String(bytes)]
     void this.send(connectionId, NOTICE_PATH, fields, Buffer.from('{"type":"credits"}'))
   }
 
@@ -125,7 +133,8 @@ export class Handler {
     for (const [id, messages] of this.#waiting) {
       for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
         try {
-          await this.#push.send(next.bytes)
+          if (this.#push instanceof Binding) await this.#push.send(next.message)
+          else await this.#push.send(renderMessage(next.message, this.#settings.protocol))
         } catch {} // it is closed
         this.#finish(next)
       }
@@ -134,20 +143,24 @@ export class Handler {
     this.#sending = false
   }
 
-  #finish({ bytes, done }: WaitingMessage): void {
-    this.#waitingBytes -= bytes.length
+  #finish({ size, done }: WaitingMessage): void {
+    this.#waitingBytes -= size
     done()
   }
 
-  async #read(receive: (reply: ParsedReply) => void): Promise<void> {
+  async #read(): Promise<void> {
     for await (const parts of this.#subscriber) {
       // Each part is a reply, as for Mongrel2.
-      for (const part of parts) {
-        const reply = this.#parse(part)
-        if (reply !== undefined) receive(reply)
-      }
+      this.#take(parts)
       // Lets the sockets' write callbacks run before the next replies are counted against the limits.
       await tickEnd()
+    }
+  }
+
+  #take(replies: readonly Buffer[]): void {
+    for (const bytes of replies) {
+      const reply = this.#parse(bytes)
+      if (reply !== undefined) this.#receive(reply)
     }
   }
 

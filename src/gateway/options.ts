@@ -10,7 +10,10 @@ import { addresses, type ListenAt } from './listen.ts'
 export interface FrontRoute {
   /** The beginning of the paths, such as `/` or `/api/`. The longest match wins. */
   path: string
-  /** The address of messages: bound here, pulled from by handlers. `tcp://HOST:PORT` or `ipc://PATH`. */
+  /**
+   * The address of messages: bound here, pulled from by handlers. `tcp://HOST:PORT` or `ipc://PATH`; or `inproc://NAME` for handlers in this
+   * process, which costs less.
+   */
   sendSpec: string
   /** The address of replies: bound here, published to by handlers. */
   recvSpec: string
@@ -92,7 +95,7 @@ const IDENT = /^[A-Za-z0-9-]+$/
 
 export const ROUTE = {
   path: is.text('a path that begins with /', (path) => path.startsWith('/'), { required: true }),
-  sendSpec: is.SPEC,
+  sendSpec: is.SEND_SPEC,
   recvSpec: is.SPEC,
   protocol: is.oneOf<HeaderProtocol>(['json', 'tnetstring'], 'json'),
   sendIdent: is.text(`a text like ${IDENT}`, (text) => IDENT.test(text), { initial: () => v4() }),

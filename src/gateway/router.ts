@@ -56,12 +56,18 @@ export class Router {
     const closed = ({ id }: Connection) => this.#connections.delete(id)
     const connection = new Connection(this.#nextId(), request, answer, { route, target, closed }, this.#settings)
     this.#connections.set(connection.id, connection)
-    connection.run().catch((error: unknown) => {
-      if (error instanceof MalformedError) return connection.refuse(badRequest(error.message), true)
-      this.#settings.logger.error?.(`mongrel2-fetch front: a request failed: ${describeError(error)}`)
-      connection.refuse(handlerFailed(), false)
-    })
+    try {
+      connection.run()?.catch((error: unknown) => this.#failed(connection, error))
+    } catch (error) {
+      this.#failed(connection, error)
+    }
     return connection
+  }
+
+  #failed(connection: Connection, error: unknown): void {
+    if (error instanceof MalformedError) return connection.refuse(badRequest(error.message), true)
+    this.#settings.logger.error?.(`mongrel2-fetch front: a request failed: ${describeError(error)}`)
+    connection.refuse(handlerFailed(), false)
   }
 
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes the sockets. */

@@ -7,12 +7,12 @@ import { Backoff, delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { closePublisher, PathWatch } from './path-watch.ts'
 import { socketIdOf } from './socket-id.ts'
-import type { LinkPublisher, LinkSource, Publisher, Transport } from './transport.ts'
+import type { LinkPublisher, LinkSource, Publisher, Receive, Received, Transport } from './transport.ts'
 
 /** The link's view of an epoch. */
 export interface LinkEpoch {
   /** Called for each message. Must not throw. */
-  receive(message: Buffer): void
+  receive(message: Received): void
   /** Called when that Mongrel2, and with it every connection, is gone. */
   lost(): void
   /** The link pulls no message until this resolves. Default: it pulls at once. */
@@ -148,10 +148,10 @@ export class Link {
     this.#publisher = publisher
     let epoch: LinkEpoch | undefined
     /** Messages that arrive before the epoch accepts them. */
-    let early: Buffer[] | undefined = []
+    let early: Received[] | undefined = []
     let path = new PathWatch(recvSpec, publisher)
     this.#path = path
-    const receive = (message: Buffer) => {
+    const receive = (message: Received) => {
       path.used()
       if (early === undefined) epoch?.receive(message)
       else early.push(message)
@@ -200,12 +200,7 @@ export class Link {
   }
 
   /** Pulls until a connection ends or the path is lost; returns whether it was the path. Calls `ready` when messages can come. */
-  async #pull(
-    publisher: LinkPublisher,
-    path: PathWatch,
-    receive: (message: Buffer) => void,
-    ready: () => void,
-  ): Promise<boolean> {
+  async #pull(publisher: LinkPublisher, path: PathWatch, receive: Receive, ready: () => void): Promise<boolean> {
     const source = this.#source ?? this.#openSource(receive)
     // If this process was suspended, the source may be connected to the next Mongrel2: its requests belong to the next epoch.
     await within(Promise.race([source.opened, publisher.closed.then(failClosed)]), ATTEMPT_TIMEOUT)
@@ -226,7 +221,7 @@ export class Link {
   }
 
   /** Resolves with the prefix that Mongrel2 subscribes to. `receive` gets messages that have to be pulled before it can subscribe. */
-  async #subscription(publisher: LinkPublisher, receive: (message: Buffer) => void): Promise<string> {
+  async #subscription(publisher: LinkPublisher, receive: Receive): Promise<string> {
     let pulled = false
     let source: LinkSource | undefined
     const rescue = setTimeout(() => {
@@ -246,7 +241,7 @@ export class Link {
     }
   }
 
-  #openSource(receive: (message: Buffer) => void): LinkSource {
+  #openSource(receive: Receive): LinkSource {
     const { sendSpec, maxMessageSize } = this.#endpoint
     const source = this.#transport.createSource(sendSpec, this.#identity, receive, this.#report, maxMessageSize)
     source.opened.catch(() => {}) // `#pull` handles it, if it is waiting already

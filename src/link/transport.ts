@@ -1,3 +1,4 @@
+import type { Message } from '../wire/message.ts'
 import type { Reply } from '../wire/reply.ts'
 
 /** Publishes replies to a Mongrel2. */
@@ -41,8 +42,11 @@ export interface LinkSource {
 /** Called with the error that closed a half; not for an ordinary end by either side. */
 export type Report = (error: unknown) => void
 
-/** Called for each message in order of arrival; may keep the bytes. Must not throw. */
-export type Receive = (message: Buffer) => void
+/** A message, in its bytes where it came by a socket. */
+export type Received = Buffer | Message
+
+/** Called for each message in order of arrival; may keep it. Must not throw. */
+export type Receive = (message: Received) => void
 
 /** Makes the halves of a link. A half connects once; the link makes a new one. `identity` is the ZeroMQ socket's. */
 export interface Transport {

@@ -1,3 +1,4 @@
+import { INPROC, isInproc } from './inproc/transport.ts'
 import type { Transport } from './transport.ts'
 import { ZeromqPublisher } from './zeromq/publisher.ts'
 import { ZeromqSource } from './zeromq/source.ts'
@@ -13,4 +14,9 @@ export const TRANSPORTS: Readonly<Record<'zeromq' | 'zmtp', Transport>> = {
     createPublisher: (...args) => new ZeromqPublisher(...args),
     createSource: (...args) => new ZeromqSource(...args),
   },
+}
+
+/** The transport of a link that pulls. */
+export function transportOf({ link, sendSpec }: { link: keyof typeof TRANSPORTS; sendSpec: string }): Transport {
+  return isInproc(sendSpec) ? INPROC : TRANSPORTS[link]
 }

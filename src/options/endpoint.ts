@@ -15,7 +15,7 @@ export type LinkOption = 'auto' | 'zmtp' | 'zeromq'
 
 /** A Handler of a Mongrel2, by the names of its configuration, with options that may differ from those of other endpoints. */
 export interface EndpointOptions {
-  /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`. */
+  /** The Handler's `send_spec`: `tcp://HOST:PORT` or `ipc://PATH`; or `inproc://NAME` as a gateway of this process has bound it. */
   sendSpec: string
   /** The Handler's `recv_spec`. */
   recvSpec: string
@@ -103,7 +103,7 @@ export const OF_ENDPOINTS = {
 }
 
 const ENDPOINT = {
-  sendSpec: is.SPEC,
+  sendSpec: is.SEND_SPEC,
   recvSpec: is.SPEC,
   ...OF_ENDPOINTS,
   controlPort: is.checkedBy<string | boolean>((name, value) =>

@@ -161,6 +161,11 @@ export const SPEC: Option<string> = checkedBy((name, spec) => {
   throw invalid(name, `an ipc path of at most ${IPC_LONGEST} bytes`, spec)
 })
 
+/** The `send_spec` of a Handler, which may be one that a gateway of this process has bound. */
+export const SEND_SPEC: Option<string> = checkedBy((name, spec) =>
+  typeof spec === 'string' && /^inproc:\/\/./s.test(spec) ? spec : SPEC.check(name, spec),
+)
+
 export const PORT: Option<number> = count(undefined, [0, 65_535], { required: true })
 export const SIGNAL: Option<AbortSignal | undefined> = option('an AbortSignal', (value) => value instanceof AbortSignal)
 

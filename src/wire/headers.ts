@@ -64,21 +64,37 @@ export class MessageHeaders {
       : new MessageHeaders(text, spans, firstEscape !== -1)
   }
 
-  static #fromObject(object: Record<string, unknown>): MessageHeaders {
+  /** @param fields Names and values in turn. */
+  static of(fields: readonly string[]): MessageHeaders {
     const spans: number[] = []
-    let text = ''
-    const add = (name: string, value: unknown) => {
-      if (typeof value !== 'string') throw noString(name)
-      const valueStart = text.length + name.length + 1
-      spans.push(text.length, name.length, valueStart, valueStart + value.length)
-      text += `${name}:${value}`
+    let start = 0
+    for (let at = 0; at < fields.length; at += 2) {
+      const { length } = fields[at] as string
+      const value = start + length + 1
+      const end = value + (fields[at + 1] as string).length
+      spans.push(start, length, value, end)
+      start = end + 1
     }
+    // Separated, so that the first character of a value is not that of an empty name.
+    return new MessageHeaders(fields.join(':'), spans, false)
+  }
+
+  static #fromObject(object: Record<string, unknown>): MessageHeaders {
+    const fields: string[] = []
     for (const name in object) {
       const value = object[name]
-      if (Array.isArray(value) && !isOwn(name, 0)) for (const item of value) add(name, item)
-      else add(name, value)
+      const values: unknown[] = Array.isArray(value) && !isOwn(name, 0) ? value : [value]
+      for (const item of values) {
+        if (typeof item !== 'string') throw noString(name)
+        fields.push(name, item)
+      }
     }
-    return new MessageHeaders(text, spans, false)
+    return MessageHeaders.of(fields)
+  }
+
+  /** Characters of the text that they are in. */
+  get size(): number {
+    return this.#text.length
   }
 
   /** Mongrel2's own value, by its name in upper case. */

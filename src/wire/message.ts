@@ -30,7 +30,7 @@ const NO_BODY = Buffer.alloc(0)
 const SPACE = 32
 const ZERO = 48
 const DICTIONARY = 0x7d
-const STRING = 0x2c
+const COMMA = 0x2c
 /** The SENDERs that Mongrel2 can read in a reply (`UUID` in its handler_parser.rl). */
 const SENDER = /^[A-Za-z0-9-]+$/
 /** Mongrel2 counts connections in a C `int`. */
@@ -73,7 +73,7 @@ class ParsedMessage {
   readonly path: string
   readonly headers: MessageHeaders
   readonly body: Buffer
-  /** Whether the link skipped the rest of a message that is too long; then the body is empty. */
+  /** Whether the link skipped the body of a message that is too long; then it is empty. */
   readonly cut: boolean
   #kind: MessageKind | undefined
 
@@ -117,7 +117,7 @@ function kindOf({ headers, path }: Pick<Message, 'headers' | 'path'>): MessageKi
 function bodyIn(bytes: Buffer, offset: number): Buffer | undefined {
   if (bytes.length === CUT_MESSAGE && isCut(bytes, offset)) return undefined
   const { start, end, type } = spanAt(bytes, offset, bytes.length)
-  if (type !== STRING) throw new MalformedError('the body is no netstring')
+  if (type !== COMMA) throw new MalformedError('the body is no netstring')
   if (end + 1 !== bytes.length) throw new MalformedError(`${bytes.length - end - 1} bytes follow the body`)
   return bytes.subarray(start, end)
 }
@@ -161,7 +161,7 @@ function senderIn(text: string, end: number): string {
 
 function headersIn(bytes: Buffer, text: string, { start, end, type }: Span): MessageHeaders {
   if (type === DICTIONARY) return MessageHeaders.fromTnetstring(bytes, text, start, end)
-  if (type === STRING) return MessageHeaders.fromJson(text, start, end)
+  if (type === COMMA) return MessageHeaders.fromJson(text, start, end)
   throw new MalformedError(
     `expected headers as a dictionary or as JSON, got type ${JSON.stringify(String.fromCharCode(type))}`,
   )
@@ -170,23 +170,50 @@ function headersIn(bytes: Buffer, text: string, { start, end, type }: Span): Mes
 /** The format of headers: the values of a Handler's `protocol`. */
 export type HeaderProtocol = 'json' | 'tnetstring'
 
-/** A message's headers; a repeated name has a list. Values are bytes as Latin-1. */
-export type MessageFields = ReadonlyMap<string, string | readonly string[]>
+/**
+ * Makes a message without bytes.
+ *
+ * @param fields Its headers' names and values in turn, bytes as Latin-1.
+ */
+export function createMessage(
+  { sender, connectionId, path }: Envelope,
+  fields: readonly string[],
+  body: Buffer,
+): Message {
+  return new ParsedMessage(sender, connectionId, path, MessageHeaders.of(fields), body)
+}
+
+/** A message as a link passes it on that cuts one with a longer body. */
+export function cutMessage(message: Message, longest: number): Message {
+  const { sender, connectionId, path, headers, body } = message
+  return body.length > longest ? new ParsedMessage(sender, connectionId, path, headers, undefined) : message
+}
+
+/** A message's headers; a repeated name has a list. */
+type MessageFields = ReadonlyMap<string, string | readonly string[]>
 
 /** Renders a message as Mongrel2 1.12 does. */
 export function renderMessage(
-  { sender, connectionId, path }: Envelope,
-  fields: MessageFields,
-  body: Uint8Array,
+  { sender, connectionId, path, headers, body }: Message,
   protocol: HeaderProtocol,
 ): Buffer {
-  const headers = protocol === 'json' ? renderJson(fields) : renderDictionary(fields)
-  const head = `${sender} ${connectionId} ${path} ${headers}${body.length}:`
+  const fields = fieldsOf(headers)
+  const rendered = protocol === 'json' ? renderJson(fields) : renderDictionary(fields)
+  const head = `${sender} ${connectionId} ${path} ${rendered}${body.length}:`
   const message = Buffer.allocUnsafe(head.length + body.length + 1)
   message.write(head, 0, 'latin1')
   message.set(body, head.length)
-  message[message.length - 1] = 0x2c // ,
+  message[message.length - 1] = COMMA
   return message
+}
+
+function fieldsOf(headers: MessageHeaders): MessageFields {
+  const fields = new Map<string, string | string[]>(Object.entries(headers.ownEntries()))
+  headers.forEach((name, value) => {
+    const known = fields.get(name)
+    fields.set(name, known === undefined ? value : [known, value].flat())
+  })
+  return fields
 }
 
 function renderDictionary(fields: MessageFields): string {

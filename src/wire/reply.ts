@@ -116,27 +116,59 @@ export interface ParsedReply {
   readonly content: { readonly payload: Buffer } | { readonly control: Control }
 }
 
-const ENVELOPE = /^([A-Za-z0-9-]+) (\d+):/
-const TARGETS = /^(X )?(\d+(?: \d+)*) ?$/
-/** Bytes of SENDER, a space and the length of the list. */
-const ENVELOPE_LONGEST = 512
+const SPACE = 32
+const COLON = 58
+const COMMA = 44
+const HYPHEN = 45
+const X = 88
 
 /** Parses a plain or extended reply; throws MalformedError for other bytes, or more than `targetsMost` (`limits.handler_targets`) ids. */
 export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
-  const envelope = ENVELOPE.exec(bytes.toString('latin1', 0, ENVELOPE_LONGEST))
-  if (envelope === null) throw new MalformedError('expected SENDER, a space and the length of the target list')
-  const start = envelope[0].length
-  const end = start + Number(envelope[2])
-  if (bytes.toString('latin1', end, end + 2) !== ', ') throw new MalformedError('the target list is no netstring')
-  const targets = TARGETS.exec(bytes.toString('latin1', start, end))
-  if (targets === null) throw new MalformedError("expected the connections' numbers")
-  const connectionIds = (targets[2] ?? '').split(' ').map(Number)
+  // By hand, since each answer of a gateway comes this way.
+  let at = 0
+  while (isLetter(bytes[at]) || isDigit(bytes[at]) || bytes[at] === HYPHEN) at++
+  const senderEnd = at
+  let length = 0
+  while (isDigit(bytes[++at])) length = length * 10 + digitAt(bytes, at)
+  if (senderEnd === 0 || bytes[senderEnd] !== SPACE || at === senderEnd + 1 || bytes[at] !== COLON) {
+    throw new MalformedError('expected SENDER, a space and the length of the target list')
+  }
+  const start = at + 1
+  const end = start + length
+  if (bytes[end] !== COMMA || bytes[end + 1] !== SPACE) throw new MalformedError('the target list is no netstring')
+  const extended = bytes[start] === X && bytes[start + 1] === SPACE
+  const connectionIds = numbersIn(bytes, extended ? start + 2 : start, end)
   if (connectionIds.length > targetsMost) {
     throw new MalformedError(`expected at most ${targetsMost} connections, got ${connectionIds.length}`)
   }
   const payload = bytes.subarray(end + 2)
-  const sender = envelope[1] ?? ''
-  return { sender, connectionIds, content: targets[1] === undefined ? { payload } : { control: controlIn(payload) } }
+  const sender = bytes.toString('latin1', 0, senderEnd)
+  return { sender, connectionIds, content: extended ? { control: controlIn(payload) } : { payload } }
+}
+
+/** Numbers, one space between two; one may follow the last. */
+function numbersIn(bytes: Buffer, start: number, end: number): number[] {
+  const numbers: number[] = []
+  for (let at = start; at < end || numbers.length === 0; at++) {
+    if (!isDigit(bytes[at])) throw new MalformedError("expected the connections' numbers")
+    let number = 0
+    for (; at < end && isDigit(bytes[at]); at++) number = number * 10 + digitAt(bytes, at)
+    if (at < end && bytes[at] !== SPACE) throw new MalformedError("expected the connections' numbers")
+    numbers.push(number)
+  }
+  return numbers
+}
+
+function isDigit(byte = 0): boolean {
+  return byte >= 48 && byte <= 57
+}
+
+function isLetter(byte = 0): boolean {
+  return (byte >= 65 && byte <= 90) || (byte >= 97 && byte <= 122)
+}
+
+function digitAt(bytes: Buffer, at: number): number {
+  return (bytes[at] as number) - 48
 }
 
 /** Mongrel2 accepts any value of `keep-alive` and `cancel`; it crashes on the forms refused here. */

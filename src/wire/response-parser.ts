@@ -1,3 +1,4 @@
+import { TOKEN } from './http.ts'
 import { MalformedError, malformed } from './malformed.ts'
 
 /** A response's status line and fields. */
@@ -21,7 +22,7 @@ export interface ResponsePart {
 /** Bytes that a head, a line of a chunked body, or a trailer may have: more than any handler sends. */
 const MAX_LINES = 1024 * 1024
 const STATUS_LINE = /^HTTP\/1\.[01] ([1-9]\d\d)(?: (.*))?$/
-const FIELD = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):(.*)$/
+const LINE_BREAK = /[\r\n]/
 const CHUNK_SIZE = /^([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?$/
 const LENGTH = /^\d{1,15}$/
 const CRLF = '\r\n'
@@ -126,9 +127,9 @@ export class ResponseParser {
     let length: string | undefined
     let chunked = false
     for (const line of lines) {
-      const [, name, value = ''] = FIELD.exec(line) ?? []
-      if (name === undefined) throw malformed('a field', line)
-      const trimmed = value.trim()
+      const name = line.slice(0, Math.max(0, line.indexOf(':')))
+      if (!TOKEN.test(name) || LINE_BREAK.test(line)) throw malformed('a field', line)
+      const trimmed = line.slice(name.length + 1).trim()
       fields.push(name, trimmed)
       const lower = name.toLowerCase()
       if (lower === 'transfer-encoding') chunked = true

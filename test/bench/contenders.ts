@@ -3,7 +3,7 @@ import type { Mongrel2Options } from '../../src/index.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { createNginxDirectory } from '../support/nginx.ts'
 import { compileCHandler, startCHandler } from './c-handler.ts'
-import { startNginxBefore } from './nginx.ts'
+import { type PassedBy, startNginxBefore } from './nginx.ts'
 import { type Running, startAll } from './running.ts'
 import { startServer } from './server-process.ts'
 import type { WorkloadName } from './workloads.ts'
@@ -37,7 +37,7 @@ export const CONTENDERS = {
   nginx: {
     title: 'nginx → @hono/node-server',
     workloads: [...SMALL, 'latency', 'download', 'upload'],
-    start: behindNginx,
+    start: (place) => behindNginx(place, 'http', 'node-server.mjs', (socket) => ({ socket })),
   },
   'node-server': {
     title: '@hono/node-server',
@@ -77,6 +77,9 @@ export const CONTENDERS = {
     { uploadWindow: 2 * 1024 * 1024 },
     { uploads: 'stream', settings: { 'limits.content_length': 128 * 1024 } },
   ),
+  uwsgi: gateway('uwsgi'),
+  fastcgi: gateway('fastcgi'),
+  http: gateway('http'),
   'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
   'workers-1-metrics': workers('mongrel2-fetch, 1 worker, metrics', { workers: 1, metrics: true }),
   'workers-1-access-log': workers('mongrel2-fetch, 1 worker, request log', { workers: 1, accessLog: 'access.log' }),
@@ -102,13 +105,28 @@ function nodeServer(script: string, options = {}) {
     })
 }
 
-function behindNginx(place: Place): Promise<Running> {
+/** @param options Those of the server that listens at a socket. */
+function behindNginx(
+  place: Place,
+  protocol: PassedBy,
+  script: string,
+  options: (socket: string) => object,
+): Promise<Running> {
   return startAll(async (use) => {
     const directory = await createNginxDirectory()
-    const handler = await use(startServer(place, 'node-server.mjs', { socket: join(directory, 'server.sock') }))
-    const front = await use(startNginxBefore(directory))
+    const handler = await use(startServer(place, script, options(join(directory, 'server.sock'))))
+    const front = await use(startNginxBefore(directory, protocol))
     return { origin: front.origin, handler, front }
   })
+}
+
+/** This package's command behind nginx, in one process, without Mongrel2. */
+function gateway(protocol: PassedBy): Contender {
+  return {
+    title: `mongrel2-fetch by ${protocol}, behind nginx`,
+    workloads: SMALL,
+    start: (place) => behindNginx(place, protocol, 'command.mjs', (at) => ({ flags: [`--${protocol}`, at] })),
+  }
 }
 
 function behindProxy(place: Place): Promise<Running> {

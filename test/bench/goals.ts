@@ -178,6 +178,24 @@ export const GOALS: readonly Goal[] = [
     againstMetric: 'cpu',
     atMost: 0.4,
   },
+  ...(['uwsgi', 'fastcgi'] as const).flatMap((contender): Goal[] => [
+    {
+      text: `CPU a request, Hono hello by ${contender} behind nginx, against nginx → @hono/node-server`,
+      workload: 'hello',
+      metric: 'cpu',
+      contender,
+      against: 'nginx',
+      atMost: 0.6,
+    },
+    {
+      text: `Throughput, Hono hello by ${contender} behind nginx, against nginx → @hono/node-server`,
+      workload: 'hello',
+      metric: 'rate',
+      contender,
+      against: 'nginx',
+      atLeast: 1.0,
+    },
+  ]),
   {
     text: 'Throughput of 2 workers with a busy handler, against 1 worker',
     workload: 'busy',

@@ -12,6 +12,7 @@ import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type BrokenResponseError, get, headerOf, RawClient, type RawResponse, request } from '../support/raw-client.ts'
 import { RawHandler } from '../support/raw-handler.ts'
+import { createReplier } from '../support/replier.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { RawWebSocket } from '../support/websocket-client.ts'
 import { clientFrame, describeFrame } from '../support/websocket-frames.ts'
@@ -37,15 +38,20 @@ afterEach(async () => {
   rmSync(directory, { recursive: true })
 })
 
-const endpoint = () => ({ sendSpec: `ipc://${directory}/send`, recvSpec: `ipc://${directory}/recv` })
+const endpoint = (scheme = 'ipc') => ({
+  sendSpec: `${scheme}://${directory}/send`,
+  recvSpec: `ipc://${directory}/recv`,
+})
 
-async function start(settings: FrontSettings = {}): Promise<void> {
-  front = await createFront({ port: 0, routes: [{ path: '/', ...endpoint() }], logger, ...settings })
+async function start(settings: FrontSettings = {}, zeromq = endpoint()): Promise<void> {
+  front = await createFront({ port: 0, routes: [{ path: '/', ...zeromq }], logger, ...settings })
 }
 
+/** Without sockets between gateway and handler; test/full/gateway-sockets.test.ts runs the same with them. */
 async function serve(handler: FetchHandler, settings: FrontSettings = {}): Promise<void> {
-  await start({ flowControl: true, ...settings })
-  server = serveMongrel2(handler, { zeromq: endpoint(), logger })
+  const zeromq = endpoint(process.env.GATEWAY_SCHEME ?? 'inproc')
+  await start({ flowControl: true, ...settings }, zeromq)
+  server = serveMongrel2(handler, { zeromq, logger })
   await server.ready
 }
 
@@ -837,15 +843,43 @@ describe('A handler', () => {
   })
 })
 
+describe('An answer that is left to others', () => {
+  it('comes by a socket, whatever is between gateway and handler', async () => {
+    const tokens: string[] = []
+    await serve(async (_request, env) => {
+      const { token, response } = await env.mongrel2.defer({ timeout: 60_000 })
+      tokens.push(token)
+      return response
+    })
+    await using replier = createReplier({ zeromq: endpoint(), logger })
+    await replier.ready
+    const client = connect().send(request('/'))
+    await expect.poll(() => tokens.length).toBe(1)
+    await replier.reply(tokens[0] as string, new Response('by another'))
+    expect((await client.response()).body.toString()).toBe('by another')
+  })
+})
+
 describe('Requests that nobody pulls', () => {
+  /** The front has seen what clients did before this is answered, by itself. */
+  const fence = async () => expect((await connect().send('GET ?x HTTP/1.1\r\n\r\n').response()).status).toBe(400)
+
+  it('wait for the first handler in the process', async () => {
+    const zeromq = endpoint('inproc')
+    await start({}, zeromq)
+    const client = connect().send(request('/a') + request('/b'))
+    const other = connect().send(request('/c'))
+    await fence()
+    server = serveMongrel2((incoming) => new Response(pathOf(incoming)), { zeromq, logger })
+    const bodies = [...(await responses(client, 2)), await other.response()].map(({ body }) => body.toString())
+    expect(bodies).toEqual(['/a', '/b', '/c'])
+  })
+
   const connectHandler = async () => {
     const handler = await RawHandler.connect(`${endpoint().sendSpec},${endpoint().recvSpec}`)
     clients.push(handler)
     return handler
   }
-
-  /** The front has seen what clients did before this is answered, by itself. */
-  const fence = async () => expect((await connect().send('GET ?x HTTP/1.1\r\n\r\n').response()).status).toBe(400)
 
   it('are dropped when their clients leave, and so are the notices of that', async () => {
     await start()
@@ -872,11 +906,13 @@ describe('Requests that nobody pulls', () => {
       await fence()
       return client
     }
-    const waiting = [await post(), await post(), await post(), await post()]
-    const refused = await post()
-    expect((await refused.response()).status).toBe(503)
+    const all = [await post(), await post(), await post(), await post(), await post()]
+    // The fifth, unless its body is read before that of another.
+    const answers = all.map(async (client) => ({ refused: client, status: (await client.response()).status }))
+    const { refused, status } = await Promise.race(answers)
+    expect(status).toBe(503)
     expect(logger.lines.map(({ line }) => line)).toContainEqual(expect.stringContaining('bytes wait to be pulled'))
-    waiting[3]?.reset()
+    all.findLast((client) => client !== refused)?.reset()
     await fence()
     refused.send(request('/again'))
     const handler = await connectHandler()

@@ -44,7 +44,7 @@ export class EmbeddedFront implements DevFront {
   readonly #directory = new TemporaryDirectory()
   readonly name = 'the embedded front'
   readonly chroot: string = this.#directory.path
-  readonly endpoint: string = `ipc://${this.chroot}/send,ipc://${this.chroot}/recv`
+  readonly endpoint: string = `inproc://${this.chroot},ipc://${this.chroot}/recv`
   /** Never settles: the front is part of this process. */
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined

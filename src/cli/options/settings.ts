@@ -180,7 +180,7 @@ function gatewayOf(sources: OptionSources, certificate: CertificateFiles | undef
     keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
-  return { places, certificate, endpoint: gatewayEndpoint(), settings }
+  return { places, certificate, endpoint: gatewayEndpoint(isDirect(sources)), settings }
 }
 
 /** The admin address, and its token if there is one; undefined without an address. Throws CommandError `usage`. */

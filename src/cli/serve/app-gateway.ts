@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { v4 } from 'uuid'
 import { Gateway, type GatewayAddress } from '../../gateway/gateway.ts'
 import type { CertificateFiles } from '../../gateway/http/certificate.ts'
@@ -22,11 +22,15 @@ export interface AppGatewaySettings {
   readonly settings: FrontSettings
 }
 
-/** An endpoint in a directory that `startAppGateway` creates for this user only. */
-export function gatewayEndpoint(): EndpointOptions {
+/**
+ * An endpoint in a directory that `startAppGateway` creates for this user only.
+ *
+ * @param direct Whether other processes pull its messages.
+ */
+export function gatewayEndpoint(direct: boolean): EndpointOptions {
   const directory = temporaryPath()
   return {
-    sendSpec: `ipc://${join(directory, 'send')}`,
+    sendSpec: direct ? `ipc://${join(directory, 'send')}` : `inproc://${directory}`,
     recvSpec: `ipc://${join(directory, 'recv')}`,
     link: 'zmtp',
     controlPort: false,
@@ -53,7 +57,7 @@ export async function startAppGateway(
 ): Promise<AppGateway> {
   if (certificate !== undefined) await checkCertificate(certificate)
   const { sendSpec, recvSpec } = endpoint
-  const directory = join(sendSpec.slice('ipc://'.length), '..')
+  const directory = dirname(recvSpec.slice('ipc://'.length))
   const removeDirectory = guardDirectory(directory)
   mkdirSync(directory, { mode: 0o700 })
   const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const

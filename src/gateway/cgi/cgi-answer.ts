@@ -4,7 +4,10 @@ import type { Answer } from '../request.ts'
 import { endToEnd, pairs } from '../response-fields.ts'
 import type { Codec } from './codec.ts'
 
-/** An answer on a front server's connection. */
+/** Pieces of a turn with up to so many bytes are joined, which costs less than separate writes. */
+const JOINED = 16 * 1024
+
+/** An answer on a front server's connection. What is written in one turn goes out together. */
 export class CgiAnswer implements Answer {
   readonly #socket: Socket
   readonly #codec: Codec
@@ -12,6 +15,9 @@ export class CgiAnswer implements Answer {
   #released = false
   #bodyComplete = false
   #phase: 'open' | 'ended' | 'finished' = 'open'
+  #pieces: Buffer[] = []
+  #written: (() => void)[] = []
+  #scheduled = false
   begun = false
 
   /** @param finished Called when the answer is written, unless it was cut, and the connection may go on or end. */
@@ -23,30 +29,25 @@ export class CgiAnswer implements Answer {
 
   begin({ status, reason, fields }: ResponseHead): void {
     this.begun = true
-    // Head and body of a small answer go out in one write.
-    this.#socket.cork()
-    process.nextTick(() => this.#socket.uncork())
     // Servers would read a field `Status` as the status.
     const passed = endToEnd(pairs(fields)).filter(([name]) => name.toLowerCase() !== 'status')
-    this.#socket.write(this.#codec.renderHead(status, reason, passed))
+    this.#pieces.push(...this.#codec.renderHead(status, reason, passed))
+    this.#schedule()
   }
 
   flush(): void {}
 
-  write(bytes: Buffer, written?: () => void): void {
-    this.#socket.cork()
-    const pieces = this.#codec.renderBody(bytes)
-    for (const [at, piece] of pieces.entries()) {
-      this.#socket.write(piece, at === pieces.length - 1 ? written : undefined)
-    }
-    this.#socket.uncork()
+  write(bytes: Buffer, written: () => void): void {
+    this.#pieces.push(...this.#codec.renderBody(bytes))
+    this.#written.push(written)
+    this.#schedule()
   }
 
   end(bytes: Buffer): void {
-    if (bytes.length > 0) this.write(bytes)
+    if (bytes.length > 0) this.#pieces.push(...this.#codec.renderBody(bytes))
     this.#phase = 'ended'
     // The caller first notes that the answer is complete.
-    process.nextTick(() => this.#finish())
+    this.#schedule()
   }
 
   release(): void {
@@ -67,6 +68,7 @@ export class CgiAnswer implements Answer {
 
   cut(): void {
     if (this.#phase === 'finished') return
+    this.#writeAll()
     this.#phase = 'finished'
     // An ordinary end would complete the answer. Sockets in the file system cannot be reset.
     const reset = () =>
@@ -75,12 +77,40 @@ export class CgiAnswer implements Answer {
     else this.#socket.write('', reset)
   }
 
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    process.nextTick(() => {
+      this.#scheduled = false
+      this.#finish()
+      this.#writeAll()
+    })
+  }
+
   /** The handler may still read the body when it has answered, and the front server closes at the end of the answer. */
   #finish(): void {
-    if (this.#phase !== 'ended' || !(this.#released || this.#bodyComplete)) return
+    if (this.#phase !== 'ended' || this.#scheduled || !(this.#released || this.#bodyComplete)) return
+    this.#pieces.push(...this.#codec.renderEnd())
+    this.#writeAll()
     this.#phase = 'finished'
-    const end = this.#codec.renderEnd()
-    if (end.length > 0) this.#socket.write(end)
     this.#finished(this.#released)
+  }
+
+  #writeAll(): void {
+    const pieces = this.#pieces
+    const written = this.#written
+    if (pieces.length === 0 || this.#phase === 'finished') return
+    this.#pieces = []
+    this.#written = []
+    const done = () => {
+      for (const call of written) call()
+    }
+    let size = 0
+    for (const { length } of pieces) size += length
+    if (size <= JOINED)
+      return void this.#socket.write(Buffer.concat(pieces, size), written.length === 0 ? undefined : done)
+    this.#socket.cork()
+    for (const [at, piece] of pieces.entries()) this.#socket.write(piece, at === pieces.length - 1 ? done : undefined)
+    this.#socket.uncork()
   }
 }

@@ -148,7 +148,7 @@ export class CgiClient {
     const { answer, connection } = this.#open ?? {}
     answer?.abandon()
     connection?.leave()
-    this.#socket.write(this.#codec.renderEnd())
+    for (const piece of this.#codec.renderEnd()) this.#socket.write(piece)
     this.#finish(true)
   }
 

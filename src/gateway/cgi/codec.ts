@@ -22,11 +22,11 @@ export interface Codec {
   readonly partial: boolean
   /** Whether the front server wants to use the connection again. */
   readonly keepsAlive: boolean
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[]
   /** @param bytes Not empty. */
   renderBody(bytes: Buffer): readonly Buffer[]
   /** Ends the answer. */
-  renderEnd(): Buffer
+  renderEnd(): readonly Buffer[]
   /** Ends a malformed request that has no answer. */
   renderFault(): Buffer
 }

@@ -29,6 +29,7 @@ const KEEP_CONN = 1
 const STATUS = { complete: 0, cantMultiplex: 1, unknownRole: 3 } as const
 
 const NOTHING = Buffer.alloc(0)
+const NO_NEWS: readonly Incoming[] = []
 
 /** The request that a connection has. */
 interface ActiveRequest {
@@ -73,43 +74,45 @@ export class FastCgiCodec implements Codec {
   }
 
   *read(bytes: Buffer): Iterable<Incoming> {
-    let rest = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes])
+    const all = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes])
     this.#pending = NOTHING
+    let at = 0
     for (;;) {
       if (this.#content > 0) {
-        const piece = rest.subarray(0, this.#content)
+        const piece = all.subarray(at, at + this.#content)
         this.#content -= piece.length
-        rest = rest.subarray(piece.length)
+        at += piece.length
         if (piece.length > 0) yield* this.#readStdin(piece)
         if (this.#content > 0) return
       }
-      const padding = Math.min(this.#padding, rest.length)
+      const padding = Math.min(this.#padding, all.length - at)
       this.#padding -= padding
-      rest = rest.subarray(padding)
-      if (rest.length > 0 && rest[0] !== VERSION)
-        throw new MalformedError(`expected version ${VERSION}, got ${rest[0]}`)
-      if (rest.length < HEADER) break
-      const type = rest.readUInt8(1)
-      const id = rest.readUInt16BE(2)
-      const length = rest.readUInt16BE(4)
-      const padded = rest.readUInt8(6)
+      at += padding
+      if (at < all.length && all[at] !== VERSION) {
+        throw new MalformedError(`expected version ${VERSION}, got ${all[at]}`)
+      }
+      if (all.length - at < HEADER) break
+      const type = all[at + 1] as number
+      const id = all.readUInt16BE(at + 2)
+      const length = all.readUInt16BE(at + 4)
+      const padded = all[at + 6] as number
       if (type === TYPE.stdin && id === this.#active?.id && length > 0) {
         this.#content = length
         this.#padding = padded
-        rest = rest.subarray(HEADER)
+        at += HEADER
         continue
       }
-      const end = HEADER + length
-      if (rest.length < end + padded) break
-      const content = rest.subarray(HEADER, end)
-      rest = rest.subarray(end + padded)
+      const end = at + HEADER + length
+      if (all.length < end + padded) break
+      const content = length === 0 ? NOTHING : all.subarray(at + HEADER, end)
+      at = end + padded
       yield* this.#readRecord(type, id, content)
     }
-    this.#pending = rest
+    if (at < all.length) this.#pending = all.subarray(at)
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-    return Buffer.concat(this.renderBody(renderCgiHead(status, reason, fields)))
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
+    return this.renderBody(renderCgiHead(status, reason, fields))
   }
 
   renderBody(bytes: Buffer): readonly Buffer[] {
@@ -121,26 +124,26 @@ export class FastCgiCodec implements Codec {
     return pieces
   }
 
-  renderEnd(): Buffer {
-    if (this.#active === undefined) return NOTHING
+  renderEnd(): readonly Buffer[] {
+    if (this.#active === undefined) return []
     const { id } = this.#active
     this.#active = undefined
-    return Buffer.concat([renderHeader(TYPE.stdout, id, 0), renderEndRequest(id, 0, STATUS.complete)])
+    return [renderHeader(TYPE.stdout, id, 0), renderEndRequest(id, 0, STATUS.complete)]
   }
 
   renderFault(): Buffer {
     return this.#active === undefined ? NOTHING : renderEndRequest(this.#active.id, 1, this.#fault)
   }
 
-  *#readRecord(type: number, id: number, content: Buffer): Iterable<Incoming> {
-    if (id === MANAGEMENT) return yield { type: 'reply', bytes: this.#answerManagement(type, content) }
-    if (type === TYPE.begin) return yield* this.#begin(id, content)
+  #readRecord(type: number, id: number, content: Buffer): Iterable<Incoming> {
+    if (id === MANAGEMENT) return [{ type: 'reply', bytes: this.#answerManagement(type, content) }]
+    if (type === TYPE.begin) return this.#begin(id, content)
     // Records of a request that has ended, or was refused, may still come.
-    if (this.#active === undefined || id !== this.#active.id) return
-    if (type === TYPE.abort) yield { type: 'abort' }
-    else if (type === TYPE.params) yield* this.#readParams(this.#active, content)
-    else if (type === TYPE.stdin) yield* this.#readStdin(content)
-    else throw new MalformedError(`expected a record of a request, got type ${type}`)
+    if (this.#active === undefined || id !== this.#active.id) return NO_NEWS
+    if (type === TYPE.abort) return [{ type: 'abort' }]
+    if (type === TYPE.params) return this.#readParams(this.#active, content)
+    if (type === TYPE.stdin) return this.#readStdin(content)
+    throw new MalformedError(`expected a record of a request, got type ${type}`)
   }
 
   #answerManagement(type: number, content: Buffer): Buffer {
@@ -150,49 +153,50 @@ export class FastCgiCodec implements Codec {
     return renderRecord(TYPE.getValuesResult, MANAGEMENT, Buffer.concat(pairs))
   }
 
-  *#begin(id: number, content: Buffer): Iterable<Incoming> {
+  #begin(id: number, content: Buffer): readonly Incoming[] {
     if (content.length !== 8) throw new MalformedError(`expected 8 bytes to begin a request, got ${content.length}`)
     if (this.#active?.id === id) throw new MalformedError(`request ${id} begins twice`)
     if (this.#active !== undefined) {
-      return yield { type: 'reply', bytes: renderEndRequest(id, 0, STATUS.cantMultiplex) }
+      return [{ type: 'reply', bytes: renderEndRequest(id, 0, STATUS.cantMultiplex) }]
     }
     const role = content.readUInt16BE(0)
     this.keepsAlive = (content.readUInt8(2) & KEEP_CONN) !== 0
     this.#active = { id, phase: 'params', params: NOTHING, variables: [], length: undefined, received: 0 }
-    if (role === RESPONDER) return
+    if (role === RESPONDER) return NO_NEWS
     this.#fault = STATUS.unknownRole
     throw new MalformedError(`expected the role ${RESPONDER}, a responder, got ${role}`)
   }
 
-  *#readParams(request: ActiveRequest, content: Buffer): Iterable<Incoming> {
+  #readParams(request: ActiveRequest, content: Buffer): readonly Incoming[] {
     if (request.phase !== 'params') throw new MalformedError('variables come after their end')
     const { params } = request
     if (params.length + content.length > this.#most) {
       throw new MalformedError(`expected at most ${this.#most} bytes of variables, got more`)
     }
     if (content.length > 0) {
-      request.params = Buffer.concat([params, content])
-      return
+      request.params = params.length === 0 ? content : Buffer.concat([params, content])
+      return NO_NEWS
     }
     request.params = NOTHING
     request.variables = readPairs(params)
     request.length = contentLength(request.variables)
     request.phase = 'held'
-    if (request.length !== undefined) yield* this.#pass(request, request.length)
+    return request.length === undefined ? NO_NEWS : [this.#pass(request, request.length)]
   }
 
   /** Passes the request on. */
-  *#pass(request: ActiveRequest, length: number | undefined): Iterable<Incoming> {
+  #pass(request: ActiveRequest, length: number | undefined): Incoming {
     const { variables } = request
     request.variables = []
     request.phase = 'stdin'
-    yield { type: 'request', variables, length }
+    return { type: 'request', variables, length }
   }
 
+  /** A generator: the bytes that CONTENT_LENGTH allows are passed on before it throws. */
   *#readStdin(content: Buffer): Iterable<Incoming> {
     const request = this.#active
     if (request === undefined) return // it has ended
-    if (request.phase === 'held') yield* this.#pass(request, content.length === 0 ? 0 : undefined)
+    if (request.phase === 'held') yield this.#pass(request, content.length === 0 ? 0 : undefined)
     if (request.phase !== 'stdin') throw new MalformedError(`stdin comes in the phase ${request.phase}`)
     const length = request.length ?? Number.POSITIVE_INFINITY
     const body = content.subarray(0, length - request.received)
@@ -210,6 +214,8 @@ export class FastCgiCodec implements Codec {
 
 /** Reads names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError. */
 export function readPairs(bytes: Buffer): string[] {
+  // Slicing one text is cheap, calls of the decoder are not.
+  const text = bytes.toString('latin1')
   const texts: string[] = []
   let at = 0
   const readLength = (): number => {
@@ -221,11 +227,11 @@ export function readPairs(bytes: Buffer): string[] {
     return length
   }
   while (at < bytes.length) {
-    for (const length of [readLength(), readLength()]) {
-      if (at + length > bytes.length) throw new MalformedError('a variable is longer than its record')
-      texts.push(bytes.toString('latin1', at, at + length))
-      at += length
-    }
+    const nameLength = readLength()
+    const valueEnd = nameLength + readLength() + at
+    if (valueEnd > bytes.length) throw new MalformedError('a variable is longer than its record')
+    texts.push(text.slice(at, at + nameLength), text.slice(at + nameLength, valueEnd))
+    at = valueEnd
   }
   return texts
 }
@@ -236,11 +242,12 @@ function renderPair([name, value]: readonly [name: string, value: string]): Buff
 }
 
 function renderHeader(type: number, id: number, length: number): Buffer {
-  const header = Buffer.alloc(HEADER)
-  header.writeUInt8(VERSION, 0)
-  header.writeUInt8(type, 1)
+  const header = Buffer.allocUnsafe(HEADER)
+  header[0] = VERSION
+  header[1] = type
   header.writeUInt16BE(id, 2)
   header.writeUInt16BE(length, 4)
+  header.writeUInt16BE(0, 6)
   return header
 }
 

@@ -28,7 +28,7 @@ export abstract class PacketCodec implements Codec {
 
   /** Parses a packet; undefined if it is incomplete. Throws MalformedError as soon as no more bytes could make it right. */
   protected abstract parse(bytes: Buffer): Packet | undefined
-  abstract renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer
+  abstract renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[]
 
   get partial(): boolean {
     return this.#pending.length > 0
@@ -60,8 +60,8 @@ export abstract class PacketCodec implements Codec {
     return [bytes]
   }
 
-  renderEnd(): Buffer {
-    return NOTHING
+  renderEnd(): readonly Buffer[] {
+    return []
   }
 
   renderFault(): Buffer {

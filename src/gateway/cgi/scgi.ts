@@ -30,7 +30,7 @@ export class ScgiCodec extends PacketCodec {
     return { variables, size: end + 1 }
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-    return renderCgiHead(status, reason, fields)
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
+    return [renderCgiHead(status, reason, fields)]
   }
 }

@@ -21,19 +21,20 @@ export class UwsgiCodec extends PacketCodec {
     if (length > this.most) throw new MalformedError(`expected at most ${this.most} bytes of variables, got ${length}`)
     const size = HEADER + length
     if (bytes.length < size) return undefined
+    const text = bytes.toString('latin1', 0, size)
     const variables: string[] = []
     for (let at = HEADER; at < size; ) {
       const start = at + 2
       const end = start > size ? start : start + bytes.readUInt16LE(at)
       if (end > size) throw new MalformedError('a variable is longer than its packet')
-      variables.push(bytes.toString('latin1', start, end))
+      variables.push(text.slice(start, end))
       at = end
     }
     if (variables.length % 2 !== 0) throw new MalformedError('a variable has no value')
     return { variables, size }
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-    return renderHead(status, reason, fields)
+  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
+    return [renderHead(status, reason, fields)]
   }
 }

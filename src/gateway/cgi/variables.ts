@@ -17,6 +17,29 @@ const METHODS_WITH_BODY = new Set(['POST', 'PUT', 'PATCH'])
 /** Fields that are not passed on: two have variables of their own, and the client's connection ends at the front server. */
 const LEFT_OUT = new Set(['content-length', 'content-type', ...HOP_BY_HOP])
 
+/** The variables that count, beside the fields of the client. */
+const noVariables = () => ({
+  REQUEST_METHOD: '',
+  REQUEST_URI: '',
+  SCRIPT_NAME: '',
+  PATH_INFO: '',
+  QUERY_STRING: '',
+  CONTENT_TYPE: '',
+  CONTENT_LENGTH: '',
+  HTTPS: '',
+  REQUEST_SCHEME: '',
+  HTTP_HOST: '',
+  SERVER_NAME: '',
+  SERVER_PORT: '',
+  REMOTE_ADDR: '',
+})
+type Known = ReturnType<typeof noVariables>
+const KNOWN: ReadonlySet<string> = new Set(Object.keys(noVariables()))
+
+/** Names of fields by their variables: most requests have the same. */
+const fieldNames = new Map<string, string>()
+const MOST_NAMES = 256
+
 /** The CONTENT_LENGTH; undefined if it is missing or empty. Throws MalformedError for other text, and for two that differ. */
 export function contentLength(variables: Variables): number | undefined {
   let length: string | undefined
@@ -42,29 +65,28 @@ export function requestOf(
   length: number | undefined,
   peer: string | undefined,
 ): Omit<GatewayRequest, 'body' | 'webSocket'> {
-  const known = new Map<string, string>()
+  const known = noVariables()
   const fields: string[] = []
   for (let at = 0; at < variables.length; at += 2) {
     const name = variables[at] as string
     const value = variables[at + 1] as string
     if (CONTROLS.test(value)) throw malformed(`a value of ${name} without NUL, CR and LF`, value)
-    if (!name.startsWith('HTTP_') || name === 'HTTP_HOST') known.set(name, value)
-    else addField(fields, name.slice('HTTP_'.length), value)
+    if (KNOWN.has(name)) known[name as keyof Known] = value
+    else if (name.startsWith('HTTP_')) addField(fields, name, value)
   }
-  const get = (name: string): string => known.get(name) ?? ''
-  const method = get('REQUEST_METHOD')
+  const method = known.REQUEST_METHOD
   if (!TOKEN.test(method)) throw malformed('a method as REQUEST_METHOD', method)
   if (length === undefined) fields.push('transfer-encoding', 'chunked')
-  else if (length > 0 || (get('CONTENT_LENGTH') !== '' && METHODS_WITH_BODY.has(method)))
+  else if (length > 0 || (known.CONTENT_LENGTH !== '' && METHODS_WITH_BODY.has(method)))
     fields.push('content-length', String(length))
-  if (get('CONTENT_TYPE') !== '') fields.push('content-type', get('CONTENT_TYPE'))
-  const https = get('HTTPS') === '' ? get('REQUEST_SCHEME') === 'https' : /^(?:on|1)$/i.test(get('HTTPS'))
-  const host = get('HTTP_HOST') || hostOf(get('SERVER_NAME'), get('SERVER_PORT'), https)
+  if (known.CONTENT_TYPE !== '') fields.push('content-type', known.CONTENT_TYPE)
+  const https = known.HTTPS === '' ? known.REQUEST_SCHEME === 'https' : /^(?:on|1)$/i.test(known.HTTPS)
+  const host = known.HTTP_HOST || hostOf(known.SERVER_NAME, known.SERVER_PORT, https)
   if (host !== '') fields.push('host', host)
-  const address = get('REMOTE_ADDR')
+  const address = known.REMOTE_ADDR
   return {
     method,
-    target: targetOf(get),
+    target: targetOf(known),
     // Not SERVER_PROTOCOL, which is about the client's connection: with HTTP/1.0 the handler could not tell us that an answer is incomplete.
     // Only there is Host optional, and the handler has another for it.
     version: host === '' ? 'HTTP/1.0' : 'HTTP/1.1',
@@ -80,17 +102,22 @@ export function renderCgiHead(status: number, reason: string, fields: readonly H
 }
 
 function addField(fields: string[], variable: string, value: string): void {
-  const name = variable.toLowerCase().replaceAll('_', '-')
-  if (!TOKEN.test(name)) throw malformed("a field's name after HTTP_", variable)
+  const name = fieldNames.get(variable) ?? fieldNameOf(variable)
   if (!LEFT_OUT.has(name)) fields.push(name, value)
 }
 
+function fieldNameOf(variable: string): string {
+  const name = variable.slice('HTTP_'.length).toLowerCase().replaceAll('_', '-')
+  if (!TOKEN.test(name)) throw malformed("a field's name after HTTP_", variable)
+  if (fieldNames.size < MOST_NAMES) fieldNames.set(variable, name)
+  return name
+}
+
 /** The target; without REQUEST_URI, made of the decoded path. */
-function targetOf(get: (name: string) => string): string {
-  const target = get('REQUEST_URI')
-  if (target !== '') return target
-  const path = `${get('SCRIPT_NAME')}${get('PATH_INFO')}`.replace(RESERVED, encodeURIComponent)
-  const query = get('QUERY_STRING')
+function targetOf(known: Known): string {
+  if (known.REQUEST_URI !== '') return known.REQUEST_URI
+  const path = `${known.SCRIPT_NAME}${known.PATH_INFO}`.replace(RESERVED, encodeURIComponent)
+  const query = known.QUERY_STRING
   if (path === '') throw new MalformedError('expected REQUEST_URI or PATH_INFO')
   return query === '' ? path : `${path}?${query}`
 }

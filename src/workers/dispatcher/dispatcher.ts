@@ -1,15 +1,15 @@
 import type { LeftConnections } from '../../connection/closed-connections.ts'
 import { deleteUpload } from '../../exchange/upload/upload.ts'
 import { type BeginEpoch, Link, type LinkEpoch, type Succession } from '../../link/link.ts'
-import type { Publisher } from '../../link/transport.ts'
-import { TRANSPORTS } from '../../link/transports.ts'
+import type { Publisher, Received } from '../../link/transport.ts'
+import { transportOf } from '../../link/transports.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
 import type { ServerState, WorkerState } from '../../operations/server-state.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { MalformedError } from '../../wire/malformed.ts'
-import type { Message } from '../../wire/message.ts'
+import { type Message, renderMessage } from '../../wire/message.ts'
 import type { WorkersSettings } from '../options.ts'
 import {
   addressTopicFrame,
@@ -101,7 +101,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     const filled = this.pool.addHost(local, settings.workers)
     const found = endpoints.map(async (endpoint, number) => {
       const begin: BeginEpoch = (...epoch) => this.#begin(number, ...epoch)
-      const link = new Link(endpoint, TRANSPORTS[endpoint.link], identity, logger, begin)
+      const link = new Link(endpoint, transportOf(endpoint), identity, logger, begin)
       this.#links.push(link)
       const first = deferred()
       const closed = () =>
@@ -301,7 +301,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     if (this.pool.isFailing(this.#local)) acceptsMessages.resolve()
     return {
       acceptsMessages: acceptsMessages.promise,
-      receive: (bytes) => this.#receive(epoch, bytes),
+      receive: (message) => this.#receive(epoch, message),
       lost: () => {
         this.#epochs.delete(number)
         closer.lost()
@@ -316,7 +316,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     }
   }
 
-  #receive(epoch: DealtEpoch, bytes: Buffer): void {
+  #receive(epoch: DealtEpoch, message: Received): void {
+    const bytes = Buffer.isBuffer(message) ? message : renderMessage(message, 'tnetstring')
     try {
       this.#balancer.receive(epoch, bytes)
     } catch (error) {

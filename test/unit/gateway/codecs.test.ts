@@ -278,7 +278,7 @@ describe('The codec of FastCGI', () => {
     const codec = create()
     parse(codec, [fastCgiBegin(1, { keep: true }), fastCgiParams(1, GET)])
     expect(codec.keepsAlive).toBe(true)
-    expect(fastCgiRecords(codec.renderEnd())).toEqual([
+    expect(fastCgiRecords(Buffer.concat(codec.renderEnd()))).toEqual([
       [RECORD.stdout, 1, ''],
       [RECORD.end, 1, '\0\0\0\0\0\0\0\0'],
     ])

@@ -79,7 +79,7 @@ describe.each([
     const push = keep(new Push({ ipv6 }))
     const pushSpec = spec(await listenTo(push, address()))
     const source = keep(
-      transport.createSource(pushSpec, IDENTITY, (message) => received.push(message), report, MAX_MESSAGE),
+      transport.createSource(pushSpec, IDENTITY, (message) => received.push(message as Buffer), report, MAX_MESSAGE),
     )
     await source.opened
     await push.send('a message')
@@ -101,7 +101,7 @@ describe.each([
     const push = keep(new Push({ sendHighWaterMark: 0 }))
     const spec = await listenTo(push, `ipc://${directory}/push`)
     const source = keep(
-      transport.createSource(spec, IDENTITY, (message) => received.push(message), report, MAX_MESSAGE),
+      transport.createSource(spec, IDENTITY, (message) => received.push(message as Buffer), report, MAX_MESSAGE),
     )
     await source.opened
     return { push, source }

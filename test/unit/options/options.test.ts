@@ -436,7 +436,7 @@ describe('an endpoint', () => {
     'tcp://localhost:9999/path',
     'TCP://localhost:9999',
     'ipc://',
-    'inproc://x',
+    'inproc://',
     'ipc:/run/send',
   ])('is refused at %j', (spec) => {
     expect(refusal(() => check({ zeromq: { sendSpec: 'ipc://other', recvSpec: spec } })).message).toBe(
@@ -444,6 +444,13 @@ describe('an endpoint', () => {
     )
     expect(refusal(() => check({ zeromq: { sendSpec: spec, recvSpec: 'ipc://other' } })).message).toBe(
       `sendSpec: expected ${SPEC}, got ${JSON.stringify(spec)}`,
+    )
+  })
+
+  it('may be a gateway in this process, whose replies come by a socket all the same', () => {
+    expect(check({ zeromq: 'inproc://x,ipc://y' }).endpoints[0]).toMatchObject({ sendSpec: 'inproc://x' })
+    expect(refusal(() => check({ zeromq: 'ipc://x,inproc://y' })).message).toBe(
+      `recvSpec: expected ${SPEC}, got "inproc://y"`,
     )
   })
 
