@@ -7,6 +7,7 @@ import { type BeginEpoch, Link } from './link/link.ts'
 import { transportOf } from './link/transports.ts'
 import { RequestAccounts } from './operations/request-accounts.ts'
 import type { RequestSink } from './operations/request-entry.ts'
+import type { ConnectionState } from './operations/server-state.ts'
 import { closeOnce } from './options/close.ts'
 import type { EndpointSettings } from './options/endpoint.ts'
 import { replaceGlobals, restoreGlobals } from './platform/globals.ts'
@@ -51,6 +52,8 @@ export interface Mongrel2Server extends AsyncDisposable {
    * @throws Mongrel2Error `invalid_option` without the option `metrics`.
    */
   metrics(options?: { openMetrics?: boolean }): string
+  /** The connections with state, at most the open ones. */
+  connections(): ConnectionState[]
   /** Opens the file of `accessLog` anew, after it was moved away. */
   reopenLog(): void
 }
@@ -123,6 +126,7 @@ export function serveSettings(settings: Settings, sink: RequestSink): Omit<Mongr
     ready: ready.promise,
     close,
     broadcast,
+    connections: () => app.connections(),
     stats: () => app.stats({ closing, links: links.map(({ state }) => state) }),
     [Symbol.asyncDispose]: () => close(),
   }

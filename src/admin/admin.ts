@@ -1,4 +1,4 @@
-import type { ServerState } from '../operations/server-state.ts'
+import type { ConnectionState, ServerState } from '../operations/server-state.ts'
 import * as is from '../options/option.ts'
 import { invalid, Mongrel2Error } from '../runtime/errors.ts'
 import { messageOf } from '../runtime/log.ts'
@@ -11,6 +11,8 @@ import { pageResponse } from './page.ts'
 export interface AdminServer {
   stats(): ServerState
   metrics(options?: { openMetrics?: boolean }): string
+  /** Without it there is no `/connections`. */
+  connections?(): readonly ConnectionState[]
   /** Replaces the workers. Without it there is no reload. */
   reload?(): Promise<void>
 }
@@ -45,8 +47,8 @@ export const ADMIN_OPTIONS = {
 const checkOptions = is.checkerOf('option of createAdmin', '{ token, trusted }', ADMIN_OPTIONS)
 
 /**
- * Makes a handler that shows a server to people and programs: `/healthz`, `/readyz`, `/metrics`, `/stats`, `POST /reload`, and `/`, a page that is
- * kept up to date by `/events`.
+ * Makes a handler that shows a server to people and programs: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/connections`, `POST /reload`, and `/`, a
+ * page that is kept up to date by `/events`.
  *
  * @throws Mongrel2Error `invalid_option` when an option is wrong.
  *
@@ -82,6 +84,7 @@ export function adminHandler(server: AdminServer, monitor: Monitor, access: Acce
     '/readyz': { need: 'open', method: 'GET', answer: () => readiness(monitor) },
     '/metrics': { need: 'read', method: 'GET', answer: (request) => metricsOf(server, request) },
     '/stats': { need: 'read', method: 'GET', answer: () => Response.json(monitor.stats()) },
+    '/connections': { need: 'read', method: 'GET', answer: () => connectionsOf(server) },
     '/events': {
       need: 'read',
       method: 'GET',
@@ -102,7 +105,8 @@ export function adminHandler(server: AdminServer, monitor: Monitor, access: Acce
 async function answerTo(request: Request, route: Route | undefined, access: AccessSettings): Promise<Response> {
   const refused = refusalOf(request, route?.need ?? 'read', access)
   if (refused !== undefined) return refused
-  if (route === undefined) return text(404, 'There is /, /healthz, /readyz, /metrics, /stats, /events and /reload.')
+  if (route === undefined)
+    return text(404, 'There is /, /healthz, /readyz, /metrics, /stats, /connections, /events and /reload.')
   const { method } = request
   if (method === route.method) return await route.answer(request)
   if (method !== 'HEAD' || route.method !== 'GET') {
@@ -117,6 +121,12 @@ async function answerTo(request: Request, route: Route | undefined, access: Acce
 function readiness(monitor: Monitor): Response {
   const { obstacles } = monitor.stats()
   return obstacles.length === 0 ? text(200, 'ready') : text(503, obstacles.join('\n'))
+}
+
+function connectionsOf(server: AdminServer): Response {
+  if (server.connections === undefined)
+    return text(501, 'The processes of --direct keep their connections to themselves.')
+  return Response.json(server.connections())
 }
 
 function metricsOf(server: AdminServer, request: Request): Response {

@@ -1,7 +1,7 @@
 import { Command, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
-import { ACTIONS, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
+import { ACTIONS, type ControlOptions, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
 import {
   type CommandOption,
   flagsOf,
@@ -61,9 +61,11 @@ export function commandLine(ended: (ending: Ending) => void): Command {
     .argument('[id]', 'the connection for `kill`')
     .option('--control <SPEC>', "Mongrel2's control_port: ipc://PATH or tcp://HOST:PORT", DEFAULT_CONTROL)
     .option('--json', 'Print JSON instead of tables.', false)
+    .option('--admin <ADDRESS>', 'For `status`: the admin address of `serve`, which tells its side of each connection.')
+    .option('--admin-token-file <FILE>', 'The file with its token.')
     .addHelpText('after', `\nActions:\n${actionsText()}`)
     .exitOverride()
-    .action(async (action: string, id: string | undefined, options: { control: string; json: boolean }) => {
+    .action(async (action: string, id: string | undefined, options: ControlOptions) => {
       await mongrel2Command(action, id, options)
       ended('ok')
     })

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import type { ConnectionState } from '../operations/server-state.ts'
 import { closeOnce } from '../options/close.ts'
 import { Dispatcher, type DispatcherStatistics } from '../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../workers/dispatcher/worker-child.ts'
@@ -40,6 +41,8 @@ export interface WorkersServer extends AsyncDisposable {
    * @throws Mongrel2Error `invalid_option` without the option `metrics`.
    */
   metrics(options?: { openMetrics?: boolean }): string
+  /** The connections with state, at most the open ones. */
+  connections(): ConnectionState[]
   /** Opens the file of `accessLog` anew, after it was moved away. */
   reopenLog(): void
 }
@@ -71,6 +74,7 @@ export function serveWithWorkers(options: WorkersOptions): WorkersServer {
     reload: () => dispatcher.pool.reload(),
     close,
     stats: () => dispatcher.stats(),
+    connections: () => dispatcher.connections(),
     metrics: ({ openMetrics = false } = {}) => dispatcher.accounts.metrics(dispatcher.stats(), openMetrics),
     reopenLog: () => dispatcher.accounts.reopen(),
     [Symbol.asyncDispose]: () => close(),

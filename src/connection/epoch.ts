@@ -1,6 +1,5 @@
 import type { LinkEpoch } from '../link/link.ts'
 import type { Publisher, Received } from '../link/transport.ts'
-import type { Figures } from '../operations/figures.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage, renderMessage } from '../wire/message.ts'
@@ -128,18 +127,9 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
     this.closing = new EpochClosing(this.#connections, this.#turn, this.#keepAlive, () => parts.intake.stop())
   }
 
-  /** Number of connections with state. */
-  get connections(): number {
-    return this.#connections.size
-  }
-
-  /** Adds the connections to figures, by what they are and carry. */
-  count(figures: Figures): void {
-    for (const { pacing, frames, upload } of this.#connections.values()) {
-      figures[pacing.mode]++
-      if (frames !== undefined) figures[frames.takes === 'frame' ? 'webSockets' : 'messageSockets']++
-      if (upload !== undefined) figures.uploads++
-    }
+  /** The connections with state, by their numbers. */
+  get connections(): ReadonlyMap<number, Connection> {
+    return this.#connections
   }
 
   get leaving(): boolean {

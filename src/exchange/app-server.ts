@@ -5,6 +5,7 @@ import { type ControlPortAddress, controlPortOf } from '../link/control-port.ts'
 import type { Publisher } from '../link/transport.ts'
 import { type Figures, noFigures, stateOf } from '../operations/figures.ts'
 import type { RequestObserver } from '../operations/request-entry.ts'
+import type { ConnectionState } from '../operations/server-state.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { delay } from '../runtime/promises.ts'
 import { topicMembers } from '../topic/topic.ts'
@@ -59,8 +60,24 @@ export class AppServer<Key> {
   get figures(): Figures {
     const { messages, malformed, rejected, ignored } = this.application.counters
     const figures = { ...noFigures(), messages, malformed, rejected, ignored, topicMembers: topicMembers() }
-    for (const epoch of this.epochs.values()) epoch.count(figures)
+    for (const { connections } of this.epochs.values()) {
+      for (const { pacing, frames, upload } of connections.values()) {
+        figures[pacing.mode]++
+        if (frames !== undefined) figures[frames.takes === 'frame' ? 'webSockets' : 'messageSockets']++
+        if (upload !== undefined) figures.uploads++
+      }
+    }
     return figures
+  }
+
+  /** The state of each connection. */
+  connections(): ConnectionState[] {
+    return [...this.epochs.values()].flatMap(({ connections, place: { recvSpec } }) =>
+      Array.from(connections.values(), ({ id, busy, deferred }) => {
+        const state = deferred ? 'deferred' : busy ? 'open' : 'idle'
+        return { connection: id, recvSpec, state, worker: process.pid }
+      }),
+    )
   }
 
   /** @param links The links' states, and whether the server closes. */

@@ -11,6 +11,21 @@ export interface LinkState {
   readonly since: number
 }
 
+/** A connection of a client, as this side knows it. */
+export interface ConnectionState {
+  /** The number that Mongrel2 gives it. */
+  readonly connection: number
+  /** The `recv_spec` of its Handler: several Mongrel2s give the same numbers. */
+  readonly recvSpec: string
+  /**
+   * `idle`: nothing is open on it. `open`: a request is not answered in full, or it has a socket. `queued`: its request waits for a worker.
+   * `deferred`: another process answers.
+   */
+  readonly state: 'idle' | 'open' | 'queued' | 'deferred'
+  /** The id of the process that has it; undefined while none has. */
+  readonly worker: number | undefined
+}
+
 /** A worker process. */
 export interface WorkerState {
   readonly pid: number

@@ -8,6 +8,7 @@ import { AdminClient, ReadinessWatch } from '../support/admin-client.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { get, RawClient } from '../support/raw-client.ts'
 
 /** An app that says its version; a request of `/wait` is open until a file appears. */
 const appOf = (version: string) => `import { existsSync } from 'node:fs'
@@ -99,6 +100,39 @@ describe('Readiness', () => {
     expect(run.stderr).toMatch(/^mongrel2-fetch got POST \/reload: new workers load the app$/m)
     expect(run.stderr).toMatch(/^mongrel2-fetch has replaced its workers$/m)
     expect(watch.answers).toEqual(['ready'])
+  })
+})
+
+describe("Mongrel2's list of connections", () => {
+  it.each([
+    ['one process', []],
+    ['workers with threads', ['-p', '2', '--threads', '2']],
+  ] as const)('has what %s knows of each', async (_way, flags) => {
+    await serve(...flags)
+    const open = ask('/wait')
+    using idle = new RawClient(mongrel2.port)
+    await get(idle, '/')
+    await expect.poll(async () => (await stats()).inFlight).toBe(1)
+    const listed = ['mongrel2', 'status', '--control', mongrel2.controlPort, '--admin', './admin.sock']
+    const json = place.run([...listed, '--json'])
+    expect(await json.ended).toBe(0)
+    const connections: { ours: string; worker: number }[] = JSON.parse(json.stdout)
+    expect(connections.map(({ ours }) => ours).sort()).toEqual(['idle', 'open'])
+    const pids = (await stats()).workers?.map(({ pid }) => pid) ?? [(await stats()).pid]
+    for (const { worker } of connections) expect(pids).toContain(worker)
+    const table = place.run(listed)
+    expect(await table.ended).toBe(0)
+    expect(table.stdout).toMatch(/ours +worker\n.*\b(?:idle|open) +\d+$/m)
+    place.write('go', '')
+    expect(await open).toBe('1')
+  })
+
+  it('is an error where the processes keep their connections to themselves', async () => {
+    await serve('-p', '1', '--direct')
+    const args = ['--control', mongrel2.controlPort, '--admin', './admin.sock']
+    const run = place.run(['mongrel2', 'status', ...args])
+    expect(await run.ended).toBe(1)
+    expect(run.stderr).toContain('answers 501: The processes of --direct keep their connections to themselves.')
   })
 })
 

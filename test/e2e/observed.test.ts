@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Mongrel2Options } from '../../src/index.ts'
 import { Workplace } from '../support/command.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { fetch } from '../support/observed-app.ts'
+import { COMMAND_APP } from '../support/observed-command-app.ts'
 import { entriesIn, inLog, inMetrics, metric, statusClasses, sum } from '../support/observed-counts.ts'
 import { observedLoad } from '../support/observed-load.ts'
 import { serveMongrel2 } from '../support/serve.ts'
@@ -29,12 +29,6 @@ beforeEach(async () => {
 })
 
 afterEach(() => mongrel2.stop())
-
-/** The same app for the command, which has the built package. */
-const APP = readFileSync(new URL('../support/observed-app.ts', import.meta.url), 'utf8')
-  .replace('../../src/index.ts', resolve('dist/src/index.js'))
-  .replace(/^import type .*\n/m, '')
-  .replace(/^export default .*/m, 'export default fetch')
 
 const WAYS = {
   'one process': () => serveMongrel2(fetch, options),
@@ -67,7 +61,7 @@ describe.each(Object.entries(WAYS))('%s', (_way, serve) => {
 it.each([['--direct', '-p', '2'], ['-p', '2', '--threads', '2'], []])(
   'the command writes a line for each request (%s %s %s %s)',
   async (...flags) => {
-    await using place = new Workplace({ 'app.ts': APP })
+    await using place = new Workplace({ 'app.ts': COMMAND_APP })
     const where = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
     const run = place.run(['serve', 'app.ts', ...where, '--access-log', log, '--access-log-format', 'json', ...flags])
     await run.prints(/^mongrel2-fetch serves/m)

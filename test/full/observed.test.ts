@@ -1,10 +1,14 @@
+import { existsSync, renameSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Mongrel2Options } from '../../src/index.ts'
+import { AdminClient } from '../support/admin-client.ts'
+import { type CommandRun, Workplace } from '../support/command.ts'
 import { CollectingLogger } from '../support/logger.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
+import { COMMAND_APP } from '../support/observed-command-app.ts'
 import { entriesIn, inLog, inMetrics, metric, statusClasses, sum } from '../support/observed-counts.ts'
 import { observedLoad } from '../support/observed-load.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
@@ -31,16 +35,63 @@ const serve = () =>
     options,
   })
 
-it('50,000 requests of every kind are counted as their clients count them', async () => {
-  const server = serve()
-  await server.ready
-  const counted = await observedLoad(mongrel2.port, 50_000 / 14)
-  await expect.poll(() => metric(server.metrics(), 'requests_total')).toBe(sum(counted.statuses))
-  const metrics = server.metrics()
-  await server.close()
-  expect(inLog(await entriesIn(log))).toEqual(counted)
-  expect(inMetrics(metrics)).toEqual({ ...statusClasses(counted.statuses), aborted: counted.aborted })
-}, 600_000)
+const WAYS = [
+  ['one process', []],
+  ['workers with threads', ['-p', '2', '--threads', '2']],
+  ['processes that pull directly', ['-p', '2', '--direct']],
+] as const
+
+/** The command with the app, its log and its admin address. */
+async function serveCommand(place: Workplace, flags: readonly string[]): Promise<CommandRun> {
+  const where = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory, '--admin', './admin.sock']
+  const run = place.run(['serve', 'app.ts', ...where, '--access-log', log, '--access-log-format', 'json', ...flags])
+  await run.prints(/^mongrel2-fetch serves/m)
+  return run
+}
+
+describe.each(WAYS)('%s', (_way, flags) => {
+  const pipelined = !flags.some((flag) => flag === '--direct')
+
+  it('has 50,000 requests of every kind in log, metrics and stats as their clients count them', async () => {
+    await using place = new Workplace({ 'app.ts': COMMAND_APP })
+    const run = await serveCommand(place, flags)
+    const admin = new AdminClient(join(place.directory, 'admin.sock'))
+    const ask = async (path: string) => (await admin.ask(path))[1]
+    const counted = await observedLoad(mongrel2.port, Math.ceil(50_000 / (pipelined ? 14 : 11)), pipelined)
+    const total = sum(counted.statuses)
+    expect(total).toBeGreaterThanOrEqual(50_000)
+    await expect.poll(async () => metric(await ask('/metrics'), 'requests_total')).toBe(total)
+    expect(inMetrics(await ask('/metrics'))).toEqual({ ...statusClasses(counted.statuses), aborted: counted.aborted })
+    expect(JSON.parse(await ask('/stats')).ended).toMatchObject({ total, aborted: counted.aborted })
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(inLog(await entriesIn(log))).toEqual(counted)
+  }, 900_000)
+
+  it('loses no line while its log is rotated under load', async () => {
+    await using place = new Workplace({ 'app.ts': COMMAND_APP })
+    const run = await serveCommand(place, flags)
+    let over = false
+    let rotations = 0
+    const rotating = (async () => {
+      for (; !over; await sleep(500)) {
+        renameSync(log, `${log}.${++rotations}`)
+        run.signal('SIGHUP')
+        while (!existsSync(log)) await sleep(5)
+      }
+    })()
+    const counted = await observedLoad(mongrel2.port, 300, pipelined)
+    over = true
+    await rotating
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(rotations).toBeGreaterThan(2)
+    const files = [log, ...Array.from({ length: rotations }, (_, at) => `${log}.${at + 1}`)]
+    const entries = await Promise.all(files.map(entriesIn))
+    expect(entries.filter((found) => found.length > 0).length).toBeGreaterThan(2)
+    expect(inLog(entries.flat()).statuses).toEqual(counted.statuses)
+  }, 300_000)
+})
 
 /** Workers that are killed. */
 const KILLS = 12

@@ -1,12 +1,17 @@
 import type { ConnectionStatus, Mongrel2Control, TaskStatus } from '../../mongrel2/control.ts'
+import type { ConnectionState } from '../../operations/server-state.ts'
 import { numberIn } from '../../options/option.ts'
+import type { OptionKey, OptionSource } from '../options/command-options.ts'
+import { type AdminSettings, adminOf } from '../options/settings.ts'
+import { askAdmin } from '../shared/ask-admin.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { tableText } from '../shared/table.ts'
 
 /** What `mongrel2-fetch mongrel2` can do: the answer for programs, and its text for people. */
 interface Action {
   readonly help: string
-  run(control: Mongrel2Control, id: number): Promise<unknown>
+  /** @param admin The admin address of `serve`, if it is given. */
+  run(control: Mongrel2Control, id: number, admin: AdminSettings | undefined): Promise<unknown>
   readonly text: (answer: never, id: number) => string
 }
 
@@ -35,9 +40,13 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
         .join('\n'),
   },
   status: {
-    help: 'the connections of clients',
-    run: (control) => control.connections(),
-    text: (connections: ConnectionStatus[]) => tableText(connections, CONNECTION_KEYS),
+    help: 'the connections of clients; with --admin also what `serve` knows of each',
+    run: async (control, _id, admin) => withOurs(await control.connections(), admin),
+    text: (connections: KnownConnection[]) =>
+      tableText(
+        connections,
+        connections.some(({ ours }) => ours) ? [...CONNECTION_KEYS, 'ours', 'worker'] : CONNECTION_KEYS,
+      ),
   },
   tasks: {
     help: 'the tasks in it',
@@ -60,12 +69,37 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   terminate: { help: 'kill it (SIGTERM)', run: (control) => control.terminate(), text: () => 'Mongrel2 has ended' },
 }
 
+/** The options of `mongrel2-fetch mongrel2`. */
+export interface ControlOptions {
+  readonly control: string
+  readonly json: boolean
+  readonly admin?: string
+  readonly adminTokenFile?: string
+}
+
+/** A connection as Mongrel2 knows it, and `serve`. */
+interface KnownConnection extends ConnectionStatus {
+  /** Its state, as `ConnectionState` has it. */
+  readonly ours?: string
+  readonly worker?: number | undefined
+}
+
+/** Adds what `serve` knows of connections, as its admin address tells. */
+async function withOurs(
+  connections: readonly ConnectionStatus[],
+  admin: AdminSettings | undefined,
+): Promise<readonly KnownConnection[]> {
+  if (admin === undefined) return connections
+  const known = await askAdmin<ConnectionState[]>(admin, '/connections')
+  const byId = new Map(known.map((state) => [state.connection, state]))
+  return connections.map((connection) => {
+    const { state = 'unknown', worker } = byId.get(connection.id ?? -1) ?? {}
+    return { ...connection, ours: state, worker }
+  })
+}
+
 /** Runs `mongrel2-fetch mongrel2 ACTION [ID]` and prints the answer; throws Mongrel2Error with what Mongrel2 says. */
-export async function mongrel2Command(
-  name: string,
-  id: string | undefined,
-  options: { control: string; json: boolean },
-): Promise<void> {
+export async function mongrel2Command(name: string, id: string | undefined, options: ControlOptions): Promise<void> {
   const action = ACTIONS[name]
   if (action === undefined)
     throw new CommandError('usage', `expected one of ${Object.keys(ACTIONS).join(', ')}, got ${name}`)
@@ -76,6 +110,17 @@ export async function mongrel2Command(
   }
   const { createControl } = await import('../../mongrel2/control.ts')
   using control = createControl(options.control)
-  const answer = await action.run(control, Number(number))
+  const admin = adminOf(sourcesOf({ admin: options.admin, adminTokenFile: options.adminTokenFile }))
+  const answer = await action.run(control, Number(number), admin)
   console.log(options.json ? JSON.stringify(answer ?? { done: name }) : action.text(answer as never, Number(number)))
+}
+
+function sourcesOf(flags: Partial<Record<OptionKey, string | undefined>>): Map<OptionKey, OptionSource> {
+  const given = Object.entries(flags).filter(([, value]) => value !== undefined)
+  return new Map(
+    given.map(([key, value]) => [
+      key as OptionKey,
+      { value, from: key === 'admin' ? '--admin' : '--admin-token-file' },
+    ]),
+  )
 }

@@ -4,7 +4,7 @@ import { type BeginEpoch, Link, type LinkEpoch, type Succession } from '../../li
 import type { Publisher, Received } from '../../link/transport.ts'
 import { transportOf } from '../../link/transports.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
-import type { ServerState, WorkerState } from '../../operations/server-state.ts'
+import type { ConnectionState, ServerState, WorkerState } from '../../operations/server-state.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
@@ -128,6 +128,19 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
       closing: this.#closing,
       links: this.#links.map(({ state }) => state),
     }
+  }
+
+  /** The state of each connection. */
+  connections(): ConnectionState[] {
+    return [...this.#epochs.values()].flatMap(({ epoch: { link, connections } }) => {
+      const recvSpec = this.#settings.settings.endpoints[link]?.recvSpec ?? ''
+      return Array.from(connections.values(), ({ id, thread, state, waitsFor }) => ({
+        connection: id,
+        recvSpec,
+        state: waitsFor === 'place' ? 'queued' : state === 'waiting' || state === 'answering' ? 'open' : state,
+        worker: thread && this.#workerOf.get(thread)?.pid,
+      }))
+    })
   }
 
   async close(timeout: number): Promise<void> {

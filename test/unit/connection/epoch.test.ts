@@ -130,7 +130,7 @@ describe('an answer', () => {
     await stage.settled()
     expect(stage.publisher.batches).toHaveLength(1)
     expect(stage.publisher.payloadsFor(1).map((payload) => payload.length > 0)).toEqual([true, false])
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('warns where Mongrel2 would not take it, because it subscribed to something else', async () => {
@@ -257,7 +257,7 @@ describe('a disconnect notice', () => {
     gate.open('/2')
     await stage.settled()
     expect(stage.publisher.replies).toEqual([])
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('shows in a signal that is looked at only later', async () => {
@@ -368,7 +368,7 @@ describe('the end of an epoch', () => {
     await stage.settled()
     expect(cancel).toHaveBeenCalledTimes(1)
     expect(stage.publisher.replies).toHaveLength(published)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('drops what was answered in its last turn', async () => {
@@ -402,7 +402,7 @@ describe('what is kept of connections', () => {
     gate.open('/1')
     await stage.settled()
     await vi.advanceTimersByTimeAsync(3000)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
     stage.epoch.lost()
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -514,5 +514,5 @@ it('does not wait at its end for connections that Mongrel2 has ended without a n
     if (replies.some(({ targets }) => targets === 'X 7')) setImmediate(() => stage.receive(renderDisconnect(7)))
   }
   await stage.epoch.closing.inputDrained()
-  expect(stage.epoch.connections).toBe(0)
+  expect(stage.epoch.connections.size).toBe(0)
 })
