@@ -75,7 +75,7 @@ export class RequestAccounts implements RequestSink {
 
   /** Opens the file of the log anew, after it was moved away. */
   reopen(): void {
-    this.#log?.reopen()
+    void this.#log?.reopen()
   }
 
   async close(): Promise<void> {

@@ -88,7 +88,7 @@ it('can have a connection on which nothing is open, with what Mongrel2 has not w
   await turns(3)
   const balance = stage.epoch.handOver(1)
   expect(balance).toBe(stage.publisher.received(1).length)
-  expect(stage.epoch.connections).toBe(0)
+  expect(stage.epoch.connections.size).toBe(0)
 
   // Where it goes, no more is published than there is room for.
   set({ flowControl: true })

@@ -206,7 +206,7 @@ describe('the control port', () => {
     await source.answer([])
     vi.advanceTimersByTime(60_000)
     await turns(3)
-    expect([source.questions, stage.epoch.connections]).toEqual([1, 0])
+    expect([source.questions, stage.epoch.connections.size]).toEqual([1, 0])
   })
 
   it('tells of a connection that Mongrel2 has ended without a notice: its stream is cancelled', async () => {
@@ -218,7 +218,7 @@ describe('the control port', () => {
     expect(reasons).toEqual([
       expect.objectContaining({ name: 'AbortError', message: expect.stringContaining('ended') }),
     ])
-    expect(other.epoch.connections).toBe(0)
+    expect(other.epoch.connections.size).toBe(0)
     await other.settled()
   })
 
@@ -228,7 +228,7 @@ describe('the control port', () => {
     stage.receive(renderRequest({ connectionId: 2 }))
     await turns(300)
     await source.answer([[1, 0]])
-    expect(stage.epoch.connections).toBe(2)
+    expect(stage.epoch.connections.size).toBe(2)
   })
 
   it('that does not answer is warned of, and asked again after a while', async () => {

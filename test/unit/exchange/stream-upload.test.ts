@@ -239,7 +239,7 @@ describe('a streamed upload that nobody reads', () => {
     expect(endOf(stage)).toBeUndefined()
     await pass(1200)
     expect(endOf(stage)).toBe('closed')
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('is given up only when its answer was published', async () => {
@@ -286,7 +286,7 @@ describe('a streamed upload that nobody reads', () => {
       await turns(3)
     }
     expect(endOf(stage)).toBe(end)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it.each<[what: string, bytes: Buffer]>([
@@ -469,7 +469,7 @@ describe('a streamed upload that nobody reads', () => {
     await until(() => failure !== undefined)
     expect(failure).toMatchObject({ code: 'upload_unavailable' })
     await pass(6100)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('is given up when the reader cancels it', async () => {
@@ -502,7 +502,7 @@ describe('a streamed upload that breaks', () => {
     await until(() => failure !== undefined)
     expect(failure).toMatchObject({ name: 'AbortError' })
     expect(signal?.aborted).toBe(true)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it.each<[what: string, parts: Buffer[]]>([
@@ -522,7 +522,7 @@ describe('a streamed upload that breaks', () => {
     await until(() => stage.publisher.replies.length > 0)
     expect(statusOf(stage)).toBe('400')
     await pass(6100)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
     expect(stage.publisher.closed(1)).toBe(true)
     expect(failure).toMatchObject({ code: 'upload_unavailable' })
     expect(stage.application.counters.rejected).toBe(1)
@@ -539,7 +539,7 @@ describe('a streamed upload that breaks', () => {
     expect(endOf(stage)).toBeUndefined()
     await pass(1200)
     expect(endOf(stage)).toBe('closed')
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it.each<[why: string, status: string, bytes: Buffer]>([
@@ -558,7 +558,7 @@ describe('a streamed upload that breaks', () => {
     expect(valuesOf(stage.publisher.response(1), 'connection')).toEqual(['close'])
     await pass(6100)
     expect(endOf(stage)).toBe('closed')
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
     expect(stage.application.counters).toMatchObject({ requests: 0, rejected: 1 })
   })
 
@@ -568,7 +568,7 @@ describe('a streamed upload that breaks', () => {
     await until(() => stage.publisher.replies.some(({ targets }) => targets === '1'))
     expect(stage.publisher.received(1)).toContain('HTTP/1.1 413 ')
     await pass(6100)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('because the link has cut a part is a 413, also where the part is the last', async () => {

@@ -517,7 +517,7 @@ describe('an upload that is answered at its start', () => {
       await vi.advanceTimersByTimeAsync(1000)
       await turns(20)
       expect(size()).toBe(CONTENT.length)
-      expect(stage.epoch.connections).toBe(0)
+      expect(stage.epoch.connections.size).toBe(0)
     })
   })
 })
@@ -532,7 +532,7 @@ describe('an upload that is refused', () => {
     stage.receive(doneOf())
     await until(() => stage.publisher.closed(1))
     expect(exists()).toBe(false)
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('because it became too large, in chunks, is a 413 and its file is deleted', async () => {
@@ -593,7 +593,7 @@ describe('the client that leaves amid an upload', () => {
     await stage.settled()
     expect(exists()).toBe(true)
     expect(stage.publisher.replies).toEqual([])
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 })
 

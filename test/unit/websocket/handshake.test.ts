@@ -128,7 +128,7 @@ describe('A handshake', () => {
     await turns()
     for (let id = 1; id <= 5; id++) expect(stage.publisher.response(id).statusLine).toContain('101')
     expect(stage.application.admission.inFlight).toBe(0)
-    expect(stage.epoch.connections).toBe(5)
+    expect(stage.epoch.connections.size).toBe(5)
   })
 
   it('whose client leaves before it is answered closes its socket with 1006', async () => {
@@ -449,7 +449,7 @@ describe('The response of upgradeWebSocket', () => {
       expect(valuesOf(response, 'sec-websocket-version')).toEqual(status === 426 ? ['13'] : [])
       expect(stage.publisher.closed(1)).toBe(true)
       expect(events).toEqual(refusedWith(status))
-      expect([topic.size, sockets[0]?.readyState, stage.epoch.connections]).toEqual([0, 3, 0])
+      expect([topic.size, sockets[0]?.readyState, stage.epoch.connections.size]).toEqual([0, 3, 0])
       expect(topic.add(sockets[0] as ServerWebSocket).size).toBe(0)
       expect(stage.log).toEqual({ warnings: [], errors: [] })
     }

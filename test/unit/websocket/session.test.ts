@@ -368,7 +368,7 @@ describe('close', () => {
     expect([socket.readyState, events]).toEqual([3, ['open', 'close 4000 "me too" clean']])
     await turns()
     expect(frames()).toEqual([said, 'end'])
-    expect(stage.epoch.connections).toBe(0)
+    expect(stage.epoch.connections.size).toBe(0)
   })
 
   it('waits ten seconds for the answer, then ends the connection: 1006', async () => {
@@ -550,7 +550,7 @@ describe('While a socket is open', () => {
     await turns()
     const alive = stage.publisher.replies.filter(({ targets }) => targets === 'X 1')
     expect(alive).toHaveLength(10)
-    expect(stage.epoch.connections).toBe(1)
+    expect(stage.epoch.connections.size).toBe(1)
   })
 })
 
