@@ -1,6 +1,7 @@
 import { Command, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
+import { initCommand, TEMPLATES, type Template } from './init/init-command.ts'
 import { ACTIONS, type ControlOptions, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
 import {
   type CommandOption,
@@ -45,6 +46,19 @@ export function commandLine(ended: (ending: Ending) => void): Command {
       }),
     )
   }
+  program
+    .command('init')
+    .description('Write a project that runs: an app, its test, and the configuration of Mongrel2.')
+    .argument('[directory]', 'where it goes; files that exist stay as they are', '.')
+    .addOption(
+      new Flag('--template <NAME>', 'The kind of app.')
+        .choices(Object.keys(TEMPLATES))
+        .default('hono' satisfies Template),
+    )
+    .exitOverride()
+    .action(async (directory: string, { template }: { template: Template }) => {
+      ended(await initCommand(directory, template))
+    })
   program
     .command('keygen')
     .description('Make the keys by which this machine takes part in a cluster, and print the public one.')

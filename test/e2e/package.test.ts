@@ -19,7 +19,7 @@ afterAll(() => {
 })
 
 describe('The packed package', () => {
-  it('has what is built and what it was built from, and nothing of the tests or examples', () => {
+  it('has what is built, what it was built from and the templates, and nothing of the tests or examples', () => {
     expect(files).toEqual(
       expect.arrayContaining([
         'README.md',
@@ -30,7 +30,7 @@ describe('The packed package', () => {
         'dist/src/index.js',
       ]),
     )
-    expect(files.filter((path) => !/^(dist\/)?(src|adapters)\/|^[^/]+$/.test(path))).toEqual([])
+    expect(files.filter((path) => !/^(dist\/)?(src|adapters)\/|^templates\/|^[^/]+$/.test(path))).toEqual([])
   })
 
   it('has every source that its source maps name', () => {

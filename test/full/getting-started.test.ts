@@ -1,8 +1,7 @@
 // Does what docs/getting-started.md says, from an empty directory on: every command as it stands, but for the package, which is not
 // taken from the registry, and the ports.
 
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
   mkdirSync,
@@ -17,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { freePorts } from '../support/free-port.ts'
+import { Shell } from '../support/shell.ts'
 
 /** The ports that the page writes: of browsers, `send_spec` and `recv_spec`. */
 const PORTS = ['6767', '9999', '9998']
@@ -54,7 +54,7 @@ it('makes a project and shows its app by dev, with Node and npm alone, and a cha
   })
   writeFileSync(join(app, 'app.ts'), code)
 
-  const dev = new Shell(`${block('dev app.ts').trim()} --port ${new URL(url).port}`, app, { PATH: onlyNode() })
+  const dev = start(`${block('dev app.ts').trim()} --port ${new URL(url).port}`, app, { PATH: onlyNode() })
   await dev.prints(block('through the embedded front').trim())
   expect(await textOf('/')).toBe('Hello World')
   writeFileSync(join(app, 'app.ts'), code.replace('World', 'Mongrel2'))
@@ -69,8 +69,8 @@ it('puts the same behind a Mongrel2 with the configuration that it explains, and
   }
   const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
   if (user.uid !== undefined) execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, directory])
-  const mongrel2 = new Shell(block('m2sh load'), app, { LOGNAME: 'test' }, user)
-  const serve = new Shell(block('serve app.ts').trim(), app)
+  const mongrel2 = start(block('m2sh load'), app, { LOGNAME: 'test' }, user)
+  const serve = start(block('serve app.ts').trim(), app)
   await Promise.race([serve.prints(block('mongrel2-fetch serves app.ts at tcp').trim()), mongrel2.ended])
   expect(await textOf('/')).toBe('Hello Mongrel2')
 
@@ -81,12 +81,12 @@ it('puts the same behind a Mongrel2 with the configuration that it explains, and
 
   await serve.stop()
   const waiting = textOf('/')
-  const again = new Shell(block('serve app.ts').trim(), app)
+  const again = start(block('serve app.ts').trim(), app)
   expect(await waiting).toBe('Hello Mongrel2')
   await again.stop()
 
   writeFileSync(join(app, 'server.ts'), block('serveMongrel2(app') + block('server.close()'))
-  const program = new Shell('exec node_modules/.bin/tsx server.ts', app)
+  const program = start('exec node_modules/.bin/tsx server.ts', app)
   await program.prints('Attached to Mongrel2.')
   expect(await textOf('/')).toBe('Hello World')
   await program.stop()
@@ -113,36 +113,9 @@ function onlyNode(): string {
   return bin
 }
 
-/** Commands in a terminal, which `stop` ends as Ctrl-C does. */
-class Shell {
-  readonly ended: Promise<never>
-  #output = ''
-  readonly #child
-  readonly #closed: Promise<unknown>
-
-  constructor(commands: string, cwd: string, env: NodeJS.ProcessEnv = {}, user: { uid?: number; gid?: number } = {}) {
-    const options = { cwd, env: { ...process.env, ...env }, ...user, detached: true }
-    this.#child = spawn('sh', ['-e', '-c', commands], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.#output += text
-      })
-    }
-    this.#closed = once(this.#child, 'close')
-    this.ended = this.#closed.then(() => {
-      throw new Error(`${commands} ended:\n${this.#output}`)
-    })
-    this.ended.catch(() => {}) // it may have been stopped
-    started.push(this)
-  }
-
-  async prints(text: string): Promise<void> {
-    await Promise.race([expect.poll(() => this.#output).toContain(text), this.ended])
-  }
-
-  async stop(): Promise<void> {
-    const { pid, exitCode, signalCode } = this.#child
-    if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGINT')
-    await this.#closed
-  }
+/** Commands in a terminal, which are stopped after the tests. */
+function start(...args: ConstructorParameters<typeof Shell>): Shell {
+  const shell = new Shell(...args)
+  started.push(shell)
+  return shell
 }

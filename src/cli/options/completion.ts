@@ -1,4 +1,5 @@
 import { didYouMean } from '../../options/did-you-mean.ts'
+import { TEMPLATES } from '../init/init-command.ts'
 import { ACTIONS } from '../mongrel2/mongrel2-command.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { type CommandOption, flagsOf, OPTIONS, type Subcommand } from './command-options.ts'
@@ -18,6 +19,7 @@ export function completionScript(shell: string, subcommands: Subcommands): strin
 }
 
 const OTHERS = {
+  init: 'Write a project that runs.',
   mongrel2: 'Ask or steer a running Mongrel2.',
   keygen: 'Make keys for a cluster.',
   complete: 'Print a completion script.',
@@ -37,6 +39,7 @@ _mongrel2_fetch() {
   case $3 in
 ${choices.map((option) => `    --${option.flag}) words='${option.choices?.join(' ')}' ;;`).join('\n')}
     ${valued.flatMap(spellings).join('|')}) return ;;
+    --template) words='${Object.keys(TEMPLATES).join(' ')}' ;;
     complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
     mongrel2) words='${Object.keys(ACTIONS).join(' ')}' ;;
     *)
@@ -70,6 +73,7 @@ _mongrel2_fetch() {
   ((CURRENT--))
   case $name in
 ${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), ...(name === 'status' ? [] : [quote('1:app:_files')])].join(' \\\n      ')} ;;`).join('\n')}
+    init) _arguments ${quote(`--template[The kind of app]:template:(${Object.keys(TEMPLATES).join(' ')})`)} '1:directory:_directories' ;;
     complete) _arguments ${quote(`1:shell:(${COMPLETION_SHELLS.join(' ')})`)} ;;
     mongrel2) _arguments '--control[The address of the control port]:spec:' '--json' ${quote(`1:action:(${Object.keys(ACTIONS).join(' ')})`)} ;;
   esac
@@ -91,6 +95,7 @@ function fish(subcommands: Subcommands): string {
   const line = (...words: string[]) => ['complete', '-c', 'mongrel2-fetch', ...words].join(' ')
   return `# mongrel2-fetch in fish: mongrel2-fetch complete fish | source
 ${described.map(([name, text]) => line('-n', '__fish_use_subcommand', '-f', '-a', name, '-d', quote(text))).join('\n')}
+${line('-n', quote('__fish_seen_subcommand_from init'), '-l', 'template', '-x', '-a', quote(Object.keys(TEMPLATES).join(' ')))}
 ${line('-n', quote('__fish_seen_subcommand_from complete'), '-f', '-a', quote(COMPLETION_SHELLS.join(' ')))}
 ${line('-n', quote('__fish_seen_subcommand_from mongrel2'), '-f', '-a', quote(Object.keys(ACTIONS).join(' ')))}
 ${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, option).map((words) => line(...words)))).join('\n')}

@@ -19,12 +19,13 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['se'], ['serve']],
-    [[''], ['serve', 'dev', 'status', 'doctor', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
+    [[''], ['serve', 'dev', 'status', 'doctor', 'init', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
     ],
     [['mongrel2', 'te'], ['terminate']],
+    [['init', '--template', 'i'], ['itty']],
     [['serve', '--max-in'], ['--max-in-flight']],
     [['serve', 'app.ts', '--no-over'], ['--no-override-global-objects']],
     [
