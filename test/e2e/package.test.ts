@@ -28,6 +28,8 @@ describe('The packed package', () => {
         'package.json',
         'src/index.ts',
         'dist/src/index.js',
+        'templates/common/dot-gitignore',
+        'templates/hono/app.ts',
       ]),
     )
     expect(files.filter((path) => !/^(dist\/)?(src|adapters)\/|^templates\/|^[^/]+$/.test(path))).toEqual([])

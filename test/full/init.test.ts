@@ -60,7 +60,7 @@ it.each(TEMPLATES)(
     mkdirSync(place)
     const project = join(place, 'my-app')
     const port = await freePort()
-    const textOf = async () => await (await fetch(`http://127.0.0.1:${port}${path}`)).text()
+    const textOf = async (of: string = path) => await (await fetch(`http://127.0.0.1:${port}${of}`)).text()
 
     const line = template === 'hono' ? LINE : LINE.replace('init my-app', `init my-app --template ${template}`)
     const dev = start(line, place, { MONGREL2_FETCH_PORT: `${port}` })
@@ -72,11 +72,15 @@ it.each(TEMPLATES)(
       execFileSync('npm', args, { cwd: project, env: { ...process.env, ...env } })
 
     const conf = join(project, 'mongrel2.conf')
-    writeFileSync(conf, readFileSync(conf, 'utf8').replace('port=6767', `port=${port}`))
+    const text = readFileSync(conf, 'utf8').replace('port=6767', `port=${port}`)
+    writeFileSync(conf, text.replace("# '/static/'", "'/static/'"))
+    mkdirSync(join(project, 'mongrel2/public'), { recursive: true })
+    writeFileSync(join(project, 'mongrel2/public/style.css'), 'body { color: green }')
     const mongrel2 = start('npm run mongrel2', project)
     const serve = start('npm start', project)
     await Promise.race([serve.prints('mongrel2-fetch serves app.ts at ipc://mongrel2/run/send'), mongrel2.ended])
     expect(await textOf()).toContain(answer)
+    expect(await textOf('/static/style.css')).toBe('body { color: green }')
     if (template === 'chat') {
       const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`)
       await once(socket, 'open')
