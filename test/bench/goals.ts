@@ -178,6 +178,23 @@ export const GOALS: readonly Goal[] = [
     againstMetric: 'cpu',
     atMost: 0.4,
   },
+  ...(
+    [
+      ['metrics', 'zmtp', 1.03],
+      ['access-log', 'zmtp', 1.1],
+      ['workers-1-metrics', 'workers-1', 1.03],
+      ['workers-1-access-log', 'workers-1', 1.1],
+    ] as const
+  ).map(
+    ([contender, against, atMost]): Goal => ({
+      text: `CPU a request, Hono hello, ${contender} against ${against}`,
+      workload: 'hello',
+      metric: 'cpu',
+      contender,
+      against,
+      atMost,
+    }),
+  ),
   ...(['uwsgi', 'fastcgi'] as const).flatMap((contender): Goal[] => [
     {
       text: `CPU a request, Hono hello by ${contender} behind nginx, against nginx → @hono/node-server`,
