@@ -85,6 +85,18 @@ describe.skipIf(node === '' || embedded)('serve --mongrel2', () => {
     }
   })
 
+  it('serves several servers at once, each with its own chroot', { timeout: TIMEOUT }, async () => {
+    await using first = await startMongrel2({ tempStore: 'tmp/one.XXXXXX' })
+    await using second = await startMongrel2({ tempStore: 'tmp/two.XXXXXX' })
+    const databases = [first, second].flatMap(({ directory }) => ['--mongrel2', join(directory, 'config.sqlite')])
+    const run = serve(...databases, '-p', '2')
+    await run.prints(/serves app\.mjs at ipc:.*send0,ipc:.*recv0 and ipc:.*send0,ipc:.*recv0 by 2/)
+    for (const { port } of [first, second]) {
+      const response = await fetch(`http://127.0.0.1:${port}/x`, { method: 'POST', body: new Uint8Array(50_000) })
+      expect(await response.text()).toBe('/x 50000')
+    }
+  })
+
   it('prefers options, and warns of contradictions', { timeout: TIMEOUT }, async () => {
     await using mongrel2 = await startMongrel2()
     const database = join(mongrel2.directory, 'config.sqlite')
