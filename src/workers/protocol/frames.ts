@@ -203,23 +203,27 @@ function writeEnded(frame: Buffer, at: number, request: EndedRequest): number {
 
 function readEnded(frame: Buffer, at: number): EndedRequest {
   if (at + ENDED > frame.length) throw new MalformedError(`expected an ended request of ${ENDED} bytes in a report`)
-  const [bytes, received, duration] = [12, 20, 28].map((offset) => frame.readDoubleLE(at + offset)) as [
-    number,
-    number,
-    number,
-  ]
-  for (const value of [bytes, received, duration]) {
-    if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
-      throw new MalformedError(`expected a figure of an ended request, got ${value}`)
-  }
   const length = frame.readUInt32LE(at + 36)
   if (at + ENDED + length > frame.length) throw new MalformedError(`expected a line of ${length} bytes in a report`)
-  const line = frame.toString('latin1', at + ENDED, at + ENDED + length)
+  const line = length === 0 ? '' : frame.toString('latin1', at + ENDED, at + ENDED + length)
   if (line.includes('\n')) throw new MalformedError('expected one line in a report')
-  const status = frame.readUInt16LE(at + 2) || undefined
-  const aborted = frame[at + 1] === 1
-  const place = { link: frame[at] as number, epoch: frame.readUInt32LE(at + 4), id: frame.readUInt32LE(at + 8) }
-  return { ...place, status, aborted, bytes, received, duration, line }
+  return {
+    link: frame[at] as number,
+    aborted: frame[at + 1] === 1,
+    status: frame.readUInt16LE(at + 2) || undefined,
+    epoch: frame.readUInt32LE(at + 4),
+    id: frame.readUInt32LE(at + 8),
+    bytes: figureAt(frame, at + 12),
+    received: figureAt(frame, at + 20),
+    duration: figureAt(frame, at + 28),
+    line,
+  }
+}
+
+function figureAt(frame: Buffer, at: number): number {
+  const value = frame.readDoubleLE(at)
+  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) return value
+  throw new MalformedError(`expected a figure of an ended request, got ${value}`)
 }
 
 export function isReport(frame: Buffer): boolean {
