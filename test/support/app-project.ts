@@ -1,5 +1,5 @@
 import { mkdirSync, symlinkSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Workplace } from './command.ts'
 
 /** The `type` of a project's package.json. */
@@ -61,13 +61,8 @@ export class AppProject extends Workplace {
   constructor(type: ProjectType) {
     super()
     mkdirSync(join(this.directory, 'node_modules'))
-    for (const [name, target] of [
-      ['hono', 'node_modules/hono'],
-      ['tsx', 'node_modules/tsx'],
-      ['mongrel2-fetch', '.'],
-    ] as const) {
-      symlinkSync(resolve(target), join(this.directory, 'node_modules', name))
-    }
+    for (const name of ['hono', 'tsx']) this.link(name)
+    this.link('mongrel2-fetch', '.')
     this.write('package.json', JSON.stringify({ name: 'an-app', type }))
     const compilerOptions = {
       jsx: 'react-jsx',
@@ -80,5 +75,12 @@ export class AppProject extends Workplace {
     this.write('lib/aliased.ts', "export const aliased: string = 'aliased'")
     this.write('part.ts', "enum Part { text = 'part' }\nexport const part: string = Part.text")
     this.write('plain.js', "exports.part = 'part'\nexports.aliased = 'aliased'")
+  }
+
+  /** Puts a package of this repository into the project. */
+  link(name: string, target = `node_modules/${name}`): void {
+    const path = join(this.directory, 'node_modules', name)
+    mkdirSync(dirname(path), { recursive: true })
+    symlinkSync(resolve(target), path)
   }
 }

@@ -1,53 +1,66 @@
 // The module that the worker of `mongrel2-fetch dev` loads.
 
-import type { Mongrel2Handler } from '../../exchange/options.ts'
+import { randomUUID } from 'node:crypto'
 import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
 import { foreignHost, responseOf } from '../../platform/outcomes.ts'
 import { isLocalHost } from '../../runtime/local-host.ts'
-import { describeError, describeLoadError } from '../../runtime/log.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
 import type { OptionKey, OptionSource } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
-import { errorPage } from './error-page.ts'
+import { errorPage, VERSION_HEADER } from './error-page.ts'
+import { asSyntaxError, placesOf, shortDescription } from './error-places.ts'
+import { showSwallowedErrors } from './swallowed-errors.ts'
 
 /** The flags; each worker reads the environment and the configuration file, which may change. */
 export interface DevAppData {
   readonly flags: readonly (readonly [OptionKey, OptionSource])[]
 }
 
+/** The name of this version of the app. */
+const VERSION = randomUUID()
+
 export default async function load(data: unknown): Promise<LoadedApp> {
   const settings = await settingsOf('dev', new Map((data as DevAppData).flags))
   const { logger, options } = settings
-  return {
-    handler: answerOwnHosts(await handlerOf(settings), options.host),
-    options: {
-      onError: (error, request) => {
-        logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${describeError(error)}`)
-        return errorPage(error, request, 'The handler failed')
-      },
-      ...options,
-    },
+  const show = async (error: unknown, request: Request) => {
+    const places = await placesOf(error)
+    logger.error?.(`mongrel2-fetch: ${request.method} ${request.url}: ${shortDescription(error, places)}`)
+    return await errorPage({ error, places, title: 'The handler failed', version: VERSION }, request)
+  }
+  const fetch = await fetchOfApp(settings, show)
+  return { handler: answerOwnHosts(fetch, options.host), options: { onError: show, ...options } }
+}
+
+/** The app's handler, or one that shows why it did not load. */
+async function fetchOfApp(
+  { app, exportName, logger }: CommandSettings,
+  show: (error: unknown, request: Request) => Promise<Response>,
+): Promise<FetchHandler> {
+  try {
+    const { handler } = await loadHandler(app, exportName)
+    const fetch = showSwallowedErrors(fetchOf<FetchHandler>(handler), show)
+    const headers = { [VERSION_HEADER]: VERSION }
+    return (request, ...rest) => (isQuestion(request) ? new Response(null, { headers }) : fetch(request, ...rest))
+  } catch (thrown) {
+    const error = asSyntaxError(thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown)
+    const places = await placesOf(error, true)
+    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${shortDescription(error, places)}`)
+    const failure = { error, places, title: 'The app could not be loaded', version: VERSION }
+    return (request) => (isQuestion(request) ? new Response() : errorPage(failure, request))
   }
 }
 
-/** The app's handler, or one that shows why it did not load; in an array, since itty-router's router looks like a promise. */
-async function handlerOf({ app, exportName, logger }: CommandSettings): Promise<[Mongrel2Handler]> {
-  try {
-    return [(await loadHandler(app, exportName)).handler]
-  } catch (error) {
-    const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
-    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${describeLoadError(reason)}`)
-    return [(request) => errorPage(reason, request, 'The app could not be loaded')]
-  }
+/** Whether an error page asks for the version of the app. */
+function isQuestion(request: Request): boolean {
+  return request.headers.has(VERSION_HEADER)
 }
 
 /**
  * Restricts a handler to `localhost`, names below it, addresses, and the host of `--host`. Any other name may resolve to this machine too (DNS
  * rebinding), and its page could read the source on our error pages.
  */
-function answerOwnHosts([handler]: [Mongrel2Handler], named: string | undefined): FetchHandler {
-  const fetch = fetchOf<FetchHandler>(handler)
+function answerOwnHosts(fetch: FetchHandler, named: string | undefined): FetchHandler {
   const own = named === undefined ? undefined : new URL(`http://${named}/`).hostname
   return (request, env, ctx) => {
     const host = new URL(request.url).hostname

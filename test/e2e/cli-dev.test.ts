@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { AppProject } from '../support/app-project.ts'
+import type { CommandRun } from '../support/command.ts'
+
+let place: AppProject
+
+beforeEach(() => {
+  place = new AppProject('module')
+})
+
+afterEach(async () => {
+  await place[Symbol.asyncDispose]()
+})
+
+/** Starts `dev`, and resolves with its address once it serves. */
+async function dev(...args: readonly string[]): Promise<{ run: CommandRun; url: string }> {
+  const run = place.run(['dev', 'app.ts', '--port', '0', ...args], { TMPDIR: place.directory })
+  const [, url = ''] = await run.prints(/^mongrel2-fetch serves app.ts at (http\S+)/m)
+  return { run, url }
+}
+
+async function page(url: string, headers: Record<string, string> = {}): Promise<string> {
+  return await (await fetch(url, { headers: { accept: 'text/html', ...headers } })).text()
+}
+
+const HONO = `import { Hono } from 'hono'
+import { cors } from 'hono/cors'
+const app = new Hono()
+app.use(cors())
+app.get('/fail', () => {
+  throw new RangeError('too far', { cause: new Error('<b>far</b>') })
+})
+app.get('/own', (c) => c.text('Internal Server Error', 500))
+app.get('/logs', (c) => { console.error(new Error('only logged')); return c.text('fine') })
+`
+
+describe('The errors of dev', () => {
+  it.each([
+    ['a Hono app', `${HONO}export default app`],
+    ['a function around a Hono app', `${HONO}export default (request: Request) => app.fetch(request)`],
+    ['a Hono app in another', `${HONO}export default new Hono().mount('/', app.fetch)`],
+    [
+      'an app of h3',
+      `import { H3 } from 'h3'
+      export default new H3()
+        .get('/own', () => new Response('Internal Server Error', { status: 500 }))
+        .get('/logs', () => { console.error(new Error('only logged')); return 'fine' })
+        .get('/fail', () => {
+          throw new RangeError('too far', { cause: new Error('<b>far</b>') })
+        })`,
+    ],
+  ])('are shown where %s would swallow them, and nothing else is', async (_, code) => {
+    place.write('app.ts', code)
+    place.link('h3')
+    const { run, url } = await dev()
+    const shown = await page(`${url}fail`)
+    expect(shown).toMatch(/<details open><summary>app\.ts:\d+:\d+<\/summary>/)
+    expect(shown).toMatch(/<span class="here"> +\d+ +throw new RangeError\(&#39;too far&#39;/)
+    expect(shown).toContain('<h2>Caused by Error: &lt;b&gt;far&lt;/b&gt;</h2>')
+    await run.prints(/GET \S+fail: \w+: too far\n {4}at app\.ts:\d+:\d+\n(?: .*\n)* {4}> \d+ \| +throw new RangeError/)
+    expect(run.stderr).not.toContain('hono-base')
+    expect(await page(`${url}own`)).toBe('Internal Server Error')
+    expect(await page(`${url}logs`)).toBe('fine')
+    await run.prints(/^Error: only logged$/m)
+  })
+
+  it('are shown once, though a client writes frames into the message', async () => {
+    place.write('secret.txt', 'the secret')
+    place.write(
+      'app.ts',
+      "export default async (request: Request) => {\n  throw new Error('no ' + (await request.text()))\n}",
+    )
+    const { url } = await dev()
+    const body = `x\n    at read (${place.directory}/secret.txt:1:1)`
+    const shown = await (await fetch(url, { method: 'POST', headers: { accept: 'text/html' }, body })).text()
+    expect(shown).toContain('<summary>app.ts:2:9</summary>')
+    expect(shown).not.toContain('the secret')
+    // A form would be sent again.
+    expect(shown).not.toContain('<script>')
+  })
+
+  it.each([
+    ['app.ts', 'export default (', 'app.ts:1'],
+    ['part.mjs', 'export const part = 1\nexport const part = 2', 'part.mjs:2'],
+  ])('have the place of a syntax error in %s', async (file, code, where) => {
+    const works = "import './part.mjs'\nexport default () => new Response('works')"
+    place.write('part.mjs', '')
+    place.write('app.ts', works)
+    const { run, url } = await dev()
+    const version = (await fetch(url, { headers: { 'dev-version': 'before' } })).headers.get('dev-version')
+    expect(version).toBeTruthy()
+    place.write(file, code)
+    const [, printed] = await run.prints(/could not be loaded: SyntaxError: .*\n {4}at (\S+)\n/)
+    expect(printed).toBe(where)
+    await expect.poll(() => page(url)).toContain(`<summary>${where}</summary>`)
+    // No version that works: a page waits.
+    const asked = async () => (await fetch(url, { headers: { 'dev-version': 'x' } })).headers.get('dev-version')
+    expect(await asked()).toBeNull()
+    place.write(file, file === 'app.ts' ? works : '')
+    await expect.poll(asked).toBeTruthy()
+    expect(await asked()).not.toBe(version)
+  })
+})
