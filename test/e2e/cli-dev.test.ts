@@ -99,5 +99,19 @@ describe('The errors of dev', () => {
     place.write(file, file === 'app.ts' ? works : '')
     await expect.poll(asked).toBeTruthy()
     expect(await asked()).not.toBe(version)
+    const [, how] = await run.prints(/^mongrel2-fetch reloaded in \d+ ms: (.*)$/m)
+    expect(how).toBe(`${file} changed`)
+    expect(run.stdout.match(/^mongrel2-fetch (?:serves|reloaded)/gm)).toEqual([
+      'mongrel2-fetch serves',
+      'mongrel2-fetch reloaded',
+    ])
+  })
+
+  it('are told in the terminal when the app does not load at the start', async () => {
+    place.write('app.ts', 'export default (')
+    const run = place.run(['dev', 'app.ts', '--port', '0'], { TMPDIR: place.directory })
+    await run.prints(/^mongrel2-fetch shows why it cannot serve app.ts at http\S+ through Mongrel2$/m)
+    place.write('app.ts', "export default () => new Response('works')")
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms: app.ts changed$/m)
   })
 })

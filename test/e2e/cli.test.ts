@@ -382,7 +382,7 @@ describe('mongrel2-fetch dev', () => {
     stop.abort()
     await clients
     expect(await slow).toBe('0')
-    expect(run.stdout.match(/serves app.ts again/g)).toHaveLength(3)
+    expect(run.stdout.match(/^mongrel2-fetch reloaded in \d+ ms: part.ts changed$/gm)).toHaveLength(3)
   })
 
   it('shows errors of the handler and of loading in a page, escaped, without colours', async () => {
@@ -442,7 +442,7 @@ describe('mongrel2-fetch dev', () => {
     const lost = fetch(`${url}never`)
     await run.prints(/^never$/m)
     place.write('app.js', app('second'))
-    await run.prints(/serves app.js again/)
+    await run.prints(/reloaded in \d+ ms: app.js changed/)
     process.kill(before, 'SIGUSR2')
     expect((await lost).status).toBe(502)
     expect((await asked())[0]).toBe('second')
@@ -532,7 +532,7 @@ describe('mongrel2-fetch dev', () => {
     expect(await ask(first, 'first')).toBe('https://localhost/x')
     write(second)
     place.write('app.ts', 'export default () => new Response("again")')
-    await run.prints(/^mongrel2-fetch serves app.ts again$/m)
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms: (?:own.crt, own.key, )?app.ts changed$/m)
     expect(await ask(second, 'second')).toBe('again')
     place.write('own.key', 'none')
     place.write('app.ts', 'export default () => new Response("third")')

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
 import { foreignHost, responseOf } from '../../platform/outcomes.ts'
 import { isLocalHost } from '../../runtime/local-host.ts'
+import { reportBroken } from '../../workers/worker/parent.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
 import type { OptionKey, OptionSource } from '../options/command-options.ts'
@@ -43,6 +44,7 @@ async function fetchOfApp(
     const headers = { [VERSION_HEADER]: VERSION }
     return (request, ...rest) => (isQuestion(request) ? new Response(null, { headers }) : fetch(request, ...rest))
   } catch (thrown) {
+    reportBroken()
     const error = asSyntaxError(thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown)
     const places = await placesOf(error, true)
     logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${shortDescription(error, places)}`)

@@ -72,16 +72,25 @@ async function serveAndReload(
   })
   const config = { ...sharedStartOf(options, 1, 1, quiet), app: settings.app, remote: false, watched: true }
   let served = false
+  let change: { readonly since: number; readonly text: string } | undefined
   const dispatcher = new Dispatcher(settings, localHost(workerStart(config, settings.execArgv)), {
-    ready() {
-      console.log(`mongrel2-fetch serves ${name} ${served ? 'again' : where}`)
+    ready(broken) {
+      const time = change && Math.round(performance.now() - change.since)
+      if (!served) console.log(`mongrel2-fetch ${broken ? 'shows why it cannot serve' : 'serves'} ${name} ${where}`)
+      else if (!broken)
+        console.log(`mongrel2-fetch ${change ? `reloaded in ${time} ms: ${change.text}` : `serves ${name} again`}`)
       served = true
+      change = undefined
     },
     loaded: (path) => files.add(path),
     explain: (reason) => `${name} ended by itself and is started again: ${reason}\n`,
   })
   try {
-    while ((await Promise.race([files.changed(), ended])) === 'changed') {
+    for (;;) {
+      const changed = await Promise.race([files.changed(), ended])
+      if (!Array.isArray(changed)) break
+      const text = `${changed.map((path) => relative(process.cwd(), path)).join(', ')} changed`
+      change = { since: performance.now(), text }
       void front?.renewCertificate?.(quiet)
       dispatcher.pool.reload().catch(() => {}) // the dispatcher has logged why the app does not load
     }

@@ -10,6 +10,7 @@ export class WatchedFiles implements Disposable {
   readonly #files = new Set<string>()
   readonly #directories = new Map<string, FSWatcher>()
   #change: Deferred<void> = deferred()
+  #names = new Set<string>()
   #timer: NodeJS.Timeout | undefined
 
   /** Watches the directory of a file, which need not exist yet: editors replace files by new ones. */
@@ -26,11 +27,13 @@ export class WatchedFiles implements Disposable {
     }
   }
 
-  /** Resolves after the next change, or at once if there was one since the last call. */
-  async changed(): Promise<'changed'> {
+  /** Resolves with the changed files after the next change, or at once if there was one since the last call. */
+  async changed(): Promise<readonly string[]> {
     await this.#change.promise
+    const names = [...this.#names]
     this.#change = deferred()
-    return 'changed'
+    this.#names.clear()
+    return names
   }
 
   [Symbol.dispose](): void {
@@ -40,6 +43,7 @@ export class WatchedFiles implements Disposable {
 
   #changed(path: string): void {
     if (!this.#files.has(path)) return
+    this.#names.add(path)
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#change.resolve(), TOGETHER)
   }

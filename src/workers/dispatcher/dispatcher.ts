@@ -49,8 +49,8 @@ interface ServedEpoch {
 
 /** What `mongrel2-fetch dev` adds. */
 interface Development {
-  /** Called when a worker replaces another. */
-  ready(): void
+  /** Called when a worker replaces another; `broken` tells whether it shows why the app cannot be loaded. */
+  ready(broken: boolean): void
   /** Called with each file that the app loads. */
   loaded(path: string): void
   /** Returns the text of a 502 or 503 while no worker serves. */
@@ -289,7 +289,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
   }
 
   #checkReady(worker: WorkerProxy): void {
-    if (this.pool.onReady(worker)) this.#development?.ready()
+    if (this.pool.onReady(worker)) this.#development?.ready(worker.broken)
   }
 
   #begin(

@@ -46,6 +46,8 @@ export class WorkerProxy {
   /** Numbers of announced epochs to which the worker is not attached, with the pings since then. */
   readonly unattached = new Map<number, number>()
   loaded = false
+  /** Whether it shows why the app cannot be loaded, instead of the app. */
+  broken = false
   /** Whether it was told to end. */
   stopping = false
   gone = false
@@ -195,6 +197,7 @@ export class WorkerProxy {
     const news = parseNews(frame)
     if ('thread' in news) this.#checkThread(news.thread)
     if (news.news === 'failed') this.#killReason ??= news.reason
+    else if (news.news === 'broken') this.broken = true
     else if (news.news === 'loaded') {
       this.loaded = true
       clearTimeout(this.#startTimer)

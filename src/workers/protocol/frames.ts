@@ -69,6 +69,8 @@ const NEWS = {
   serves: {},
   /** The app has loaded a file, to be watched. */
   file: { path: text },
+  /** The app cannot be loaded, and the process shows why instead; in `mongrel2-fetch dev`. */
+  broken: {},
   /** The app cannot be loaded, and the process ends. */
   failed: { reason: text },
   /** A line for the parent's logger. */

@@ -36,8 +36,9 @@ export function leaveAfterUncaughtError(logger: Logger, leave: (reason: string) 
   })
 }
 
-/** Node's report of loaded modules, as for `node --watch`. */
+/** Node's report of loaded modules, as for `node --watch`, or ours. */
 interface WatchReport {
+  readonly broken?: boolean
   readonly 'watch:import'?: readonly string[]
   readonly 'watch:require'?: readonly (string | undefined)[]
 }
@@ -45,12 +46,21 @@ interface WatchReport {
 /** The environment that makes Node report loaded modules. */
 export const WATCH_ENVIRONMENT: Readonly<Record<string, string>> = { WATCH_REPORT_DEPENDENCIES: '1' }
 
-/** Calls `loaded` with each file of the app that this process loads. Node sends them by the channel of `fork`, which this process lacks. */
-export function watchImports(loaded: (path: string) => void): void {
+/**
+ * Tells the parent each file of the app that this process loads, and that the app is broken. Node sends files by the channel of `fork`, which
+ * this process lacks.
+ */
+export function reportApp(tell: (news: News & { news: 'file' | 'broken' }) => void): void {
   process.send = (report: WatchReport) => {
+    if (report.broken) tell({ news: 'broken' })
     const urls = (report['watch:import'] ?? []).filter((url) => url.startsWith('file:'))
     const paths = [...urls.map((url) => fileURLToPath(new URL(url))), ...(report['watch:require'] ?? [])]
-    for (const path of paths) if (path?.includes('/node_modules/') === false) loaded(path)
+    for (const path of paths) if (path?.includes('/node_modules/') === false) tell({ news: 'file', path })
     return true
   }
+}
+
+/** Reports that this process shows why the app cannot be loaded, instead of the app. */
+export function reportBroken(): void {
+  process.send?.({ broken: true } satisfies WatchReport)
 }

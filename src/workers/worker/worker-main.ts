@@ -15,7 +15,7 @@ import {
   renderJson,
   threadOf,
 } from '../protocol/frames.ts'
-import { openPipes, parentLogger, watchImports } from './parent.ts'
+import { openPipes, parentLogger, reportApp } from './parent.ts'
 import { shareFeedback } from './shared-feedback.ts'
 import { ThreadHandle } from './thread-handle.ts'
 import { loadSettings, reasonOf, type WorkerConfig } from './worker-config.ts'
@@ -86,7 +86,7 @@ export class WorkerMain {
     this.#settings = checkOptions(() => new Response(), config.options)
     this.#pipe = openPipes((frame) => this.#take(frame))
     void this.#pipe.closed.then(() => this.#orphaned())
-    if (config.watched === true) watchImports((path) => this.#tell({ news: 'file', path }))
+    if (config.watched === true) reportApp((news) => this.#tell(news))
   }
 
   /** Starts the handler threads and reports that; reports and returns false if the app cannot be loaded. */

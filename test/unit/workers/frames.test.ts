@@ -75,6 +75,7 @@ const NEWS: News[] = [
   { news: 'loaded' },
   { news: 'serves' },
   { news: 'file', path: '/app.ts' },
+  { news: 'broken' },
   { news: 'failed', reason: 'why' },
   { news: 'line', level: 'warn', line: 'a line' },
   { news: 'attached', link: 0, epoch: 1 },
