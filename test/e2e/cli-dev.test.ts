@@ -1,6 +1,10 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppProject } from '../support/app-project.ts'
 import type { CommandRun } from '../support/command.ts'
+import { freePort } from '../support/free-port.ts'
+import { RawClient } from '../support/raw-client.ts'
 
 let place: AppProject
 
@@ -113,5 +117,83 @@ describe('The errors of dev', () => {
     await run.prints(/^mongrel2-fetch shows why it cannot serve app.ts at http\S+ through Mongrel2$/m)
     place.write('app.ts', "export default () => new Response('works')")
     await run.prints(/^mongrel2-fetch reloaded in \d+ ms: app.ts changed$/m)
+  })
+})
+
+describe('dev', () => {
+  it.each([
+    ['Mongrel2', undefined],
+    ['the embedded front', '/nowhere'],
+  ])('listens through %s where --listen says, and prints the addresses in the network', async (front, path) => {
+    place.write('app.ts', "export default () => new Response('works')")
+    const env = { TMPDIR: place.directory, ...(path !== undefined && { PATH: path }) }
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--listen', '0.0.0.0'], env)
+    const [, url = ''] = await run.prints(new RegExp(`at (http://127.0.0.1:\\d+/) through ${front}`))
+    const lan = Object.values(networkInterfaces())
+      .flatMap((all = []) => all)
+      .filter(({ family, internal }) => family === 'IPv4' && !internal)
+      .map(({ address }) => url.replace('127.0.0.1', address))
+    for (const at of [url, ...lan]) expect(await page(at)).toBe('works')
+    for (const at of lan) await run.prints(new RegExp(`^mongrel2-fetch listens at ${at} for other machines$`, 'm'))
+    expect(run.stdout.match(/for other machines/g) ?? []).toHaveLength(lan.length)
+  })
+
+  it('takes the port from PORT, and variables from .env.local and .env, which it reads again', async () => {
+    const port = await freePort()
+    const text = "['FIRST', 'SECOND', 'GIVEN'].map((name) => process.env[name]).join(' ')"
+    place.write('app.ts', `export default () => new Response(${text})`)
+    place.write('.env', `PORT=${port}\nFIRST=one\nSECOND=two\nGIVEN=no\n`)
+    place.write('.env.local', 'FIRST=local\n')
+    const run = place.run(['dev', 'app.ts'], { TMPDIR: place.directory, GIVEN: 'given' })
+    await run.prints(new RegExp(`at http://127.0.0.1:${port}/`))
+    const asked = () => page(`http://127.0.0.1:${port}/`)
+    expect(await asked()).toBe('local two given')
+    place.write('.env', 'SECOND=three\n')
+    await expect.poll(asked).toBe('local three given')
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms: \.env changed$/m)
+    const wrong = place.run(['dev', 'app.ts'], { PORT: 'a' })
+    expect(await wrong.ended).toBe(2)
+    expect(wrong.stderr).toContain('PORT: expected an integer')
+  })
+
+  it('loads the app again after a change of files of --watch-files', async () => {
+    mkdirSync(`${place.directory}/views/parts`, { recursive: true })
+    place.write('views/parts/a.html', 'one')
+    place.write(
+      'app.ts',
+      "import { readFileSync } from 'node:fs'\nconst text = readFileSync('views/parts/a.html', 'utf8')\nexport default () => new Response(text)",
+    )
+    const { run, url } = await dev('--watch-files', 'views/**/*.html')
+    place.write('views/parts/a.html', 'two')
+    await expect.poll(() => page(url)).toBe('two')
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms: views\/parts\/a\.html changed$/m)
+    // A file that does not match is not among those that are named.
+    place.write('views/parts/a.txt', 'other')
+    place.write('views/b.html', 'three')
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms: views\/b\.html changed$/m)
+  })
+
+  it('opens the browser by --open', async () => {
+    place.write('app.ts', "export default () => new Response('works')")
+    place.write('xdg-open', '#!/bin/sh\necho "$1" > opened.tmp && mv opened.tmp opened')
+    chmodSync(`${place.directory}/xdg-open`, 0o755)
+    const PATH = `${place.directory}:${process.env.PATH}`
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--open'], { TMPDIR: place.directory, PATH })
+    const [, url = ''] = await run.prints(/at (http\S+)/)
+    const opened = `${place.directory}/opened`
+    await expect.poll(() => existsSync(opened)).toBe(true)
+    expect(readFileSync(opened, 'utf8')).toBe(`${url}\n`)
+  })
+
+  it.each([
+    ['GET /{a} HTTP/1.1\r\nHost: localhost\r\n\r\n', 'its URL has a character that clients have to encode'],
+    ['GET / HTTP/1.1\r\nHost: localhost\r\nExpect: more\r\n\r\n', 'its Expect is not 100-continue'],
+    [`GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 'its first line and headers are longer than 16 KiB'],
+  ])('says why Mongrel2 refuses a request: %#', async (request, reason) => {
+    place.write('app.ts', "export default () => new Response('works')")
+    const { run, url } = await dev()
+    using client = new RawClient(Number(new URL(url).port))
+    client.send(request)
+    await run.prints(new RegExp(`^mongrel2-fetch: Mongrel2 refused a request: ${reason}`, 'm'))
   })
 })

@@ -9,12 +9,15 @@ import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { loadHandler } from '../modules/load-handler.ts'
 import type { OptionKey, OptionSource } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
+import { loadEnvFiles } from './env-files.ts'
 import { errorPage, VERSION_HEADER } from './error-page.ts'
 import { asSyntaxError, placesOf, shortDescription } from './error-places.ts'
 import { showSwallowedErrors } from './swallowed-errors.ts'
 
 /** The flags; each worker reads the environment and the configuration file, which may change. */
 export interface DevAppData {
+  /** Variables that are from `.env` files. */
+  readonly fromFiles: readonly string[]
   readonly flags: readonly (readonly [OptionKey, OptionSource])[]
 }
 
@@ -22,7 +25,9 @@ export interface DevAppData {
 const VERSION = randomUUID()
 
 export default async function load(data: unknown): Promise<LoadedApp> {
-  const settings = await settingsOf('dev', new Map((data as DevAppData).flags))
+  const { flags, fromFiles } = data as DevAppData
+  loadEnvFiles(fromFiles)
+  const settings = await settingsOf('dev', new Map(flags))
   const { logger, options } = settings
   const show = async (error: unknown, request: Request) => {
     const places = await placesOf(error)

@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { delimiter, join, relative } from 'node:path'
+import { isIP } from 'node:net'
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { delimiter, join, relative, resolve } from 'node:path'
 import { checkWorkersOptions } from '../../cluster/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
-import type { Logger } from '../../runtime/log.ts'
+import { type Logger, messageOf } from '../../runtime/log.ts'
 import { moduleBeside } from '../../runtime/module-beside.ts'
 import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
@@ -10,26 +13,39 @@ import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, settingsOf } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
 import type { DevAppData } from './dev-app.ts'
-import { type DevFront, EmbeddedFront } from './front.ts'
+import { ENV_FILES, loadEnvFiles } from './env-files.ts'
+import { type DevFront, EmbeddedFront, urlOf } from './front.ts'
 import { DevMongrel2 } from './mongrel2.ts'
 import { WatchedFiles } from './watched-files.ts'
 
 /** Runs `mongrel2-fetch dev`: a front, and an app behind it that is reloaded after each change. */
 export async function devCommand(flags: OptionSources): Promise<Ending> {
   const stopped = stopSignal()
+  checkHost(flags)
+  const fromFiles = loadEnvFiles()
   // A Handler in the configuration file is for `serve`.
   const front = flags.has('zeromq') ? undefined : findFront()
-  if (front === undefined && flags.has('tls'))
-    throw new CommandError('usage', '--tls cannot be used with --zeromq: that Mongrel2 has settings of its own')
+  const ofFront = (['tls', 'port', 'listen', 'open'] as const).find((key) => flags.has(key))
+  if (front === undefined && ofFront !== undefined)
+    throw new CommandError('usage', `--${ofFront} cannot be used with --zeromq: that Mongrel2 has settings of its own`)
   try {
     const attached = front === undefined ? flags : attach(flags, front)
     const settings = await settingsOf('dev', attached)
-    const url = await front?.start(settings.port, settings.options.messages, settings.tls)
+    const { listen, tls } = settings
+    using files = watchedFiles(settings)
+    const port = await front?.start(settings)
+    const url = port === undefined ? undefined : urlOf(tls === undefined ? 'http' : 'https', listen, port)
     // The endpoints of `--zeromq` are strings.
     const endpoints = () => [flags.get('zeromq')?.value].flat().join(' and ')
     const where = front === undefined ? `at ${endpoints()}` : `at ${url} through ${front.name}`
     const ended = Promise.race([stopped, ...(front === undefined ? [] : [front.died])])
-    await serveAndReload(attached, settings, where, { front, ended })
+    const started = () => {
+      if (url === undefined) return
+      for (const { address } of listen === '0.0.0.0' ? lanAddresses() : [])
+        console.log(`mongrel2-fetch listens at ${url.replace('127.0.0.1', address)} for other machines`)
+      if (settings.open) openBrowser(url, settings.logger)
+    }
+    await serveAndReload({ flags: [...attached], fromFiles }, settings, where, { files, front, ended, started })
     return 'ok'
   } finally {
     await front?.stop()
@@ -45,17 +61,30 @@ function attach(flags: OptionSources, { name, endpoint, chroot }: DevFront): Opt
   return new Map([...flags, ['zeromq', { value: [endpoint], from: name }], ['chroot', { value: chroot, from: name }]])
 }
 
+function watchedFiles({ app, watchFiles }: CommandSettings): WatchedFiles {
+  const files = new WatchedFiles()
+  for (const path of [app, ...ENV_FILES.map((file) => resolve(file))]) files.add(path)
+  for (const glob of watchFiles) files.addGlob(glob)
+  return files
+}
+
+interface Serving {
+  readonly files: WatchedFiles
+  readonly front: DevFront | undefined
+  /** Resolves or rejects when `dev` ends. */
+  readonly ended: Promise<unknown>
+  /** Called once the address is printed. */
+  started(): void
+}
+
 /** Serves the app by one worker, which is replaced after each change of a file, until `ended` resolves. */
 async function serveAndReload(
-  flags: OptionSources,
+  data: DevAppData,
   { app, options, logger, closeTimeout }: CommandSettings,
   where: string,
-  { front, ended }: { front: DevFront | undefined; ended: Promise<unknown> },
+  { files, front, ended, started }: Serving,
 ): Promise<void> {
   const name = relative(process.cwd(), app)
-  using files = new WatchedFiles()
-  files.add(app)
-  const data: DevAppData = { flags: [...flags] }
   // Without the lines about worker processes, and without the number of the only one.
   const quiet: Logger = {}
   for (const level of ['debug', 'warn', 'error'] as const) {
@@ -76,8 +105,10 @@ async function serveAndReload(
   const dispatcher = new Dispatcher(settings, localHost(workerStart(config, settings.execArgv)), {
     ready(broken) {
       const time = change && Math.round(performance.now() - change.since)
-      if (!served) console.log(`mongrel2-fetch ${broken ? 'shows why it cannot serve' : 'serves'} ${name} ${where}`)
-      else if (!broken)
+      if (!served) {
+        console.log(`mongrel2-fetch ${broken ? 'shows why it cannot serve' : 'serves'} ${name} ${where}`)
+        started()
+      } else if (!broken)
         console.log(`mongrel2-fetch ${change ? `reloaded in ${time} ms: ${change.text}` : `serves ${name} again`}`)
       served = true
       change = undefined
@@ -97,6 +128,26 @@ async function serveAndReload(
   } finally {
     await dispatcher.close(closeTimeout)
   }
+}
+
+/** Refuses an address for `--host`, which `dev` takes for the name of the site; it would have no effect. */
+function checkHost(flags: OptionSources): void {
+  const host = String(flags.get('host')?.value ?? '')
+  if (isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0)
+    throw new CommandError('usage', `--host is the name of the site in URLs; to listen at an address: --listen ${host}`)
+}
+
+/** The addresses of this machine in its networks. */
+function lanAddresses(): NetworkInterfaceInfo[] {
+  return Object.values(networkInterfaces()).flatMap((all = []) =>
+    all.filter(({ family, internal }) => family === 'IPv4' && !internal),
+  )
+}
+
+function openBrowser(url: string, logger: Logger): void {
+  const opener = process.platform === 'darwin' ? 'open' : 'xdg-open'
+  const child = spawn(opener, [url], { stdio: 'ignore', detached: true })
+  child.on('error', (error) => logger.warn?.(`mongrel2-fetch: --open has no browser: ${messageOf(error)}`)).unref()
 }
 
 /** Whether the PATH has a program of this name. */

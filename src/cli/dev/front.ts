@@ -1,8 +1,8 @@
+import { isIP } from 'node:net'
 import { createFront, type Front } from '../../gateway/index.ts'
-import type { MessageHandlers } from '../../message-socket/types.ts'
 import type { Logger } from '../../runtime/log.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
-import type { TlsSettings } from '../options/settings.ts'
+import type { CommandSettings } from '../options/settings.ts'
 import { renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { certificateIn } from './certificate.ts'
@@ -16,12 +16,10 @@ export interface DevFront {
   /** The app's `chroot`. */
   readonly chroot: string
   /**
-   * Begins to listen for browsers, at any free port for 0; returns its URL. Throws CommandError `front`.
-   *
-   * @param messages The app's handlers of clients that send JSON or XML, which the embedded front does not support.
-   * @param tls Its certificate, to speak TLS.
+   * Begins to listen for browsers, at any free port for 0; returns the port. Throws CommandError `front`.
+   * The embedded front does not support clients that send JSON or XML.
    */
-  start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string>
+  start(settings: CommandSettings): Promise<number>
   /** Reads the certificate anew, where the front can do that while it runs, and logs how that went. */
   renewCertificate?(logger: Logger): Promise<void>
   /** Rejects with a `CommandError` `front` when it ends by itself. */
@@ -29,14 +27,20 @@ export interface DevFront {
   stop(): Promise<void>
 }
 
-/** The address where a front listens for browsers. */
-export const DEV_ADDRESS = '127.0.0.1'
+/** Where a front listens for browsers. */
+export type DevAddress = Pick<CommandSettings, 'port' | 'listen'>
+
+/** The URL of an IP address; that of an address for all is of this machine alone. */
+export function urlOf(scheme: string, listen: string, port: number): string {
+  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listen] ?? listen
+  return `${scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${port}/`
+}
 
 /** The error of a front that cannot listen. */
-export function cannotListen(port: number, error: unknown): CommandError {
+export function cannotListen({ port, listen }: DevAddress, error: unknown): CommandError {
   const { code, message } = error as NodeJS.ErrnoException
   const why = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be used: ${message}`
-  return new CommandError('front', `port ${port} of ${DEV_ADDRESS} ${why}; choose another with --port, or 0 for any`)
+  return new CommandError('front', `port ${port} of ${listen} ${why}; choose another with --port, or 0 for any`)
 }
 
 /** The embedded stand-in for Mongrel2, where that is not installed. */
@@ -49,21 +53,22 @@ export class EmbeddedFront implements DevFront {
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
 
-  async start(port: number, _messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
+  async start(settings: CommandSettings): Promise<number> {
+    const { port, listen: host, tls } = settings
     const files = tls && (await certificateIn(this.chroot, tls))
     const secure = files && { tlsCert: files.cert, tlsKey: files.key }
     const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
     try {
       this.#front = await createFront({
         port,
-        host: DEV_ADDRESS,
+        host,
         routes: [{ path: '/', sendSpec, recvSpec }],
         ...secure,
       })
     } catch (error) {
-      throw cannotListen(port, error)
+      throw cannotListen(settings, error)
     }
-    return `http${secure === undefined ? '' : 's'}://${DEV_ADDRESS}:${this.#front.address.port}/`
+    return this.#front.address.port
   }
 
   async renewCertificate(logger: Logger): Promise<void> {

@@ -10,10 +10,11 @@ import type { HandlerConfig, Mongrel2Config } from '../../mongrel2/render-config
 import { guardChild } from '../../runtime/orphan-guard.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
-import type { TlsSettings } from '../options/settings.ts'
+import type { CommandSettings } from '../options/settings.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { certificateIn } from './certificate.ts'
-import { cannotListen, DEV_ADDRESS, type DevFront } from './front.ts'
+import { cannotListen, type DevAddress, type DevFront } from './front.ts'
+import { RefusedRequests } from './refused-requests.ts'
 
 /** The user and group `nobody` of Linux: Mongrel2, started as root, changes to the owner of its directory. */
 const NOBODY = 65_534
@@ -31,10 +32,13 @@ export class DevMongrel2 implements DevFront {
   readonly endpoint: string = ['send', 'recv', 'control'].map((name) => `ipc://${this.chroot}/run/${name}`).join(',')
   readonly died: Promise<never> = this.#death.promise
   #child: ChildProcess | undefined
+  #unfollow: (() => void) | undefined
 
-  async start(port: number, messages?: MessageHandlers, tls?: TlsSettings): Promise<string> {
+  async start(settings: CommandSettings): Promise<number> {
+    const { listen, tls, logger } = settings
+    const { messages } = settings.options
     const certificate = tls && (await certificateIn(this.chroot, tls))
-    const free = await reserve(port)
+    const port = await reserve(settings)
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(this.chroot, name))
     const secure = certificate !== undefined
     if (secure) {
@@ -43,17 +47,18 @@ export class DevMongrel2 implements DevFront {
       await copyFile(certificate.key, key)
       await chmod(key, 0o600)
     }
-    await loadMongrel2Config(this.chroot, configuration(free, messages, secure)).catch((error: Error) => {
+    await loadMongrel2Config(this.chroot, configuration({ port, listen }, messages, secure)).catch((error: Error) => {
       throw new CommandError('front', error.message)
     })
     if (process.getuid?.() === 0) {
       for (const name of ['run', 'logs', 'tmp', '.']) await chown(join(this.chroot, name), NOBODY, NOBODY)
     }
-    await this.#run(free)
-    return `http${secure ? 's' : ''}://${DEV_ADDRESS}:${free}/`
+    await this.#run({ port, listen }, new RefusedRequests(logger))
+    return port
   }
 
   async stop(): Promise<void> {
+    this.#unfollow?.()
     const child = this.#child
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
       const exit = once(child, 'exit')
@@ -63,7 +68,7 @@ export class DevMongrel2 implements DevFront {
     this.#directory.remove()
   }
 
-  async #run(port: number): Promise<void> {
+  async #run(at: DevAddress, refused: RefusedRequests): Promise<void> {
     // In a session of its own, so that Ctrl-C does not reach it before the app has answered.
     const child = spawn('mongrel2', ['config.sqlite', UUID], {
       cwd: this.chroot,
@@ -76,21 +81,27 @@ export class DevMongrel2 implements DevFront {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         output = (output + text).slice(-8192)
+        refused.read(text)
       })
     }
+    this.#unfollow = refused.follow(join(this.chroot, 'logs', 'error.log'))
     const ended = (how: string) =>
       this.#death.reject(new CommandError('front', `Mongrel2 ended by itself (${how}):\n${output}`))
     child.on('error', (error) => ended(error.message))
     child.on('close', (code, signal) => ended(signal ?? `exit code ${code}`))
     const deadline = AbortSignal.timeout(START_TIMEOUT)
-    while (!(await Promise.race([accepts(port), this.died]))) {
+    while (!(await Promise.race([accepts(at), this.died]))) {
       if (deadline.aborted) throw new CommandError('front', `Mongrel2 does not listen:\n${output}`)
       await sleep(POLL_TIME)
     }
   }
 }
 
-function configuration(port: number, messages: MessageHandlers | undefined, tls: boolean): Mongrel2Config {
+function configuration(
+  { port, listen: bindAddr }: DevAddress,
+  messages: MessageHandlers | undefined,
+  tls: boolean,
+): Mongrel2Config {
   const app: HandlerConfig = {
     sendSpec: 'ipc://run/send',
     recvSpec: 'ipc://run/recv',
@@ -107,7 +118,7 @@ function configuration(port: number, messages: MessageHandlers | undefined, tls:
   }
   const hosts = [{ name: 'localhost', routes }]
   return {
-    servers: [{ uuid: UUID, name: 'dev', bindAddr: DEV_ADDRESS, port, tls, hosts }],
+    servers: [{ uuid: UUID, name: 'dev', bindAddr, port, tls, hosts }],
     settings: {
       'server.daemonize': false,
       'upload.temp_store': 'tmp/mongrel2.upload.XXXXXX',
@@ -118,12 +129,12 @@ function configuration(port: number, messages: MessageHandlers | undefined, tls:
 }
 
 /** Finds a free port for 0, which Mongrel2 does not support; checks that any other is free, since Mongrel2's own error is long. */
-async function reserve(port: number): Promise<number> {
-  const probe = createServer().listen(port, DEV_ADDRESS)
+async function reserve(at: DevAddress): Promise<number> {
+  const probe = createServer().listen(at.port, at.listen)
   try {
     await once(probe, 'listening')
   } catch (error) {
-    throw cannotListen(port, error)
+    throw cannotListen(at, error)
   }
   const { port: free } = probe.address() as AddressInfo
   probe.close()
@@ -131,9 +142,9 @@ async function reserve(port: number): Promise<number> {
   return free
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts({ port, listen }: DevAddress): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, DEV_ADDRESS)
+    const socket = connect(port, listen)
     socket.on('connect', () => {
       socket.destroy()
       resolve(true)

@@ -1,6 +1,8 @@
 import { type FSWatcher, watch } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, matchesGlob, resolve, sep } from 'node:path'
+import { messageOf } from '../../runtime/log.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
+import { CommandError } from '../shared/exit-code.ts'
 
 /** Changes within this time count as one, in milliseconds: editors write a file in several steps. */
 const TOGETHER = 50
@@ -27,6 +29,22 @@ export class WatchedFiles implements Disposable {
     }
   }
 
+  /** Watches the files that match a glob pattern, whose fixed beginning is a directory. Throws CommandError `usage` if that is missing. */
+  addGlob(glob: string): void {
+    const pattern = resolve(glob)
+    const [fixed = ''] = pattern.split(/[*?{[]/, 1)
+    const base = fixed.slice(0, fixed.lastIndexOf(sep)) || sep
+    try {
+      const watcher = watch(base, { recursive: true }, (_, name) => {
+        const path = join(base, name ?? '')
+        if (matchesGlob(path, pattern)) this.#note(path)
+      })
+      this.#directories.set(pattern, watcher)
+    } catch (error) {
+      throw new CommandError('usage', `--watch-files ${glob}: ${messageOf(error)}`)
+    }
+  }
+
   /** Resolves with the changed files after the next change, or at once if there was one since the last call. */
   async changed(): Promise<readonly string[]> {
     await this.#change.promise
@@ -42,7 +60,10 @@ export class WatchedFiles implements Disposable {
   }
 
   #changed(path: string): void {
-    if (!this.#files.has(path)) return
+    if (this.#files.has(path)) this.#note(path)
+  }
+
+  #note(path: string): void {
     this.#names.add(path)
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#change.resolve(), TOGETHER)

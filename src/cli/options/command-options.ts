@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { WorkersOptions } from '../../cluster/options.ts'
 import { type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
 import { address, type ListenAt } from '../../gateway/listen.ts'
@@ -72,8 +73,14 @@ interface OwnConfig extends TlsOptions {
   insecure?: boolean
   /** Time for open requests after the first signal, in milliseconds. Default: 10,000. */
   closeTimeout?: number
-  /** Where `dev` listens for browsers. Default: 6767. */
+  /** Where `dev` listens for browsers. Default: the variable `PORT`, or 6767. */
   port?: number
+  /** The IP address where `dev` listens for browsers; `0.0.0.0` lets other machines in. Default: 127.0.0.1. */
+  listen?: string
+  /** Files beside the app's modules whose change makes `dev` load the app again, as glob patterns. */
+  watchFiles?: readonly string[]
+  /** Whether `dev` opens the app in the browser. Default: false. */
+  open?: boolean
   /** Whether `dev` uses TLS, with a certificate of its own unless one is given. Default: false. */
   tls?: boolean
 }
@@ -210,7 +217,22 @@ const SERVE = {
 }
 
 const DEV = {
-  port: is.count(6767, [0, 65_535], { help: 'Where `dev` listens for browsers; 0 is any free port.' }),
+  port: is.count(6767, [0, 65_535], {
+    fallback: 'PORT in the environment, or 6767',
+    help: 'Where `dev` listens for browsers; 0 is any free port.',
+  }),
+  listen: is.text('an IP address of this machine, such as 0.0.0.0', (text) => isIP(text) !== 0, {
+    initial: '127.0.0.1',
+    placeholder: 'ADDRESS',
+    help: 'The IP address where `dev` listens for browsers; 0.0.0.0 lets other machines in.',
+  }),
+  watchFiles: is.texts({
+    initial: [],
+    repeated: true,
+    placeholder: 'GLOB',
+    help: 'Files that the app reads, such as "views/**/*.html": their change loads it again. The flag can be given again; in the variable they are separated by spaces.',
+  }),
+  open: is.boolean(false, { help: 'Open the app in the browser.' }),
   tls: is.boolean(false, { help: 'Speak https, with a certificate of its own unless --tls-cert gives one.' }),
 }
 

@@ -31,7 +31,14 @@ import {
   type Subcommand,
 } from './command-options.ts'
 import { withDatabase } from './database-sources.ts'
-import { type ConfigFile, readConfigFile, sourcesInEnvironment, sourcesInFile, withSourceNames } from './sources.ts'
+import {
+  type ConfigFile,
+  readConfigFile,
+  sourcesInEnvironment,
+  sourcesInFile,
+  usualSources,
+  withSourceNames,
+} from './sources.ts'
 
 /** The settings of a command, from flags, environment, configuration file and defaults. */
 export interface CommandSettings {
@@ -58,6 +65,12 @@ export interface CommandSettings {
   readonly closeTimeout: number
   /** Where `dev` listens for browsers. */
   readonly port: number
+  /** The IP address where `dev` listens for browsers. */
+  readonly listen: string
+  /** Glob patterns of files that `dev` watches beside the app's modules. */
+  readonly watchFiles: readonly string[]
+  /** Whether `dev` opens the app in the browser. */
+  readonly open: boolean
   /** The certificate with which `dev` speaks TLS; undefined if it does not. */
   readonly tls: TlsSettings | undefined
 }
@@ -90,7 +103,8 @@ export async function gather(command: Subcommand, flags: OptionSources): Promise
   const warnings: string[] = []
   const environment = sourcesInEnvironment(process.env, (line) => warnings.push(line))
   const file = await readConfigFile(checkedValue(flags, 'config') ?? checkedValue(environment, 'config'))
-  const all: OptionSources[] = [flags, environment, file === undefined ? new Map() : sourcesInFile(file)]
+  const usual = command === 'dev' ? usualSources(process.env) : new Map()
+  const all: OptionSources[] = [flags, environment, usual, file === undefined ? new Map() : sourcesInFile(file)]
   const known = new Set(optionsOf(command).map(({ key }) => key))
   const merge = (used: OptionSources[]) =>
     new Map(used.reverse().flatMap((place) => [...place].filter(([key]) => known.has(key))))
@@ -134,6 +148,9 @@ export function settingsFrom({ command, sources, file, logger }: Gathered): Comm
     logger,
     closeTimeout: checkedValue(sources, 'closeTimeout'),
     port: checkedValue(sources, 'port'),
+    listen: checkedValue(sources, 'listen'),
+    watchFiles: checkedValue(sources, 'watchFiles'),
+    open: checkedValue(sources, 'open'),
     tls: checkedValue(sources, 'tls') ? (certificate ?? 'self-signed') : undefined,
   }
 }

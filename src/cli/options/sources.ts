@@ -39,6 +39,12 @@ export function sourcesInEnvironment(env: NodeJS.ProcessEnv, warn: (line: string
   return sources
 }
 
+/** Reads the variable by which platforms and other servers name the port. */
+export function usualSources({ PORT }: NodeJS.ProcessEnv): OptionSources {
+  const port = OPTIONS.find(({ key }) => key === 'port')
+  return new Map(PORT && port ? [[port.key, sourceOf(port, PORT, 'PORT')]] : [])
+}
+
 /** A configuration file. */
 export interface ConfigFile {
   /** Its name, for messages. */

@@ -89,6 +89,11 @@ describe('A wrong command line', () => {
     [['dev', 'a.ts', '--tls-key', 'b'], '--tls-key cannot be used without --tls'],
     [['dev', 'a.ts', '--tls', '--tls-cert', 'a'], 'expected --tls-cert and --tls-key together'],
     [['dev', 'a.ts', '--tls', ...ENDPOINT], '--tls cannot be used with --zeromq'],
+    [['dev', 'a.ts', '--listen', '0.0.0.0', ...ENDPOINT], '--listen cannot be used with --zeromq'],
+    [['dev', 'a.ts', '--listen', 'localhost'], '--listen: expected an IP address of this machine'],
+    [['dev', 'a.ts', '--host', '0.0.0.0'], 'to listen at an address: --listen 0.0.0.0'],
+    [['dev', 'a.ts', '--host', '[::1]'], 'to listen at an address: --listen'],
+    [['dev', 'a.ts', '--watch-files', 'missing/*.html'], '--watch-files missing/*.html: ENOENT'],
     [
       ['dev', 'a.ts', '--tls', '--tls-cert', 'none.crt', '--tls-key', 'none.key'],
       "expected a certificate and its private key without a password, as PEM, got ENOENT: no such file or directory, open 'none",

@@ -58,6 +58,9 @@ const CASES: Record<
   zeromq: ['ipc://a,ipc://b', 'ipc://c,ipc://d', 'ipc://e,ipc://f', ({ options }) => [options.zeromq].flat()[0]],
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
+  listen: ['127.0.0.1', '127.0.0.2', '127.0.0.3', ({ listen }) => listen],
+  watchFiles: ['a', 'b', 'c', ({ watchFiles }) => watchFiles[0]],
+  open: ['true', 'false', 'true', ({ open }) => open],
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
   tlsCert: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.cert],
   tlsKey: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.key],
@@ -176,6 +179,9 @@ describe('The settings of a command', () => {
       config: undefined,
       logger: settings.logger,
       closeTimeout: 10_000,
+      listen: '127.0.0.1',
+      watchFiles: [],
+      open: false,
       port: 6767,
     })
     expect(Object.keys(settings.logger)).toEqual(['info', 'warn', 'error'])
