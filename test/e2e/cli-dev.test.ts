@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppProject } from '../support/app-project.ts'
 import type { CommandRun } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
+import { startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient } from '../support/raw-client.ts'
 
 let place: AppProject
@@ -195,5 +196,51 @@ describe('dev', () => {
     using client = new RawClient(Number(new URL(url).port))
     client.send(request)
     await run.prints(new RegExp(`^mongrel2-fetch: Mongrel2 refused a request: ${reason}`, 'm'))
+  })
+})
+
+describe('An app', () => {
+  const SERVE = `import { serve } from '@hono/node-server'
+  import { Hono } from 'hono'
+  const app = new Hono().get('/', (c) => c.text('works'))
+  serve({ fetch: app.fetch, port: PORT }, (info) => { console.log('listens', info.port) })
+  `
+  it.each([
+    ['exports a function fetch', "export const fetch = () => new Response('works')"],
+    ['exports a promise', "export default Promise.resolve({ fetch: () => new Response('works') })"],
+    ['exports nothing and calls serve of @hono/node-server', SERVE],
+    ['does so in JavaScript', SERVE, 'app.mjs'],
+    ['does so in a part of it', "import './part.mjs'\n", 'app.mjs'],
+  ])('is served that %s', async (_, code, file = 'app.ts') => {
+    place.link('@hono/node-server')
+    const port = await freePort()
+    place.write(file, code.replace('PORT', String(port)))
+    place.write('part.mjs', SERVE.replace('PORT', String(port)))
+    await using mongrel2 = await startMongrel2()
+    const serve = place.run(['serve', file, '--zeromq', mongrel2.endpoint])
+    await serve.prints(/^mongrel2-fetch serves/m)
+    expect(await page(`http://127.0.0.1:${mongrel2.port}/`)).toBe('works')
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow()
+    const run = place.run(['dev', file, '--port', '0'], { TMPDIR: place.directory })
+    const [, url = ''] = await run.prints(/at (http\S+)/)
+    expect(await page(url)).toBe('works')
+    expect(run.stdout + serve.stdout).not.toContain('listens')
+  })
+
+  it('listens by serve of @hono/node-server where it exports a handler too', async () => {
+    place.link('@hono/node-server')
+    const port = await freePort()
+    place.write('app.ts', `${SERVE.replace('PORT', String(port))}export default () => new Response('exported')`)
+    const { run, url } = await dev()
+    expect(await page(url)).toBe('exported')
+    await run.prints(new RegExp(`^listens ${port}$`, 'm'))
+    expect(await page(`http://127.0.0.1:${port}/`)).toBe('works')
+  })
+
+  it('is refused with a line that says what to export, if it exports no handler', async () => {
+    place.write('app.ts', 'export const app = 1')
+    const run = place.run(['serve', 'app.ts', '--zeromq', 'ipc://a,ipc://b'])
+    expect(await run.ended).toBe(3)
+    expect(run.stderr).toMatch(/has no export default: expected a function, or an object with a function fetch/)
   })
 })

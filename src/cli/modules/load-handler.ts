@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Mongrel2Handler } from '../../exchange/options.ts'
 import { didYouMean } from '../../options/did-you-mean.ts'
+import type { FetchHandler } from '../../platform/handler.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { importModule } from './import-module.ts'
@@ -13,9 +14,16 @@ import { importModule } from './import-module.ts'
  */
 export async function loadHandler(path: string, exportName: string): Promise<Pick<LoadedApp, 'handler'>> {
   if (!existsSync(path)) throw new CommandError('load', `there is no file ${path}`)
-  const exports = await load(path)
-  const handler = exports[exportName]
-  if (isHandler(handler)) return { handler }
+  const { exports, handler, servers } = await load(path, exportName)
+  if (isHandler(handler)) {
+    for (const { listen } of servers) listen()
+    return { handler }
+  }
+  const [server] = servers
+  if (handler === undefined && exportName === 'default') {
+    if (isHandler(exports.fetch)) return { handler: exports.fetch }
+    if (server !== undefined) return { handler: server.fetch }
+  }
   const others = Object.keys(exports).filter((name) => name !== exportName && isHandler(exports[name]))
   const found = handler === undefined ? `has no export ${exportName}` : `exports something else as ${exportName}`
   const meant =
@@ -23,12 +31,36 @@ export async function loadHandler(path: string, exportName: string): Promise<Pic
   throw new CommandError('load', `${path} ${found}: expected a function, or an object with a function fetch${meant}`)
 }
 
-async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
+/** A server that the app has made by `serve` of `@hono/node-server`, instead of which we serve the app. */
+interface CaughtServer {
+  readonly fetch: FetchHandler
+  /** Lets it listen all the same: the app exports a handler beside it. */
+  listen(): void
+}
+
+interface Loaded {
+  readonly exports: Readonly<Record<string, unknown>>
+  /** The named export, or the value of a promise there. */
+  readonly handler: unknown
+  readonly servers: readonly CaughtServer[]
+}
+
+/** Where the `serve` that the app imports leaves its servers, while the app is loaded. */
+const loading = globalThis as { [key: symbol]: CaughtServer[] | undefined }
+const SERVERS = Symbol.for('mongrel2-fetch.servers')
+
+async function load(path: string, exportName: string): Promise<Loaded> {
+  const servers: CaughtServer[] = []
+  loading[SERVERS] = servers
   try {
-    return await importModule(path)
+    const exports = await importModule(path)
+    const exported = exports[exportName]
+    return { exports, handler: exported instanceof Promise ? await exported : exported, servers }
   } catch (error) {
     if (error instanceof CommandError) throw error
     throw new CommandError('load', `${path} could not be loaded`, { cause: error })
+  } finally {
+    loading[SERVERS] = undefined
   }
 }
 

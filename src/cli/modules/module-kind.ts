@@ -40,6 +40,31 @@ export function languageOf(file: string): 'javascript' | 'typescript' | 'unreada
   return RUNS_TYPESCRIPT ? 'typescript' : 'unreadable'
 }
 
+const NODE_SERVER = '@hono/node-server'
+/** The directory of this package. */
+const OURS = new URL('../../../', import.meta.url).href
+
+/** Whether a file of the app imports a module. */
+function isOfApp({ parentURL = '', conditions }: ResolveHookContext): boolean {
+  return !parentURL.startsWith(OURS) && !parentURL.includes('/node_modules/') && conditions.includes('import')
+}
+
+/** The URL of a module like `@hono/node-server`, whose `serve` lets `loadHandler` have the app instead of listening. */
+function caughtNodeServer(url: string): string {
+  const from = JSON.stringify(url)
+  const code = `import { createAdaptorServer, serve as listen } from ${from}
+export * from ${from}
+export function serve(options, listening) {
+  const servers = globalThis[Symbol.for('mongrel2-fetch.servers')]
+  if (servers === undefined) return listen(options, listening)
+  const server = createAdaptorServer(options)
+  const { fetch, port = 3000, hostname } = options
+  servers.push({ fetch, listen: () => server.listen(port, hostname, () => listening?.(server.address())) })
+  return server
+}`
+  return `data:text/javascript,${encodeURIComponent(code)}`
+}
+
 /** Hooks of Node's loader that use `moduleKind` instead of the project's `type`. */
 export interface ModuleKindHooks {
   resolve<Result extends ResolveFnOutput | Promise<ResolveFnOutput>>(
@@ -64,10 +89,10 @@ export function moduleKindHooks(tsx: boolean): ModuleKindHooks {
   }
   return {
     resolve: (specifier, context, next) => {
-      const withFormat = (resolved: ResolveFnOutput) => ({
-        ...resolved,
-        format: formatOf(resolved.url) ?? resolved.format,
-      })
+      const withFormat = (resolved: ResolveFnOutput): ResolveFnOutput =>
+        specifier === NODE_SERVER && isOfApp(context)
+          ? { url: caughtNodeServer(resolved.url), format: 'module', shortCircuit: true }
+          : { ...resolved, format: formatOf(resolved.url) ?? resolved.format }
       const resolved = next(specifier, context)
       return resolved instanceof Promise ? resolved.then(withFormat) : withFormat(resolved)
     },
