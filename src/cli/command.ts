@@ -21,13 +21,17 @@ import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shar
 const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
+  fetch: 'Send an app one request without a server, and print the response.',
   status: 'Show the state of a running serve, by its admin address.',
   doctor: 'Look for mistakes in how Mongrel2 and an app are set up. Takes the options of `serve`.',
 }
 
-const RUN: Record<Subcommand, () => Promise<(flags: OptionSources) => Promise<Ending>>> = {
+type Run = (flags: OptionSources, more: string, own: object) => Promise<Ending>
+
+const RUN: Record<Subcommand, () => Promise<Run>> = {
   serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
   dev: async () => (await import('./dev/dev-command.ts')).devCommand,
+  fetch: async () => (await import('./fetch/fetch-command.ts')).fetchCommand,
   status: async () => (await import('./status/status-command.ts')).statusCommand,
   doctor: async () => (await import('./doctor/doctor-command.ts')).doctorCommand,
 }
@@ -41,8 +45,8 @@ export function commandLine(ended: (ending: Ending) => void): Command {
     .addHelpText('after', `\n${exitCodesText()}`)
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(
-      subcommand(name, async (flags) => {
-        ended(await (await RUN[name]())(flags))
+      subcommand(name, async (...given) => {
+        ended(await (await RUN[name]())(...given))
       }),
     )
   }
@@ -96,15 +100,37 @@ export function commandLine(ended: (ending: Ending) => void): Command {
 }
 
 /** Makes a subcommand that takes options, and an app if it runs one. */
-function subcommand(name: Subcommand, run: (flags: OptionSources) => Promise<void>): Command {
+function subcommand(name: Subcommand, run: (...given: Parameters<Run>) => Promise<void>): Command {
   const command = new Command(name)
     .description(SUBCOMMANDS[name])
     .exitOverride()
     .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
   const takesApp = optionsOf(name).some(({ key }) => key === 'app')
   if (takesApp) command.argument('[app]', 'the module with the handler, such as app.ts')
+  if (name === 'fetch') command.argument('[path]', "the request's path and query, or its URL", '/')
+  for (const flag of OWN_FLAGS[name] ?? []) command.addOption(flag)
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
-  return command.action(() => run(sourcesInFlags(command.args[0], command.opts())))
+  return command.action(() => {
+    const [app, path] = command.processedArgs
+    return run(sourcesInFlags(app, command.opts()), path, command.opts())
+  })
+}
+
+const append = (text: string, before: readonly string[] = []) => [...before, text]
+const HEADER = new Flag('-H, --header <FIELD>', "A header, such as 'Accept: text/html'; can be given again.").argParser(
+  append,
+)
+
+/** Flags that are no options of the configuration file. */
+const OWN_FLAGS: Partial<Record<Subcommand, readonly Flag[]>> = {
+  fetch: [
+    new Flag('-X, --method <METHOD>', 'The method (default: GET, or POST with --data).'),
+    HEADER,
+    new Flag('-d, --data <TEXT|@FILE>', 'The body, of a form unless --header says otherwise; @- is stdin.').argParser(
+      append,
+    ),
+    new Flag('-i, --include', 'Print status and headers before the body.'),
+  ],
 }
 
 const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in
@@ -132,7 +158,7 @@ function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: 
   }
   const short = letter === undefined ? '' : `-${letter}, `
   const valued = new Flag(`${short}--${flag} <${placeholder}>`, summary)
-  return [repeated ? valued.argParser((text, before: readonly string[] = []) => [...before, text]) : valued]
+  return [repeated ? valued.argParser(append) : valued]
 }
 
 function sourcesInFlags(app: string | undefined, values: Readonly<Record<string, unknown>>): OptionSources {

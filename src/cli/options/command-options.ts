@@ -316,11 +316,12 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
 }
 
 /** A subcommand that takes options. */
-export type Subcommand = 'serve' | 'dev' | 'status' | 'doctor'
+export type Subcommand = 'serve' | 'dev' | 'fetch' | 'status' | 'doctor'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
   serve: ['command', 'file', 'admin', 'serve', 'workers', 'server'],
   dev: ['command', 'file', 'dev', 'server'],
+  fetch: ['command', 'file', 'server'],
   status: ['admin', 'status', 'output', 'file'],
   doctor: ['command', 'file', 'serve', 'workers', 'server', 'output'],
 }
