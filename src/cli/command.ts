@@ -1,6 +1,8 @@
 import { Command, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
+import type { FetchFlags } from './fetch/fetch-command.ts'
+import type { ReplayFlags } from './fetch/replay-command.ts'
 import { initCommand, TEMPLATES, type Template } from './init/init-command.ts'
 import { ACTIONS, type ControlOptions, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
 import {
@@ -22,16 +24,19 @@ const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
   dev: 'Serve an app with a Mongrel2 of its own, again after each change of a file.',
   fetch: 'Send an app one request without a server, and print the response.',
+  replay: 'Send an app the requests that `serve --record` wrote, and print or check the responses.',
   status: 'Show the state of a running serve, by its admin address.',
   doctor: 'Look for mistakes in how Mongrel2 and an app are set up. Takes the options of `serve`.',
 }
 
-type Run = (flags: OptionSources, more: string, own: object) => Promise<Ending>
+/** @param own Flags that are no options. */
+type Run = (flags: OptionSources, argument: string, own: ReplayFlags & FetchFlags) => Promise<Ending>
 
 const RUN: Record<Subcommand, () => Promise<Run>> = {
   serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
   dev: async () => (await import('./dev/dev-command.ts')).devCommand,
   fetch: async () => (await import('./fetch/fetch-command.ts')).fetchCommand,
+  replay: async () => (await import('./fetch/replay-command.ts')).replayCommand,
   status: async () => (await import('./status/status-command.ts')).statusCommand,
   doctor: async () => (await import('./doctor/doctor-command.ts')).doctorCommand,
 }
@@ -105,14 +110,15 @@ function subcommand(name: Subcommand, run: (...given: Parameters<Run>) => Promis
     .description(SUBCOMMANDS[name])
     .exitOverride()
     .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
+  if (name === 'replay') command.argument('<file>', 'the file of `serve --record`')
   const takesApp = optionsOf(name).some(({ key }) => key === 'app')
   if (takesApp) command.argument('[app]', 'the module with the handler, such as app.ts')
   if (name === 'fetch') command.argument('[path]', "the request's path and query, or its URL", '/')
   for (const flag of OWN_FLAGS[name] ?? []) command.addOption(flag)
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
   return command.action(() => {
-    const [app, path] = command.processedArgs
-    return run(sourcesInFlags(app, command.opts()), path, command.opts())
+    const [app, other] = name === 'replay' ? command.processedArgs.toReversed() : command.processedArgs
+    return run(sourcesInFlags(app, command.opts()), other, command.opts())
   })
 }
 
@@ -130,6 +136,12 @@ const OWN_FLAGS: Partial<Record<Subcommand, readonly Flag[]>> = {
       append,
     ),
     new Flag('-i, --include', 'Print status and headers before the body.'),
+  ],
+  replay: [
+    new Flag('--check', 'Compare the responses with the recorded ones, and print only what differs.'),
+    HEADER,
+    new Flag('--ignore <NAME>', 'A header that --check does not compare; can be given again.').argParser(append),
+    new Flag('--timeout <MS>', 'Time for a response.').default('10000'),
   ],
 }
 

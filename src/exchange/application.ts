@@ -1,5 +1,6 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
 import { requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
+import { Recorder } from '../operations/recorder.ts'
 import { ObservedRequest, type RequestObserver, type RequestTrace } from '../operations/request-entry.ts'
 import type { ServerState } from '../operations/server-state.ts'
 import { lightRequestsAreKnown } from '../platform/globals.ts'
@@ -38,6 +39,7 @@ export class Application {
   readonly #settings: Settings
   /** Throttled, since clients may make the handler fail. */
   readonly #failure: ThrottledWarning
+  readonly #recorder: Recorder | undefined
   readonly #background = new Set<Promise<unknown>>()
   #open = 0
   #allClosed: Deferred<void> | undefined
@@ -45,6 +47,7 @@ export class Application {
   constructor(settings: Settings) {
     const { maxWaitingBytes, maxInFlight, maxQueued, logger } = settings
     this.#settings = settings
+    if (settings.record !== undefined) this.#recorder = new Recorder(settings)
     this.#failure = new ThrottledWarning(logger, 'error')
     this.admission = new Admission(maxInFlight, maxQueued)
     const warning = new ThrottledWarning(logger)
@@ -93,13 +96,16 @@ export class Application {
 
   /** Begins to observe a request; undefined if nobody wants to know. */
   observe(message: Message, observer: RequestObserver | undefined): ObservedRequest | undefined {
-    if (this.#settings.onRequestEnd === undefined && !requestsAreTraced()) {
-      return observer && new ObservedRequest(message, observer)
+    let tell = observer
+    if (this.#settings.onRequestEnd !== undefined || requestsAreTraced()) {
+      tell = (entry, record) => {
+        observer?.(entry, record)
+        this.#observed(request)
+      }
     }
-    const request = new ObservedRequest(message, () => {
-      observer?.(request)
-      this.#observed(request)
-    })
+    if (tell === undefined) return undefined
+    const request: ObservedRequest = new ObservedRequest(message, tell)
+    request.recording = this.#recorder?.begin(message)
     return request
   }
 

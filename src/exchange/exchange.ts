@@ -265,11 +265,15 @@ export class Exchange implements ResponseSink, RequestExchange {
   }
 
   write(bytes: Uint8Array): void {
-    if (!this.#aborted) this.#connection.outbox.write(bytes)
+    if (this.#aborted) return
+    this.#connection.outbox.write(bytes)
+    this.observed?.recording?.keep(bytes)
   }
 
   writeShared(bytes: Uint8Array): void {
-    if (!this.#aborted) this.#connection.outbox.writeShared(bytes)
+    if (this.#aborted) return
+    this.#connection.outbox.writeShared(bytes)
+    this.observed?.recording?.keep(bytes)
   }
 
   undelivered(now: number): number {

@@ -109,6 +109,15 @@ export interface Mongrel2Options {
    * `{time} {method} {target} {status}`. Default: `combined`.
    */
   accessLogFormat?: string
+  /**
+   * A file to which requests that fail (a status from 500 on, or given up) are written with their responses, for `mongrel2-fetch replay`: a JSON
+   * object a line, bodies up to 16 KiB. The headers Authorization, Proxy-Authorization, Cookie and Set-Cookie are left out. Default: nowhere.
+   */
+  record?: string
+  /** Records every so many requests too, whatever their response; each worker counts its own. Default: 0, only those that fail. */
+  recordEvery?: number
+  /** Names of more headers, of requests and responses, that `record` leaves out. */
+  recordOmit?: readonly string[]
   /** Handlers of JSON and XML messages, which reach Mongrel2 on routes such as `@chat` and `<chat`. Without them, connections that send one are closed. */
   messages?: MessageHandlers
   /** Where log lines go. Default: the console, for warnings and errors. */
@@ -206,6 +215,21 @@ export const SERVER_OPTIONS = {
       help: 'The lines of --access-log; a template has fields in braces, such as {method} {target} {status}.',
     },
   ),
+  record: is.text('a path or -', undefined, {
+    placeholder: 'FILE',
+    fallback: 'none',
+    help: 'Write requests that fail with their responses to a file, for `mongrel2-fetch replay`. SIGHUP opens the file anew.',
+  }),
+  recordEvery: is.count(0, [0], {
+    fallback: '0, only those that fail',
+    help: 'Let --record write every so many requests too.',
+  }),
+  recordOmit: is.texts({
+    initial: [],
+    repeated: true,
+    placeholder: 'HEADER',
+    help: 'A header that --record leaves out, beside Authorization and cookies. The flag can be given again; in the variable they are separated by spaces.',
+  }),
   messages: MESSAGES,
   logger: is.LOGGER,
   signal: is.SIGNAL,

@@ -5,19 +5,21 @@ import { parseMessage } from '../wire/message.ts'
 import { type LineFormat, lineFormat } from './line-format.ts'
 import { renderMetrics } from './metrics.ts'
 import { RecentWarnings } from './recent-warnings.ts'
+import { Recorder, type RecorderSettings } from './recorder.ts'
 import { ObservedRequest, type RequestObserver, type RequestSink } from './request-entry.ts'
-import { RequestLog } from './request-log.ts'
+import { RECORDS, RequestLog } from './request-log.ts'
 import { type CountedRequest, RequestTotals } from './request-totals.ts'
 import type { ServerState } from './server-state.ts'
 
-interface AccountSettings {
+interface AccountSettings extends RecorderSettings {
   readonly metrics: boolean
   readonly accessLog: string | undefined
   readonly accessLogFormat: string
+  readonly record: string | undefined
   readonly logger: Logger
 }
 
-/** What a server keeps of ended requests: their counts, and lines in a file. */
+/** What a server keeps of ended requests: their counts, lines in a file, and records. */
 export class RequestAccounts implements RequestSink {
   readonly observer: RequestObserver | undefined
   /** The server's logger, whose last warnings are kept. */
@@ -26,17 +28,29 @@ export class RequestAccounts implements RequestSink {
   readonly #totals: RequestTotals | undefined
   readonly #log: RequestLog | undefined
   readonly #line: LineFormat | undefined
+  readonly #recorder: Recorder | undefined
+  readonly #records: RequestLog | undefined
 
-  constructor({ metrics, accessLog, accessLogFormat, logger }: AccountSettings) {
-    if (metrics || accessLog !== undefined) this.observer = (entry) => this.add(entry, this.#line?.(entry))
+  constructor(settings: AccountSettings) {
+    const { metrics, accessLog, accessLogFormat, record, logger } = settings
+    if (metrics || accessLog !== undefined || record !== undefined) {
+      this.observer = (entry, recorded) => {
+        this.add(entry, this.#line?.(entry))
+        if (recorded !== undefined) this.record(recorded)
+      }
+    }
     if (metrics) {
       this.#totals = new RequestTotals()
       this.#warnings = new RecentWarnings(logger)
     }
     this.logger = this.#warnings?.logger ?? logger
-    if (accessLog === undefined) return
-    this.#line = lineFormat(accessLogFormat)
-    this.#log = new RequestLog(accessLog, logger)
+    if (accessLog !== undefined) {
+      this.#line = lineFormat(accessLogFormat)
+      this.#log = new RequestLog(accessLog, logger)
+    }
+    if (record === undefined) return
+    this.#recorder = new Recorder(settings)
+    this.#records = new RequestLog(record, logger, RECORDS)
   }
 
   /** The part of the server's state that is kept here. */
@@ -50,7 +64,9 @@ export class RequestAccounts implements RequestSink {
   /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */
   observeUnserved(message: Buffer, since: number | undefined, status: number | undefined): void {
     try {
-      const request = new ObservedRequest(parseMessage(message), (entry) => this.observer?.(entry), since)
+      const parsed = parseMessage(message)
+      const request = new ObservedRequest(parsed, (...ended) => this.observer?.(...ended), since)
+      request.recording = this.#recorder?.begin(parsed)
       request.worker = undefined
       request.status = status
       request.aborted = status === undefined
@@ -67,18 +83,24 @@ export class RequestAccounts implements RequestSink {
     if (line) this.#log?.write(line)
   }
 
+  /** Takes the line of a request that is recorded. */
+  record(line: string): void {
+    this.#records?.write(line)
+  }
+
   /** The metrics in the text format of Prometheus; throws Mongrel2Error `invalid_option` if they are not counted. */
   metrics(state: ServerState, openMetrics = false): string {
     if (this.#totals === undefined) throw new Mongrel2Error('invalid_option', 'expected the option metrics to be true')
     return renderMetrics(this.#totals, state, openMetrics)
   }
 
-  /** Opens the file of the log anew, after it was moved away. */
+  /** Opens the files of the log and of records anew, after they were moved away. */
   reopen(): void {
     void this.#log?.reopen()
+    void this.#records?.reopen()
   }
 
   async close(): Promise<void> {
-    await this.#log?.close()
+    await Promise.all([this.#log?.close(), this.#records?.close()])
   }
 }

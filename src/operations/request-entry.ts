@@ -32,8 +32,16 @@ export interface RequestEntry {
   readonly aborted: boolean
 }
 
-/** Takes the entries of observed requests. Must not throw. */
-export type RequestObserver = (entry: RequestEntry) => void
+/** Takes the entries of observed requests, with the lines of those that are recorded. Must not throw. */
+export type RequestObserver = (entry: RequestEntry, record?: string) => void
+
+/** Records a request. */
+interface RequestRecording {
+  /** Takes bytes of the response. */
+  keep(bytes: Uint8Array): void
+  /** Called at the end; undefined if the request is not to be recorded. */
+  line(entry: RequestEntry): string | undefined
+}
 
 /** Where the entries of a server's requests go. */
 export interface RequestSink {
@@ -91,6 +99,8 @@ export class ObservedRequest implements RequestEntry {
   #time: number | undefined
   /** What the channels of tracing agents tell of it. */
   trace: RequestTrace | undefined
+  /** What is recorded of it, if it may be recorded. */
+  recording: RequestRecording | undefined
   readonly #observer: RequestObserver
   readonly #message: Message
   readonly #start: number
@@ -160,7 +170,7 @@ export class ObservedRequest implements RequestEntry {
 
   end(): void {
     this.duration = performance.now() - this.#start
-    this.#observer(this)
+    this.#observer(this, this.recording?.line(this))
   }
 
   toJSON(): RequestEntry {

@@ -24,7 +24,17 @@ const STDOUT = 1
 const LINE_FEED = 10
 /** O_NONBLOCK: to open a FIFO that nobody reads, or to write to one that is full, fails and does not block a thread. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY
-const MODE = 0o640
+
+/** What the lines are: for messages, and for the mode of a new file. */
+interface Lines {
+  readonly name: string
+  readonly option: string
+  readonly mode: number
+}
+
+const ACCESS_LOG: Lines = { name: 'access log', option: 'accessLog', mode: 0o640 }
+/** Records have bodies in them. */
+export const RECORDS: Lines = { name: 'recording', option: 'record', mode: 0o600 }
 
 /**
  * Appends lines to a file, or writes them to stdout. Never waits: there is one write at a time, and lines are lost while 8 MiB wait, which
@@ -34,6 +44,7 @@ export class RequestLog {
   readonly #path: string
   readonly #logger: Logger
   readonly #name: string
+  readonly #mode: number
   /** Stdout if it is a terminal, a pipe or a socket. */
   readonly #stream: Socket | undefined
   #fd = STDOUT
@@ -61,15 +72,15 @@ export class RequestLog {
 
   /**
    * @param path The file, or `-` for stdout.
-   * @param option The option's name in errors.
    * @throws {Mongrel2Error} `invalid_option` if the file cannot be opened.
    */
-  constructor(path: string, logger: Logger, option = 'accessLog') {
+  constructor(path: string, logger: Logger, { name, option, mode }: Lines = ACCESS_LOG) {
     this.#path = path
     this.#logger = logger
-    this.#name = path === '-' ? 'stdout' : path
+    this.#name = `${name} ${path === '-' ? 'stdout' : path}`
+    this.#mode = mode
     const { stdout } = process
-    if (path !== '-') this.#fd = openFirst(path, option)
+    if (path !== '-') this.#fd = openFirst(path, option, mode)
     else if (stdout instanceof Socket) {
       // Streams to files are not used: they take a short write for a whole one.
       this.#stream = stdout.on('error', () => {}) // the callback of each write handles its error
@@ -99,10 +110,10 @@ export class RequestLog {
     if (this.#path === '-') return
     let fd: number
     try {
-      fd = await promisify(open)(this.#path, FLAGS, MODE)
+      fd = await promisify(open)(this.#path, FLAGS, this.#mode)
     } catch (error) {
       this.#logger.error?.(
-        `mongrel2-fetch: the access log ${this.#name} cannot be opened anew, and the open file is used on: ${causeOf(error)}`,
+        `mongrel2-fetch: the ${this.#name} cannot be opened anew, and the open file is used on: ${causeOf(error)}`,
       )
       return
     }
@@ -175,9 +186,7 @@ export class RequestLog {
       this.#nextLook = now + INTERVAL
       fstat(this.#fd, (_error, stats) => {
         if (stats?.nlink !== 0 || this.#closing !== undefined) return
-        this.#logger.warn?.(
-          `mongrel2-fetch: the access log ${this.#name} was deleted, with its last lines, and is made anew`,
-        )
+        this.#logger.warn?.(`mongrel2-fetch: the ${this.#name} was deleted, with its last lines, and is made anew`)
         void this.reopen()
       })
     }
@@ -188,7 +197,7 @@ export class RequestLog {
     const slow = error.code === 'EAGAIN'
     const failure = causeOf(error)
     if (this.#failure === undefined && !slow) {
-      this.#logger.warn?.(`mongrel2-fetch: the access log ${this.#name} cannot be written now: ${failure}`)
+      this.#logger.warn?.(`mongrel2-fetch: the ${this.#name} cannot be written now: ${failure}`)
     }
     this.#failure = failure
     if (this.#stream !== undefined) {
@@ -236,15 +245,15 @@ export class RequestLog {
     this.#warning = undefined
     if (this.#lost === 0) return
     this.#logger.warn?.(
-      `mongrel2-fetch: the access log ${this.#name} lost ${this.#lost} line${this.#lost === 1 ? '' : 's'}: ${this.#lossCause}`,
+      `mongrel2-fetch: the ${this.#name} lost ${this.#lost} line${this.#lost === 1 ? '' : 's'}: ${this.#lossCause}`,
     )
     this.#lost = 0
   }
 }
 
-function openFirst(path: string, option: string): number {
+function openFirst(path: string, option: string, mode: number): number {
   try {
-    return openSync(path, FLAGS, MODE)
+    return openSync(path, FLAGS, mode)
   } catch (error) {
     const expected = `${option}: expected a file that can be opened to append, got ${JSON.stringify(path)}`
     throw new Mongrel2Error('invalid_option', `${expected}: ${causeOf(error)}`, { cause: error })

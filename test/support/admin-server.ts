@@ -25,7 +25,14 @@ export class StatedServer implements AdminServer {
   }
 
   constructor(metrics = true) {
-    this.accounts = new RequestAccounts({ metrics, accessLog: undefined, accessLogFormat: 'combined', logger: {} })
+    const none = {
+      accessLog: undefined,
+      accessLogFormat: 'combined',
+      record: undefined,
+      recordEvery: 0,
+      recordOmit: [],
+    }
+    this.accounts = new RequestAccounts({ ...none, metrics, logger: {} })
   }
 
   stats(): ServerState {

@@ -22,18 +22,20 @@ export class DirectReports {
   }
 
   /** Where its server's entries go; its links are reported from now on. */
-  sinkFor({ metrics, accessLog, accessLogFormat, endpoints }: Settings): RequestSink {
+  sinkFor({ metrics, accessLog, accessLogFormat, record, endpoints }: Settings): RequestSink {
     if (metrics) this.#delay = new EventLoopDelay()
     onLinkEvent(({ event, recvSpec }) => {
       const link = endpoints.findIndex((endpoint) => endpoint.recvSpec === recvSpec)
       this.#tell({ news: event === 'attached' ? 'attached' : 'detached', link, epoch: 0 })
     })
     const line = accessLog === undefined ? undefined : lineFormat(accessLogFormat)
-    const observer: RequestSink['observer'] = (entry) => {
+    const observer: RequestSink['observer'] = (entry, recorded) => {
+      if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
       this.#ended.push(endedRequest(entry, 0, 0, line))
       this.#turn ??= setImmediate(() => this.#report())
     }
-    return { observer: metrics || line !== undefined ? observer : undefined, close: async () => this.#report() }
+    const observes = metrics || line !== undefined || record !== undefined
+    return { observer: observes ? observer : undefined, close: async () => this.#report() }
   }
 
   /** Tells the state of its server. */

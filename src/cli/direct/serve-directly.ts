@@ -43,6 +43,7 @@ export function serveDirectly(
   const pool = new WorkerPool({ ...settings, workerTimeout: Number.POSITIVE_INFINITY }, accounts.logger, {
     news: (worker, news) => {
       if (news.news === 'serves') pool.onReady(worker)
+      else if (news.news === 'record') accounts.record(news.line)
       else if (news.news === 'attached' || news.news === 'detached')
         links.note(worker, news.link, news.news === 'attached')
     },

@@ -11,7 +11,7 @@ export async function appClient(command: Subcommand, flags: OptionSources): Prom
     command,
     new Map([...flags, ['zeromq', { value: [MEMORY_ENDPOINT], from: command }]]),
   )
-  const { accessLog: _accessLog, ...ofServer } = options
+  const { accessLog: _accessLog, record: _record, ...ofServer } = options
   // Before the app is loaded, which may keep the classes that it finds.
   if (options.overrideGlobalObjects === true) replaceGlobalsFirst()
   return await MemoryClient.start((await loadHandler(app, exportName)).handler, ofServer)

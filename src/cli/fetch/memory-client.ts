@@ -18,7 +18,7 @@ export const MEMORY_ENDPOINT = {
 
 export interface MemoryAnswer {
   readonly head: ResponseHead
-  /** Pieces of the body. The handler is told that one is read when the next is asked for. Throws Error if the response is cut. */
+  /** Pieces of the body. The app is told that one is read when the next is asked for. Throws Error if the response is cut off. */
   readonly body: AsyncIterable<Buffer>
 }
 
@@ -51,7 +51,7 @@ export class MemoryClient {
   }
 
   /**
-   * Sends a request, and resolves with its response; rejects with Error if the connection is closed before.
+   * Sends a request, and resolves with its response; rejects with Error if there is none.
    *
    * @param fields The message's headers, Mongrel2's own among them: names and values in turn.
    */
@@ -64,7 +64,14 @@ export class MemoryClient {
     const theirs = fields.filter((_, at) => !ours.includes(fields[at - (at % 2)] as string))
     await this.#deal(id, path, [...theirs, ...ours], body)
     const head = await response.head.promise
-    return { head, body: response.read((bytes) => void this.#notify(id, bytes)) }
+    return { head, body: this.#read(response) }
+  }
+
+  /** Leaves before the end of the response, which then fails with a reason. */
+  async leave(reason: string): Promise<void> {
+    if (this.#response?.open !== true) return
+    this.#response.end(reason)
+    await this.#notify(['METHOD', 'JSON'], 'disconnect')
   }
 
   /** Waits for the tasks of `waitUntil`, and closes the server. */
@@ -73,9 +80,19 @@ export class MemoryClient {
     this.#binding.close()
   }
 
-  async #notify(id: number, bytes: number): Promise<void> {
-    const fields = ['METHOD', 'JSON', 'DOWNLOAD_CREDITS', String(bytes)]
-    await this.#deal(id, '@*', fields, Buffer.from('{"type":"credits"}'))
+  async *#read(response: MemoryResponse): AsyncGenerator<Buffer> {
+    try {
+      for await (const { body, size } of response.pieces()) {
+        yield* body
+        if (response.open) await this.#notify(['METHOD', 'JSON', 'DOWNLOAD_CREDITS', String(size)], 'credits')
+      }
+    } finally {
+      await this.leave('')
+    }
+  }
+
+  async #notify(fields: readonly string[], type: string): Promise<void> {
+    await this.#deal(this.#id, '@*', fields, Buffer.from(JSON.stringify({ type })))
   }
 
   async #deal(connectionId: number, path: string, fields: readonly string[], body: Buffer): Promise<void> {
@@ -98,10 +115,15 @@ class MemoryResponse {
   readonly #parser: ResponseParser
   readonly #pieces: Piece[] = []
   #more: Deferred<void> = deferred()
-  #state: 'open' | 'complete' | 'cut' = 'open'
+  /** An error if it is incomplete. */
+  #state: 'open' | 'complete' | Error = 'open'
 
   constructor(toHead: boolean) {
     this.#parser = new ResponseParser(toHead)
+  }
+
+  get open(): boolean {
+    return this.#state === 'open'
   }
 
   push(payload: Buffer): void {
@@ -112,21 +134,18 @@ class MemoryResponse {
     this.#more.resolve()
   }
 
-  /** The connection is closed. */
-  end(): void {
-    if (this.#state === 'open') this.#state = this.#parser.endsWithConnection ? 'complete' : 'cut'
-    this.head.reject(new Error('the app closed the connection without a response'))
+  /** The connection is closed. @param reason Why, if the response is incomplete. */
+  end(reason = 'the response was cut off'): void {
+    if (this.#state === 'open') this.#state = this.#parser.endsWithConnection ? 'complete' : new Error(reason)
+    this.head.reject(this.#state)
     this.#more.resolve()
   }
 
-  async *read(taken: (bytes: number) => void): AsyncGenerator<Buffer> {
+  async *pieces(): AsyncGenerator<Piece> {
     for (;;) {
-      for (let piece = this.#pieces.shift(); piece !== undefined; piece = this.#pieces.shift()) {
-        yield* piece.body
-        if (this.#state === 'open') taken(piece.size)
-      }
+      for (let piece = this.#pieces.shift(); piece !== undefined; piece = this.#pieces.shift()) yield piece
       if (this.#state === 'complete') return
-      if (this.#state === 'cut') throw new Error('the response was cut off')
+      if (this.#state instanceof Error) throw this.#state
       this.#more = deferred()
       await this.#more.promise
     }

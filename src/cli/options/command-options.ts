@@ -316,12 +316,13 @@ function commandOption(group: Group, key: string, option: is.Option): CommandOpt
 }
 
 /** A subcommand that takes options. */
-export type Subcommand = 'serve' | 'dev' | 'fetch' | 'status' | 'doctor'
+export type Subcommand = 'serve' | 'dev' | 'fetch' | 'replay' | 'status' | 'doctor'
 
 const GROUPS_OF: Record<Subcommand, readonly Group[]> = {
   serve: ['command', 'file', 'admin', 'serve', 'workers', 'server'],
   dev: ['command', 'file', 'dev', 'server'],
   fetch: ['command', 'file', 'server'],
+  replay: ['command', 'file', 'server'],
   status: ['admin', 'status', 'output', 'file'],
   doctor: ['command', 'file', 'serve', 'workers', 'server', 'output'],
 }

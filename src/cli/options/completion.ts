@@ -25,7 +25,7 @@ const OTHERS = {
   complete: 'Print a completion script.',
 }
 
-const NAMES: readonly Subcommand[] = ['serve', 'dev', 'fetch', 'status', 'doctor']
+const NAMES: readonly Subcommand[] = ['serve', 'dev', 'fetch', 'replay', 'status', 'doctor']
 
 /** bash falls back to file names (`-o default`), also after a flag with a value. */
 function bash(subcommands: Subcommands): string {

@@ -6,7 +6,7 @@ export const EXIT_CODES = {
   ok: [0, 'closed after a signal, everything that was received is answered'],
   failed: [
     1,
-    'an error that nobody caught, or serving could not go on; `status`: the server is not ready, or does not answer; `doctor`: it found a mistake; `init`: a file was there already; `fetch`: the status is 400 or above',
+    'an error that nobody caught, or serving could not go on; `status`: the server is not ready, or does not answer; `doctor`: it found a mistake; `init`: a file was there already; `fetch`: the status is 400 or above; `replay --check`: a response differs',
   ],
   usage: [2, 'a wrong option, argument or configuration file'],
   load: [3, 'the app is missing, does not load or exports no handler'],

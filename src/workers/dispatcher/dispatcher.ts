@@ -231,6 +231,8 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
           this.#balancer.add(each)
         }
         return this.#checkReady(worker)
+      case 'record':
+        return this.accounts.record(news.line)
       case 'file':
         return this.#development?.loaded(news.path)
       case 'attached':

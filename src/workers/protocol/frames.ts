@@ -75,6 +75,8 @@ const NEWS = {
   failed: { reason: text },
   /** A line for the parent's logger. */
   line: { level: is.oneOf(LOG_LEVELS, 'info', { required: true }), line: text },
+  /** The line of a request that is recorded. */
+  record: { line: is.text('a line', (line) => /^[ -~]*$/.test(line), { required: true }) },
   /** Replies to an epoch can be delivered. */
   attached: { link: byte, epoch: uint32 },
   /** Replies to an epoch cannot be delivered any more. */

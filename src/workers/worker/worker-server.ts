@@ -232,8 +232,10 @@ export class WorkerServer {
   /** Reports ended requests before the replies that end them: what the dispatcher does not know has not been answered. */
   #requestObserver(link: number, epoch: number): RequestObserver | undefined {
     const line = this.#line
-    if (!this.#settings.metrics && line === undefined) return undefined
-    return (entry) => {
+    const { metrics, record } = this.#settings
+    if (!metrics && line === undefined && record === undefined) return undefined
+    return (entry, recorded) => {
+      if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
       this.#ended.push(endedRequest(entry, link, epoch, line))
       this.#timer ??= setTimeout(() => this.#report(), REPORT_DELAY)
     }

@@ -19,7 +19,7 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { RequestLog } from '../../../src/operations/request-log.ts'
+import { RECORDS, RequestLog } from '../../../src/operations/request-log.ts'
 import { CollectingLogger } from '../../support/logger.ts'
 
 const ROOT = process.getuid?.() === 0
@@ -150,7 +150,7 @@ describe('a file', () => {
     ['a FIFO without a reader', makeFifo, 'nobody reads it; start the reader of the FIFO first'],
   ])('that is %s is refused', (_what, pathOf, cause) => {
     const refused = pathOf()
-    expect(() => new RequestLog(refused, logger, '--access-log')).toThrow(
+    expect(() => new RequestLog(refused, logger, { ...RECORDS, option: '--access-log' })).toThrow(
       `--access-log: expected a file that can be opened to append, got "${refused}": ${cause}`,
     )
   })

@@ -3,7 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
 
-const SUBCOMMANDS = { serve: 'Serve.', dev: "Serve an app's changes.", status: 'Show.', doctor: 'Look for mistakes.' }
+const SUBCOMMANDS = {
+  serve: 'Serve.',
+  dev: "Serve an app's changes.",
+  fetch: 'Fetch.',
+  replay: 'Replay.',
+  status: 'Show.',
+  doctor: 'Look for mistakes.',
+}
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
@@ -19,7 +26,10 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
 describe('Completion in bash', () => {
   it.each([
     [['se'], ['serve']],
-    [[''], ['serve', 'dev', 'status', 'doctor', 'init', 'mongrel2', 'keygen', 'complete', '--help', '--version']],
+    [
+      [''],
+      ['serve', 'dev', 'fetch', 'replay', 'status', 'doctor', 'init', 'mongrel2', 'keygen', 'complete', '--help', '--version'],
+    ],
     [
       ['complete', ''],
       ['bash', 'zsh', 'fish'],
