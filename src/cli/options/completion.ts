@@ -55,6 +55,19 @@ ${NAMES.map((name) => `          ${name}) words='${[...flagsOf(name).flatMap(spe
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
 }
 complete -o bashdefault -o default -F _mongrel2_fetch mongrel2-fetch
+# npx mongrel2-fetch, npm exec mongrel2-fetch; anything else is completed as before.
+_mongrel2_fetch_of_npm() {
+  local at
+  for at in 1 2 3; do
+    [[ \${COMP_WORDS[at]} == mongrel2-fetch ]] && ((at < COMP_CWORD)) || continue
+    COMP_WORDS=("\${COMP_WORDS[@]:at}")
+    ((COMP_CWORD -= at))
+    _mongrel2_fetch "$@"
+    return
+  done
+  if [[ $1 == npm ]] && declare -F _npm_completion > /dev/null; then _npm_completion "$@"; fi
+}
+complete -o bashdefault -o default -F _mongrel2_fetch_of_npm npx npm
 `
 }
 
@@ -79,6 +92,19 @@ ${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFl
   esac
 }
 compdef _mongrel2_fetch mongrel2-fetch
+# npx mongrel2-fetch, npm exec mongrel2-fetch; anything else is completed as before.
+[[ $_comps[npm] == _mongrel2_fetch_of_npm ]] || typeset -g _mongrel2_fetch_npm=\${_comps[npm]:-_default}
+_mongrel2_fetch_of_npm() {
+  local at=\${words[(i)mongrel2-fetch]}
+  if ((at >= CURRENT)); then
+    if [[ $service == npm ]]; then $_mongrel2_fetch_npm; else _default; fi
+    return
+  fi
+  words=("\${(@)words[at,-1]}")
+  ((CURRENT -= at - 1))
+  _mongrel2_fetch
+}
+compdef _mongrel2_fetch_of_npm npx npm
 `
 }
 
@@ -99,6 +125,13 @@ ${line('-n', quote('__fish_seen_subcommand_from init'), '-l', 'template', '-x', 
 ${line('-n', quote('__fish_seen_subcommand_from complete'), '-f', '-a', quote(COMPLETION_SHELLS.join(' ')))}
 ${line('-n', quote('__fish_seen_subcommand_from mongrel2'), '-f', '-a', quote(Object.keys(ACTIONS).join(' ')))}
 ${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, option).map((words) => line(...words)))).join('\n')}
+# npx mongrel2-fetch, npm exec mongrel2-fetch
+function __mongrel2_fetch_of_npm
+  string match -rq '^(npx|npm exec) (.* )?mongrel2-fetch ' -- (commandline -cp)
+end
+for command in npx npm
+  complete -c $command -n __mongrel2_fetch_of_npm -f -a "(complete -C (string replace -r '^.*? mongrel2-fetch ' 'mongrel2-fetch ' -- (commandline -cp)))"
+end
 `
 }
 

@@ -14,11 +14,16 @@ const SUBCOMMANDS = {
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
+  return completedInBash(['mongrel2-fetch', ...words], '_mongrel2_fetch')
+}
+
+function completedInBash(words: readonly string[], complete: string, before = ''): string[] {
   const script = `${completionScript('bash', SUBCOMMANDS)}
+${before}
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-_mongrel2_fetch mongrel2-fetch "\${COMP_WORDS[COMP_CWORD]}" "\${COMP_WORDS[COMP_CWORD - 1]}"
+${complete} "$1" "\${COMP_WORDS[COMP_CWORD]}" "\${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "\${COMPREPLY[@]}"`
-  const { stdout, stderr } = spawnSync('bash', ['-c', script, 'bash', 'mongrel2-fetch', ...words], { encoding: 'utf8' })
+  const { stdout, stderr } = spawnSync('bash', ['-c', script, 'bash', ...words], { encoding: 'utf8' })
   expect(stderr).toBe('')
   return stdout.split('\n').filter((line) => line !== '')
 }
@@ -56,6 +61,22 @@ describe('Completion in bash', () => {
     [['serve', '--chroot', '-'], []],
   ])('of %j offers %j', (words, offered) => {
     expect(completeInBash(...words)).toEqual(offered)
+  })
+})
+
+describe('Completion in bash of what npx and npm run', () => {
+  const BEFORE = '_npm_completion() { COMPREPLY=(exec); }'
+
+  it.each([
+    [['npx', 'mongrel2-fetch', 'se'], ['serve']],
+    [['npx', '--yes', 'mongrel2-fetch', 'dev', '--po'], ['--port']],
+    [['npm', 'exec', 'mongrel2-fetch', 'serve', '--log-level', 'd'], ['debug']],
+    [['npm', 'exec', '--', 'mongrel2-fetch', 'se'], ['serve']],
+    [['npx', 'mongrel2-f'], []],
+    [['npx', 'other', 'se'], []],
+    [['npm', 'ex'], ['exec']],
+  ])('of %j offers %j', (words, offered) => {
+    expect(completedInBash(words, '_mongrel2_fetch_of_npm', BEFORE)).toEqual(offered)
   })
 })
 
