@@ -1,4 +1,4 @@
-import { Command, Option as Flag } from 'commander'
+import { Command, type CommanderError, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { version } from '../runtime/versions.ts'
 import type { FetchFlags } from './fetch/fetch-command.ts'
@@ -17,6 +17,7 @@ import {
   type Subcommand,
 } from './options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
+import { EXAMPLES, explained, headingOf, limitHelp } from './options/help.ts'
 import { sourceOf } from './options/sources.ts'
 import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
 
@@ -43,10 +44,9 @@ const RUN: Record<Subcommand, () => Promise<Run>> = {
 
 /** The command line. It imports a subcommand when that runs, and calls `ended` when the command has ended. */
 export function commandLine(ended: (ending: Ending) => void): Command {
-  const program = new Command('mongrel2-fetch')
+  const program = ours(new Command('mongrel2-fetch'), 'serve --help')
     .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')
     .version(version)
-    .exitOverride()
     .addHelpText('after', `\n${exitCodesText()}`)
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(
@@ -55,8 +55,7 @@ export function commandLine(ended: (ending: Ending) => void): Command {
       }),
     )
   }
-  program
-    .command('init')
+  ours(program.command('init'), 'init my-app --template hono')
     .description('Write a project that runs: an app, its test, and the configuration of Mongrel2.')
     .argument('[directory]', 'where it goes; files that exist stay as they are', '.')
     .addOption(
@@ -64,21 +63,19 @@ export function commandLine(ended: (ending: Ending) => void): Command {
         .choices(Object.keys(TEMPLATES))
         .default('hono' satisfies Template),
     )
-    .exitOverride()
     .action(async (directory: string, { template }: { template: Template }) => {
       ended(await initCommand(directory, template))
     })
-  program
-    .command('keygen')
+  ours(program.command('keygen'), `keygen ${KEY_FILE}`)
     .description('Make the keys by which this machine takes part in a cluster, and print the public one.')
     .argument('[file]', 'a new file, which only you can read', KEY_FILE)
-    .exitOverride()
     .action((file: string) => {
-      process.stdout.write(`${keygen(file)}\n`)
+      const key = keygen(file)
+      console.error(`mongrel2-fetch wrote new keys to ${file}, which only you can read; the public one is:`)
+      process.stdout.write(`${key}\n`)
       ended('ok')
     })
-  program
-    .command('mongrel2')
+  ours(program.command('mongrel2'), 'mongrel2 status --control ipc://run/control')
     .description('Ask or steer a running Mongrel2 through its control port.')
     .argument('<action>', `one of ${Object.keys(ACTIONS).join(', ')}`)
     .argument('[id]', 'the connection for `kill`')
@@ -87,16 +84,13 @@ export function commandLine(ended: (ending: Ending) => void): Command {
     .option('--admin <ADDRESS>', 'For `status`: the admin address of `serve`, which tells its side of each connection.')
     .option('--admin-token-file <FILE>', 'The file with its token.')
     .addHelpText('after', `\nActions:\n${actionsText()}`)
-    .exitOverride()
     .action(async (action: string, id: string | undefined, options: ControlOptions) => {
       await mongrel2Command(action, id, options)
       ended('ok')
     })
-  program
-    .command('complete')
+  ours(program.command('complete'), 'complete bash >> ~/.bashrc')
     .description('Print a script that completes this command in a shell.')
     .argument('<shell>', COMPLETION_SHELLS.join(', '))
-    .exitOverride()
     .action((shell: string) => {
       process.stdout.write(completionScript(shell, SUBCOMMANDS))
       ended('ok')
@@ -106,20 +100,31 @@ export function commandLine(ended: (ending: Ending) => void): Command {
 
 /** Makes a subcommand that takes options, and an app if it runs one. */
 function subcommand(name: Subcommand, run: (...given: Parameters<Run>) => Promise<void>): Command {
-  const command = new Command(name)
+  const command = ours(new Command(name), EXAMPLES[name])
     .description(SUBCOMMANDS[name])
-    .exitOverride()
-    .addHelpText('after', `\n${ENVIRONMENT_TEXT}\n\n${exitCodesText()}`)
+    .addHelpText('after', `\n${ENVIRONMENT_TEXT}`)
   if (name === 'replay') command.argument('<file>', 'the file of `serve --record`')
   const takesApp = optionsOf(name).some(({ key }) => key === 'app')
   if (takesApp) command.argument('[app]', 'the module with the handler, such as app.ts')
   if (name === 'fetch') command.argument('[path]', "the request's path and query, or its URL", '/')
   for (const flag of OWN_FLAGS[name] ?? []) command.addOption(flag)
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
+  limitHelp(command, name)
   return command.action(() => {
     const [app, other] = name === 'replay' ? command.processedArgs.toReversed() : command.processedArgs
     return run(sourcesInFlags(app, command.opts()), other, command.opts())
   })
+}
+
+/** A command whose errors are thrown, and whose help has an example. */
+function ours(command: Command, example: string): Command {
+  const fail = (error: CommanderError) => {
+    throw error.exitCode === 0 ? error : new CommandError('usage', explained(command, error))
+  }
+  return command
+    .exitOverride(fail)
+    .configureOutput({ outputError: () => {} })
+    .addHelpText('after', `\nExample:\n  mongrel2-fetch ${example}`)
 }
 
 const append = (text: string, before: readonly string[] = []) => [...before, text]
@@ -141,7 +146,7 @@ const OWN_FLAGS: Partial<Record<Subcommand, readonly Flag[]>> = {
     new Flag('--check', 'Compare the responses with the recorded ones, and print only what differs.'),
     HEADER,
     new Flag('--ignore <NAME>', 'A header that --check does not compare; can be given again.').argParser(append),
-    new Flag('--timeout <MS>', 'Time for a response.').default('10000'),
+    new Flag('--timeout <MS>', 'Time for a response.').default('10000', '10000'),
   ],
 }
 
@@ -160,12 +165,18 @@ function actionsText(): string {
     .join('\n')
 }
 
-function flagsFor({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {
+function flagsFor(option: CommandOption): Flag[] {
+  const flags = flagsOfKind(option)
+  for (const flag of flags) flag.helpGroup(headingOf(option))
+  return flags
+}
+
+function flagsOfKind({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {
   const summary = fallback === '' ? help : `${help} (default: ${fallback})`
   if (placeholder === '') {
     // Both values have a flag, which overrides a variable or the file; the help shows the one that changes the default.
     const off = fallback === 'true'
-    const opposite = `Do not ${summary.charAt(0).toLowerCase()}${summary.slice(1)}`
+    const opposite = `Do not ${help.charAt(0).toLowerCase()}${help.slice(1)}`
     return [new Flag(`--${flag}`, summary).hideHelp(off), new Flag(`--no-${flag}`, opposite).hideHelp(!off)]
   }
   const short = letter === undefined ? '' : `-${letter}, `
@@ -193,7 +204,10 @@ function keygen(file: string): string {
     writeKeyPair(file, pair)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw new CommandError('usage', String(error))
-    throw new CommandError('usage', `${file} already exists, and machines that know its key would not know a new one`)
+    throw new CommandError(
+      'usage',
+      `${file} already exists and was not changed: machines that know its public key would refuse this one with new keys; name another file`,
+    )
   }
   return pair.publicKey
 }

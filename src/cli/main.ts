@@ -18,8 +18,8 @@ async function run(): Promise<Ending> {
     }).parseAsync()
     return how
   } catch (error) {
-    // Commander has printed the message or the help.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 'ok' : 'usage'
+    // Commander has printed the help or the version.
+    if (error instanceof CommanderError) return 'ok'
     if (error instanceof Mongrel2Error) {
       console.error(`mongrel2-fetch: ${escapeLines(error.message)}`)
       return error.code === 'invalid_option' ? 'usage' : 'failed'

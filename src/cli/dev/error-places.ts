@@ -1,3 +1,4 @@
+import { CommandError } from '../shared/exit-code.ts'
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describeError, describeLoadError, messageOf } from '../../runtime/log.ts'
@@ -73,7 +74,8 @@ export function causesOf(error: unknown): unknown[] {
 /** Describes an error for the terminal by its message and the user's code; with its whole stack if that has none of it. */
 export function shortDescription(error: unknown, places: readonly Place[]): string {
   const [first] = places
-  if (first === undefined) return describeLoadError(error)
+  // An error of ours needs no stack.
+  if (first === undefined) return error instanceof CommandError ? error.message : describeLoadError(error)
   const code = first.source.filter(({ lineNumber }) => Math.abs(lineNumber - first.line) <= AROUND)
   const width = String(code.at(-1)?.lineNumber).length
   const lines = code.map(({ lineNumber, chunk }) => {

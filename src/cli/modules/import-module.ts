@@ -35,7 +35,7 @@ export async function importModule(path: string, caught = true): Promise<Readonl
     return exportsOf(path, await import(url))
   } catch (error) {
     if (caught) await addPlace(error, path)
-    throw prepared === 'JavaScript' && isForTsx(path, error) ? needsTsx(path, { cause: error }) : error
+    throw prepared === 'JavaScript' && isForTsx(path, error) ? needsTsx(path) : error
   }
 }
 
@@ -54,9 +54,9 @@ function exportsOf(path: string, exports: Readonly<Record<string, unknown>>): Re
   return { ...exports, ...inner, default: 'default' in inner ? inner.default : inner }
 }
 
-function needsTsx(path: string, options?: ErrorOptions): CommandError {
+function needsTsx(path: string): CommandError {
   const reason = `${runtimeName()} cannot run this ${/x$/.test(path) ? 'JSX' : 'TypeScript'} by itself`
-  return new CommandError('load', `${path} needs tsx, since ${reason}: npm install tsx`, options)
+  return new CommandError('load', `${path} needs tsx, since ${reason}: npm install tsx`)
 }
 
 /** What this thread's loader is prepared for. */

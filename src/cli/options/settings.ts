@@ -80,6 +80,8 @@ export interface AdminSettings {
   readonly at: ListenAt
   /** What clients have to send. */
   readonly token: string | undefined
+  /** How the address was given, such as `--admin`. */
+  readonly from: string
 }
 
 /** A certificate that `dev` makes, or the paths of one. */
@@ -129,7 +131,7 @@ export function settingsFrom({ command, sources, file, logger }: Gathered): Comm
   const certificate = certificateOf(command, sources)
   const gateway = gatewayOf(sources, certificate)
   const admin = adminOf(sources)
-  if (admin !== undefined) checkReach(admin, sources)
+  if (admin !== undefined) checkReach(admin)
   const options = serverOptions(sources, gateway, logger)
   const workers = workersOf(sources, options, gateway)
   const touchReload = checkedValue(sources, 'touchReload')
@@ -163,7 +165,10 @@ export function serverOptions(
 ): Mongrel2Options {
   const zeromq = sources.get('zeromq')?.value
   if (zeromq === undefined && gateway === undefined)
-    missing("--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler, or --mongrel2 DATABASE")
+    missing(
+      "--zeromq SEND_SPEC,RECV_SPEC, the two addresses of Mongrel2's Handler, --mongrel2 DATABASE or --http HOST:PORT; " +
+        '`mongrel2-fetch dev` needs none of them',
+    )
   const options: Record<string, unknown> = {
     overrideGlobalObjects: true,
     logger,
@@ -197,14 +202,16 @@ function gatewayOf(sources: OptionSources, certificate: CertificateFiles | undef
     keepAliveTimeout: checkedValue(sources, 'httpKeepAliveTimeout'),
     maxConnections: checkedValue(sources, 'httpMaxConnections'),
   }
-  return { places, certificate, endpoint: gatewayEndpoint(isDirect(sources)), settings }
+  const from = PROTOCOLS.flatMap((protocol) => (places[protocol].length > 0 ? (sources.get(protocol)?.from ?? []) : []))
+  return { places, from, certificate, endpoint: gatewayEndpoint(isDirect(sources)), settings }
 }
 
 /** The admin address, and its token if there is one; undefined without an address. Throws CommandError `usage`. */
 export function adminOf(sources: OptionSources): AdminSettings | undefined {
   const at = checkedValue(sources, 'admin')
   const file = checkedValue(sources, 'adminTokenFile')
-  return at && { at, token: file === undefined ? undefined : tokenIn(file, sources.get('adminTokenFile')?.from ?? '') }
+  const token = file === undefined ? undefined : tokenIn(file, sources.get('adminTokenFile')?.from ?? '')
+  return at && { at, token, from: sources.get('admin')?.from ?? '' }
 }
 
 function tokenIn(file: string, from: string): string {
@@ -218,11 +225,11 @@ function tokenIn(file: string, from: string): string {
 }
 
 /** Other machines may connect only with a token. */
-function checkReach({ at, token }: AdminSettings, sources: OptionSources): void {
+function checkReach({ at, token, from }: AdminSettings): void {
   if (token !== undefined || 'path' in at || isLoopback(at.host ?? '')) return
   throw new CommandError(
     'usage',
-    `${sources.get('admin')?.from} cannot be used without --admin-token-file, since other machines can connect there: name a token's file, ` +
+    `${from} cannot be used without --admin-token-file, since other machines can connect there: name a token's file, ` +
       'or an address such as 127.0.0.1:9090',
   )
 }
@@ -233,7 +240,11 @@ function isDirect(sources: OptionSources): boolean {
   if (!checkedValue(sources, 'direct')) return false
   for (const key of NEEDS_DISPATCHER) {
     const from = sources.get(key)?.from
-    if (from) throw new CommandError('usage', `${from} cannot be used with --direct: it needs the dispatcher`)
+    if (from)
+      throw new CommandError(
+        'usage',
+        `${from} cannot be used with ${sources.get('direct')?.from}: it needs the dispatcher`,
+      )
   }
   return true
 }
@@ -265,7 +276,10 @@ function clusterOf(sources: OptionSources, gateway: AppGatewaySettings | undefin
   if (listen === undefined) return undefined
   const direct = sources.get('direct')
   if (direct !== undefined && direct.value !== false)
-    throw new CommandError('usage', `${direct.from} cannot be used with --cluster: nodes have no part in it`)
+    throw new CommandError(
+      'usage',
+      `${direct.from} cannot be used with ${sources.get('cluster')?.from}: nodes have no part in it`,
+    )
   const keys = keysOf(sources)
   const nodes = sources.get('clusterNodes')?.value as ClusterOptions['nodes']
   // Nodes cannot reach the gateway's endpoint, which is the last: this machine alone serves it.

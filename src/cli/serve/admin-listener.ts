@@ -50,7 +50,7 @@ export class AdminListener {
     try {
       await listen(server, settings.at, OWNER_ONLY)
     } catch (error) {
-      throw new CommandError('front', `--admin cannot listen: ${messageOf(error)}`)
+      throw new CommandError('front', `${settings.from} cannot listen: ${messageOf(error)}`)
     }
     return new AdminListener(server, settings, logger)
   }

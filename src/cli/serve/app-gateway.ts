@@ -14,6 +14,8 @@ import { CommandError } from '../shared/exit-code.ts'
 /** A gateway beside Mongrel2. */
 export interface AppGatewaySettings {
   readonly places: Places
+  /** How they were given, such as `--http`. */
+  readonly from: readonly string[]
   /** The certificate of `http`; undefined for plain HTTP. */
   readonly certificate: CertificateFiles | undefined
   /** The endpoint by which the app serves it. */
@@ -51,7 +53,7 @@ export interface AppGateway {
 
 /** Starts the gateway of an app; throws CommandError `front` if it cannot listen, `usage` if it cannot use the certificate. */
 export async function startAppGateway(
-  { places, certificate, endpoint, settings: bounds }: AppGatewaySettings,
+  { places, from, certificate, endpoint, settings: bounds }: AppGatewaySettings,
   flowControl: boolean,
   logger: Logger,
 ): Promise<AppGateway> {
@@ -74,8 +76,7 @@ export async function startAppGateway(
     }
   } catch (error) {
     removeDirectory()
-    const flags = Object.entries(places).flatMap(([protocol, list]) => (list.length === 0 ? [] : [`--${protocol}`]))
-    throw new CommandError('front', `${flags.join(', ')} cannot listen: ${messageOf(error)}`)
+    throw new CommandError('front', `${from.join(', ')} cannot listen: ${messageOf(error)}`)
   }
 }
 

@@ -34,12 +34,19 @@ async function refusal(...args: string[]): Promise<string> {
 
 describe('A wrong command line', () => {
   it.each([
-    [['serv'], '(Did you mean serve?)'],
+    [['serv'], '; did you mean serve?'],
     [['serve', 'a.ts', 'b.ts'], 'too many arguments'],
     [['serve'], 'expected an app, such as app.ts, as the argument'],
-    [['serve', 'a.ts'], 'expected --zeromq SEND_SPEC,RECV_SPEC'],
-    [['serve', 'a.ts', ...ENDPOINT, '--max-in-fligth', '1'], '(Did you mean --max-in-flight?)'],
-    [['serve', 'a.ts', ...ENDPOINT, '--port', '1'], "unknown option '--port'"],
+    [['serve', 'a.ts'], '--mongrel2 DATABASE or --http HOST:PORT; `mongrel2-fetch dev` needs none of them'],
+    [
+      ['serve', 'a.ts', ...ENDPOINT, '--max-in-fligth', '1'],
+      'unknown option --max-in-fligth; did you mean --max-in-flight?',
+    ],
+    [['serve', 'a.ts', ...ENDPOINT, '--port', '1'], 'unknown option --port: for an ordinary HTTP socket use --http'],
+    [['dev', 'a.ts', '--http', ':1'], 'unknown option --http: use --port N; `mongrel2-fetch serve` has --http'],
+    [['status', '--watchh'], 'unknown option --watchh; did you mean --watch?'],
+    [['fetch', 'a.ts', '--no-tls'], 'unknown option --no-tls: `mongrel2-fetch dev` has it'],
+    [['replay', 'a.jsonl', 'a.ts', '--timeout', 'x'], '--timeout: expected milliseconds, got x'],
     [
       ['serve', 'a.ts', ...ENDPOINT, '--max-in-flight', 'many'],
       '--max-in-flight: expected an integer from 1, got "many"',
@@ -80,8 +87,8 @@ describe('A wrong command line', () => {
     ],
     [['serve', 'a.ts', '--http', '8080'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
     [['serve', 'a.ts', '--http', 'localhost:65536'], '--http: expected HOST:PORT, :PORT or the path of a socket'],
-    [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '(Did you mean --workers?)'],
-    [['dev', 'a.ts', '--workers', '2'], "unknown option '--workers'"],
+    [['serve', 'a.ts', ...ENDPOINT, '--worker', '2'], '; did you mean --workers?'],
+    [['dev', 'a.ts', '--workers', '2'], 'unknown option --workers: `mongrel2-fetch serve` has it'],
     [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected an integer from 0 to 65535, got 65536'],
     [['serve', 'a.ts', ...ENDPOINT, '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --http'],
     [['serve', 'a.ts', '--http', ':0', '--tls-key', 'b'], 'expected --tls-cert and --tls-key together'],

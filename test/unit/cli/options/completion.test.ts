@@ -33,7 +33,20 @@ describe('Completion in bash', () => {
     [['se'], ['serve']],
     [
       [''],
-      ['serve', 'dev', 'fetch', 'replay', 'status', 'doctor', 'init', 'mongrel2', 'keygen', 'complete', '--help', '--version'],
+      [
+        'serve',
+        'dev',
+        'fetch',
+        'replay',
+        'status',
+        'doctor',
+        'init',
+        'mongrel2',
+        'keygen',
+        'complete',
+        '--help',
+        '--version',
+      ],
     ],
     [
       ['complete', ''],
