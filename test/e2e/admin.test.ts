@@ -79,9 +79,9 @@ describe('Readiness', () => {
 
     const last = ask('/wait')
     await expect.poll(async () => (await stats()).inFlight).toBe(1)
-    const known = watch.answers.length
     run.signal('SIGTERM')
     await watch.is(/^the server closes/)
+    const known = watch.answers.length
     expect((await client().ask('/healthz'))[0]).toBe(200)
     place.write('go', '')
     expect(await last).toBe('1')
