@@ -152,7 +152,7 @@ export class Application {
     this.counters.requests++
     const { handlerContext } = exchange
     try {
-      const call = exchange.observed === undefined ? callUser : traceUser
+      const call = exchange.observed !== undefined && requestsAreTraced() ? traceUser : callUser
       const result = this.context.run(call, exchange, this.#settings.fetch, request, env, handlerContext)
       if (result instanceof Promise) void this.#await(result, exchange, request)
       else {
@@ -232,9 +232,8 @@ export class Application {
 /** Calls the handler as `callUser` does, and publishes that to tracing agents. */
 function traceUser(exchange: Exchange, fetch: FetchHandler, ...call: Parameters<FetchHandler>): unknown {
   const [request, env] = call
-  if (exchange.observed === undefined || !requestsAreTraced()) return callUser(exchange, fetch, ...call)
   const trace: RequestTrace = { request, env }
-  exchange.observed.trace = trace
+  if (exchange.observed !== undefined) exchange.observed.trace = trace
   return requestTracing.tracePromise(async () => callUser(exchange, fetch, ...call), trace)
 }
 

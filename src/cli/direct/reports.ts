@@ -2,17 +2,16 @@ import type { Settings } from '../../exchange/options.ts'
 import { onLinkEvent } from '../../operations/channels.ts'
 import { EventLoopDelay } from '../../operations/event-loop.ts'
 import { figuresOf } from '../../operations/figures.ts'
-import { lineFormat } from '../../operations/line-format.ts'
 import type { RequestSink } from '../../operations/request-entry.ts'
 import type { ServerState } from '../../operations/server-state.ts'
 import type { FramePipe } from '../../workers/protocol/frame-pipe.ts'
-import { type EndedRequest, type News, renderJson, renderReport } from '../../workers/protocol/frames.ts'
-import { endedRequest } from '../../workers/worker/worker-server.ts'
+import { type News, renderJson, renderReport } from '../../workers/protocol/frames.ts'
+import { EndedRequests } from '../../workers/worker/ended-requests.ts'
 
 /** What a process of `serve --direct` reports to its parent: its ended requests, its links and its figures. */
 export class DirectReports {
   readonly #pipe: FramePipe
-  #ended: EndedRequest[] = []
+  #ended: EndedRequests | undefined
   #turn: NodeJS.Immediate | undefined
   #inFlight = 0
   #delay: EventLoopDelay | undefined
@@ -22,20 +21,21 @@ export class DirectReports {
   }
 
   /** Where its server's entries go; its links are reported from now on. */
-  sinkFor({ metrics, accessLog, accessLogFormat, record, endpoints }: Settings): RequestSink {
+  sinkFor(settings: Settings): RequestSink {
+    const { metrics, endpoints } = settings
     if (metrics) this.#delay = new EventLoopDelay()
     onLinkEvent(({ event, recvSpec }) => {
       const link = endpoints.findIndex((endpoint) => endpoint.recvSpec === recvSpec)
       this.#tell({ news: event === 'attached' ? 'attached' : 'detached', link, epoch: 0 })
     })
-    const line = accessLog === undefined ? undefined : lineFormat(accessLogFormat)
-    const observer: RequestSink['observer'] = (entry, recorded) => {
-      if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
-      this.#ended.push(endedRequest(entry, 0, 0, line))
-      this.#turn ??= setImmediate(() => this.#report())
-    }
-    const observes = metrics || line !== undefined || record !== undefined
-    return { observer: observes ? observer : undefined, close: async () => this.#report() }
+    this.#ended = new EndedRequests(
+      settings,
+      (news) => this.#tell(news),
+      () => {
+        this.#turn ??= setImmediate(() => this.#report())
+      },
+    )
+    return { observer: this.#ended.observerOf(0, 0), close: async () => this.#report() }
   }
 
   /** Tells the state of its server. */
@@ -50,8 +50,7 @@ export class DirectReports {
   #report(): void {
     clearImmediate(this.#turn)
     this.#turn = undefined
-    const ended = this.#ended
-    this.#ended = []
+    const ended = this.#ended?.take() ?? []
     this.#pipe.send([renderReport({ thread: 0, seen: 0, inFlight: this.#inFlight, records: [], ended })])
   }
 

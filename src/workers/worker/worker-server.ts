@@ -5,8 +5,6 @@ import type { Settings } from '../../exchange/options.ts'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import type { Publisher } from '../../link/transport.ts'
 import { EventLoopDelay } from '../../operations/event-loop.ts'
-import { type LineFormat, lineFormat } from '../../operations/line-format.ts'
-import type { RequestEntry, RequestObserver } from '../../operations/request-entry.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
@@ -14,7 +12,6 @@ import { CLOSE, joinReply, parseReply, type Reply, renderReply } from '../../wir
 import {
   type ConnectionReport,
   type DealtHead,
-  type EndedRequest,
   isDealtHead,
   isTopicFrame,
   type News,
@@ -27,6 +24,8 @@ import {
   renderReport,
   renderTopicFrame,
 } from '../protocol/frames.ts'
+
+import { EndedRequests } from './ended-requests.ts'
 
 /** Interval of sweeps for idle connections while the thread retires, in milliseconds. */
 const RETIRING_SWEEP = 20
@@ -72,14 +71,13 @@ export class WorkerServer {
   readonly #uplink: Uplink
   readonly #app: AppServer<number>
   readonly #delay: EventLoopDelay | undefined
-  /** Renders the lines of the request log, if there is one. */
-  readonly #line: LineFormat | undefined
   /** The head of the message that is the next frame. */
   #head: DealtHead | undefined
   #seen = 0
   #before: ReportRecord[] = []
   #after: ReportRecord[] = []
-  #ended: EndedRequest[] = []
+  /** Reported before the replies that end them: what the dispatcher does not know has not been answered. */
+  readonly #ended: EndedRequests
   #timer: NodeJS.Timeout | undefined
   #sweeper: NodeJS.Timeout | undefined
 
@@ -88,9 +86,14 @@ export class WorkerServer {
     this.#thread = thread
     this.#uplink = uplink
     this.#app = new AppServer(settings)
-    const { metrics, accessLog, accessLogFormat } = settings
-    if (metrics) this.#delay = new EventLoopDelay()
-    if (accessLog !== undefined) this.#line = lineFormat(accessLogFormat)
+    this.#ended = new EndedRequests(
+      settings,
+      (news) => this.#tell(news),
+      () => {
+        this.#timer ??= setTimeout(() => this.#report(), REPORT_DELAY)
+      },
+    )
+    if (settings.metrics) this.#delay = new EventLoopDelay()
     connectTopics({
       subscribe: (topic) => this.#tell({ news: 'subscribed', thread, topic }),
       unsubscribe: (topic) => this.#tell({ news: 'unsubscribed', thread, topic }),
@@ -194,7 +197,7 @@ export class WorkerServer {
     if (endpoint === undefined) return
     const publisher = this.#publisher(epoch)
     const observer = this.#observer(link, epoch)
-    const requests = this.#requestObserver(link, epoch)
+    const requests = this.#ended.observerOf(link, epoch)
     const feedback = (address: ControlPortAddress) => this.#uplink.feedback(epoch, address)
     this.#app.begin(epoch, endpoint, { publisher, prefix, socketId, flowControl, observer, requests, feedback })
   }
@@ -229,18 +232,6 @@ export class WorkerServer {
     }
   }
 
-  /** Reports ended requests before the replies that end them: what the dispatcher does not know has not been answered. */
-  #requestObserver(link: number, epoch: number): RequestObserver | undefined {
-    const line = this.#line
-    const { metrics, record } = this.#settings
-    if (!metrics && line === undefined && record === undefined) return undefined
-    return (entry, recorded) => {
-      if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
-      this.#ended.push(endedRequest(entry, link, epoch, line))
-      this.#timer ??= setTimeout(() => this.#report(), REPORT_DELAY)
-    }
-  }
-
   #sweep(): void {
     for (const epoch of this.#app.epochs.values()) epoch.sweep()
     this.#report()
@@ -255,29 +246,17 @@ export class WorkerServer {
     this.#before = []
     this.#after = []
     this.#uplink.publish({
-      before: before.length > 0 || this.#ended.length > 0 ? this.#render(before) : undefined,
+      before: before.length > 0 || this.#ended.waiting ? this.#render(before) : undefined,
       publication,
       after: after.length > 0 || publication === undefined ? this.#render(after) : undefined,
     })
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    const ended = this.#ended
-    this.#ended = []
+    const ended = this.#ended.take()
     const inFlight = this.#app.application.admission.load
     return renderReport({ thread: this.#thread, seen: this.#seen, inFlight, records, ended })
   }
-}
-
-/** An ended request for the dispatcher. @param line Renders its line for the request log, if there is one. */
-export function endedRequest(
-  entry: RequestEntry,
-  link: number,
-  epoch: number,
-  line: LineFormat | undefined,
-): EndedRequest {
-  const { connection: id, status, aborted, bytes, received, duration } = entry
-  return { link, epoch, id, status, aborted, bytes, received, duration, line: line?.(entry) ?? '' }
 }
 
 /**

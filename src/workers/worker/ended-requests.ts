@@ -1,0 +1,49 @@
+import type { Settings } from '../../exchange/options.ts'
+import { type LineFormat, lineFormat } from '../../operations/line-format.ts'
+import type { RequestObserver } from '../../operations/request-entry.ts'
+import type { EndedRequest, News } from '../protocol/frames.ts'
+
+type EndedSettings = Pick<Settings, 'metrics' | 'accessLog' | 'accessLogFormat' | 'record'>
+
+/** The ended requests that a process has not reported to its parent yet. */
+export class EndedRequests {
+  readonly #wanted: boolean
+  /** Renders the lines of the request log, if there is one. */
+  readonly #line: LineFormat | undefined
+  readonly #tell: (news: News) => void
+  readonly #added: () => void
+  #waiting: EndedRequest[] = []
+
+  /** @param added Called when one waits to be reported. */
+  constructor(settings: EndedSettings, tell: (news: News) => void, added: () => void) {
+    const { metrics, accessLog, accessLogFormat, record } = settings
+    this.#wanted = metrics || accessLog !== undefined || record !== undefined
+    if (accessLog !== undefined) this.#line = lineFormat(accessLogFormat)
+    this.#tell = tell
+    this.#added = added
+  }
+
+  /** Whether any wait. */
+  get waiting(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /** Takes the entries of an epoch's requests; undefined if nobody wants them. */
+  observerOf(link: number, epoch: number): RequestObserver | undefined {
+    if (!this.#wanted) return undefined
+    return (entry, recorded) => {
+      if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
+      const { connection: id, status, aborted, bytes, received, duration } = entry
+      const line = this.#line?.(entry) ?? ''
+      this.#waiting.push({ link, epoch, id, status, aborted, bytes, received, duration, line })
+      this.#added()
+    }
+  }
+
+  /** Hands over those that wait. */
+  take(): EndedRequest[] {
+    const ended = this.#waiting
+    this.#waiting = []
+    return ended
+  }
+}
