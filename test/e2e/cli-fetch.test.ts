@@ -2,18 +2,19 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Workplace } from '../support/command.ts'
 
 /** Echoes a request; `/big` is a stream beyond flow control's window, `/cut` fails in the middle of its body. */
-const APP = `export default async (request: Request, env: any) => {
+const APP = `type Body = ReadableStreamDefaultController<Uint8Array>
+export default async (request: Request, env: { mongrel2: { version: string } }) => {
   const { pathname, search, host } = new URL(request.url)
   if (pathname === '/fail') throw new Error('no')
   if (pathname === '/big') {
     let count = 0
-    const pull = (it: any) => (count++ < 300 ? it.enqueue(new Uint8Array(10_000).fill(97)) : it.close())
+    const pull = (it: Body) => (count++ < 300 ? it.enqueue(new Uint8Array(10_000).fill(97)) : it.close())
     return new Response(new ReadableStream({ pull }))
   }
   if (pathname === '/cut') {
-    const start = (it: any) => it.enqueue(new TextEncoder().encode('begun'))
+    const start = (it: Body) => it.enqueue(new TextEncoder().encode('begun'))
     // Later than the turn in which the head is sent.
-    const pull = async (it: any) => it.error(await new Promise((resolve) => setTimeout(resolve, 50, new Error('gone'))))
+    const pull = async (it: Body) => it.error(await new Promise((resolve) => setTimeout(resolve, 50, new Error('gone'))))
     return new Response(new ReadableStream({ start, pull }, { highWaterMark: 2 }))
   }
   const { method, headers } = request

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ANSWER, APP_FILES, AppProject, appCode, PROJECT_TYPES, type ProjectType } from '../support/app-project.ts'
+import { nodeOf } from '../support/other-node.ts'
 import { INSTALL_TIMEOUT } from '../support/user-project.ts'
 
 const { engines } = JSON.parse(readFileSync('package.json', 'utf8')) as { engines: { node: string } }
@@ -28,20 +29,10 @@ describe.each(VERSIONS)('On Node %s', (version) => {
   let node: string
   const projects = new Map<ProjectType, AppProject>()
 
-  beforeAll(async () => {
-    // Outside of the checkout: npm would take its settings for the package's.
-    const project = new AppProject('module')
-    const from = [
-      'exec',
-      '--yes',
-      `--package=node-linux-${process.arch}@${version}`,
-      '--',
-      'node',
-      '-p',
-      'process.execPath',
-    ]
-    node = (await promisify(execFile)('npm', from, { cwd: project.directory })).stdout.trim()
-    await project[Symbol.asyncDispose]()
+  beforeAll(() => {
+    const found = nodeOf(version)
+    if (found === undefined) throw new Error(`Node ${version} cannot be installed`)
+    node = found
     for (const type of PROJECT_TYPES) projects.set(type, new AppProject(type))
   }, INSTALL_TIMEOUT)
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { isBuiltin } from 'node:module'
+import { tmpdir } from 'node:os'
 
 /** The path of a Node with `node:sqlite`: this one if it has that, otherwise 24. */
 export function nodeWithSqlite(): string | undefined {
@@ -7,7 +8,7 @@ export function nodeWithSqlite(): string | undefined {
 }
 
 /** The path of a Node from a package with the binary, as in test/run.mjs; undefined where it cannot be had. */
-export function nodeOf(version: number): string | undefined {
+export function nodeOf(version: number | string): string | undefined {
   const args = [
     'exec',
     '--yes',
@@ -18,7 +19,8 @@ export function nodeOf(version: number): string | undefined {
     'process.execPath',
   ]
   try {
-    return execFileSync('npm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    // Outside of the checkout: npm would take its settings for the package's.
+    return execFileSync('npm', args, { cwd: tmpdir(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   } catch {
     return undefined
   }
