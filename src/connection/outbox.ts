@@ -33,7 +33,7 @@ export interface OutboxOwner {
 }
 
 /** Waits until bytes are published. It is in one list at most, and has its place in it itself, since most lists are short. */
-export interface PublicationMark {
+interface PublicationMark {
   /** Where the bytes end. */
   position: number
   next: PublicationMark | undefined
@@ -139,7 +139,7 @@ export class Outbox {
   whenPublished(mark: PublicationMark): void {
     mark.position = this.#position
     if (this.#waiting === 0) return mark.published(this.#position)
-    if (this.#mark === undefined || this.#lastMark === undefined) this.#mark = mark
+    if (this.#lastMark === undefined) this.#mark = mark
     else this.#lastMark.next = mark
     this.#lastMark = mark
   }
@@ -224,6 +224,8 @@ export class Outbox {
 
   #passMark(mark: PublicationMark): void {
     this.#mark = mark.next
+    // A passed mark has its request's message.
+    if (this.#mark === undefined) this.#lastMark = undefined
     mark.published(Math.min(mark.position, this.published))
   }
 
