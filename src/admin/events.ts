@@ -1,7 +1,7 @@
 import type { AdminSecond, AdminStats, Monitor } from './monitor.ts'
 
 /** An event of `/events`: what the page shows. */
-export interface AdminEvent {
+interface AdminEvent {
   readonly stats: AdminStats
   /** The seconds since the last event; in the first one the last two minutes. */
   readonly seconds: readonly AdminSecond[]

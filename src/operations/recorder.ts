@@ -61,7 +61,7 @@ export class Recorder {
 }
 
 /** A request that is being recorded. */
-export class Recording {
+class Recording {
   readonly #message: Message
   readonly #chosen: boolean
   readonly #omitted: ReadonlySet<string>

@@ -20,7 +20,7 @@ pre .here { background: #b0002033 }
 const POLL_TIME = 300
 
 /** What an error page shows. */
-export interface Failure {
+interface Failure {
   readonly error: unknown
   /** The user's code in its stack. */
   readonly places: readonly Place[]

@@ -16,7 +16,7 @@ export const MEMORY_ENDPOINT = {
   controlPort: false,
 } as const
 
-export interface MemoryAnswer {
+interface MemoryAnswer {
   readonly head: ResponseHead
   /** Pieces of the body. The app is told that one is read when the next is asked for. Throws Error if the response is cut off. */
   readonly body: AsyncIterable<Buffer>

@@ -213,7 +213,7 @@ export class FastCgiCodec implements Codec {
 }
 
 /** Reads names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError. */
-export function readPairs(bytes: Buffer): string[] {
+function readPairs(bytes: Buffer): string[] {
   // Slicing one text is cheap, calls of the decoder are not.
   const text = bytes.toString('latin1')
   const texts: string[] = []
