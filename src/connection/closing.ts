@@ -1,3 +1,4 @@
+import type { ReadonlyNumberMap } from '../runtime/number-map.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import type { Connection } from './connection.ts'
 import type { KeepAlive } from './keep-alive.ts'
@@ -9,7 +10,7 @@ export class EpochClosing {
   leaving = false
   /** Whether notices still come. Without pulling, Mongrel2 cannot send a notice and then reads no reply. */
   pulling = true
-  readonly #connections: ReadonlyMap<number, Connection>
+  readonly #connections: ReadonlyNumberMap<Connection>
   readonly #turn: Turn
   readonly #keepAlive: KeepAlive
   readonly #refuseRequests: () => void
@@ -19,7 +20,7 @@ export class EpochClosing {
 
   /** @param refuseRequests Makes new requests be refused. */
   constructor(
-    connections: ReadonlyMap<number, Connection>,
+    connections: ReadonlyNumberMap<Connection>,
     turn: Turn,
     keepAlive: KeepAlive,
     refuseRequests: () => void,

@@ -1,6 +1,7 @@
 import type { LinkEpoch } from '../link/link.ts'
 import type { Publisher, Received } from '../link/transport.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { NumberMap, type ReadonlyNumberMap } from '../runtime/number-map.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage, renderMessage } from '../wire/message.ts'
 import { CLOSE, type Reply, renderReply } from '../wire/reply.ts'
@@ -95,7 +96,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   readonly #warning: ThrottledWarning
   readonly #stallWarning: ThrottledWarning
   readonly #overrunWarning: ThrottledWarning
-  readonly #connections = new Map<number, Connection>()
+  readonly #connections = new NumberMap<Connection>()
   readonly #closed = new ClosedConnections()
   readonly #turn: Turn
   readonly #keepAlive: KeepAlive
@@ -128,7 +129,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   }
 
   /** The connections with state, by their numbers. */
-  get connections(): ReadonlyMap<number, Connection> {
+  get connections(): ReadonlyNumberMap<Connection> {
     return this.#connections
   }
 

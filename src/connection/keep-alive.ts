@@ -1,3 +1,4 @@
+import type { ReadonlyNumberMap } from '../runtime/number-map.ts'
 import { type Control, type Reply, renderControl } from '../wire/reply.ts'
 import type { Connection } from './connection.ts'
 
@@ -15,7 +16,7 @@ interface Absence {
 
 /** Keeps Mongrel2 from ending quiet connections, and finds those that it has ended: a reply to one, which grants 0 credits, brings a notice. */
 export class KeepAlive {
-  readonly #connections: ReadonlyMap<number, Connection>
+  readonly #connections: ReadonlyNumberMap<Connection>
   readonly #publish: (replies: Reply[]) => void
   readonly #targets: number
   readonly #interval: number
@@ -24,7 +25,7 @@ export class KeepAlive {
 
   /** @param interval Milliseconds between two keep-alive messages. */
   constructor(
-    connections: ReadonlyMap<number, Connection>,
+    connections: ReadonlyNumberMap<Connection>,
     publish: (replies: Reply[]) => void,
     targets: number,
     interval: number,

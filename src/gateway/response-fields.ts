@@ -10,7 +10,13 @@ export function pairs(fields: readonly string[]): HeaderField[] {
   return list
 }
 
-/** The fields that are not about one connection. */
-export function endToEnd(fields: readonly HeaderField[]): HeaderField[] {
-  return fields.filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase()))
+/** The fields that are not about one connection, names and values in turn. `but`: a name in lower case that is left out too. */
+export function endToEnd(fields: readonly string[], but?: string): string[] {
+  const passed: string[] = []
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    const lower = name.toLowerCase()
+    if (lower !== but && !HOP_BY_HOP.has(lower)) passed.push(name, fields[at + 1] as string)
+  }
+  return passed
 }

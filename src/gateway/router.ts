@@ -1,5 +1,6 @@
 import { badRequest, handlerFailed, noRoute } from '../platform/outcomes.ts'
 import { describeError } from '../runtime/log.ts'
+import { NumberMap } from '../runtime/number-map.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/reply.ts'
 import { Connection, type Route, refuse } from './connection.ts'
@@ -19,7 +20,8 @@ export class Router {
   /** The longest first, since the longest match wins. */
   readonly #routes: Route[] = []
   readonly #handlers = new Map<string, Handler>()
-  readonly #connections = new Map<number, Connection>()
+  readonly #connections = new NumberMap<Connection>()
+  readonly #closed = ({ id }: Connection): void => void this.#connections.delete(id)
   readonly #sweeper: NodeJS.Timeout
   #lastId = 0
 
@@ -53,8 +55,8 @@ export class Router {
     const route = this.#routes.find(({ pattern }) => target.path.startsWith(pattern))
     if (target.path === '') return refuse(answer, badRequest('The target has no path'), false)
     if (route === undefined) return refuse(answer, noRoute(), false)
-    const closed = ({ id }: Connection) => this.#connections.delete(id)
-    const connection = new Connection(this.#nextId(), request, answer, { route, target, closed }, this.#settings)
+    const place = { route, target, closed: this.#closed }
+    const connection = new Connection(this.#nextId(), request, answer, place, this.#settings)
     this.#connections.set(connection.id, connection)
     try {
       connection.run()?.catch((error: unknown) => this.#failed(connection, error))
@@ -73,7 +75,7 @@ export class Router {
   /** Ends every connection at once, as Mongrel2 does when it is stopped, and closes the sockets. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
-    for (const connection of [...this.#connections.values()]) connection.kill()
+    for (const connection of this.#connections.values()) connection.kill()
     await Promise.all([...this.#handlers.values()].map((handler) => handler.close()))
   }
 
@@ -95,6 +97,6 @@ export class Router {
 
   #sweep(): void {
     const now = performance.now()
-    for (const connection of [...this.#connections.values()]) connection.expire(now)
+    for (const connection of this.#connections.values()) connection.expire(now)
   }
 }

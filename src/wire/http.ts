@@ -41,13 +41,15 @@ export const CHUNK_END: Buffer = Buffer.from(CRLF, 'latin1')
 
 /** Renders a response's status line and header section (RFC 9112, sections 4 and 5), the empty line included. */
 export function renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
-  return renderFields(`HTTP/1.1 ${status} ${reason}`, fields)
+  let head = `HTTP/1.1 ${status} ${reason}${CRLF}`
+  for (const [name, value] of fields) head += `${name}: ${value}${CRLF}`
+  return Buffer.from(head + CRLF, 'latin1')
 }
 
-/** Renders a first line and a header section (RFC 9112, section 5), the empty line included. */
-export function renderFields(firstLine: string, fields: readonly HeaderField[]): Buffer {
+/** Renders a first line and a header section (RFC 9112, section 5) of names and values in turn, the empty line included. */
+export function renderFields(firstLine: string, fields: readonly string[]): Buffer {
   let head = firstLine + CRLF
-  for (const [name, value] of fields) head += `${name}: ${value}${CRLF}`
+  for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}${CRLF}`
   return Buffer.from(head + CRLF, 'latin1')
 }
 

@@ -120,13 +120,17 @@ export class ResponseParser {
   }
 
   #readHead(text: string): void {
-    const [first = '', ...lines] = text.split(CRLF)
+    const firstEnd = lineEnd(text, 0)
+    const first = text.slice(0, firstEnd)
     const [, status, reason = ''] = STATUS_LINE.exec(first) ?? []
     if (status === undefined) throw malformed('a status line', first)
     const fields: string[] = []
     let length: string | undefined
     let chunked = false
-    for (const line of lines) {
+    for (let start = firstEnd + CRLF.length; start < text.length; ) {
+      const end = lineEnd(text, start)
+      const line = text.slice(start, end)
+      start = end + CRLF.length
       const name = line.slice(0, Math.max(0, line.indexOf(':')))
       if (!TOKEN.test(name) || LINE_BREAK.test(line)) throw malformed('a field', line)
       const trimmed = line.slice(name.length + 1).trim()
@@ -162,6 +166,11 @@ export class ResponseParser {
     this.#missing = Number.parseInt(size, 16)
     this.#state = this.#missing === 0 ? 'trailers' : 'chunk'
   }
+}
+
+function lineEnd(text: string, start: number): number {
+  const end = text.indexOf(CRLF, start)
+  return end === -1 ? text.length : end
 }
 
 /** Chunks override a length, which must not be passed on then (RFC 9112, section 6.3). */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { ResponseHead } from '../../wire/response-parser.ts'
 import type { Answer } from '../request.ts'
-import { endToEnd, pairs } from '../response-fields.ts'
+import { endToEnd } from '../response-fields.ts'
 import type { Codec } from './codec.ts'
 
 /** Pieces of a turn with up to so many bytes are joined, which costs less than separate writes. */
@@ -30,21 +30,20 @@ export class CgiAnswer implements Answer {
   begin({ status, reason, fields }: ResponseHead): void {
     this.begun = true
     // Servers would read a field `Status` as the status.
-    const passed = endToEnd(pairs(fields)).filter(([name]) => name.toLowerCase() !== 'status')
-    this.#pieces.push(...this.#codec.renderHead(status, reason, passed))
+    this.#pieces.push(this.#codec.renderHead(status, reason, endToEnd(fields, 'status')))
     this.#schedule()
   }
 
   flush(): void {}
 
   write(bytes: Buffer, written: () => void): void {
-    this.#pieces.push(...this.#codec.renderBody(bytes))
+    this.#pieces.push(bytes)
     this.#written.push(written)
     this.#schedule()
   }
 
   end(bytes: Buffer): void {
-    if (bytes.length > 0) this.#pieces.push(...this.#codec.renderBody(bytes))
+    if (bytes.length > 0) this.#pieces.push(bytes)
     this.#phase = 'ended'
     // The caller first notes that the answer is complete.
     this.#schedule()
@@ -68,7 +67,7 @@ export class CgiAnswer implements Answer {
 
   cut(): void {
     if (this.#phase === 'finished') return
-    this.#writeAll()
+    this.#writeAll(false)
     this.#phase = 'finished'
     // An ordinary end would complete the answer. Sockets in the file system cannot be reset.
     const reset = () =>
@@ -83,34 +82,39 @@ export class CgiAnswer implements Answer {
     process.nextTick(() => {
       this.#scheduled = false
       this.#finish()
-      this.#writeAll()
+      this.#writeAll(false)
     })
   }
 
   /** The handler may still read the body when it has answered, and the front server closes at the end of the answer. */
   #finish(): void {
     if (this.#phase !== 'ended' || this.#scheduled || !(this.#released || this.#bodyComplete)) return
-    this.#pieces.push(...this.#codec.renderEnd())
-    this.#writeAll()
+    this.#writeAll(true)
     this.#phase = 'finished'
     this.#finished(this.#released)
   }
 
-  #writeAll(): void {
+  /** @param ended Whether the answer ends with it. */
+  #writeAll(ended: boolean): void {
     const pieces = this.#pieces
     const written = this.#written
-    if (pieces.length === 0 || this.#phase === 'finished') return
+    if ((pieces.length === 0 && !ended) || this.#phase === 'finished') return
     this.#pieces = []
     this.#written = []
-    const done = () => {
-      for (const call of written) call()
-    }
     let size = 0
     for (const { length } of pieces) size += length
-    if (size <= JOINED)
-      return void this.#socket.write(Buffer.concat(pieces, size), written.length === 0 ? undefined : done)
+    const joined = size <= JOINED ? [Buffer.concat(pieces, size)] : pieces
+    const framed = joined.flatMap((piece, at) => this.#codec.frame(piece, ended && at === joined.length - 1))
+    const done =
+      written.length === 0
+        ? undefined
+        : () => {
+            for (const call of written) call()
+          }
+    if (framed.length === 0) return
+    if (size <= JOINED) return void this.#socket.write(Buffer.concat(framed), done)
     this.#socket.cork()
-    for (const [at, piece] of pieces.entries()) this.#socket.write(piece, at === pieces.length - 1 ? done : undefined)
+    for (const [at, piece] of framed.entries()) this.#socket.write(piece, at === framed.length - 1 ? done : undefined)
     this.#socket.uncork()
   }
 }

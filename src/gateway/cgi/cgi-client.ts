@@ -10,6 +10,7 @@ import { CgiAnswer } from './cgi-answer.ts'
 import type { Codec, Incoming, Variables } from './codec.ts'
 import { requestOf } from './variables.ts'
 
+const NOTHING = Buffer.alloc(0)
 /** Bytes of replies beside answers that may wait. */
 const MOST_UNSENT = 64 * 1024
 
@@ -17,7 +18,7 @@ const MOST_UNSENT = 64 * 1024
 interface OpenRequest {
   readonly answer: CgiAnswer
   readonly body: Body | undefined
-  readonly connection: Connection | undefined
+  connection: Connection | undefined
 }
 
 /** What a client needs of its server. */
@@ -77,21 +78,20 @@ export class CgiClient {
   #read(bytes: Buffer): void {
     if (this.#ending) return
     try {
-      for (const incoming of this.#codec.read(bytes)) {
-        this.#take(incoming)
-        if (this.#ending) return
-      }
+      this.#codec.read(bytes, this.#take)
+      if (this.#ending) return
       if (this.#idle && this.#codec.partial) {
         this.#idle = false
         this.#deadline = performance.now() + this.#context.settings.headersTimeout
       }
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
-      this.#fail(error.message)
+      if (!this.#ending) this.#fail(error.message)
     }
   }
 
-  #take(incoming: Incoming): void {
+  readonly #take = (incoming: Incoming): void => {
+    if (this.#ending) return
     switch (incoming.type) {
       case 'request':
         return this.#begin(incoming.variables, incoming.length)
@@ -110,14 +110,14 @@ export class CgiClient {
 
   #begin(variables: Variables, length: number | undefined): void {
     const { router } = this.#context
-    const request = requestOf(variables, length, this.#socket.remoteAddress)
     this.#idle = false
     this.#deadline = Number.POSITIVE_INFINITY
     const body = length === 0 ? undefined : new Body(length, () => this.#socket.resume())
+    const request = requestOf(variables, length, this.#socket.remoteAddress, body)
     const answer = new CgiAnswer(this.#socket, this.#codec, (released) => this.#finish(released))
-    this.#open = { answer, body, connection: undefined }
-    const connection = router.open({ ...request, body, webSocket: undefined }, answer)
-    this.#open = { answer, body, connection }
+    const open: OpenRequest = { answer, body, connection: undefined }
+    this.#open = open
+    open.connection = router.open(request, answer)
   }
 
   #reply(bytes: Buffer): void {
@@ -148,7 +148,7 @@ export class CgiClient {
     const { answer, connection } = this.#open ?? {}
     answer?.abandon()
     connection?.leave()
-    for (const piece of this.#codec.renderEnd()) this.#socket.write(piece)
+    for (const piece of this.#codec.frame(NOTHING, true)) this.#socket.write(piece)
     this.#finish(true)
   }
 

@@ -1,5 +1,3 @@
-import type { HeaderField } from '../../wire/headers.ts'
-
 /** Names and values in turn, as sent; bytes as Latin-1. */
 export type Variables = readonly string[]
 
@@ -16,17 +14,16 @@ export type Incoming =
 
 /** What differs between the protocols that front servers speak in place of HTTP, for one connection. */
 export interface Codec {
-  /** Parses bytes, in whatever pieces they come. Throws MalformedError. */
-  read(bytes: Buffer): Iterable<Incoming>
+  /** Parses bytes, in whatever pieces they come; what was right before a fault is passed on. Throws MalformedError. */
+  read(bytes: Buffer, take: (incoming: Incoming) => void): void
   /** Whether variables have begun and are incomplete. */
   readonly partial: boolean
   /** Whether the front server wants to use the connection again. */
   readonly keepsAlive: boolean
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[]
-  /** @param bytes Not empty. */
-  renderBody(bytes: Buffer): readonly Buffer[]
-  /** Ends the answer. */
-  renderEnd(): readonly Buffer[]
+  /** @param fields Names and values in turn. */
+  renderHead(status: number, reason: string, fields: readonly string[]): Buffer
+  /** Frames the next bytes of an answer, which may be none; `ended`: with its end. */
+  frame(bytes: Buffer, ended: boolean): readonly Buffer[]
   /** Ends a malformed request that has no answer. */
   renderFault(): Buffer
 }

@@ -1,4 +1,3 @@
-import type { HeaderField } from '../../wire/headers.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import type { Codec, Incoming, Variables } from './codec.ts'
 import { contentLength, renderCgiHead } from './variables.ts'
@@ -29,7 +28,6 @@ const KEEP_CONN = 1
 const STATUS = { complete: 0, cantMultiplex: 1, unknownRole: 3 } as const
 
 const NOTHING = Buffer.alloc(0)
-const NO_NEWS: readonly Incoming[] = []
 
 /** The request that a connection has. */
 interface ActiveRequest {
@@ -73,7 +71,7 @@ export class FastCgiCodec implements Codec {
     return phase === undefined ? this.#pending.length > 0 : phase === 'params' || phase === 'held'
   }
 
-  *read(bytes: Buffer): Iterable<Incoming> {
+  read(bytes: Buffer, take: (incoming: Incoming) => void): void {
     const all = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes])
     this.#pending = NOTHING
     let at = 0
@@ -82,7 +80,7 @@ export class FastCgiCodec implements Codec {
         const piece = all.subarray(at, at + this.#content)
         this.#content -= piece.length
         at += piece.length
-        if (piece.length > 0) yield* this.#readStdin(piece)
+        if (piece.length > 0) this.#readStdin(piece, take)
         if (this.#content > 0) return
       }
       const padding = Math.min(this.#padding, all.length - at)
@@ -106,43 +104,40 @@ export class FastCgiCodec implements Codec {
       if (all.length < end + padded) break
       const content = length === 0 ? NOTHING : all.subarray(at + HEADER, end)
       at = end + padded
-      yield* this.#readRecord(type, id, content)
+      this.#readRecord(type, id, content, take)
     }
     if (at < all.length) this.#pending = all.subarray(at)
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
-    return this.renderBody(renderCgiHead(status, reason, fields))
+  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
+    return renderCgiHead(status, reason, fields)
   }
 
-  renderBody(bytes: Buffer): readonly Buffer[] {
+  frame(bytes: Buffer, ended: boolean): readonly Buffer[] {
+    if (this.#active === undefined) return []
+    const { id } = this.#active
+    if (ended) this.#active = undefined
     const pieces: Buffer[] = []
     for (let at = 0; at < bytes.length; at += MOST_CONTENT) {
       const piece = bytes.subarray(at, at + MOST_CONTENT)
-      pieces.push(renderHeader(TYPE.stdout, this.#active?.id ?? MANAGEMENT, piece.length), piece)
+      pieces.push(renderHeader(TYPE.stdout, id, piece.length), piece)
     }
+    if (ended) pieces.push(renderEnd(id))
     return pieces
-  }
-
-  renderEnd(): readonly Buffer[] {
-    if (this.#active === undefined) return []
-    const { id } = this.#active
-    this.#active = undefined
-    return [renderHeader(TYPE.stdout, id, 0), renderEndRequest(id, 0, STATUS.complete)]
   }
 
   renderFault(): Buffer {
     return this.#active === undefined ? NOTHING : renderEndRequest(this.#active.id, 1, this.#fault)
   }
 
-  #readRecord(type: number, id: number, content: Buffer): Iterable<Incoming> {
-    if (id === MANAGEMENT) return [{ type: 'reply', bytes: this.#answerManagement(type, content) }]
-    if (type === TYPE.begin) return this.#begin(id, content)
+  #readRecord(type: number, id: number, content: Buffer, take: (incoming: Incoming) => void): void {
+    if (id === MANAGEMENT) return take({ type: 'reply', bytes: this.#answerManagement(type, content) })
+    if (type === TYPE.begin) return this.#begin(id, content, take)
     // Records of a request that has ended, or was refused, may still come.
-    if (this.#active === undefined || id !== this.#active.id) return NO_NEWS
-    if (type === TYPE.abort) return [{ type: 'abort' }]
-    if (type === TYPE.params) return this.#readParams(this.#active, content)
-    if (type === TYPE.stdin) return this.#readStdin(content)
+    if (this.#active === undefined || id !== this.#active.id) return
+    if (type === TYPE.abort) return take({ type: 'abort' })
+    if (type === TYPE.params) return this.#readParams(this.#active, content, take)
+    if (type === TYPE.stdin) return this.#readStdin(content, take)
     throw new MalformedError(`expected a record of a request, got type ${type}`)
   }
 
@@ -153,21 +148,21 @@ export class FastCgiCodec implements Codec {
     return renderRecord(TYPE.getValuesResult, MANAGEMENT, Buffer.concat(pairs))
   }
 
-  #begin(id: number, content: Buffer): readonly Incoming[] {
+  #begin(id: number, content: Buffer, take: (incoming: Incoming) => void): void {
     if (content.length !== 8) throw new MalformedError(`expected 8 bytes to begin a request, got ${content.length}`)
     if (this.#active?.id === id) throw new MalformedError(`request ${id} begins twice`)
     if (this.#active !== undefined) {
-      return [{ type: 'reply', bytes: renderEndRequest(id, 0, STATUS.cantMultiplex) }]
+      return take({ type: 'reply', bytes: renderEndRequest(id, 0, STATUS.cantMultiplex) })
     }
     const role = content.readUInt16BE(0)
     this.keepsAlive = (content.readUInt8(2) & KEEP_CONN) !== 0
     this.#active = { id, phase: 'params', params: NOTHING, variables: [], length: undefined, received: 0 }
-    if (role === RESPONDER) return NO_NEWS
+    if (role === RESPONDER) return
     this.#fault = STATUS.unknownRole
     throw new MalformedError(`expected the role ${RESPONDER}, a responder, got ${role}`)
   }
 
-  #readParams(request: ActiveRequest, content: Buffer): readonly Incoming[] {
+  #readParams(request: ActiveRequest, content: Buffer, take: (incoming: Incoming) => void): void {
     if (request.phase !== 'params') throw new MalformedError('variables come after their end')
     const { params } = request
     if (params.length + content.length > this.#most) {
@@ -175,13 +170,13 @@ export class FastCgiCodec implements Codec {
     }
     if (content.length > 0) {
       request.params = params.length === 0 ? content : Buffer.concat([params, content])
-      return NO_NEWS
+      return
     }
     request.params = NOTHING
     request.variables = readPairs(params)
     request.length = contentLength(request.variables)
     request.phase = 'held'
-    return request.length === undefined ? NO_NEWS : [this.#pass(request, request.length)]
+    if (request.length !== undefined) take(this.#pass(request, request.length))
   }
 
   /** Passes the request on. */
@@ -192,23 +187,24 @@ export class FastCgiCodec implements Codec {
     return { type: 'request', variables, length }
   }
 
-  /** A generator: the bytes that CONTENT_LENGTH allows are passed on before it throws. */
-  *#readStdin(content: Buffer): Iterable<Incoming> {
+  /** Passes on the bytes that CONTENT_LENGTH allows before it throws. */
+  #readStdin(content: Buffer, take: (incoming: Incoming) => void): void {
     const request = this.#active
     if (request === undefined) return // it has ended
-    if (request.phase === 'held') yield this.#pass(request, content.length === 0 ? 0 : undefined)
+    if (request.phase === 'held') take(this.#pass(request, content.length === 0 ? 0 : undefined))
     if (request.phase !== 'stdin') throw new MalformedError(`stdin comes in the phase ${request.phase}`)
     const length = request.length ?? Number.POSITIVE_INFINITY
-    const body = content.subarray(0, length - request.received)
+    const left = length - request.received
+    const body = content.length <= left ? content : content.subarray(0, left)
     request.received += content.length
-    if (body.length > 0) yield { type: 'body', bytes: body }
+    if (body.length > 0) take({ type: 'body', bytes: body })
     const ended = content.length === 0
     if (request.received > length || (ended && request.received < (request.length ?? 0))) {
       throw new MalformedError(`expected ${length} bytes of stdin, as CONTENT_LENGTH says, got ${request.received}`)
     }
     if (!ended) return
     request.phase = 'complete'
-    yield { type: 'body end' }
+    take({ type: 'body end' })
   }
 }
 
@@ -217,23 +213,29 @@ function readPairs(bytes: Buffer): string[] {
   // Slicing one text is cheap, calls of the decoder are not.
   const text = bytes.toString('latin1')
   const texts: string[] = []
-  let at = 0
-  const readLength = (): number => {
-    const short = at < bytes.length ? bytes.readUInt8(at) : undefined
-    const size = short === undefined || short < 128 ? 1 : 4
-    if (at + size > bytes.length) throw new MalformedError('a variable has no value')
-    const length = size === 1 ? bytes.readUInt8(at) : bytes.readUInt32BE(at) - 0x80000000
-    at += size
-    return length
-  }
-  while (at < bytes.length) {
-    const nameLength = readLength()
-    const valueEnd = nameLength + readLength() + at
+  for (let at = 0; at < bytes.length; ) {
+    const nameLength = lengthAt(bytes, at)
+    at += sizeAt(bytes, at)
+    const valueLength = lengthAt(bytes, at)
+    at += sizeAt(bytes, at)
+    const nameEnd = at + nameLength
+    const valueEnd = nameEnd + valueLength
     if (valueEnd > bytes.length) throw new MalformedError('a variable is longer than its record')
-    texts.push(text.slice(at, at + nameLength), text.slice(at + nameLength, valueEnd))
+    texts.push(text.slice(at, nameEnd), text.slice(nameEnd, valueEnd))
     at = valueEnd
   }
   return texts
+}
+
+/** Bytes of a length: four if the first bit is set. */
+function sizeAt(bytes: Buffer, at: number): 1 | 4 {
+  return (bytes[at] ?? 0) < 128 ? 1 : 4
+}
+
+function lengthAt(bytes: Buffer, at: number): number {
+  const size = sizeAt(bytes, at)
+  if (at + size > bytes.length) throw new MalformedError('a variable has no value')
+  return size === 1 ? (bytes[at] as number) : bytes.readUInt32BE(at) - 0x80000000
 }
 
 /** Renders a pair of texts that have less than 128 bytes. */
@@ -243,16 +245,31 @@ function renderPair([name, value]: readonly [name: string, value: string]): Buff
 
 function renderHeader(type: number, id: number, length: number): Buffer {
   const header = Buffer.allocUnsafe(HEADER)
-  header[0] = VERSION
-  header[1] = type
-  header.writeUInt16BE(id, 2)
-  header.writeUInt16BE(length, 4)
-  header.writeUInt16BE(0, 6)
+  writeHeader(header, 0, type, id, length)
   return header
+}
+
+function writeHeader(to: Buffer, at: number, type: number, id: number, length: number): void {
+  to[at] = VERSION
+  to[at + 1] = type
+  to[at + 2] = id >> 8
+  to[at + 3] = id & 255
+  to[at + 4] = length >> 8
+  to[at + 5] = length & 255
+  to[at + 6] = 0
+  to[at + 7] = 0
 }
 
 function renderRecord(type: number, id: number, content: Buffer): Buffer {
   return Buffer.concat([renderHeader(type, id, content.length), content])
+}
+
+/** The records that end a whole answer: an empty one of stdout, and that of the end. */
+function renderEnd(id: number): Buffer {
+  const records = Buffer.alloc(HEADER + HEADER + 8) // appStatus 0, protocolStatus complete
+  writeHeader(records, 0, TYPE.stdout, id, 0)
+  writeHeader(records, HEADER, TYPE.end, id, 8)
+  return records
 }
 
 function renderEndRequest(id: number, appStatus: number, protocolStatus: number): Buffer {

@@ -1,4 +1,3 @@
-import type { HeaderField } from '../../wire/headers.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import type { Codec, Incoming, Variables } from './codec.ts'
 import { contentLength } from './variables.ts'
@@ -28,13 +27,13 @@ export abstract class PacketCodec implements Codec {
 
   /** Parses a packet; undefined if it is incomplete. Throws MalformedError as soon as no more bytes could make it right. */
   protected abstract parse(bytes: Buffer): Packet | undefined
-  abstract renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[]
+  abstract renderHead(status: number, reason: string, fields: readonly string[]): Buffer
 
   get partial(): boolean {
     return this.#pending.length > 0
   }
 
-  *read(bytes: Buffer): Iterable<Incoming> {
+  read(bytes: Buffer, take: (incoming: Incoming) => void): void {
     let rest = bytes
     if (this.#missing === undefined) {
       const all = this.partial ? Buffer.concat([this.#pending, bytes]) : bytes
@@ -44,24 +43,20 @@ export abstract class PacketCodec implements Codec {
       const { variables, size } = packet
       rest = all.subarray(size)
       this.#missing = contentLength(variables) ?? 0
-      yield { type: 'request', variables, length: this.#missing }
-      if (this.#missing === 0) yield { type: 'body end' }
+      take({ type: 'request', variables, length: this.#missing })
+      if (this.#missing === 0) take({ type: 'body end' })
     }
     if (rest.length === 0) return
     const body = rest.subarray(0, this.#missing)
     const more = rest.length - body.length
     this.#missing -= body.length
-    if (body.length > 0) yield { type: 'body', bytes: body }
-    if (body.length > 0 && this.#missing === 0) yield { type: 'body end' }
+    if (body.length > 0) take({ type: 'body', bytes: body })
+    if (body.length > 0 && this.#missing === 0) take({ type: 'body end' })
     if (more > 0) throw new MalformedError(`expected the end after the body, got ${more} bytes more`)
   }
 
-  renderBody(bytes: Buffer): readonly Buffer[] {
-    return [bytes]
-  }
-
-  renderEnd(): readonly Buffer[] {
-    return []
+  frame(bytes: Buffer): readonly Buffer[] {
+    return bytes.length === 0 ? [] : [bytes]
   }
 
   renderFault(): Buffer {

@@ -1,4 +1,3 @@
-import type { HeaderField } from '../../wire/headers.ts'
 import { MalformedError, malformed } from '../../wire/malformed.ts'
 import { type Packet, PacketCodec } from './packet-codec.ts'
 import { renderCgiHead } from './variables.ts'
@@ -30,7 +29,7 @@ export class ScgiCodec extends PacketCodec {
     return { variables, size: end + 1 }
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
-    return [renderCgiHead(status, reason, fields)]
+  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
+    return renderCgiHead(status, reason, fields)
   }
 }

@@ -1,5 +1,4 @@
-import type { HeaderField } from '../../wire/headers.ts'
-import { renderHead } from '../../wire/http.ts'
+import { renderFields } from '../../wire/http.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import { type Packet, PacketCodec } from './packet-codec.ts'
 
@@ -34,7 +33,7 @@ export class UwsgiCodec extends PacketCodec {
     return { variables, size }
   }
 
-  renderHead(status: number, reason: string, fields: readonly HeaderField[]): readonly Buffer[] {
-    return [renderHead(status, reason, fields)]
+  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
+    return renderFields(`HTTP/1.1 ${status} ${reason}`, fields)
   }
 }

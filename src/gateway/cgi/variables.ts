@@ -1,9 +1,8 @@
 import { isIP } from 'node:net'
-import type { HeaderField } from '../../wire/headers.ts'
 import { HOP_BY_HOP, renderFields, TOKEN } from '../../wire/http.ts'
 import { MalformedError, malformed } from '../../wire/malformed.ts'
 import { clientAddress } from '../protocol-server.ts'
-import type { GatewayRequest } from '../request.ts'
+import type { GatewayRequest, RequestBody } from '../request.ts'
 import type { Variables } from './codec.ts'
 
 const LENGTH = /^\d{1,15}$/
@@ -59,12 +58,14 @@ export function contentLength(variables: Variables): number | undefined {
  *
  * @param length Bytes of its body, undefined if only its end tells.
  * @param peer The address of the front server, for a request without REMOTE_ADDR.
+ * @param body The body, unless `length` is 0.
  */
 export function requestOf(
   variables: Variables,
   length: number | undefined,
   peer: string | undefined,
-): Omit<GatewayRequest, 'body' | 'webSocket'> {
+  body: RequestBody | undefined,
+): GatewayRequest {
   const known = noVariables()
   const fields: string[] = []
   for (let at = 0; at < variables.length; at += 2) {
@@ -93,11 +94,13 @@ export function requestOf(
     fields,
     remoteAddress: clientAddress(isIP(address) === 0 ? peer : address),
     scheme: https ? 'https' : 'http',
+    body,
+    webSocket: undefined,
   }
 }
 
-/** Renders the head of a response by CGI (RFC 3875, section 6.3), the empty line included. */
-export function renderCgiHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {
+/** Renders the head of a response by CGI (RFC 3875, section 6.3), the empty line included. `fields`: names and values in turn. */
+export function renderCgiHead(status: number, reason: string, fields: readonly string[]): Buffer {
   return renderFields(`Status: ${status} ${reason}`, fields)
 }
 

@@ -36,11 +36,9 @@ export class HttpAnswer implements Answer {
     }
     // Node 22 to 26 lose bytes that come in one read with a request whose upgrade was declined.
     const lossy = this.#request.headers.upgrade !== undefined
-    const list = pairs(fields)
-    const closes = list.some(([name, value]) => /^connection$/i.test(name) && value.toLowerCase() === 'close')
-    if (last || lossy || closes || this.#stopping()) this.#response.shouldKeepAlive = false
+    if (last || lossy || closes(fields) || this.#stopping()) this.#response.shouldKeepAlive = false
     if (hasBody(this.#request) && !(this.#isReleased && this.#request.complete)) this.#beginDuringBody(socket)
-    this.#response.writeHead(status, reason, endToEnd(list).flat())
+    this.#response.writeHead(status, reason, endToEnd(fields))
   }
 
   /** Resolves when the request's body is not read any more. */
@@ -91,6 +89,13 @@ export class HttpAnswer implements Answer {
     // The event comes before the response writes what it has buffered.
     else this.#response.once('socket', () => process.nextTick(closeSoon, socket))
   }
+}
+
+/** Whether the handler wants the connection to end with its answer. */
+function closes(fields: readonly string[]): boolean {
+  return fields.some(
+    (name, at) => at % 2 === 0 && name.toLowerCase() === 'connection' && fields[at + 1]?.toLowerCase() === 'close',
+  )
 }
 
 /** Whether a body follows a request's head. */

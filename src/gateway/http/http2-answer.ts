@@ -61,7 +61,7 @@ export class Http2Answer implements Answer {
 /** The fields of a head as HTTP/2 has them: names in lower case, none about a connection. Throws for a value that no field can have. */
 function headersOf(fields: readonly string[]): OutgoingHttpHeaders {
   const headers: Record<string, string[]> = {}
-  for (const [name, value] of endToEnd(pairs(fields))) {
+  for (const [name, value] of pairs(endToEnd(fields))) {
     const lower = name.toLowerCase()
     if (lower === 'upgrade') continue
     validateHeaderValue(lower, value)

@@ -59,11 +59,11 @@ function parse(codec: Codec, pieces: readonly Buffer[]): string[] {
     flush()
     if (incoming.type === 'request') {
       seen.push(`request ${JSON.stringify(incoming.variables)} ${incoming.length}`)
-      requestOf(incoming.variables, incoming.length, undefined)
+      requestOf(incoming.variables, incoming.length, undefined, undefined)
     } else seen.push(incoming.type)
   }
   try {
-    for (const piece of pieces) for (const incoming of codec.read(piece)) take(incoming)
+    for (const piece of pieces) codec.read(piece, take)
     flush()
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
@@ -228,9 +228,8 @@ describe('The codec of FastCGI', () => {
   const GET = variablesOf('GET', '/')
   const unknownLength = variablesOf('POST', '/').filter(([name]) => name !== 'CONTENT_LENGTH')
   const replies = (codec: Codec, ...pieces: Buffer[]) => {
-    const bytes = pieces
-      .flatMap((piece) => [...codec.read(piece)])
-      .flatMap((one) => (one.type === 'reply' ? [one.bytes] : []))
+    const bytes: Buffer[] = []
+    for (const piece of pieces) codec.read(piece, (one) => one.type === 'reply' && bytes.push(one.bytes))
     return fastCgiRecords(Buffer.concat(bytes))
   }
   const requests = (codec: Codec, ...pieces: Buffer[]) =>
@@ -274,11 +273,20 @@ describe('The codec of FastCGI', () => {
     ])
   })
 
+  it('reads a short name whose length is in four bytes', () => {
+    const variable = Buffer.concat([Buffer.of(128, 0, 0, 1, 2), Buffer.from('Nab'), Buffer.of(1, 128, 0, 0, 1)])
+    const params = Buffer.concat([variable, Buffer.from('Mc')])
+    const records = [fastCgiRecord(RECORD.params, 1, params), fastCgiRecord(RECORD.params, 1), fastCgiStdin(1, NONE)]
+    const seen: Incoming[] = []
+    create().read(Buffer.concat([fastCgiBegin(1), ...records]), (incoming) => seen.push(incoming))
+    expect(seen).toEqual([{ type: 'request', variables: ['N', 'ab', 'M', 'c'], length: 0 }, { type: 'body end' }])
+  })
+
   it('takes another request after the end of the first, whose late records it ignores', () => {
     const codec = create()
     parse(codec, [fastCgiBegin(1, { keep: true }), fastCgiParams(1, GET)])
     expect(codec.keepsAlive).toBe(true)
-    expect(fastCgiRecords(Buffer.concat(codec.renderEnd()))).toEqual([
+    expect(fastCgiRecords(Buffer.concat(codec.frame(Buffer.alloc(0), true)))).toEqual([
       [RECORD.stdout, 1, ''],
       [RECORD.end, 1, '\0\0\0\0\0\0\0\0'],
     ])
@@ -294,7 +302,7 @@ describe('The codec of FastCGI', () => {
   it('renders a body in records, however long', () => {
     const codec = create()
     parse(codec, [fastCgiBegin(1)])
-    const records = fastCgiRecords(Buffer.concat(codec.renderBody(Buffer.alloc(100_000, 'x'))))
+    const records = fastCgiRecords(Buffer.concat(codec.frame(Buffer.alloc(100_000, 'x'), false)))
     expect(records.map(([type, id, { length }]) => [type, id, length])).toEqual([
       [RECORD.stdout, 1, 65_528],
       [RECORD.stdout, 1, 34_472],
@@ -333,7 +341,7 @@ describe('The codec of FastCGI', () => {
 
 describe('The request that variables describe', () => {
   const given = (...more: [string, string][]) =>
-    requestOf([...variablesOf('GET', '/a%20b?c'), ...more].flat(), 0, '::ffff:10.0.0.1')
+    requestOf([...variablesOf('GET', '/a%20b?c'), ...more].flat(), 0, '::ffff:10.0.0.1', undefined)
   const headers = ({ fields }: { fields: readonly string[] }) =>
     Object.fromEntries(fields.flatMap((name, at) => (at % 2 === 0 ? [[name, fields[at + 1]]] : [])))
 
@@ -404,7 +412,7 @@ describe('The request that variables describe', () => {
 
   it('says the length of a body', () => {
     const lengths = (method: string, length: number | undefined) =>
-      headers(requestOf(variablesOf(method, '/').flat(), length, undefined))
+      headers(requestOf(variablesOf(method, '/').flat(), length, undefined, undefined))
     expect(lengths('POST', 0)).toMatchObject({ 'content-length': '0' })
     for (const method of ['GET', 'DELETE', 'REPORT']) expect(lengths(method, 0)).not.toHaveProperty('content-length')
     expect(headers(given(['REQUEST_METHOD', 'POST'], ['CONTENT_LENGTH', '']))).not.toHaveProperty('content-length')
