@@ -20,12 +20,14 @@ export function destroyWhenQuiet(socket: Socket): () => void {
   let left = LINGER_TIME / LINGER_QUIET
   const timer = setInterval(() => {
     if (socket.bytesRead === read || --left === 0) {
-      socket.destroy()
       clearInterval(timer)
+      socket.destroy()
     }
     read = socket.bytesRead
   }, LINGER_QUIET).unref()
-  return () => clearInterval(timer)
+  const cancel = () => clearInterval(timer)
+  socket.once('close', cancel)
+  return cancel
 }
 
 /** Ends a connection after what was written. */

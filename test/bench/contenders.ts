@@ -80,6 +80,8 @@ export const CONTENDERS = {
   uwsgi: gateway('uwsgi'),
   fastcgi: gateway('fastcgi'),
   http: gateway('http'),
+  'uwsgi-constant': constant('uwsgi'),
+  'fastcgi-constant': constant('fastcgi'),
   'workers-1': workers('mongrel2-fetch, dispatcher and 1 worker', { workers: 1 }),
   'workers-1-metrics': workers('mongrel2-fetch, 1 worker, metrics', { workers: 1, metrics: true }),
   'workers-1-access-log': workers('mongrel2-fetch, 1 worker, request log', { workers: 1, accessLog: 'access.log' }),
@@ -126,6 +128,15 @@ function gateway(protocol: PassedBy): Contender {
     title: `mongrel2-fetch by ${protocol}, behind nginx`,
     workloads: SMALL,
     start: (place) => behindNginx(place, protocol, 'command.mjs', (at) => ({ flags: [`--${protocol}`, at] })),
+  }
+}
+
+/** The least that a server on Node's sockets does. */
+function constant(protocol: PassedBy): Contender {
+  return {
+    title: `the same bytes by ${protocol}, behind nginx`,
+    workloads: ['hello'],
+    start: (place) => behindNginx(place, protocol, 'constant.mjs', (socket) => ({ protocol, socket })),
   }
 }
 

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:net'
 import { ThrottledWarning } from '../../runtime/log.ts'
+import { NumberMap } from '../../runtime/number-map.ts'
 import type { GatewaySettings } from '../options.ts'
 import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
@@ -12,7 +13,8 @@ const SWEEP_INTERVAL = 500
 /** Serves front servers in a protocol that carries CGI's variables. */
 export class CgiServer implements ProtocolServer {
   readonly server: Server
-  readonly #clients = new Set<CgiClient>()
+  readonly #clients = new NumberMap<CgiClient>()
+  #lastClient = 0
   readonly #sweeper: NodeJS.Timeout
   malformed = 0
   #stopping = false
@@ -31,8 +33,9 @@ export class CgiServer implements ProtocolServer {
     }
     this.server = createServer({ noDelay: true }, (socket) => {
       const client = new CgiClient(socket, createCodec(), context)
-      this.#clients.add(client)
-      socket.on('close', () => this.#clients.delete(client))
+      const number = ++this.#lastClient
+      this.#clients.set(number, client)
+      socket.on('close', () => this.#clients.delete(number))
     })
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
   }
@@ -44,18 +47,18 @@ export class CgiServer implements ProtocolServer {
   stop(): void {
     this.#stopping = true
     this.server.close()
-    for (const client of this.#clients) client.stop()
+    for (const client of this.#clients.values()) client.stop()
   }
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
     const closed = closeServer(this.server)
-    for (const client of this.#clients) client.destroy()
+    for (const client of this.#clients.values()) client.destroy()
     await closed
   }
 
   #sweep(): void {
     const now = performance.now()
-    for (const client of this.#clients) client.expire(now)
+    for (const client of this.#clients.values()) client.expire(now)
   }
 }

@@ -1,5 +1,6 @@
 import { ClosedConnections, type LeftConnections } from '../../connection/closed-connections.ts'
 import { type Figures, noFigures } from '../../operations/figures.ts'
+import { NumberMap } from '../../runtime/number-map.ts'
 import type { Message } from '../../wire/message.ts'
 
 // The dispatcher's view of handler threads, epochs and connections, which refer to each other.
@@ -86,7 +87,7 @@ export class DealtEpoch {
   readonly link: number
   /** Unique among all epochs of all links. */
   readonly number: number
-  readonly connections = new Map<number, DealtConnection>()
+  readonly connections = new NumberMap<DealtConnection>()
   /** Connections without a thread that wait for one. */
   readonly waiting = new Set<DealtConnection>()
   /** Closed connections, with the threads that closed them. */
