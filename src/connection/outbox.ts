@@ -37,8 +37,8 @@ interface PublicationMark {
   /** Where the bytes end. */
   position: number
   next: PublicationMark | undefined
-  /** Called once, when all of them are published or dropped, with the position up to which they are published. */
-  published(reached: number): void
+  /** Called once, when all of them are published or dropped, with the position up to which they are published; `now` if that was asked for. */
+  published(reached: number, now?: number): void
 }
 
 /** Whether written bytes wait to be published, Mongrel2 has all of them, or the client's socket has, as far as is known. */
@@ -215,18 +215,18 @@ export class Outbox {
       this.#pacing.published(size, now)
       bytes += size
     }
-    while (this.#mark !== undefined && this.#mark.position <= this.published) this.#passMark(this.#mark)
+    while (this.#mark !== undefined && this.#mark.position <= this.published) this.#passMark(this.#mark, now)
     if (this.#waiting >= this.#pacing.waitingLimit) this.#owner.stalled(this.#pacing)
     else this.#makeRoom()
     if (this.#waiting > 0) this.#retryLater(this.#pacing.retryAt(now), now)
     return bytes
   }
 
-  #passMark(mark: PublicationMark): void {
+  #passMark(mark: PublicationMark, now?: number): void {
     this.#mark = mark.next
     // A passed mark has its request's message.
     if (this.#mark === undefined) this.#lastMark = undefined
-    mark.published(Math.min(mark.position, this.published))
+    mark.published(Math.min(mark.position, this.published), now)
   }
 
   /** The size of the next reply. */

@@ -145,14 +145,15 @@ export class Intake implements MessageIntake {
 
   #read(message: Message, connection: Connection, exchange: Exchange): RequestHead | outcomes.Refusal {
     if (this.#stopping) return outcomes.stopping()
-    if (!TOKEN.test(message.headers.own('METHOD') ?? '')) return outcomes.badRequest('The method is none')
+    const method = message.headers.own('METHOD')
+    if (!TOKEN.test(method ?? '')) return outcomes.badRequest('The method is none')
     const framing = framingOf(message)
     if (typeof framing === 'string') return outcomes.badRequest(framing)
     const { host, trustProxy } = this.#settings
     const origin = originOf(message, exchange.semantics.http10, host, trustProxy)
     if (typeof origin === 'string') return outcomes.badRequest(origin)
     const uri = message.headers.own('URI')
-    exchange.observed?.read(origin.remoteAddress, uri ?? '')
+    exchange.observed?.read(method, origin.remoteAddress, uri ?? '')
     if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')
     const url = urlOf(origin, uri, trustProxy)
     if (url === undefined) return outcomes.badRequest('Host and target are no URL')

@@ -35,7 +35,8 @@ export class RequestAccounts implements RequestSink {
     const { metrics, accessLog, accessLogFormat, record, logger } = settings
     if (metrics || accessLog !== undefined || record !== undefined) {
       this.observer = (entry, recorded) => {
-        this.add(entry, this.#line?.(entry))
+        this.add(entry)
+        if (this.#line !== undefined) this.log(this.#line(entry))
         if (recorded !== undefined) this.record(recorded)
       }
     }
@@ -77,10 +78,14 @@ export class RequestAccounts implements RequestSink {
     }
   }
 
-  /** Takes a request that ended in another process, with its line for the log. */
-  add(request: CountedRequest, line: string | undefined): void {
+  /** Counts a request that ended, here or in another process. */
+  add(request: CountedRequest): void {
     this.#totals?.add(request)
-    if (line) this.#log?.write(line)
+  }
+
+  /** Takes a line for the log without its line feed, or whole lines as bytes. */
+  log(lines: string | Buffer): void {
+    this.#log?.write(lines)
   }
 
   /** Takes the line of a request that is recorded. */

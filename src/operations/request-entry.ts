@@ -1,4 +1,5 @@
 import type { Mongrel2Env } from '../platform/handler.ts'
+import { turnTime, wallTime } from '../runtime/clock.ts'
 import type { Message } from '../wire/message.ts'
 
 /** A request that has ended: the last byte of its response is published, or it was given up. */
@@ -82,19 +83,23 @@ export const ENTRY_FIELDS = [
   'aborted',
 ] as const satisfies readonly (keyof RequestEntry)[]
 
+/** `process.pid` is looked up. */
+const PID = process.pid
+
 /** A request that is being observed. Its headers are read when they are asked for. */
 export class ObservedRequest implements RequestEntry {
   // For the outbox: where the response begins and ends, and the mark that follows.
   from: number | undefined
   position = 0
   next: ObservedRequest | undefined
-  worker: number | undefined = process.pid
+  worker: number | undefined = PID
   status: number | undefined
   bytes = 0
   received: number
   duration = 0
   aborted = false
   #address: string | undefined
+  #method: string | undefined
   #target: string | undefined
   #time: number | undefined
   /** What the channels of tracing agents tell of it. */
@@ -106,17 +111,19 @@ export class ObservedRequest implements RequestEntry {
   readonly #start: number
 
   /** @param start When it came, by `performance.now()`. */
-  constructor(message: Message, observer: RequestObserver, start: number = performance.now()) {
+  constructor(message: Message, observer: RequestObserver, start: number = turnTime()) {
     this.#observer = observer
     this.#message = message
     this.#start = start
-    // The body of a handshake is the answer's key.
-    this.received = message.kind === 'handshake' ? 0 : message.body.length
+    this.received = message.body.length
+    if (message.kind !== 'handshake') return
+    // Mongrel2 does not give the method; the body is the answer's key.
+    this.#method = 'GET'
+    this.received = 0
   }
 
   get time(): number {
-    // By the clock of now, which may have been set since the process started.
-    this.#time ??= Date.now() - (performance.now() - this.#start)
+    this.#time ??= wallTime(this.#start)
     return this.#time
   }
 
@@ -125,8 +132,7 @@ export class ObservedRequest implements RequestEntry {
   }
 
   get method(): string {
-    // Mongrel2 does not give the method of a WebSocket's handshake, which is GET.
-    return this.#message.kind === 'handshake' ? 'GET' : (this.#message.headers.own('METHOD') ?? '')
+    return this.#method ?? this.#message.headers.own('METHOD') ?? ''
   }
 
   get target(): string {
@@ -154,22 +160,23 @@ export class ObservedRequest implements RequestEntry {
   }
 
   /** Takes what is known once the head was read, so that it need not be read again. The address is that by `trustProxy`. */
-  read(address: string, target: string): void {
+  read(method: string | undefined, address: string, target: string): void {
+    this.#method ??= method
     this.#address = address
     this.#target = target
   }
 
   /** Its response is published up to a position in the outbox, and no further. */
-  published(reached: number): void {
+  published(reached: number, now?: number): void {
     this.bytes = Math.max(0, reached - (this.from ?? reached))
     if (reached < this.position) this.aborted = true
     // The head did not go out.
     if (this.aborted && this.bytes === 0) this.status = undefined
-    this.end()
+    this.end(now)
   }
 
-  end(): void {
-    this.duration = performance.now() - this.#start
+  end(now: number = performance.now()): void {
+    this.duration = now - this.#start
     this.#observer(this, this.recording?.line(this))
   }
 

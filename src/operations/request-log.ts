@@ -2,11 +2,14 @@ import { close, constants, fstat, fstatSync, open, openSync, write } from 'node:
 import { Socket } from 'node:net'
 import { promisify } from 'node:util'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { LINE_FEED, linesIn } from '../runtime/lines.ts'
 import { type Logger, messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
 /** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
 const TOGETHER = 20
+/** Bytes that do not wait for more. */
+const LARGE = 256 * 1024
 /** Characters that are kept as text: bytes cost the garbage collector nothing, but each copy of a text to bytes has its price. */
 const TEXT_SIZE = 2048
 /** Bytes that may wait to be written. */
@@ -21,7 +24,6 @@ const CLOSE_TIME = 1000
 /** Bytes after which a write to a stream ends with a line: which of them were written is unknown until all are. */
 const STREAM_PART = 64 * 1024
 const STDOUT = 1
-const LINE_FEED = 10
 /** O_NONBLOCK: to open a FIFO that nobody reads, or to write to one that is full, fails and does not block a thread. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY
 
@@ -100,9 +102,14 @@ export class RequestLog {
       if (this.#text.length >= TEXT_SIZE) this.#endText()
     } else {
       this.#endText()
-      this.#buffers.push(lines)
+      this.#buffers.push(Buffer.from(lines)) // they may be a small part of what was read
     }
-    if (!this.#writing && this.#retry === undefined) this.#timer ??= setTimeout(() => this.#advance(), TOGETHER)
+    if (!this.#writing && this.#retry === undefined) this.#wait()
+  }
+
+  /** Writes after a while. */
+  #wait(): void {
+    this.#timer ??= setTimeout(() => this.#advance(), TOGETHER)
   }
 
   /** Opens the file anew, as it was renamed. Lines that wait are written to one of the two. Never rejects. */
@@ -190,7 +197,9 @@ export class RequestLog {
         void this.reopen()
       })
     }
-    this.#advance()
+    const unfinished = this.#offset < this.#batch.length || this.#nextFd !== undefined || this.#closing !== undefined
+    if (unfinished || this.#waiting > LARGE) this.#advance()
+    else if (this.#waiting > 0) this.#wait()
   }
 
   #failed(error: NodeJS.ErrnoException): void {
@@ -276,10 +285,4 @@ const CAUSES: Readonly<Record<string, string>> = {
 
 function causeOf(error: unknown): string {
   return CAUSES[String(Object(error).code)] ?? messageOf(error)
-}
-
-function linesIn(bytes: Buffer): number {
-  let count = 0
-  for (let at = bytes.indexOf(LINE_FEED); at !== -1; at = bytes.indexOf(LINE_FEED, at + 1)) count++
-  return count
 }

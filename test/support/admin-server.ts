@@ -50,6 +50,6 @@ export class StatedServer implements AdminServer {
 
   /** Counts an ended request, that took so many milliseconds. */
   ended(status: number, duration: number): void {
-    this.accounts.add({ status, aborted: false, bytes: 100, received: 10, duration }, undefined)
+    this.accounts.add({ status, aborted: false, bytes: 100, received: 10, duration })
   }
 }

@@ -50,8 +50,8 @@ export class DirectReports {
   #report(): void {
     clearImmediate(this.#turn)
     this.#turn = undefined
-    const ended = this.#ended?.take() ?? []
-    this.#pipe.send([renderReport({ thread: 0, seen: 0, inFlight: this.#inFlight, records: [], ended })])
+    const ended = this.#ended?.take() ?? { ended: [], lines: '' }
+    this.#pipe.send([renderReport({ thread: 0, seen: 0, inFlight: this.#inFlight, records: [], ...ended })])
   }
 
   #tell(news: News): void {

@@ -47,10 +47,11 @@ export function serveDirectly(
       else if (news.news === 'attached' || news.news === 'detached')
         links.note(worker, news.link, news.news === 'attached')
     },
-    report: ({ threads: [thread] }, { ended, inFlight }) => {
+    report: ({ threads: [thread] }, { ended, inFlight, lines }) => {
       thread?.report(0, inFlight)
       if (thread !== undefined) thread.requests += ended.length
-      for (const request of ended) accounts.add(request, request.line)
+      for (const request of ended) accounts.add(request)
+      if (lines.length > 0) accounts.log(lines)
     },
     gone: (worker) => links.gone(worker),
     retire: (worker) => worker.stop(settings.replaceTimeout),

@@ -207,13 +207,14 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
 
   // For the pool. `WorkerProxy` has checked the numbers of threads.
 
-  report(worker: WorkerProxy, { thread: index, seen, inFlight, records, ended }: Report): void {
+  report(worker: WorkerProxy, { thread: index, seen, inFlight, records, ended, lines }: Report): void {
     const thread = worker.threads[index] as ThreadState
     for (const request of ended) {
-      this.accounts.add(request, request.line)
+      this.accounts.add(request)
       const connection = this.#epochs.get(request.epoch)?.epoch.connections.get(request.id)
       if (connection?.thread === thread) connection.request = undefined
     }
+    if (lines.length > 0) this.accounts.log(lines)
     for (const { epoch: number, id, report } of records) {
       const served = this.#epochs.get(number)
       if (served !== undefined) this.#balancer.reportConnection(thread, served.epoch, id, report, seen)

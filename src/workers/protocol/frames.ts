@@ -2,6 +2,7 @@ import { SharedMessage } from '../../connection/shared-message.ts'
 import { FIGURES, type Figures } from '../../operations/figures.ts'
 import type { RequestEntry } from '../../operations/request-entry.ts'
 import * as is from '../../options/option.ts'
+import { LINE_FEED, linesIn } from '../../runtime/lines.ts'
 import { LOG_LEVELS } from '../../runtime/log.ts'
 import { checkEventFields } from '../../topic/options.ts'
 import type { EventFields } from '../../wire/http.ts'
@@ -19,11 +20,11 @@ const DEALT = 0x4d
 const REPORT = 0x52
 const TOPIC = 0x54
 const DEALT_HEAD = 11
-const REPORT_HEAD = 18
+const REPORT_HEAD = 22
 const TOPIC_HEAD = 11
 const RECORD = 10
 /** An ended request, without its line. */
-const ENDED = 40
+const ENDED = 36
 const REPORTS = ['answering', 'idle', 'deferred', 'closed', 'forgotten'] as const
 
 /** A handler thread's report of a connection; `idle` and `forgotten` apply to the messages that it had seen. */
@@ -129,15 +130,16 @@ export interface Report {
   readonly records: readonly ReportRecord[]
   /** Requests whose responses end with the replies that follow this report, if requests are observed. */
   readonly ended: readonly EndedRequest[]
+  /** Their lines for the request log; empty without one. */
+  readonly lines: Buffer
 }
 
-/** An observed request that has ended: its figures, and its line for the request log if there is one. */
-export interface EndedRequest
-  extends Pick<RequestEntry, 'status' | 'aborted' | 'bytes' | 'received' | 'duration'>,
-    Omit<ReportRecord, 'report'> {
-  /** Text of one byte a character, without a line feed; empty without a request log. */
-  readonly line: string
-}
+/** A report as it is rendered: `lines` is text of one byte a character. */
+export type ReportToSend = Omit<Report, 'lines'> & { readonly lines: string }
+
+/** The figures of an observed request that has ended. */
+export type EndedRequest = Pick<RequestEntry, 'status' | 'aborted' | 'bytes' | 'received' | 'duration'> &
+  Omit<ReportRecord, 'report'>
 
 export function renderDealtHead({ thread, link, epoch, unwrittenBytes }: DealtHead): Buffer {
   const frame = Buffer.allocUnsafe(DEALT_HEAD)
@@ -170,14 +172,14 @@ export function parseDealtHead(frame: Buffer): DealtHead {
   }
 }
 
-export function renderReport({ thread, seen, inFlight, records, ended }: Report): Buffer {
-  const lines = ended.reduce((sum, { line }) => sum + line.length, 0)
-  const frame = Buffer.allocUnsafe(REPORT_HEAD + RECORD * records.length + ENDED * ended.length + lines)
+export function renderReport({ thread, seen, inFlight, records, ended, lines }: ReportToSend): Buffer {
+  const frame = Buffer.allocUnsafe(REPORT_HEAD + RECORD * records.length + ENDED * ended.length + lines.length)
   frame[0] = REPORT
   frame[1] = thread
   frame.writeDoubleLE(seen, 2)
   frame.writeUInt32LE(inFlight, 10)
   frame.writeUInt32LE(records.length, 14)
+  frame.writeUInt32LE(ended.length, 18)
   let at = REPORT_HEAD
   for (const { link, epoch, id, report } of records) {
     frame[at] = REPORTS.indexOf(report)
@@ -186,12 +188,16 @@ export function renderReport({ thread, seen, inFlight, records, ended }: Report)
     frame.writeUInt32LE(id, at + 6)
     at += RECORD
   }
-  for (const request of ended) at = writeEnded(frame, at, request)
+  for (const request of ended) {
+    writeEnded(frame, at, request)
+    at += ENDED
+  }
+  frame.write(lines, at, 'latin1')
   return frame
 }
 
-function writeEnded(frame: Buffer, at: number, request: EndedRequest): number {
-  const { link, epoch, id, status = 0, aborted, bytes, received, duration, line } = request
+function writeEnded(frame: Buffer, at: number, request: EndedRequest): void {
+  const { link, epoch, id, status = 0, aborted, bytes, received, duration } = request
   frame[at] = link
   frame[at + 1] = aborted ? 1 : 0
   frame.writeUInt16LE(status, at + 2)
@@ -200,17 +206,9 @@ function writeEnded(frame: Buffer, at: number, request: EndedRequest): number {
   frame.writeDoubleLE(bytes, at + 12)
   frame.writeDoubleLE(received, at + 20)
   frame.writeDoubleLE(duration, at + 28)
-  frame.writeUInt32LE(line.length, at + 36)
-  frame.write(line, at + ENDED, 'latin1')
-  return at + ENDED + line.length
 }
 
 function readEnded(frame: Buffer, at: number): EndedRequest {
-  if (at + ENDED > frame.length) throw new MalformedError(`expected an ended request of ${ENDED} bytes in a report`)
-  const length = frame.readUInt32LE(at + 36)
-  if (at + ENDED + length > frame.length) throw new MalformedError(`expected a line of ${length} bytes in a report`)
-  const line = length === 0 ? '' : frame.toString('latin1', at + ENDED, at + ENDED + length)
-  if (line.includes('\n')) throw new MalformedError('expected one line in a report')
   return {
     link: frame[at] as number,
     aborted: frame[at + 1] === 1,
@@ -220,7 +218,6 @@ function readEnded(frame: Buffer, at: number): EndedRequest {
     bytes: figureAt(frame, at + 12),
     received: figureAt(frame, at + 20),
     duration: figureAt(frame, at + 28),
-    line,
   }
 }
 
@@ -235,12 +232,14 @@ export function isReport(frame: Buffer): boolean {
 }
 
 export function parseReport(frame: Buffer): Report {
-  const end = frame.length < REPORT_HEAD ? REPORT_HEAD : REPORT_HEAD + RECORD * frame.readUInt32LE(14)
+  const [recorded, count] = frame.length < REPORT_HEAD ? [0, 0] : [frame.readUInt32LE(14), frame.readUInt32LE(18)]
+  const recordsEnd = REPORT_HEAD + RECORD * recorded
+  const end = recordsEnd + ENDED * count
   if (frame.length < end) throw new MalformedError(`expected a report of at least ${end} bytes, got ${frame.length}`)
   const seen = frame.readDoubleLE(2)
   if (!Number.isSafeInteger(seen) || seen < 0) throw new MalformedError(`expected a count in a report, got ${seen}`)
   const records: ReportRecord[] = []
-  for (let at = REPORT_HEAD; at < end; at += RECORD) {
+  for (let at = REPORT_HEAD; at < recordsEnd; at += RECORD) {
     const report = REPORTS[frame[at] as number]
     if (report === undefined) throw new MalformedError(`expected a kind of report, got ${frame[at]}`)
     records.push({
@@ -251,11 +250,13 @@ export function parseReport(frame: Buffer): Report {
     })
   }
   const ended: EndedRequest[] = []
-  for (let at = end, next: EndedRequest; at < frame.length; at += ENDED + next.line.length) {
-    next = readEnded(frame, at)
-    ended.push(next)
+  for (let at = recordsEnd; at < end; at += ENDED) ended.push(readEnded(frame, at))
+  const lines = frame.subarray(end)
+  const found = linesIn(lines)
+  if (lines.length > 0 && (found !== count || lines.at(-1) !== LINE_FEED)) {
+    throw new MalformedError(`expected ${count} lines in a report, got ${found}`)
   }
-  return { thread: frame[1] as number, seen, inFlight: frame.readUInt32LE(10), records, ended }
+  return { thread: frame[1] as number, seen, inFlight: frame.readUInt32LE(10), records, ended, lines }
 }
 
 export function renderJson(value: Order | News): Buffer {

@@ -1,7 +1,7 @@
 import type { Settings } from '../../exchange/options.ts'
 import { type LineFormat, lineFormat } from '../../operations/line-format.ts'
 import type { RequestObserver } from '../../operations/request-entry.ts'
-import type { EndedRequest, News } from '../protocol/frames.ts'
+import type { EndedRequest, News, ReportToSend } from '../protocol/frames.ts'
 
 type EndedSettings = Pick<Settings, 'metrics' | 'accessLog' | 'accessLogFormat' | 'record'>
 
@@ -13,6 +13,7 @@ export class EndedRequests {
   readonly #tell: (news: News) => void
   readonly #added: () => void
   #waiting: EndedRequest[] = []
+  #lines = ''
 
   /** @param added Called when one waits to be reported. */
   constructor(settings: EndedSettings, tell: (news: News) => void, added: () => void) {
@@ -34,16 +35,17 @@ export class EndedRequests {
     return (entry, recorded) => {
       if (recorded !== undefined) this.#tell({ news: 'record', line: recorded })
       const { connection: id, status, aborted, bytes, received, duration } = entry
-      const line = this.#line?.(entry) ?? ''
-      this.#waiting.push({ link, epoch, id, status, aborted, bytes, received, duration, line })
+      this.#waiting.push({ link, epoch, id, status, aborted, bytes, received, duration })
+      if (this.#line !== undefined) this.#lines += `${this.#line(entry)}\n`
       this.#added()
     }
   }
 
-  /** Hands over those that wait. */
-  take(): EndedRequest[] {
-    const ended = this.#waiting
+  /** Hands over those that wait, and their lines. */
+  take(): Pick<ReportToSend, 'ended' | 'lines'> {
+    const taken = { ended: this.#waiting, lines: this.#lines }
     this.#waiting = []
-    return ended
+    this.#lines = ''
+    return taken
   }
 }

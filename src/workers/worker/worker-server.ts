@@ -253,9 +253,8 @@ export class WorkerServer {
   }
 
   #render(records: readonly ReportRecord[]): Buffer {
-    const ended = this.#ended.take()
     const inFlight = this.#app.application.admission.load
-    return renderReport({ thread: this.#thread, seen: this.#seen, inFlight, records, ended })
+    return renderReport({ thread: this.#thread, seen: this.#seen, inFlight, records, ...this.#ended.take() })
   }
 }
 

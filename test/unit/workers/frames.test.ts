@@ -23,9 +23,10 @@ import {
 const EMPTY = Buffer.alloc(0)
 const ENDED: EndedRequest = {
   ...{ link: 1, epoch: 2, id: 3, status: 200, aborted: false, bytes: 100, received: 0, duration: 1.5 },
-  line: 'a line',
 }
-const reportOf = (...ended: EndedRequest[]) => renderReport({ thread: 0, seen: 0, inFlight: 0, records: [], ended })
+const linesOf = (lines: string, ...ended: EndedRequest[]) =>
+  renderReport({ thread: 0, seen: 0, inFlight: 0, records: [], ended, lines })
+const reportOf = (...ended: EndedRequest[]) => linesOf('', ...ended)
 const REPORT = reportOf()
 
 it('carry who gets a message and the unwritten bytes of its connection', () => {
@@ -45,10 +46,12 @@ it('carry reports of connections, with numbers beyond 32 bits of messages', () =
       { link: 2, epoch: 9, id: 1, report: 'closed' },
       { link: 2, epoch: 9, id: 2, report: 'forgotten' },
     ],
-    ended: [ENDED, { ...ENDED, status: undefined, aborted: true, received: 2 ** 40, line: 'GET /\xe9 200' }],
+    ended: [ENDED, { ...ENDED, status: undefined, aborted: true, received: 2 ** 40 }],
   } as const
-  const frame = renderReport(report)
-  expect([isReport(frame), isDealtHead(frame), parseReport(frame)]).toEqual([true, false, report])
+  const lines = 'a line\nGET /\xe9 200\n'
+  const frame = renderReport({ ...report, lines })
+  const parsed = { ...report, lines: Buffer.from(lines, 'latin1') }
+  expect([isReport(frame), isDealtHead(frame), parseReport(frame)]).toEqual([true, false, parsed])
 })
 
 it('carry orders and news', () => {
@@ -132,9 +135,10 @@ it.each([
   ['a report that is short', () => parseReport(Buffer.from('R'))],
   ['a report with half a record', () => parseReport(Buffer.concat([REPORT, Buffer.alloc(5)]))],
   ['a report of an unknown kind', () => parseReport(Buffer.concat([REPORT, Buffer.alloc(10, 9)]))],
-  ['a report with half an ended request', () => parseReport(reportOf(ENDED).subarray(0, -ENDED.line.length - 1))],
-  ['a report with half a line', () => parseReport(reportOf(ENDED).subarray(0, -1))],
-  ['a report with two lines', () => parseReport(reportOf({ ...ENDED, line: 'a\nb' }))],
+  ['a report with half an ended request', () => parseReport(reportOf(ENDED).subarray(0, -1))],
+  ['a report with half a line', () => parseReport(linesOf('a line\n', ENDED).subarray(0, -1))],
+  ['a report with two lines of a request', () => parseReport(linesOf('a\nb\n', ENDED))],
+  ['a report with a line and a half', () => parseReport(linesOf('a\nb', ENDED))],
   ['a report of negative bytes', () => parseReport(reportOf({ ...ENDED, bytes: -1 }))],
   ['a report of a duration that is none', () => parseReport(reportOf({ ...ENDED, duration: Number.NaN }))],
   ['a report of a number that is none', () => parseReport(Buffer.concat([Buffer.from('R'), Buffer.alloc(13, 0xff)]))],
