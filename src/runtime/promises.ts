@@ -22,11 +22,18 @@ export function delay(milliseconds: number): Promise<void> {
   })
 }
 
+let thisTickEnd: Promise<void> | undefined
+
 /** Resolves when the microtask queue is empty: `nextTick`, called from a microtask, runs after all of them. */
-export function tickEnd(): Promise<'tick end'> {
-  return new Promise((resolve) => {
-    queueMicrotask(() => process.nextTick(resolve, 'tick end'))
+export function tickEnd(): Promise<void> {
+  thisTickEnd ??= new Promise((resolve) => {
+    const end = () => {
+      thisTickEnd = undefined
+      resolve()
+    }
+    void Promise.resolve().then(() => process.nextTick(end))
   })
+  return thisTickEnd
 }
 
 /** Resolves when this turn of the event loop is over: everything that was ready to be read has been read. */

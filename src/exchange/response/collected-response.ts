@@ -43,7 +43,9 @@ export async function collectResponse(
     body = open
   }
   const plain = plainResponseOf(response)
-  const sent = (plain && sendPlain(plain, semantics, sink)) ?? (await sendResponse(response, semantics, sink, reading))
+  const sent =
+    (plain && sendPlain(plain, semantics, sink)) ??
+    (await context.run(sendResponse, response, semantics, sink, reading))
   if (fault !== undefined) throw fault
   if (sent.fault !== undefined) throw sent.fault
   return pieces

@@ -94,7 +94,7 @@ export async function sendResponse(
   }
   const reader = response.body.getReader() as BodyReader
   reading(reader)
-  const body = new BodyChunks(reader, sink.context)
+  const body = new BodyChunks(reader)
   const length = givenLength ?? (await body.peekLength())
   if (semantics.method === 'HEAD') {
     body.cancel()
@@ -104,6 +104,10 @@ export async function sendResponse(
   const complete = length !== undefined && (givenLength === undefined || blobSize !== undefined)
   const field: HeaderField[] = framing === 'chunked' ? [['transfer-encoding', 'chunked']] : lengthField(length)
   const { reusable } = writeHead(field, complete, framing !== 'close')
+  if (body.whole !== undefined) {
+    if (body.whole.length > 0) sink.write(body.whole)
+    return { reusable }
+  }
   try {
     await sendBody(body, framing, sink)
     return { reusable }
@@ -176,60 +180,73 @@ async function sendEvents(events: EventStream, sink: ResponseSink, persistent: b
   return slow ? { reusable: false, slow } : { reusable: persistent }
 }
 
+const NOTHING = new Uint8Array(0)
+
 /** The chunks of a body, the first of which can be read before the head goes out. */
 class BodyChunks {
   readonly #reader: BodyReader
-  readonly #context: CallContext
-  readonly #peeked: Uint8Array[] = []
-  #pending: Promise<Uint8Array | undefined> | undefined
-  readonly #readNext = () => this.#reader.read()
+  #peeked: Uint8Array | undefined
+  /** What was read beyond that. */
+  #pending: ReturnType<BodyReader['read']> | undefined
+  /** The whole body, if `peekLength` found its length. */
+  whole: Uint8Array | undefined
 
-  constructor(reader: BodyReader, context: CallContext) {
+  constructor(reader: BodyReader) {
     this.#reader = reader
-    this.#context = context
   }
 
-  /** The body's length, if it ends with its first chunk in this tick, as a string or a buffer does; otherwise undefined. */
-  async peekLength(): Promise<number | undefined> {
-    const end = tickEnd()
-    const first = await Promise.race([this.#peek(), end])
-    if (first === undefined) return 0
-    if (!(first instanceof Uint8Array)) return undefined
-    this.#pending = undefined
-    this.#peeked.push(first)
-    const second = await Promise.race([this.#peek(), end])
-    return second === undefined ? first.length : undefined
-  }
-
-  /** The next chunk; undefined at the end. */
-  next(): Promise<Uint8Array | undefined> {
-    const peeked = this.#peeked.shift()
-    if (peeked !== undefined) return Promise.resolve(peeked)
-    const pending = this.#pending ?? this.#read()
-    this.#pending = undefined
-    return pending
+  /**
+   * The body's length, if it ends with its first chunk in this tick, as a string or a buffer does; otherwise undefined. By callbacks: two races of
+   * promises would cost as much as all else that is done for a response.
+   */
+  peekLength(): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      let over = false
+      const end = () => {
+        over = true
+        resolve(undefined)
+      }
+      const found = (bytes: Uint8Array) => {
+        this.whole = bytes
+        resolve(bytes.length)
+      }
+      void tickEnd().then(end)
+      this.#pending = this.#reader.read()
+      this.#pending.then(({ done, value }) => {
+        if (over) return
+        if (done) return found(NOTHING)
+        const bytes = bytesOfChunk(value)
+        if (bytes === undefined) return reject(this.#refuse(value))
+        this.#peeked = bytes
+        this.#pending = this.#reader.read()
+        this.#pending.then((second) => (second.done && !over ? found(bytes) : end()), reject)
+      }, reject)
+    })
   }
 
   cancel(reason?: Error): void {
-    this.#context.run(cancelBody, this.#reader, reason)
+    cancelBody(this.#reader, reason)
   }
 
-  /** Starts to read the next chunk, which `next` returns. */
-  #peek(): Promise<Uint8Array | undefined> {
-    const pending = this.#read()
-    pending.catch(() => {}) // thrown again by `next`
-    this.#pending = pending
-    return pending
-  }
-
-  async #read(): Promise<Uint8Array | undefined> {
-    const { done, value } = await this.#context.run(this.#readNext)
+  /** The next chunk; undefined at the end. */
+  async next(): Promise<Uint8Array | undefined> {
+    const peeked = this.#peeked
+    this.#peeked = undefined
+    if (peeked !== undefined) return peeked
+    const pending = this.#pending ?? this.#reader.read()
+    this.#pending = undefined
+    const { done, value } = await pending
     if (done) return undefined
     const bytes = bytesOfChunk(value)
     if (bytes !== undefined) return bytes
+    throw this.#refuse(value)
+  }
+
+  /** Cancels the stream that gave a chunk which is none; returns the error. */
+  #refuse(value: unknown): Error {
     const error = invalidResponse("the body's chunks to be bytes or text", describeValue(value))
     this.cancel(error)
-    throw error
+    return error
   }
 }
 
