@@ -90,7 +90,7 @@ export async function installPrograms(programs, advice, { signal } = {}) {
 
 async function build(signal) {
   // Only when stale: a rebuild would pull dist/ from under a program that is just starting.
-  const sources = ['src', 'adapters', 'tsconfig.json', 'tsconfig.build.json', 'package.json']
+  const sources = ['src', 'adapters', 'tsconfig.json', 'tsconfig.build.json', 'rolldown.config.ts', 'package.json']
   if (modified('dist/src/index.js') >= Math.max(...sources.map(modified))) return
   console.log('Building dist (npm run build) ...')
   await run('npm', ['run', 'build'], { signal })

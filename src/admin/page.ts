@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { packageDirectory } from '../runtime/own-modules.ts'
 
 let page: { readonly html: string; readonly policy: string } | undefined
 
@@ -16,7 +17,7 @@ export function pageResponse(): Response {
 }
 
 function load(): NonNullable<typeof page> {
-  const html = readFileSync(new URL('./page.html', import.meta.url), 'utf8')
+  const html = readFileSync(new URL('src/admin/page.html', packageDirectory()), 'utf8')
   const hash = (tag: string) => {
     const [, code = ''] = new RegExp(`<${tag}>(.*?)</${tag}>`, 's').exec(html) ?? []
     return `'sha256-${createHash('sha256').update(code).digest('base64')}'`

@@ -1,11 +1,12 @@
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { invalid } from '../runtime/errors.ts'
+import { ownDirectory } from '../runtime/own-modules.ts'
 import { pathBelow } from '../runtime/path-below.ts'
 import type { AppSource } from '../workers/worker/worker-config.ts'
 
 /** The directory of this package's modules, and the only one that a main node may name: that of the command. */
-const PACKAGE = fileURLToPath(new URL('../', import.meta.url))
+const PACKAGE = fileURLToPath(new URL('src/', ownDirectory()))
 const COMMAND_APP = /^cli[\\/]modules[\\/]worker-app\.[jt]s$/
 
 /** Where a node finds an app. */

@@ -1,23 +1,23 @@
 // npm run bench:micro
 //
-// Times the parts of the hot path, in turn and several times, against what the platform needs for the same; the package as it is
-// built, since what runs TypeScript on the fly may add to it.
+// Times the parts of the hot path, in turn and several times, against what the platform needs for the same; bundled, since
+// what runs TypeScript on the fly may add to it.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Bench } from 'tinybench'
-import { urlOf } from '../../dist/src/exchange/request/target.js'
-import { sendPlain } from '../../dist/src/exchange/response/plain-response.js'
-import { type ResponseSink, sendResponse } from '../../dist/src/exchange/response/send-response.js'
-import { lineFormat } from '../../dist/src/operations/line-format.js'
-import { ObservedRequest } from '../../dist/src/operations/request-entry.js'
-import { MessageSource } from '../../dist/src/platform/handler-arguments.js'
-import { createResponse, plainResponseOf } from '../../dist/src/platform/light-response.js'
-import { createRequest } from '../../dist/src/platform/request.js'
-import { CallContext } from '../../dist/src/runtime/call-context.js'
-import { renderHead } from '../../dist/src/wire/http.js'
-import { parseMessage } from '../../dist/src/wire/message.js'
-import { renderReply } from '../../dist/src/wire/reply.js'
-import { renderTnetstring, spanAt } from '../../dist/src/wire/tnetstring.js'
+import { urlOf } from '../../src/exchange/request/target.ts'
+import { sendPlain } from '../../src/exchange/response/plain-response.ts'
+import { type ResponseSink, sendResponse } from '../../src/exchange/response/send-response.ts'
+import { lineFormat } from '../../src/operations/line-format.ts'
+import { ObservedRequest } from '../../src/operations/request-entry.ts'
+import { MessageSource } from '../../src/platform/handler-arguments.ts'
+import { createResponse, plainResponseOf } from '../../src/platform/light-response.ts'
+import { createRequest } from '../../src/platform/request.ts'
+import { CallContext } from '../../src/runtime/call-context.ts'
+import { renderHead } from '../../src/wire/http.ts'
+import { parseMessage } from '../../src/wire/message.ts'
+import { renderReply } from '../../src/wire/reply.ts'
+import { renderTnetstring, spanAt } from '../../src/wire/tnetstring.ts'
 import { ratiosOf, spreadOf } from './statistics.ts'
 import { renderText } from './table.ts'
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadMongrel2Config, type ServerConfig } from '../../src/mongrel2/index.ts'
@@ -175,7 +175,7 @@ describe.skipIf(node === '' || embedded)('serve --mongrel2', () => {
       await loadMongrel2Config(directory, {
         servers: [{ uuid: 'main', port: 1, chroot, controlPort: 'ipc://run/c', hosts }],
       })
-      const module = pathToFileURL(join(MAIN, '../../mongrel2/database.js')).href
+      const module = pathToFileURL(resolve('src/mongrel2/database.ts')).href
       const script = `const [{ settings, ...server }] = await (await import('${module}')).readDatabase('config.sqlite'); console.log(JSON.stringify(server))`
       return JSON.parse(execFileSync(node, ['--input-type=module', '-e', script], { cwd: directory, encoding: 'utf8' }))
     }

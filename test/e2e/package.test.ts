@@ -32,7 +32,9 @@ describe('The packed package', () => {
         'templates/hono/app.ts',
       ]),
     )
-    expect(files.filter((path) => !/^(dist\/)?(src|adapters)\/|^templates\/|^[^/]+$/.test(path))).toEqual([])
+    expect(
+      files.filter((path) => !/^(dist\/)?(src|adapters)\/|^dist\/chunks\/|^templates\/|^[^/]+$/.test(path)),
+    ).toEqual([])
   })
 
   it('has every source that its source maps name', () => {

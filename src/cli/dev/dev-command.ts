@@ -6,7 +6,7 @@ import { delimiter, join, relative, resolve } from 'node:path'
 import { checkWorkersOptions } from '../../cluster/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
-import { moduleBeside } from '../../runtime/module-beside.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { Dispatcher } from '../../workers/dispatcher/dispatcher.ts'
 import { localHost, sharedStartOf, workerStart } from '../../workers/dispatcher/worker-child.ts'
 import type { OptionSources } from '../options/command-options.ts'
@@ -91,7 +91,7 @@ async function serveAndReload(
     if (logger[level] !== undefined) quiet[level] = (line) => logger[level]?.(line)
   }
   const settings = checkWorkersOptions({
-    app: { module: moduleBeside(import.meta.url, './dev-app').href, data },
+    app: { module: ownModule('cli/dev/dev-app').href, data },
     options: { ...options, logger: quiet },
     workers: 1,
     replaceTimeout: closeTimeout,

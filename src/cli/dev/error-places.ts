@@ -1,6 +1,7 @@
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describeError, describeLoadError, messageOf } from '../../runtime/log.ts'
+import { ownDirectory } from '../../runtime/own-modules.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** A line of the user's code in the stack of an error. */
@@ -12,8 +13,8 @@ export interface Place {
   readonly source: readonly { readonly lineNumber: number; readonly chunk: string }[]
 }
 
-/** The directory of this package. */
-const OURS = fileURLToPath(new URL('../../../', import.meta.url))
+/** The directory of this package's modules. */
+const OURS = fileURLToPath(ownDirectory())
 /** The message of a syntax error that tsx found. */
 const OF_TSX = /^(?<file>.+):(?<line>\d+):\d+: ERROR: (?<reason>.*)/m
 /** Causes that are shown. */

@@ -5,7 +5,7 @@ import { RequestAccounts } from '../../operations/request-accounts.ts'
 import type { LinkState } from '../../operations/server-state.ts'
 import type { EndpointSettings } from '../../options/endpoint.ts'
 import type { Level } from '../../runtime/log.ts'
-import { moduleBeside } from '../../runtime/module-beside.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { localHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
 import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
 import type { WorkerProxy } from '../../workers/dispatcher/worker-proxy.ts'
@@ -34,7 +34,7 @@ export function serveDirectly(
   const settings = checkWorkersOptions({ ...workersOptions, app: { module: '' }, options })
   const { options: shared, logLevels } = sharedStartOf(options, settings.workers, 1, logger)
   const child: DirectConfig = { data: { app, exportName, config }, options: { ...shared, shared: true }, logLevels }
-  const entry = moduleBeside(import.meta.url, './child')
+  const entry = ownModule('cli/direct/child')
   const accounts = new RequestAccounts(settings.settings)
   const links = new DirectLinks(settings.settings.endpoints)
   let closing = false

@@ -4,7 +4,7 @@ import Module, { createRequire } from 'node:module'
 import { sep } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { moduleBeside } from '../../runtime/module-beside.ts'
+import { ownDirectory, ownModule } from '../../runtime/own-modules.ts'
 import { runtimeName } from '../../runtime/versions.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { languageOf, type ModuleKindHooks, moduleKind, moduleKindHooks } from './module-kind.ts'
@@ -14,8 +14,8 @@ type NewerModule = typeof Module & { readonly registerHooks?: (hooks: ModuleKind
 
 const { extensions } = createRequire(import.meta.url)
 const nativeRequire = extensions['.js']
-/** The directory of this package. */
-const OURS = fileURLToPath(new URL('../../../', import.meta.url))
+/** The directory of this package's modules. */
+const OURS = fileURLToPath(ownDirectory())
 
 /**
  * Imports a module of JavaScript or TypeScript, an ES module or CommonJS, in a project of any `type`. Node loads JavaScript; TypeScript and
@@ -100,7 +100,7 @@ function findTsx(path: string): string | undefined {
 function importByKind(tsx: boolean): void {
   const { registerHooks, register } = Module as NewerModule
   if (registerHooks !== undefined) registerHooks(moduleKindHooks(tsx))
-  else register(`${moduleBeside(import.meta.url, './module-kind')}${tsx ? '?tsx' : ''}`)
+  else register(ownModule('cli/modules/module-kind'), { data: tsx })
 }
 
 /** Lets `require` follow `moduleKind`. */
@@ -133,7 +133,7 @@ const FIND_TIME = 10_000
  */
 async function addPlace(error: unknown, path: string): Promise<void> {
   if (!(error instanceof SyntaxError) || !/^SyntaxError.*\n +at compileSourceTextModule/.test(error.stack ?? '')) return
-  const importer = moduleBeside(import.meta.url, './import-module').href
+  const importer = ownModule('cli/modules/import-module').href
   const code = `const { importModule } = await import(process.argv[1]); await importModule(process.argv[2], false)`
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code, importer, path], {
     stdio: ['ignore', 'ignore', 'pipe'],

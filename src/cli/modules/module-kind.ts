@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { LoadFnOutput, LoadHookContext, ResolveFnOutput, ResolveHookContext } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { ownDirectory } from '../../runtime/own-modules.ts'
 
 /** Extensions that do not tell the kind of module: Node asks the project, here the text of the file decides. */
 const OPEN = /\.(?:[jt]sx?|cts)$/
@@ -41,8 +42,8 @@ export function languageOf(file: string): 'javascript' | 'typescript' | 'unreada
 }
 
 const NODE_SERVER = '@hono/node-server'
-/** The directory of this package. */
-const OURS = new URL('../../../', import.meta.url).href
+/** The directory of this package's modules. */
+const OURS = ownDirectory().href
 
 /** Whether a file of the app imports a module. */
 function isOfApp({ parentURL = '', conditions }: ResolveHookContext): boolean {
@@ -105,5 +106,12 @@ export function moduleKindHooks(tsx: boolean): ModuleKindHooks {
   }
 }
 
-/** For Node 20, which imports this module in a separate thread, with `?tsx` if tsx comes after it. */
-export const { resolve, load } = moduleKindHooks(import.meta.url.endsWith('?tsx'))
+let hooks = moduleKindHooks(false)
+
+/** Called by Node 20, which imports this module in a separate thread for `resolve` and `load`. */
+export function initialize(tsx: boolean): void {
+  hooks = moduleKindHooks(tsx)
+}
+
+export const resolve: ModuleKindHooks['resolve'] = (...parameters) => hooks.resolve(...parameters)
+export const load: ModuleKindHooks['load'] = (...parameters) => hooks.load(...parameters)

@@ -17,6 +17,7 @@ import { certificateFiles, type Places, PROTOCOLS } from '../../gateway/options.
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { type AppGatewaySettings, gatewayEndpoint } from '../serve/app-gateway.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
@@ -266,7 +267,9 @@ function workersOf(
     ...(processes !== 'auto' && { workers: processes }),
     ...(cluster && { cluster }),
   }
-  withSourceNames(sources, () => checkWorkersOptions({ ...workers, app: { module: import.meta.url }, options }))
+  withSourceNames(sources, () =>
+    checkWorkersOptions({ ...workers, app: { module: ownModule('cli/modules/worker-app').href }, options }),
+  )
   return workers
 }
 

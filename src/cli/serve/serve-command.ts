@@ -8,7 +8,7 @@ import type { ServerState } from '../../operations/server-state.ts'
 import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, type Logger } from '../../runtime/log.ts'
-import { moduleBeside } from '../../runtime/module-beside.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { runtimeName, version } from '../../runtime/versions.ts'
 import { serveMongrel2 } from '../../serve.ts'
 import { serveDirectly } from '../direct/serve-directly.ts'
@@ -156,7 +156,7 @@ async function serverOf(settings: CommandSettings): Promise<AppServer> {
   if (direct) return serveDirectly(settings, workers)
   const here = (path: string) => relative(process.cwd(), path)
   const data: WorkerAppData = { app: here(app), exportName, config: config === undefined ? undefined : here(config) }
-  const module = moduleBeside(import.meta.url, '../modules/worker-app').href
+  const module = ownModule('cli/modules/worker-app').href
   return serveWithWorkers({ ...workers, app: { module, data }, options })
 }
 

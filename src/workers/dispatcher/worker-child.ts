@@ -3,8 +3,8 @@ import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Mongrel2Options, optionsForOneOf } from '../../exchange/options.ts'
 import { LOG_LEVELS, type Logger, messageOf } from '../../runtime/log.ts'
-import { moduleBeside } from '../../runtime/module-beside.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { FramePipe } from '../protocol/frame-pipe.ts'
 import { ORDERS_FD, REPORTS_FD } from '../protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../protocol/worker-handle.ts'
@@ -27,7 +27,7 @@ interface ChildStart {
 }
 
 export function workerStart(config: WorkerConfig, execArgv: readonly string[]): ChildStart {
-  const entry = moduleBeside(import.meta.url, '../worker/process')
+  const entry = ownModule('workers/worker/process')
   return { entry, config, execArgv, env: config.watched === true ? WATCH_ENVIRONMENT : {} }
 }
 

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
-import { moduleBeside } from '../../runtime/module-beside.ts'
+import { ownModule } from '../../runtime/own-modules.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Uplink } from './worker-server.ts'
@@ -58,7 +58,7 @@ export class ThreadHandle {
   /** @param ended Called when the thread is gone. */
   constructor(config: WorkerConfig, thread: number, uplink: Uplink, ended: (error: unknown) => void) {
     this.#uplink = uplink
-    this.#thread = new Worker(moduleBeside(import.meta.url, './thread-main'), { workerData: { config, thread } })
+    this.#thread = new Worker(ownModule('workers/worker/thread-main'), { workerData: { config, thread } })
     let failure: unknown
     this.#thread.on('message', (message: FromThread) => this.#take(message))
     this.#thread.on('error', (error) => {
