@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
 import { Agent, Dispatcher } from 'undici'
-import { v4 } from 'uuid'
 import { HttpServer } from '../../src/gateway/http/http-server.ts'
 import { checkSettings, FRONT_SETTINGS, type FrontSettings, ROUTE } from '../../src/gateway/options.ts'
 import { Router } from '../../src/gateway/router.ts'
@@ -65,7 +64,7 @@ export class Mongrel2Dispatcher extends Dispatcher {
   constructor(options: Mongrel2DispatcherOptions) {
     super()
     const { zeromq, protocol, ...frontSettings } = checkOptions(options)
-    const route = { path: '', ...zeromq, protocol, sendIdent: v4(), recvIdent: '' }
+    const route = { path: '', ...zeromq, protocol, sendIdent: crypto.randomUUID(), recvIdent: '' }
     const settings = { ...checkSettings(frontSettings), routes: [route] }
     this.#router = Router.bind(settings)
     this.#server = this.#router.then((router) => new HttpServer(router, settings))

@@ -6,6 +6,7 @@ import { type AccessSettings, type Need, refusalOf } from './access.ts'
 import { eventsOf } from './events.ts'
 import { Monitor } from './monitor.ts'
 import { pageResponse } from './page.ts'
+import { isToken } from './token.ts'
 
 /** The part of a `Mongrel2Server` or `WorkersServer` that is shown. */
 export interface AdminServer {
@@ -30,11 +31,6 @@ export interface AdminOptions {
 
 /** A fetch handler. It can be mounted in an app, below a prefix that the app removes. */
 export type AdminHandler = (request: Request) => Promise<Response>
-
-/** Whether it has at least 16 characters, of printable ASCII. */
-export function isToken(token: unknown): token is string {
-  return typeof token === 'string' && /^[!-~]{16,}$/.test(token)
-}
 
 export const ADMIN_OPTIONS = {
   token: is.checkedBy((name, token) => {

@@ -1,6 +1,6 @@
 import { type RequestCounts, STATUS_CLASSES } from '../operations/request-totals.ts'
 import { obstaclesOf, type ServerState } from '../operations/server-state.ts'
-import { runtimeName, version } from '../runtime/versions.ts'
+import { ownVersion, runtimeName } from '../runtime/versions.ts'
 import { type Latency, latencyOf } from './latency.ts'
 
 export type { Latency } from './latency.ts'
@@ -85,7 +85,7 @@ export class Monitor {
   stats(): AdminStats {
     const { totals, ...state } = this.#state()
     return {
-      version,
+      version: ownVersion(),
       runtime: runtimeName(),
       pid: process.pid,
       uptime: Math.floor(process.uptime()),

@@ -1,6 +1,6 @@
 import { Command, type CommanderError, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
-import { version } from '../runtime/versions.ts'
+import { ownVersion } from '../runtime/versions.ts'
 import type { FetchFlags } from './fetch/fetch-command.ts'
 import type { ReplayFlags } from './fetch/replay-command.ts'
 import { initCommand, TEMPLATES, type Template } from './init/init-command.ts'
@@ -46,7 +46,7 @@ const RUN: Record<Subcommand, () => Promise<Run>> = {
 export function commandLine(ended: (ending: Ending) => void): Command {
   const program = ours(new Command('mongrel2-fetch'), 'serve --help')
     .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')
-    .version(version)
+    .version(ownVersion())
     .addHelpText('after', `\n${exitCodesText()}`)
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(

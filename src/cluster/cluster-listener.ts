@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { Context, Dealer, Reply } from 'zeromq'
+import type { Dealer } from 'zeromq'
+import { libzmq } from '../runtime/libzmq.ts'
 import { describeError, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { TemporaryDirectory } from '../runtime/temporary-directory.ts'
 import { MalformedError } from '../wire/malformed.ts'
@@ -42,8 +43,8 @@ export class ClusterListener {
   readonly #logger: Logger
   readonly #server: Server
   readonly #directory = new TemporaryDirectory()
-  readonly #context = new Context()
-  readonly #authenticator = new Reply({ context: this.#context, linger: 0 })
+  readonly #context = new (libzmq().Context)()
+  readonly #authenticator = new (libzmq().Reply)({ context: this.#context, linger: 0 })
   readonly #connections = new Map<string, Peer>()
   #unauthenticated = 0
   #count = 0
@@ -125,7 +126,7 @@ export class ClusterListener {
     const { socket, from } = peer
     const keys = this.#security?.keys
     const curve = keys && { curveServer: true, curveSecretKey: curveKey(keys.secretKey), zapDomain: number }
-    const dealer = new Dealer({ ...STREAM_OPTIONS, ...curve, context: this.#context })
+    const dealer = new (libzmq().Dealer)({ ...STREAM_OPTIONS, ...curve, context: this.#context })
     const connection = this.#admit(dealer, from)
     const path = join(this.#directory.path, number)
     void connection.closed.then(() => socket.destroy())

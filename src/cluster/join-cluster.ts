@@ -1,6 +1,6 @@
-import { Dealer } from 'zeromq'
 import { closeOnce } from '../options/close.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { libzmq } from '../runtime/libzmq.ts'
 import { Backoff, deferred, Pause } from '../runtime/promises.ts'
 import { curveKey } from './key-pair.ts'
 import { NodeAgent } from './node-agent.ts'
@@ -78,7 +78,7 @@ function connect(settings: JoinSettings): NodeAgent {
     curvePublicKey: curveKey(security.keys.publicKey),
     curveSecretKey: curveKey(security.keys.secretKey),
   }
-  const socket = new Dealer({ ...STREAM_OPTIONS, ...curve, ipv6: address.spec.startsWith('tcp://[') })
+  const socket = new (libzmq().Dealer)({ ...STREAM_OPTIONS, ...curve, ipv6: address.spec.startsWith('tcp://[') })
   const agent = new NodeAgent(socket, settings)
   try {
     socket.connect(address.spec)

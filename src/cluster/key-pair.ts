@@ -1,4 +1,3 @@
-import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { invalid, isObject } from '../runtime/errors.ts'
 
@@ -13,6 +12,7 @@ const KEY = /^[0-9a-f]{64}$/
 
 /** Makes a key pair for CURVE (curve25519). */
 export function createKeyPair(): KeyPair {
+  const { generateKeyPairSync } = process.getBuiltinModule('node:crypto')
   const { x = '', d = '' } = generateKeyPairSync('x25519').privateKey.export({ format: 'jwk' })
   return { publicKey: hexadecimal(x), secretKey: hexadecimal(d) }
 }

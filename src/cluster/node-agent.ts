@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Dealer } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
-import { version } from '../runtime/versions.ts'
+import { ownVersion } from '../runtime/versions.ts'
 import { WorkerChild, workerStart } from '../workers/dispatcher/worker-child.ts'
 import { renderJson } from '../workers/protocol/frames.ts'
 import { appSourceOf } from './node-app.ts'
@@ -41,7 +41,7 @@ export class NodeAgent implements NodeConnectionObserver {
     const processors = Math.min(availableParallelism(), MOST_PROCESSORS)
     const seesUploads = settings.chroot !== undefined
     this.#connection.opened.then(
-      () => this.#connection.sendControl({ kind: 'join', version, processors, seesUploads }),
+      () => this.#connection.sendControl({ kind: 'join', version: ownVersion(), processors, seesUploads }),
       (error: Error) => this.#connection.close(error.message),
     )
     this.ended = this.#connection.closed.then((reason) => this.#cutOff(reason))

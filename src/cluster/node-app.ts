@@ -1,12 +1,13 @@
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { invalid } from '../runtime/errors.ts'
+import { lazy } from '../runtime/lazy.ts'
 import { ownDirectory } from '../runtime/own-modules.ts'
 import { pathBelow } from '../runtime/path-below.ts'
 import type { AppSource } from '../workers/worker/worker-config.ts'
 
 /** The directory of this package's modules, and the only one that a main node may name: that of the command. */
-const PACKAGE = fileURLToPath(new URL('src/', ownDirectory()))
+const ownModules = lazy(() => fileURLToPath(new URL('src/', ownDirectory())))
 const COMMAND_APP = /^cli[\\/]modules[\\/]worker-app\.[jt]s$/
 
 /** Where a node finds an app. */
@@ -20,7 +21,7 @@ export interface NodeApp {
 /** Makes an app's path relative, for nodes; throws `invalid_option` if it is not below the working directory. */
 export function nodeAppOf({ module, data }: AppSource): NodeApp {
   const path = fileURLToPath(module)
-  const own = pathBelow(PACKAGE, path)
+  const own = pathBelow(ownModules(), path)
   if (own !== undefined) return { from: 'package', path: own, data }
   const below = pathBelow(process.cwd(), path)
   if (below !== undefined) return { from: 'directory', path: below, data }
@@ -32,7 +33,7 @@ export function appSourceOf({ from, path, data }: NodeApp): AppSource {
   const directory = process.cwd()
   if (from === 'package') {
     if (!COMMAND_APP.test(path)) throw invalid('app', 'the module of the command, or one of the app', path)
-    return { module: pathToFileURL(join(PACKAGE, path)).href, data: { ...Object(data), within: directory } }
+    return { module: pathToFileURL(join(ownModules(), path)).href, data: { ...Object(data), within: directory } }
   }
   const whole = resolve(directory, path)
   if (pathBelow(directory, whole) === undefined) throw invalid('app', 'a module below the working directory', path)

@@ -1,6 +1,6 @@
 import type { Dealer } from 'zeromq'
 import type { Logger } from '../runtime/log.ts'
-import { version as ownVersion } from '../runtime/versions.ts'
+import { ownVersion } from '../runtime/versions.ts'
 import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'
@@ -83,9 +83,9 @@ export class NodeSession implements WorkerHost, NodeConnectionObserver {
 
   #join({ version, processors, seesUploads }: Control & { kind: 'join' }): void {
     if (this.#state !== 'new' && this.#state !== 'opened') return
-    if (version !== ownVersion) {
+    if (version !== ownVersion()) {
       this.#state = 'refused'
-      const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion}: install the same version on both`
+      const reason = `it runs mongrel2-fetch ${version}, and the main node ${ownVersion()}: install the same version on both`
       this.#settings.logger.warn?.(`mongrel2-fetch refused node ${this.name}: ${reason}`)
       this.connection.sendControl({ kind: 'refuse', reason })
       setTimeout(() => this.connection.close('it was refused'), REFUSAL_TIME).unref()

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import * as is from '../options/option.ts'
 import type { DeferOptions, Deferral } from '../platform/handler.ts'
 import { isDerived } from '../platform/light-response.ts'
-import { PlatformResponse } from '../platform/stand-in.ts'
+import { platform } from '../platform/stand-in.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { DEFERRED_FIELD } from '../wire/http.ts'
 
@@ -15,13 +14,13 @@ export class PendingDeferral implements Deferral {
   readonly timeout: number
   readonly token: string
   readonly response: Response
-  readonly #mark = randomUUID()
+  readonly #mark = crypto.randomUUID()
 
   /** @param timeout In milliseconds. */
   constructor(token: string, timeout: number) {
     this.token = token
     this.timeout = timeout
-    this.response = new PlatformResponse(null, { status: 202, headers: { [DEFERRED_FIELD]: this.#mark } })
+    this.response = new platform.Response(null, { status: 202, headers: { [DEFERRED_FIELD]: this.#mark } })
   }
 
   /** Whether a response is `response` or was made from it. */

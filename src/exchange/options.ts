@@ -1,4 +1,3 @@
-import { v4, validate } from 'uuid'
 import { MESSAGES, type MessageHandlers } from '../message-socket/types.ts'
 import { LINE_FORMAT_FORM, lineFormat } from '../operations/line-format.ts'
 import type { RequestEntry } from '../operations/request-entry.ts'
@@ -131,14 +130,17 @@ export interface Mongrel2Options {
   signal?: AbortSignal
 }
 
+/** The form of RFC 9562, section 4. */
+const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
+
 /** More connections than Mongrel2 can have. */
 const MOST_HANDLER_TARGETS = 65_535
 
 export const SERVER_OPTIONS = {
   zeromq: ZEROMQ,
   ...OF_ENDPOINTS,
-  identity: is.text('a UUID', validate, {
-    initial: () => v4(),
+  identity: is.text('a UUID', (text) => UUID.test(text), {
+    initial: () => crypto.randomUUID(),
     placeholder: 'UUID',
     fallback: 'a new UUID',
     help: 'The identity of the sockets.',

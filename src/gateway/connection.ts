@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
 import { bodyTimedOut, invalidResponse, type Outcome, overloaded, tooLarge } from '../platform/outcomes.ts'
 import { messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred, turnEnd } from '../runtime/promises.ts'
+import { reasonOf } from '../wire/http.ts'
 import { DELIVER_OUTSTANDING_MSGS, FLOW_CONTROL_WINDOW } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { ParsedReply } from '../wire/reply.ts'
@@ -332,7 +332,7 @@ export class Connection {
 
 /** An outcome in the words of the client's protocol; the body is its reason. */
 export function refusal({ status, reason: text, headers }: Outcome): { head: ResponseHead; body: Buffer } {
-  const reason = STATUS_CODES[status] ?? ''
+  const reason = reasonOf(status)
   const body = Buffer.from(text ?? reason)
   const own = { 'Content-Type': 'text/plain', 'Content-Length': String(body.length), Server: 'mongrel2-fetch front' }
   return { head: { status, reason, fields: Object.entries({ ...own, ...headers }).flat() }, body }

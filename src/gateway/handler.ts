@@ -1,7 +1,8 @@
-import { Push, Subscriber } from 'zeromq'
+import type { Push, Subscriber } from 'zeromq'
 import { Binding } from '../link/inproc/binding.ts'
 import { isInproc } from '../link/inproc/transport.ts'
 import { socketEvents } from '../link/zeromq/connection.ts'
+import { libzmq } from '../runtime/libzmq.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../runtime/log.ts'
 import { deferred, tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
@@ -34,7 +35,7 @@ export class Handler {
   readonly #settings: HandlerSettings
   readonly #logger: Logger
   readonly #push: Push | Binding
-  readonly #subscriber = new Subscriber({ linger: 0 })
+  readonly #subscriber: Subscriber = new (libzmq().Subscriber)({ linger: 0 })
   /** By connection. A socket takes one message at a time; the connection that began to wait first is sent first. */
   readonly #waiting = new Map<number, WaitingMessage[]>()
   #waitingBytes = 0
@@ -52,8 +53,8 @@ export class Handler {
     const { sendSpec, recvSpec, recvIdent } = settings
     this.#push = isInproc(sendSpec)
       ? new Binding([sendSpec, recvSpec], recvIdent, (replies) => this.#take(replies))
-      : new Push({ linger: 0 })
-    this.#closed = Promise.all([this.#push instanceof Push && lastEvent(this.#push), lastEvent(this.#subscriber)])
+      : new (libzmq().Push)({ linger: 0 })
+    this.#closed = Promise.all([this.#push instanceof Binding || lastEvent(this.#push), lastEvent(this.#subscriber)])
   }
 
   /** Binds both sockets; throws ZeroMQ's errors. `receive` is called for each reply in order, and must not throw. */
@@ -64,7 +65,7 @@ export class Handler {
   ): Promise<Handler> {
     const handler = new Handler(settings, logger, receive)
     try {
-      if (handler.#push instanceof Push) await handler.#push.bind(settings.sendSpec)
+      if (!(handler.#push instanceof Binding)) await handler.#push.bind(settings.sendSpec)
       await handler.#subscriber.bind(settings.recvSpec)
     } catch (error) {
       await handler.close()

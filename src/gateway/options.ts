@@ -1,4 +1,3 @@
-import { v4 } from 'uuid'
 import * as is from '../options/option.ts'
 import { invalid, isObject, Mongrel2Error } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/log.ts'
@@ -98,7 +97,9 @@ export const ROUTE = {
   sendSpec: is.SEND_SPEC,
   recvSpec: is.SPEC,
   protocol: is.oneOf<HeaderProtocol>(['json', 'tnetstring'], 'json'),
-  sendIdent: is.text(`a text like ${IDENT}`, (text) => IDENT.test(text), { initial: () => v4() }),
+  sendIdent: is.text(`a text like ${IDENT}`, (text) => IDENT.test(text), {
+    initial: () => crypto.randomUUID(),
+  }),
   recvIdent: is.text(`a text like ${IDENT}`, (text) => text === '' || IDENT.test(text), { initial: '' }),
 } satisfies is.Described<FrontRoute>
 const checkRoute = is.checkerOf('option of a route', '{ path, sendSpec, recvSpec }', ROUTE)

@@ -1,5 +1,6 @@
-import { Request } from 'zeromq'
+import type { Request } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { libzmq } from '../runtime/libzmq.ts'
 import { delay } from '../runtime/promises.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 
@@ -119,7 +120,12 @@ export class ControlClient {
 
   #connect(): Request {
     const ipv6 = this.#spec.startsWith('tcp://[')
-    const socket = new Request({ linger: 0, ipv6, receiveTimeout: this.#timeout, sendTimeout: this.#timeout })
+    const socket = new (libzmq().Request)({
+      linger: 0,
+      ipv6,
+      receiveTimeout: this.#timeout,
+      sendTimeout: this.#timeout,
+    })
     socket.connect(this.#spec)
     return socket
   }

@@ -1,4 +1,4 @@
-import { runtimeName, version } from '../runtime/versions.ts'
+import { ownVersion, runtimeName } from '../runtime/versions.ts'
 import { DURATION_BOUNDS, type RequestTotals, STATUS_CLASSES } from './request-totals.ts'
 import type { ServerState } from './server-state.ts'
 
@@ -27,7 +27,7 @@ export function renderMetrics(totals: RequestTotals, state: ServerState, openMet
   }
   const { pacing, links, workers = [], restarts } = state
 
-  metric('build_info', 'gauge', 'Versions.', [1, { version, runtime: runtimeName() }])
+  metric('build_info', 'gauge', 'Versions.', [1, { version: ownVersion(), runtime: runtimeName() }])
   metric('requests', 'counter', 'Requests that ended, by the class of their status.', ...byClass(totals))
   metric('requests_aborted', 'counter', 'Requests whose response was given up before its end.', [totals.aborted])
   metric('request_duration_seconds', 'histogram', 'Time from a message to the end of its response.', ...byTime(totals))

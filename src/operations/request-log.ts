@@ -1,6 +1,5 @@
 import { close, constants, fstat, fstatSync, open, openSync, write } from 'node:fs'
 import { Socket } from 'node:net'
-import { promisify } from 'node:util'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { LINE_FEED, linesIn } from '../runtime/lines.ts'
 import { type Logger, messageOf } from '../runtime/log.ts'
@@ -117,7 +116,7 @@ export class RequestLog {
     if (this.#path === '-') return
     let fd: number
     try {
-      fd = await promisify(open)(this.#path, FLAGS, this.#mode)
+      fd = await process.getBuiltinModule('node:util').promisify(open)(this.#path, FLAGS, this.#mode)
     } catch (error) {
       this.#logger.error?.(
         `mongrel2-fetch: the ${this.#name} cannot be opened anew, and the open file is used on: ${causeOf(error)}`,

@@ -1,22 +1,25 @@
-import { LightResponse } from './light-response.ts'
+import { lazy } from '../runtime/lazy.ts'
+import { lightResponse } from './light-response.ts'
 import { lightRequestsPass, type RequestSource, sourceOfRequest, sourcesOfCopies, unwrapRequest } from './request.ts'
-import { PlatformRequest, PlatformResponse, replaceProperty, unwrapMembers } from './stand-in.ts'
-
-/** The platform's Request, whose constructor also takes light ones. */
-class ReplacedRequest extends PlatformRequest {
-  constructor(input: string | URL | Request, init?: RequestInit) {
-    super(unwrapRequest(input), init)
-    // Frameworks change the URL by `new Request(url, request)`.
-    const source = sourceOf(input) ?? sourceOf(init)
-    if (source !== undefined) sourcesOfCopies.set(this, source)
-  }
-}
-Object.defineProperty(ReplacedRequest, 'name', { value: 'Request' })
-recognise(ReplacedRequest, PlatformRequest)
-recognise(LightResponse, PlatformResponse)
+import { platform, replaceProperty, unwrapMembers } from './stand-in.ts'
 
 /** What replaces the globals. `instanceof` with these classes holds for all of the platform's instances. */
-const REPLACEMENTS = { Request: ReplacedRequest, Response: LightResponse, fetch: replacedFetch } as const
+const replacements = lazy(() => {
+  /** The platform's Request, whose constructor also takes light ones. */
+  class ReplacedRequest extends platform.Request {
+    constructor(input: string | URL | Request, init?: RequestInit) {
+      super(unwrapRequest(input), init)
+      // Frameworks change the URL by `new Request(url, request)`.
+      const source = sourceOf(input) ?? sourceOf(init)
+      if (source !== undefined) sourcesOfCopies.set(this, source)
+    }
+  }
+  Object.defineProperty(ReplacedRequest, 'name', { value: 'Request' })
+  const Response = lightResponse()
+  recognise(ReplacedRequest, platform.Request)
+  recognise(Response, platform.Response)
+  return { Request: ReplacedRequest, Response, fetch: replacedFetch }
+})
 
 let users = 0
 let previousFetch = globalThis.fetch
@@ -27,13 +30,13 @@ let replacedFirst = false
 export function replaceGlobals(): void {
   if (users++ > 0) return
   previousFetch = globalThis.fetch
-  restorers = Object.entries(REPLACEMENTS).map(([name, value]) =>
+  restorers = Object.entries(replacements()).map(([name, value]) =>
     replaceProperty(globalThis, name, { value, configurable: true, writable: true }),
   )
-  if (lightRequestsPass) return // the platform's own members then know light objects
+  if (lightRequestsPass()) return // the platform's own members then know light objects
   restorers.push(
-    ...unwrapMembers(PlatformRequest.prototype, unwrapRequest),
-    ...unwrapMembers(PlatformResponse.prototype, (value) => LightResponse.realOf(value as Response)),
+    ...unwrapMembers(platform.Request.prototype, unwrapRequest),
+    ...unwrapMembers(platform.Response.prototype, (value) => lightResponse().realOf(value as Response)),
   )
 }
 
@@ -48,7 +51,7 @@ export function replaceGlobalsFirst(): void {
  * app that was loaded before the globals were replaced may have kept or extended them.
  */
 export function lightRequestsAreKnown(): boolean {
-  return lightRequestsPass || replacedFirst
+  return replacedFirst || lightRequestsPass()
 }
 
 /** Puts the globals back, except for those that other code has replaced meanwhile. */

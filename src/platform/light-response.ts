@@ -1,6 +1,7 @@
+import { lazy } from '../runtime/lazy.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
-import { completeStandIn, copyHeaders, PlatformResponse } from './stand-in.ts'
+import { completeStandIn, copyHeaders, platform } from './stand-in.ts'
 
 /** A response that can be sent without waiting. */
 export interface PlainResponse {
@@ -24,7 +25,7 @@ const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
  * A Response that keeps its parts, where the body is a string, bytes, a Blob or nothing, and makes a real one, which costs a stream, when more is
  * asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
  */
-export class LightResponse {
+class LightResponse {
   /** Undefined where a real one was made at once. */
   readonly #parts: PlainResponse | undefined
   #headers: Headers | undefined
@@ -36,13 +37,13 @@ export class LightResponse {
     parts = partsOf(body, init, TEXT_TYPE),
   ) {
     this.#parts = parts
-    if (parts === undefined) this.#real = new PlatformResponse(body, init)
+    if (parts === undefined) this.#real = new platform.Response(body, init)
   }
 
   static json(data: unknown, init?: ResponseInit): Response {
     const text = JSON.stringify(data)
     const parts = text === undefined ? undefined : partsOf(text, init, JSON_TYPE)
-    return parts === undefined ? PlatformResponse.json(data, init) : asResponse(new LightResponse(text, init, parts))
+    return parts === undefined ? platform.Response.json(data, init) : asResponse(new LightResponse(text, init, parts))
   }
 
   static isLight(value: unknown): value is LightResponse {
@@ -59,7 +60,7 @@ export class LightResponse {
     const headers = response.#headers
     if (response.#real === undefined && parts !== undefined) {
       const { status, statusText, body } = parts
-      response.#real = new PlatformResponse(body, { status, statusText, headers: headers ?? headersOf(parts) })
+      response.#real = new platform.Response(body, { status, statusText, headers: headers ?? headersOf(parts) })
     } else if (headers !== undefined && response.#real !== undefined) copyHeaders(headers, response.#real.headers)
     return response.#real as Response
   }
@@ -103,10 +104,14 @@ export class LightResponse {
   }
 }
 
-completeStandIn(LightResponse, new PlatformResponse('sample'), LightResponse.realOf)
-Object.setPrototypeOf(LightResponse, PlatformResponse) // which has `error` and `redirect`
-Object.defineProperty(LightResponse, 'name', { value: 'Response' })
-Object.defineProperty(LightResponse, 'length', { value: 0 })
+/** The class, completed by the platform's on first use. Make instances by no other. */
+export const lightResponse: () => typeof LightResponse = lazy(() => {
+  completeStandIn(LightResponse, new platform.Response('sample'), LightResponse.realOf)
+  Object.setPrototypeOf(LightResponse, platform.Response) // which has `error` and `redirect`
+  Object.defineProperty(LightResponse, 'name', { value: 'Response' })
+  Object.defineProperty(LightResponse, 'length', { value: 0 })
+  return LightResponse
+})
 
 /** Its members come from `completeStandIn`, which the types do not show. */
 function asResponse(response: LightResponse): Response {
@@ -115,14 +120,14 @@ function asResponse(response: LightResponse): Response {
 
 /** Makes a light Response. */
 export function createResponse(...parameters: ConstructorParameters<typeof Response>): Response {
-  return asResponse(new LightResponse(...parameters))
+  return asResponse(new (lightResponse())(...parameters))
 }
 
 /** Makes a function that makes equal light Responses; those that nobody changes are rendered once. */
 export function createSharedResponse(body: string | Uint8Array, type: string): () => Response {
   const fields: HeaderField[] = [['content-type', type]]
   const parts: PlainResponse = { status: 200, statusText: '', fields, body, rendered: {} }
-  return () => asResponse(new LightResponse(undefined, undefined, parts))
+  return () => asResponse(new (lightResponse())(undefined, undefined, parts))
 }
 
 export const plainResponseOf: typeof LightResponse.plainOf = LightResponse.plainOf

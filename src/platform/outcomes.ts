@@ -1,5 +1,4 @@
-import { STATUS_CODES } from 'node:http'
-import { renderHead } from '../wire/http.ts'
+import { reasonOf, renderHead } from '../wire/http.ts'
 import { createResponse } from './light-response.ts'
 
 /**
@@ -99,7 +98,7 @@ export const stopping = (): Refusal => ({ status: 503, reason: 'The server is st
 export const timedOut = (): Outcome => ({ status: 504 })
 
 export function responseOf({ status, reason, headers }: Outcome): Response {
-  if (reason === undefined) return createResponse(STATUS_CODES[status], headers ? { status, headers } : { status })
+  if (reason === undefined) return createResponse(reasonOf(status), headers ? { status, headers } : { status })
   const type = { 'content-type': 'text/plain; charset=utf-8' }
   return createResponse(`${reason}\n`, { status, headers: { ...headers, ...type } })
 }
@@ -109,5 +108,5 @@ export function renderOutcome({ status, headers = {} }: Outcome, text = ''): Buf
   const type = text === '' ? {} : { 'content-type': 'text/plain; charset=utf-8' }
   const length = String(Buffer.byteLength(text))
   const fields = { ...headers, ...type, 'content-length': length, connection: 'close' }
-  return Buffer.concat([renderHead(status, STATUS_CODES[status] ?? '', Object.entries(fields)), Buffer.from(text)])
+  return Buffer.concat([renderHead(status, reasonOf(status), Object.entries(fields)), Buffer.from(text)])
 }

@@ -1,4 +1,5 @@
-import { completeStandIn, copyHeaders, PlatformRequest } from './stand-in.ts'
+import { lazy } from '../runtime/lazy.ts'
+import { completeStandIn, copyHeaders, platform } from './stand-in.ts'
 
 /** Tells when the exchange of a request ends. */
 export interface RequestLifetime {
@@ -72,7 +73,7 @@ class LightRequest {
     if (request.#real === undefined) {
       const { url, signal } = request.#source
       const init = initOf(request.#source)
-      request.#real = new PlatformRequest(url, { ...init, signal, ...(headers === undefined ? {} : { headers }) })
+      request.#real = new platform.Request(url, { ...init, signal, ...(headers === undefined ? {} : { headers }) })
       if (headers === undefined) request.#source.addHeaders(request.#real.headers)
       if (request.#used) request.#real.arrayBuffer().catch(() => {}) // its body counts as read
     } else if (headers !== undefined) copyHeaders(headers, request.#real.headers)
@@ -138,11 +139,14 @@ class LightRequest {
   }
 }
 
-completeStandIn(LightRequest, new PlatformRequest('http://localhost/'), LightRequest.realOf)
+const lightRequest = lazy(() => {
+  completeStandIn(LightRequest, new platform.Request('http://localhost/'), LightRequest.realOf)
+  return LightRequest
+})
 
 function createLightRequest(source: RequestSource): Request {
   // Its members come from `completeStandIn`, which the type system cannot see.
-  return new LightRequest(source) as unknown as Request
+  return new (lightRequest())(source) as unknown as Request
 }
 
 /** The options of the platform's constructor for a source, without headers and signal; to convert them costs a third of all it does. */
@@ -163,7 +167,7 @@ export function unwrapRequest<Value>(value: Value): Value | Request {
 export const sourcesOfCopies: WeakMap<object, RequestSource> = new WeakMap()
 
 /** Whether the platform's own functions accept a light Request: where the platform keeps its state in symbols. */
-export const lightRequestsPass: boolean = (() => {
+export const lightRequestsPass: () => boolean = lazy(() => {
   const light = createLightRequest({
     method: 'PUT',
     url: 'http://localhost/',
@@ -174,12 +178,12 @@ export const lightRequestsPass: boolean = (() => {
     waitUntil: () => {},
   })
   try {
-    const copy = new PlatformRequest(light)
+    const copy = new platform.Request(light)
     return copy.method === 'PUT' && copy.headers.get('x-light') === 'yes'
   } catch {
     return false
   }
-})()
+})
 
 /** Gives a class of requests the properties `ip` and `waitUntil`. They can be assigned, since frameworks do so on the platform's requests. */
 function addServerProperties<Instance extends object>(
@@ -201,46 +205,49 @@ function addServerProperties<Instance extends object>(
 }
 
 /** The platform's Request, without the members that its types call fields, which getters and methods may not override. */
-const RequestClass: new (
+type RequestClass = new (
   url: string,
   init: RequestInit | undefined,
-) => Omit<Request, 'method' | 'signal' | 'clone'> & { clone(): Request } = PlatformRequest
+) => Omit<Request, 'method' | 'signal' | 'clone'> & { clone(): Request }
 
 /**
- * The platform's Request with two differences: its signal is made on first use, since that costs more than all the rest, and its method can be
- * TRACE or CONNECT. The signal of a `new Request(request)` made from it is never aborted.
+ * The class of the platform's Request with two differences: its signal is made on first use, since that costs more than all the rest, and its
+ * method can be TRACE or CONNECT. The signal of a `new Request(request)` made from it is never aborted.
  */
-class IncomingRequest extends RequestClass {
-  static {
-    addServerProperties(IncomingRequest, (request) => request.#source)
-  }
+const incomingRequest = lazy(() => {
+  const Base: RequestClass = platform.Request
+  return class IncomingRequest extends Base {
+    static {
+      addServerProperties(IncomingRequest, (request) => request.#source)
+    }
 
-  readonly #source: RequestSource
+    readonly #source: RequestSource
 
-  constructor(source: RequestSource) {
-    super(source.url, initOf(source))
-    source.addHeaders(this.headers) // takes half as long as by the constructor
-    this.#source = source
-  }
+    constructor(source: RequestSource) {
+      super(source.url, initOf(source))
+      source.addHeaders(this.headers) // takes half as long as by the constructor
+      this.#source = source
+    }
 
-  static sourceOf(value: object): RequestSource | undefined {
-    return #source in value ? value.#source : undefined
-  }
+    static sourceOf(value: object): RequestSource | undefined {
+      return #source in value ? value.#source : undefined
+    }
 
-  get method(): string {
-    return this.#source.method
-  }
+    get method(): string {
+      return this.#source.method
+    }
 
-  get signal(): AbortSignal {
-    return this.#source.signal
-  }
+    get signal(): AbortSignal {
+      return this.#source.signal
+    }
 
-  override clone(): Request {
-    const copy = super.clone()
-    sourcesOfCopies.set(copy, this.#source)
-    return copy
+    override clone(): Request {
+      const copy = super.clone()
+      sourcesOfCopies.set(copy, this.#source)
+      return copy
+    }
   }
-}
+})
 
 /**
  * Makes a Request, a light one if `light` is set.
@@ -248,12 +255,12 @@ class IncomingRequest extends RequestClass {
  * @throws TypeError when the platform refuses one of its parts.
  */
 export function createRequest(source: RequestSource, light: boolean): Request {
-  return light ? createLightRequest(source) : new IncomingRequest(source)
+  return light ? createLightRequest(source) : new (incomingRequest())(source)
 }
 
 /** The source of a request that a handler was called with; undefined for any other value. */
 export function sourceOfRequest(value: object): RequestSource | undefined {
-  return IncomingRequest.sourceOf(value) ?? LightRequest.sourceOf(value)
+  return LightRequest.sourceOf(value) ?? incomingRequest().sourceOf(value)
 }
 
 /** The lifetimes of requests that another server made. */

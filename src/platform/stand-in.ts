@@ -1,11 +1,21 @@
-import { inspect } from 'node:util'
+import type { InspectOptions, inspect } from 'node:util'
+import { lazy } from '../runtime/lazy.ts'
+
+const platformRequest = lazy(() => rootOf(globalThis.Request))
+const platformResponse = lazy(() => rootOf(globalThis.Response))
 
 /**
- * The platform's own classes. Other code may have replaced the globals by subclasses whose `instanceof` holds for their own instances only, as
- * @hono/node-server does.
+ * The platform's own classes, found on first use: then Node loads its implementation of fetch, which takes as long as all of this package. Other
+ * code may have replaced the globals by subclasses whose `instanceof` holds for their own instances only, as @hono/node-server does.
  */
-export const PlatformRequest: typeof Request = rootOf(globalThis.Request)
-export const PlatformResponse: typeof Response = rootOf(globalThis.Response)
+export const platform = {
+  get Request(): typeof Request {
+    return platformRequest()
+  },
+  get Response(): typeof Response {
+    return platformResponse()
+  },
+}
 
 function rootOf<Class extends object>(global: Class): Class {
   const parent: unknown = Object.getPrototypeOf(global)
@@ -35,9 +45,9 @@ export function completeStandIn<Instance extends object, Real extends object>(
     else if (get !== undefined) forwardAccess(key)
     else if (typeof value === 'function') forwardCall(key, value)
   }
-  Object.defineProperty(prototype, inspect.custom, {
-    value(this: Instance, _depth: number, options: object) {
-      return inspect(realOf(this), options)
+  Object.defineProperty(prototype, Symbol.for('nodejs.util.inspect.custom'), {
+    value(this: Instance, _depth: number, options: InspectOptions, inspectValue: typeof inspect) {
+      return inspectValue(realOf(this), options)
     },
     configurable: true,
   })

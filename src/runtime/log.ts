@@ -1,5 +1,3 @@
-import { inspect } from 'node:util'
-
 /** Where a line comes from, if a worker wrote it. */
 export interface LogFields {
   /** The worker's process id. */
@@ -114,7 +112,10 @@ const UNDESCRIBED = 'something that cannot be described'
 /** Describes a thrown value, with its stack if it has one. Escapes control characters except the stack's line breaks. Never throws. */
 export function describeError(error: unknown): string {
   try {
-    if (!(error instanceof Error)) return escapeControls(typeof error === 'object' ? inspect(error) : String(error))
+    if (!(error instanceof Error))
+      return escapeControls(
+        typeof error === 'object' ? process.getBuiltinModule('node:util').inspect(error) : String(error),
+      )
     const { stack, message } = error
     if (typeof stack !== 'string') return escapeControls(String(error))
     const found = stack.indexOf(message)

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 
@@ -83,7 +83,7 @@ function drop(entry: string): void {
 }
 
 function startShell(): ChildProcess {
-  const child = spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
+  const child = process.getBuiltinModule('node:child_process').spawn('/bin/sh', ['-c', SCRIPT, String(GRACE)], {
     cwd: '/',
     // The shell needs its programs even if PATH lacks them.
     env: { PATH: `${process.env.PATH}:/usr/bin:/bin` },

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +12,8 @@ const LONGEST_NAME = 'run/control'.length
 /** A path for a new directory of sockets. Throws Mongrel2Error `invalid_option` if paths of sockets in it would exceed `IPC_LONGEST`. */
 export function temporaryPath(): string {
   const parent = realpathSync(tmpdir())
-  const path = join(parent, `mongrel2-fetch-${randomBytes(6).toString('hex')}`)
+  const random = process.getBuiltinModule('node:crypto').randomBytes(6).toString('hex')
+  const path = join(parent, `mongrel2-fetch-${random}`)
   const most = IPC_LONGEST - LONGEST_NAME - 1 - Buffer.byteLength(path) + Buffer.byteLength(parent)
   const expected = `a temporary directory whose path has at most ${most} bytes, since sockets are made in it`
   if (Buffer.byteLength(parent) > most) throw invalid('TMPDIR', expected, parent)

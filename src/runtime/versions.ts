@@ -1,7 +1,10 @@
 import { createRequire } from 'node:module'
+import { lazy } from './lazy.ts'
 
 /** This package's version. */
-export const { version }: { version: string } = createRequire(import.meta.url)('mongrel2-fetch/package.json')
+export const ownVersion: () => string = lazy(
+  () => createRequire(import.meta.url)('mongrel2-fetch/package.json').version,
+)
 
 /** The runtime and its version, such as `Node 24.11.0`. Bun and Deno also have a version of Node. */
 export function runtimeName(): string {

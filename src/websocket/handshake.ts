@@ -3,8 +3,9 @@ import type { Connection } from '../connection/connection.ts'
 import type { MessageInfo, Mongrel2Env } from '../platform/handler.ts'
 import { isDerived } from '../platform/light-response.ts'
 import { forbiddenOrigin, responseOf } from '../platform/outcomes.ts'
-import { PlatformResponse } from '../platform/stand-in.ts'
+import { platform } from '../platform/stand-in.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { lazy } from '../runtime/lazy.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { isReserved, renderHead } from '../wire/http.ts'
 import type { Message } from '../wire/message.ts'
@@ -123,7 +124,7 @@ export class Handshake implements IncomingFrames {
     const accepted = allows(this.#request.origin)
     this.#upgrade = {
       socket,
-      response: accepted ? new UpgradeResponse(null, { headers }) : responseOf(forbiddenOrigin()),
+      response: accepted ? new (upgradeResponse())(null, { headers }) : responseOf(forbiddenOrigin()),
     }
     return { ...this.#upgrade }
   }
@@ -204,14 +205,17 @@ export class Handshake implements IncomingFrames {
   }
 }
 
-/** Accepts a WebSocket. The platform's Response refuses the status 101: a copy has 200, no body and the same Sec-WebSocket-Accept. */
-class UpgradeResponse extends PlatformResponse {
-  override readonly status = 101
-  override readonly statusText = 'Switching Protocols'
-  override readonly ok = false
-}
+/** The class of what accepts a WebSocket. The platform's Response refuses the status 101: a copy has 200, no body and the same Sec-WebSocket-Accept. */
+const upgradeResponse = lazy(
+  () =>
+    class UpgradeResponse extends platform.Response {
+      override readonly status = 101
+      override readonly statusText = 'Switching Protocols'
+      override readonly ok = false
+    },
+)
 
 /** Whether a response accepts a WebSocket, and is no copy. */
 export function isUpgradeResponse(response: Response): boolean {
-  return response instanceof UpgradeResponse
+  return response instanceof upgradeResponse()
 }

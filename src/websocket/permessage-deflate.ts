@@ -1,5 +1,7 @@
-import { constants, createDeflateRaw, createInflateRaw, type DeflateRaw, type InflateRaw } from 'node:zlib'
+import type { DeflateRaw, InflateRaw } from 'node:zlib'
 import { CLOSE_CODE, WebSocketFault } from '../wire/websocket/frames.ts'
+
+const zlib = () => process.getBuiltinModule('node:zlib')
 
 /** The end of a sync flush, left out on the wire (RFC 7692, section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff])
@@ -78,7 +80,7 @@ export class PerMessageDeflate {
   }
 
   async deflate(payload: Uint8Array): Promise<Buffer> {
-    this.#deflater ??= createDeflateRaw({ windowBits: this.#terms.serverWindowBits })
+    this.#deflater ??= zlib().createDeflateRaw({ windowBits: this.#terms.serverWindowBits })
     const stream = this.#deflater
     if (!this.#terms.serverTakeover) this.#deflater = undefined
     const bytes = await run(stream, [payload], Number.POSITIVE_INFINITY)
@@ -88,7 +90,7 @@ export class PerMessageDeflate {
 
   /** Decompresses a message. Throws WebSocketFault 1009 as soon as it has more than `maxPayload` bytes, 1007 when it is not deflated. */
   async inflate(payload: Uint8Array): Promise<Buffer> {
-    this.#inflater ??= createInflateRaw()
+    this.#inflater ??= zlib().createInflateRaw()
     const stream = this.#inflater
     try {
       const bytes = await run(stream, [payload, TAIL], this.#maxPayload)
@@ -135,6 +137,6 @@ function run(stream: DeflateRaw | InflateRaw, pieces: readonly Uint8Array[], mos
     // A block that is marked as the last one ends the stream.
     stream.on('data', take).on('error', finish).on('close', closed).on('end', finish)
     for (const piece of pieces) stream.write(piece)
-    stream.flush(constants.Z_SYNC_FLUSH, finish)
+    stream.flush(zlib().constants.Z_SYNC_FLUSH, finish)
   })
 }

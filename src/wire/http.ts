@@ -1,3 +1,4 @@
+import type { STATUS_CODES } from 'node:http'
 import type { HeaderField } from './headers.ts'
 
 const CRLF = '\r\n'
@@ -33,11 +34,20 @@ export function isReserved(name: string): boolean {
   return RESERVED.has(name)
 }
 
+/** Taken from Node when the first is needed: an import of `node:http` loads everything that it exports, its implementation of fetch too. */
+let reasons: typeof STATUS_CODES | undefined
+
 /** The end of a chunked body without trailers (RFC 9112, section 7.1). */
 export const LAST_CHUNK: Buffer = Buffer.from('0\r\n\r\n', 'latin1')
 
 /** Follows a chunk's data. */
 export const CHUNK_END: Buffer = Buffer.from(CRLF, 'latin1')
+
+/** The reason phrase that goes with a status; empty for an unknown one. */
+export function reasonOf(status: number): string {
+  reasons ??= process.getBuiltinModule('node:http').STATUS_CODES
+  return reasons[status] ?? ''
+}
 
 /** Renders a response's status line and header section (RFC 9112, sections 4 and 5), the empty line included. */
 export function renderHead(status: number, reason: string, fields: readonly HeaderField[]): Buffer {

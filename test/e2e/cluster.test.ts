@@ -11,7 +11,7 @@ import type { WorkersOptions } from '../../src/cluster/options.ts'
 import { STREAM_OPTIONS } from '../../src/cluster/secure-stream.ts'
 import type { WorkersServer } from '../../src/cluster/serve-with-workers.ts'
 import { createKeyPair, type JoinOptions } from '../../src/index.ts'
-import { version } from '../../src/runtime/versions.ts'
+import { ownVersion } from '../../src/runtime/versions.ts'
 import { renderGreeting } from '../../src/wire/zmtp/greeting.ts'
 import { Cable } from '../support/cable.ts'
 import { ClusterNode } from '../support/cluster-node.ts'
@@ -441,7 +441,7 @@ describe('a node that has proved who it is', () => {
     ["a worker's", 1],
   ])('is given up when it speaks nonsense, as %s', async (_, worker) => {
     const { reason } = await meet((connection) => {
-      connection.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
+      connection.sendControl({ kind: 'join', version: ownVersion(), processors: 1, seesUploads: false })
       setTimeout(() => connection.send(worker, [Buffer.from('nonsense')]), 100)
     })
     expect(reason).toBe('the connection ended')
@@ -451,7 +451,7 @@ describe('a node that has proved who it is', () => {
 
   it('is given up when it begins a frame that is larger than what is said', async () => {
     const { reason } = await meet((connection) => {
-      connection.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
+      connection.sendControl({ kind: 'join', version: ownVersion(), processors: 1, seesUploads: false })
       connection.send(0, [Buffer.alloc(2 * 1024 * 1024)])
     })
     expect(reason).toBe('the connection ended')
@@ -473,7 +473,7 @@ describe('a node that has proved who it is', () => {
     ['no version', { version: undefined }, 'join.version: expected a text'],
     ['something else', { kind: 'jion' }, 'kind: expected one of join,'],
   ])('is let go when it joins with %s', async (_what, wrong, expected) => {
-    const join = { kind: 'join', version, processors: 1, seesUploads: false, ...wrong }
+    const join = { kind: 'join', version: ownVersion(), processors: 1, seesUploads: false, ...wrong }
     await meet((connection) => connection.sendControl(join as Control))
     await expect.poll(() => logger.warnings.join()).toContain(`did not join: it sent something wrong: ${expected}`)
     expect(nodeWorkers()).toEqual([])

@@ -1,6 +1,5 @@
 // The module that the worker of `mongrel2-fetch dev` loads.
 
-import { randomUUID } from 'node:crypto'
 import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
 import { foreignHost, responseOf } from '../../platform/outcomes.ts'
 import { isLocalHost } from '../../runtime/local-host.ts'
@@ -22,7 +21,7 @@ export interface DevAppData {
 }
 
 /** The name of this version of the app. */
-const VERSION = randomUUID()
+const VERSION = crypto.randomUUID()
 
 export default async function load(data: unknown): Promise<LoadedApp> {
   const { flags, fromFiles } = data as DevAppData

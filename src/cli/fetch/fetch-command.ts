@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import { STATUS_CODES } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { messageFields, splitTarget } from '../../gateway/message-fields.ts'
 import { messageOf } from '../../runtime/log.ts'
-import { TOKEN } from '../../wire/http.ts'
+import { reasonOf, TOKEN } from '../../wire/http.ts'
 import type { ResponseHead } from '../../wire/response-parser.ts'
 import type { OptionSources } from '../options/command-options.ts'
 import { CommandError, type Ending } from '../shared/exit-code.ts'
@@ -46,7 +45,7 @@ export async function fetchCommand(sources: OptionSources, url: string, flags: F
 
 /** A head as HTTP/1.1 has it, without the empty line. */
 export function renderHead({ status, reason, fields }: ResponseHead): string {
-  const lines = [`HTTP/1.1 ${status} ${reason || (STATUS_CODES[status] ?? '')}`]
+  const lines = [`HTTP/1.1 ${status} ${reason || reasonOf(status)}`]
   for (let at = 0; at < fields.length; at += 2) lines.push(`${fields[at]}: ${fields[at + 1]}`)
   return lines.map((line) => `${line}\r\n`).join('')
 }

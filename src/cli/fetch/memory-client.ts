@@ -1,4 +1,3 @@
-import { v4 } from 'uuid'
 import type { Mongrel2Handler, Mongrel2Options } from '../../exchange/options.ts'
 import { Binding } from '../../link/inproc/binding.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
@@ -33,7 +32,7 @@ interface Piece {
 export class MemoryClient {
   readonly #binding: Binding
   readonly #server: Mongrel2Server
-  readonly #sender = v4()
+  readonly #sender = crypto.randomUUID()
   #id = 0
   #response: MemoryResponse | undefined
 

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { sep } from 'node:path'
@@ -135,6 +134,7 @@ async function addPlace(error: unknown, path: string): Promise<void> {
   if (!(error instanceof SyntaxError) || !/^SyntaxError.*\n +at compileSourceTextModule/.test(error.stack ?? '')) return
   const importer = ownModule('cli/modules/import-module').href
   const code = `const { importModule } = await import(process.argv[1]); await importModule(process.argv[2], false)`
+  const { spawn } = process.getBuiltinModule('node:child_process')
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code, importer, path], {
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: FIND_TIME,

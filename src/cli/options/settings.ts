@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { isToken } from '../../admin/admin.ts'
+import { isToken } from '../../admin/token.ts'
 import { isLoopback } from '../../cluster/cluster-address.ts'
 import { type KeyPair, readKeyPair } from '../../cluster/key-pair.ts'
 import {
@@ -18,7 +18,7 @@ import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
 import { ownModule } from '../../runtime/own-modules.ts'
-import { type AppGatewaySettings, gatewayEndpoint } from '../serve/app-gateway.ts'
+import type { AppGatewaySettings } from '../serve/app-gateway.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
 import {
@@ -32,6 +32,7 @@ import {
   type Subcommand,
 } from './command-options.ts'
 import { withDatabase } from './database-sources.ts'
+import { gatewayEndpoint } from './gateway-endpoint.ts'
 import {
   type ConfigFile,
   readConfigFile,

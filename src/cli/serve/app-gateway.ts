@@ -1,13 +1,11 @@
 import { mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { v4 } from 'uuid'
+import { dirname } from 'node:path'
 import { Gateway, type GatewayAddress } from '../../gateway/gateway.ts'
 import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import { checkSettings, type FrontSettings, type Places } from '../../gateway/options.ts'
 import type { EndpointOptions } from '../../options/endpoint.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
 import { guardDirectory } from '../../runtime/orphan-guard.ts'
-import { temporaryPath } from '../../runtime/temporary-directory.ts'
 import { checkCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
@@ -22,21 +20,6 @@ export interface AppGatewaySettings {
   readonly endpoint: EndpointOptions
   /** The bounds, and whether the header of a proxy is kept. */
   readonly settings: FrontSettings
-}
-
-/**
- * An endpoint in a directory that `startAppGateway` creates for this user only.
- *
- * @param direct Whether other processes pull its messages.
- */
-export function gatewayEndpoint(direct: boolean): EndpointOptions {
-  const directory = temporaryPath()
-  return {
-    sendSpec: direct ? `ipc://${join(directory, 'send')}` : `inproc://${directory}`,
-    recvSpec: `ipc://${join(directory, 'recv')}`,
-    link: 'zmtp',
-    controlPort: false,
-  }
 }
 
 /** A gateway that turns requests into messages for the app, as Mongrel2 does. */
@@ -62,7 +45,14 @@ export async function startAppGateway(
   const directory = dirname(recvSpec.slice('ipc://'.length))
   const removeDirectory = guardDirectory(directory)
   mkdirSync(directory, { mode: 0o700 })
-  const route = { path: '', sendSpec, recvSpec, sendIdent: v4(), recvIdent: '', protocol: 'tnetstring' } as const
+  const route = {
+    path: '',
+    sendSpec,
+    recvSpec,
+    sendIdent: crypto.randomUUID(),
+    recvIdent: '',
+    protocol: 'tnetstring',
+  } as const
   const settings = checkSettings({ ...bounds, flowControl, logger })
   try {
     const gateway = await Gateway.start({ ...settings, routes: [route] }, places, certificate)

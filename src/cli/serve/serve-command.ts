@@ -9,7 +9,7 @@ import { replaceGlobalsFirst } from '../../platform/globals.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, type Logger } from '../../runtime/log.ts'
 import { ownModule } from '../../runtime/own-modules.ts'
-import { runtimeName, version } from '../../runtime/versions.ts'
+import { ownVersion, runtimeName } from '../../runtime/versions.ts'
 import { serveMongrel2 } from '../../serve.ts'
 import { serveDirectly } from '../direct/serve-directly.ts'
 import { loadHandler } from '../modules/load-handler.ts'
@@ -18,8 +18,8 @@ import type { OptionSources } from '../options/command-options.ts'
 import { type CommandSettings, gather, type NodeSettings, nodeSettingsOf, settingsFrom } from '../options/settings.ts'
 import { CommandError, type Ending, stopSignal } from '../shared/exit-code.ts'
 import { statusText } from '../shared/status-text.ts'
-import { AdminListener } from './admin-listener.ts'
-import { type AppGateway, startAppGateway } from './app-gateway.ts'
+import type { AdminListener } from './admin-listener.ts'
+import type { AppGateway } from './app-gateway.ts'
 import { notifyServiceManager, reloadOnDemand } from './service-manager.ts'
 
 /** A server of an app, or a node of a cluster. */
@@ -86,10 +86,11 @@ function appService(settings: CommandSettings): Service {
     fixed: 'only workers can be replaced, and -p 1 makes one',
     touchReload: settings.touchReload,
     async begin(reload) {
-      const admin = settings.admin && (await AdminListener.start(settings.admin, logger))
+      const admin = await startAdmin(settings)
       if (admin !== undefined) logger.info?.(`mongrel2-fetch shows its state at ${admin.where}`)
       // Without the dispatcher, credits go to any of the processes that pull.
-      if (given !== undefined) gateway = await startAppGateway(given, !direct, logger)
+      if (given !== undefined)
+        gateway = await (await import('./app-gateway.ts')).startAppGateway(given, !direct, logger)
       const server = await serverOf(settings)
       const monitor = new Monitor(() => server.stats())
       admin?.serve({ ...server, ...(server.reload && { reload: () => reload('got POST /reload') }) }, monitor)
@@ -112,11 +113,15 @@ function appService(settings: CommandSettings): Service {
   }
 }
 
+async function startAdmin({ admin, logger }: CommandSettings): Promise<AdminListener | undefined> {
+  return admin && (await (await import('./admin-listener.ts')).AdminListener.start(admin, logger))
+}
+
 async function run({ logger, closeTimeout, name, ...service }: Service): Promise<Ending> {
   let server: Server | undefined
   const stopped = stopSignal(() => killWorkers(server))
   const failed = failure(logger)
-  logger.info?.(`mongrel2-fetch ${version} on ${runtimeName()} ${service.beginning}, process ${process.pid}`)
+  logger.info?.(`mongrel2-fetch ${ownVersion()} on ${runtimeName()} ${service.beginning}, process ${process.pid}`)
   const begun = service.begin((why) => reload(why))
   const { reload, announce } = reloadOnDemand(begun, logger, service.fixed, service.touchReload)
   logStatusBySignal(begun, logger)

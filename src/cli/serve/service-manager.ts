@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { watchFile } from 'node:fs'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
@@ -10,7 +9,7 @@ import { type Logger, messageOf } from '../../runtime/log.ts'
 export async function notifyServiceManager(logger: Logger, ...state: string[]): Promise<void> {
   if (!process.env.NOTIFY_SOCKET) return
   await new Promise<void>((resolve) => {
-    const child = spawn('systemd-notify', state, { stdio: 'ignore' })
+    const child = process.getBuiltinModule('node:child_process').spawn('systemd-notify', state, { stdio: 'ignore' })
     const failed = (how: string) => {
       logger.warn?.(`mongrel2-fetch: systemd was not told ${state[0]}: systemd-notify ${how}`)
       resolve()

@@ -1,4 +1,3 @@
-import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { type ListenAt, placeText } from '../../gateway/listen.ts'
 import { messageOf } from '../../runtime/log.ts'
@@ -27,6 +26,7 @@ export async function askAdmin<T>({ at, token }: AdminSettings, path: string): P
 function get(at: ListenAt, token: string | undefined, path: string): Promise<[status: number, body: string]> {
   const place = 'path' in at ? { socketPath: at.path } : { host: at.host ?? 'localhost', port: at.port }
   const headers = { host: 'localhost', ...(token !== undefined && { authorization: `Bearer ${token}` }) }
+  const { request } = process.getBuiltinModule('node:http')
   return new Promise((resolve, reject) => {
     const asked = request({ ...place, path, headers, signal: AbortSignal.timeout(TIMEOUT) }, (response) => {
       text(response).then((body) => resolve([response.statusCode ?? 0, body]), reject)

@@ -1,7 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { styleText } from 'node:util'
-import { Push } from 'zeromq'
+import { libzmq } from '../../runtime/libzmq.ts'
 import { type Level, LOG_LEVELS, type LogFields, type Logger, withWorker } from '../../runtime/log.ts'
 
 /** The lowest level that is logged; `silent` logs nothing. */
@@ -54,7 +53,9 @@ export function terminalLogger(format: LogFormat = 'text', stream: Output = proc
     if (format === 'json') return jsonLine(level, line, fields)
     const text = withWorker(line, fields)
     if (timed) return `${new Date().toISOString()} ${text}`
-    return coloured ? styleText(STYLES[level], text, { validateStream: false }) : text
+    return coloured
+      ? process.getBuiltinModule('node:util').styleText(STYLES[level], text, { validateStream: false })
+      : text
   }
   let missing = 0
   stream.on('error', () => {}) // the callback of each write handles its error
@@ -103,7 +104,7 @@ const LINGER = 500
  * @throws {Error} ZeroMQ's own, if it refuses the address.
  */
 export function zeromqLogger(address: string, format: LogFormat = 'text'): Logger & Disposable {
-  const socket = new Push({ sendHighWaterMark: HIGH_WATER_MARK, sendTimeout: 0, linger: LINGER })
+  const socket = new (libzmq().Push)({ sendHighWaterMark: HIGH_WATER_MARK, sendTimeout: 0, linger: LINGER })
   socket.connect(address)
   let missing = 0
   const logger = eachLevel((level, line, fields) => {

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto'
 import { ANSWER_PATIENCE, type ControlPortState } from './control-port-state.ts'
 import {
   ASK_FROM,
@@ -198,7 +197,7 @@ export class ControlPacing extends EstimatePacing {
       return undefined
     }
     if (!this.#compared || proof.ends.length > 0) return 0
-    proof.size ??= randomInt(PROOF_BYTES) + 1
+    proof.size ??= process.getBuiltinModule('node:crypto').randomInt(PROOF_BYTES) + 1
     return proof.size
   }
 

@@ -1,5 +1,5 @@
 import { plainResponseOf } from '../../platform/light-response.ts'
-import { PlatformResponse } from '../../platform/stand-in.ts'
+import { platform } from '../../platform/stand-in.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError } from '../../runtime/log.ts'
 import { isUpgradeResponse } from '../../websocket/handshake.ts'
@@ -9,7 +9,7 @@ const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /** Returns a handler's result as a Response that can be sent; throws Mongrel2Error `invalid_response` for one that cannot. */
 export function checkResponse(value: unknown): Response {
-  if (!(value instanceof PlatformResponse)) {
+  if (!(value instanceof platform.Response)) {
     if (isResponseLike(value)) return checkResponse(adopt(value))
     throw invalidResponse('the handler to return a Response', describeValue(value))
   }
@@ -59,5 +59,5 @@ function adopt(response: Response): Response {
   response.headers.forEach((value, name) => {
     headers.append(name, value)
   })
-  return new PlatformResponse(response.body, { status: response.status, statusText: response.statusText, headers })
+  return new platform.Response(response.body, { status: response.status, statusText: response.statusText, headers })
 }

@@ -1,7 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import type { PlainResponse } from '../../platform/light-response.ts'
-import { httpDate, isReserved } from '../../wire/http.ts'
+import { httpDate, isReserved, reasonOf } from '../../wire/http.ts'
 import type { ResponseSink, Sent } from './send-response.ts'
 
 const NULL_BODY_STATUS = new Set([204, 205, 304])
@@ -16,7 +15,7 @@ export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sin
   }
   if (NULL_BODY_STATUS.has(status) || body instanceof Blob) return undefined
   const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
-  let head = `HTTP/1.1 ${status} ${statusText || (STATUS_CODES[status] ?? '')}\r\n`
+  let head = `HTTP/1.1 ${status} ${statusText || reasonOf(status)}\r\n`
   let dated = false
   for (const [name, value] of fields) {
     if (isReserved(name) || name === 'content-length') return undefined

@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
@@ -9,7 +8,16 @@ import { tickEnd } from '../../runtime/promises.ts'
 import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
 import { isUpgradeResponse } from '../../websocket/handshake.ts'
 import type { HeaderField } from '../../wire/headers.ts'
-import { CHUNK_END, httpDate, isReserved, LAST_CHUNK, listItems, renderChunkSize, renderHead } from '../../wire/http.ts'
+import {
+  CHUNK_END,
+  httpDate,
+  isReserved,
+  LAST_CHUNK,
+  listItems,
+  reasonOf,
+  renderChunkSize,
+  renderHead,
+} from '../../wire/http.ts'
 import { describeValue, invalidResponse } from './check-response.ts'
 
 /** Takes a response's bytes. */
@@ -70,7 +78,7 @@ export async function sendResponse(
   const { fields, length: givenLength = blobSize, close } = readHeaders(response)
   const { status, statusText } = response
   const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
-    const reason = statusText || (STATUS_CODES[status] ?? '')
+    const reason = statusText || reasonOf(status)
     const reusable = sink.persists(complete) && !close && delimited
     sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(semantics, reusable)]))
     return { reusable }

@@ -1,5 +1,6 @@
-import { XPublisher } from 'zeromq'
+import type { XPublisher } from 'zeromq'
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { libzmq } from '../../runtime/libzmq.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
@@ -41,7 +42,7 @@ export class ZeromqPublisher implements LinkPublisher {
     this.#spec = spec
     this.#report = report
     const options = { ...socketOptions(spec), noDrop: true, sendHighWaterMark: SEND_HIGH_WATER_MARK }
-    this.#socket = new XPublisher(options)
+    this.#socket = new (libzmq().XPublisher)(options)
     this.#connection = connectOnce(this.#socket, spec, identity)
     this.closed = this.#connection.closed.then(() => this.close())
     const subscribed = deferred<string>()

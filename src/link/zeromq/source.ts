@@ -1,4 +1,5 @@
-import { Pull } from 'zeromq'
+import type { Pull } from 'zeromq'
+import { libzmq } from '../../runtime/libzmq.ts'
 import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Receive, Report } from '../transport.ts'
@@ -20,7 +21,7 @@ export class ZeromqSource implements LinkSource {
   constructor(spec: string, identity: string, receive: Receive, report: Report, maxMessageSize: number) {
     this.#spec = spec
     this.#maxMessage = maxMessageSize + CUT_MESSAGE
-    this.#socket = new Pull(socketOptions(spec))
+    this.#socket = new (libzmq().Pull)(socketOptions(spec))
     this.#connection = connectOnce(this.#socket, spec, identity)
     this.#read(receive).catch((error: unknown) => {
       if (!this.#socket.closed) report(error)

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Mongrel2Options, optionsForOneOf } from '../../exchange/options.ts'
@@ -64,6 +64,7 @@ export class WorkerChild implements WorkerHandle {
 
   constructor({ entry, config, execArgv, env }: ChildStart, observer: WorkerHandleObserver) {
     this.#observer = observer
+    const { spawn } = process.getBuiltinModule('node:child_process')
     const child = spawn(process.execPath, [...execArgv, fileURLToPath(entry)], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
       env: { ...process.env, ...env, [CONFIG_VARIABLE]: JSON.stringify(config) },

@@ -4,7 +4,7 @@ import { NodeConnection } from '../../../src/cluster/node-connection.ts'
 import { NodeSession } from '../../../src/cluster/node-session.ts'
 import { SecureStream, STREAM_OPTIONS } from '../../../src/cluster/secure-stream.ts'
 import { SharedMessage } from '../../../src/connection/shared-message.ts'
-import { version } from '../../../src/runtime/versions.ts'
+import { ownVersion } from '../../../src/runtime/versions.ts'
 import { MORE, renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import { type News, parseOrder, renderJson, renderTopicFrame } from '../../../src/workers/protocol/frames.ts'
 import type { WorkerHost } from '../../../src/workers/protocol/worker-handle.ts'
@@ -154,7 +154,7 @@ it("counts a topic's message that was skipped among those that the node is told 
   )
   peer.connect(bound.lastEndpoint ?? '')
   await node.opened
-  node.sendControl({ kind: 'join', version, processors: 1, seesUploads: false })
+  node.sendControl({ kind: 'join', version: ownVersion(), processors: 1, seesUploads: false })
   await expect.poll(() => told.at(-1)).toBe(2)
   expect(heard).toEqual([{ news: 'loaded' }])
   expect(logger.warnings).toEqual([

@@ -3,12 +3,12 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { replaceGlobals, restoreGlobals } from '../../../src/platform/globals.ts'
 import { plainResponseOf } from '../../../src/platform/light-response.ts'
-import { PlatformRequest, PlatformResponse } from '../../../src/platform/stand-in.ts'
+import { platform } from '../../../src/platform/stand-in.ts'
 import { createLightRequest, requestSource } from '../support/request-source.ts'
 
 // A run with LIGHT=1 has them replaced already: not while this file is at it.
 if (process.env.LIGHT === '1') restoreGlobals()
-const own = { Request, Response, fetch, clone: PlatformRequest.prototype.clone }
+const own = { Request, Response, fetch, clone: platform.Request.prototype.clone }
 
 const light = () =>
   createLightRequest(
@@ -58,10 +58,10 @@ describe('while the globals are replaced', () => {
   it('instanceof holds for theirs and ours, and for subclasses as ever', () => {
     class OwnResponse extends Response {}
     class OwnRequest extends Request {}
-    const responses = [new Response(), new PlatformResponse(), new OwnResponse(), Response.error()]
+    const responses = [new Response(), new platform.Response(), new OwnResponse(), Response.error()]
     expect(responses.map((response) => response instanceof Response)).toEqual([true, true, true, true])
     expect(responses.map((response) => response instanceof OwnResponse)).toEqual([false, false, true, false])
-    const requests = [light(), new Request('http://h/'), new PlatformRequest('http://h/'), new OwnRequest('http://h/')]
+    const requests = [light(), new Request('http://h/'), new platform.Request('http://h/'), new OwnRequest('http://h/')]
     expect(requests.map((request) => request instanceof Request)).toEqual([true, true, true, true])
     expect(requests.map((request) => request instanceof OwnRequest)).toEqual([false, false, false, true])
     for (const other of [{}, null, 'x', new Headers()]) expect(other instanceof Response).toBe(false)
@@ -69,14 +69,14 @@ describe('while the globals are replaced', () => {
 
   it.each([
     ['replaced', () => Request, () => Response],
-    ['platform’s own', () => PlatformRequest, () => PlatformResponse],
+    ['platform’s own', () => platform.Request, () => platform.Response],
   ])('members of the %s classes take light objects and theirs as `this`', async (_which, request, response) => {
-    for (const one of [light(), new PlatformRequest(light().url, { method: 'PUT', body: 'body' })]) {
+    for (const one of [light(), new platform.Request(light().url, { method: 'PUT', body: 'body' })]) {
       const copy = request().prototype.clone.call(one)
       expect([copy.method, await copy.text()]).toEqual(['PUT', 'body'])
       expect(await request().prototype.text.call(one)).toBe('body')
     }
-    for (const one of [new Response('body', { status: 201 }), new PlatformResponse('body', { status: 201 })]) {
+    for (const one of [new Response('body', { status: 201 }), new platform.Response('body', { status: 201 })]) {
       for (const [name, value] of Object.entries({ status: 201, statusText: '', ok: true, bodyUsed: false })) {
         expect(getterOf(response().prototype, name).call(one)).toBe(value)
       }
@@ -103,7 +103,7 @@ describe('the globals', () => {
     restoreGlobals()
     expect([Request, Response, fetch]).toEqual([own.Request, own.Response, own.fetch])
     expect(Object.getOwnPropertyDescriptor(globalThis, 'Response')).toEqual(before)
-    expect(PlatformRequest.prototype.clone).toBe(own.clone)
+    expect(platform.Request.prototype.clone).toBe(own.clone)
   })
 
   it('that somebody else has replaced meanwhile are left alone', () => {

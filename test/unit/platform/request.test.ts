@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { lightRequestsPass, type RequestSource, unwrapRequest } from '../../../src/platform/request.ts'
-import { PlatformRequest } from '../../../src/platform/stand-in.ts'
+import { platform } from '../../../src/platform/stand-in.ts'
 
 import { createLightRequest, requestSource } from '../support/request-source.ts'
 
@@ -21,7 +21,7 @@ function sourceOf(parts: Partial<RequestSource> = {}): RequestSource {
 function realOf({ method, url, addHeaders, body, signal }: RequestSource): Request {
   const headers = new Headers()
   addHeaders(headers)
-  return new PlatformRequest(url, {
+  return new platform.Request(url, {
     method,
     headers,
     signal,
@@ -91,8 +91,8 @@ describe.each(SOURCES)('a light Request with %s', (_what, parts) => {
 
   it('shows itself and its kind as the platform does', () => {
     const light = createLightRequest(sourceOf(parts()))
-    expect(light).toBeInstanceOf(PlatformRequest)
-    expect(light.constructor).toBe(PlatformRequest)
+    expect(light).toBeInstanceOf(platform.Request)
+    expect(light.constructor).toBe(platform.Request)
     expect(Object.prototype.toString.call(light)).toBe('[object Request]')
     expect(inspect(light)).toContain('Request {')
   })
@@ -152,7 +152,7 @@ describe('a light Request', () => {
   it('hands its signal on to what is made of it', () => {
     const controller = new AbortController()
     const request = createLightRequest(sourceOf({ signal: controller.signal }))
-    const copies = [request.clone(), new PlatformRequest(unwrapRequest(request))]
+    const copies = [request.clone(), new platform.Request(unwrapRequest(request))]
     controller.abort()
     expect(copies.map(({ signal }) => signal.aborted)).toEqual([true, true])
   })
@@ -164,8 +164,8 @@ describe('a light Request', () => {
     expect([withBody.method, withBody.clone().method]).toEqual([method, 'POST'])
   })
 
-  it.runIf(lightRequestsPass)('passes for one of the platform where that looks at symbols', async () => {
-    const copy = new PlatformRequest(createLightRequest(sourceOf()))
+  it.runIf(lightRequestsPass())('passes for one of the platform where that looks at symbols', async () => {
+    const copy = new platform.Request(createLightRequest(sourceOf()))
     expect([copy.method, copy.url, copy.headers.get('x-a'), await copy.text()]).toEqual([
       'POST',
       URL_TEXT,
@@ -175,7 +175,7 @@ describe('a light Request', () => {
   })
 
   it('is what unwrapRequest makes real; everything else stays', () => {
-    const real = new PlatformRequest(URL_TEXT)
+    const real = new platform.Request(URL_TEXT)
     expect(unwrapRequest(real)).toBe(real)
     expect(unwrapRequest(URL_TEXT)).toBe(URL_TEXT)
     const light = createLightRequest(sourceOf())

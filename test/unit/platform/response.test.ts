@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { LightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
-import { PlatformResponse } from '../../../src/platform/stand-in.ts'
+import { lightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
+import { platform } from '../../../src/platform/stand-in.ts'
 
 // Its members come from the platform's, which the type system cannot see.
-const Light = LightResponse as unknown as typeof Response
+const Light = lightResponse() as unknown as typeof Response
 
 /** What anybody can see of a response, its body last, since that can be read once. */
 async function seen(response: Response): Promise<unknown> {
@@ -173,13 +173,13 @@ const MADE: [what: string, make: (Class: typeof Response) => Response | Promise<
 
 describe.each(MADE)('a light Response of %s', (_what, make) => {
   it('is what the platform makes of it', async () => {
-    const [real, light] = [await make(PlatformResponse), await make(Light)]
+    const [real, light] = [await make(platform.Response), await make(Light)]
     expect(await seen(light)).toEqual(await seen(real))
   })
 
   it('shows itself and its kind as the platform does', async () => {
-    const [real, light] = [await make(PlatformResponse), await make(Light)]
-    expect(light).toBeInstanceOf(PlatformResponse)
+    const [real, light] = [await make(platform.Response), await make(Light)]
+    expect(light).toBeInstanceOf(platform.Response)
     expect(Object.prototype.toString.call(light)).toBe(Object.prototype.toString.call(real))
     expect(inspect(light).split('\n')[0]).toBe(inspect(real).split('\n')[0])
   })
@@ -241,7 +241,7 @@ it.each(REFUSED)('a light Response refuses %s as the platform does', (_what, mak
     }
     return 'nothing'
   }
-  expect(thrown(Light)).toBe(thrown(PlatformResponse))
+  expect(thrown(Light)).toBe(thrown(platform.Response))
 })
 
 describe('a light Response', () => {
@@ -277,7 +277,7 @@ describe('a light Response', () => {
   })
 
   it('is none of the platform, nor one of a stream, for plainResponseOf', () => {
-    expect(plainResponseOf(new PlatformResponse('x'))).toBeUndefined()
+    expect(plainResponseOf(new platform.Response('x'))).toBeUndefined()
     expect(plainResponseOf(new Light(stream()))).toBeUndefined()
   })
 })

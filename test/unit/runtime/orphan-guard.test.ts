@@ -1,17 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { guardDirectory } from '../../../src/runtime/orphan-guard.ts'
 
-vi.mock('node:child_process')
+const spawn = vi.spyOn(process.getBuiltinModule('node:child_process'), 'spawn')
 
 beforeEach(() => {
-  vi.mocked(spawn).mockReset()
+  spawn.mockReset()
 })
 
 describe('guarding without a shell', () => {
   it('does nothing where this process may not start programs', () => {
-    vi.mocked(spawn).mockImplementation(() => {
+    spawn.mockImplementation(() => {
       throw new Error('spawn EPERM')
     })
     guardDirectory('/nonexistent/a')()
@@ -23,7 +23,7 @@ describe('guarding without a shell', () => {
     const child = () =>
       Object.assign(new EventEmitter(), { unref: () => {}, kill: () => true }) as unknown as ChildProcess
     const children = [child(), child()]
-    for (const each of children) vi.mocked(spawn).mockReturnValueOnce(each)
+    for (const each of children) spawn.mockReturnValueOnce(each)
     const removeFirst = guardDirectory('/nonexistent/a')
     children[0]?.emit('error', new Error('spawn EMFILE'))
     guardDirectory('/nonexistent/b')()
