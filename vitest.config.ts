@@ -7,6 +7,8 @@ export default defineConfig({
     include: ['test/unit/**/*.test.ts', 'test/e2e/**/*.test.ts', ...long],
     // Each file in a process of its own, with its own ZeroMQ and signals.
     pool: 'forks',
+    // The command would keep the compiled code of all tests' apps in this user's cache.
+    env: { NODE_DISABLE_COMPILE_CACHE: '1' },
     setupFiles: process.env.LIGHT === '1' ? ['test/support/light-objects.ts'] : [],
     // The default of Node 20 and 22. That of 24 is double and reached late: its heap grows by 60 MiB long after the warm-up of
     // the test that sees whether ours does.

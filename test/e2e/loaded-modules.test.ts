@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import Module from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { Workplace } from '../support/command.ts'
 import { startMongrel2 } from '../support/mongrel2.ts'
 
@@ -91,4 +93,37 @@ it.each([
   run.signal('SIGTERM')
   const [loaded] = await run.prints(/loaded .*\n/)
   expect(loaded.split(',').includes('NativeModule https')).toBe(needed)
+})
+
+describe('The compiled code of modules', () => {
+  const keeps = 'enableCompileCache' in Module
+
+  beforeAll(() => {
+    delete process.env.NODE_DISABLE_COMPILE_CACHE
+  })
+
+  it('is kept by the command in the cache of this user, for itself and for the app', async () => {
+    await using workplace = new Workplace({ 'app.mjs': "export default () => new Response('answered')" })
+    const env = { XDG_CACHE_HOME: join(workplace.directory, 'cache') }
+    for (let start = 1; start <= 2; start++) {
+      const run = workplace.run(['fetch', 'app.mjs', '/'], env)
+      expect([await run.ended, run.stdout, run.stderr]).toEqual([0, 'answered', ''])
+      expect(existsSync(join(env.XDG_CACHE_HOME, 'mongrel2-fetch'))).toBe(keeps)
+    }
+  })
+
+  it('is not kept where the command cannot write', async () => {
+    await using workplace = new Workplace({ 'app.mjs': "export default () => new Response('answered')" })
+    const run = workplace.run(['fetch', 'app.mjs', '/'], { XDG_CACHE_HOME: '/dev/null' })
+    expect([await run.ended, run.stdout, run.stderr]).toEqual([0, 'answered', ''])
+  })
+
+  it('is not kept by the library', async () => {
+    await using workplace = new Workplace()
+    const env = { XDG_CACHE_HOME: join(workplace.directory, 'cache') }
+    const code = `await import(${JSON.stringify(pathToFileURL('dist/src/index.js').href)})`
+    const run = workplace.start([process.execPath, '--input-type=module', '--eval', code], env)
+    expect(await run.ended).toBe(0)
+    expect(existsSync(env.XDG_CACHE_HOME)).toBe(false)
+  })
 })

@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ownDirectory, ownModule } from '../../runtime/own-modules.ts'
 import { runtimeName } from '../../runtime/versions.ts'
+import { enableCompileCache } from '../shared/compile-cache.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { languageOf, type ModuleKindHooks, moduleKind, moduleKindHooks } from './module-kind.ts'
 
@@ -26,6 +27,7 @@ const OURS = fileURLToPath(ownDirectory())
  * @throws CommandError `load` when tsx is needed and not installed; otherwise what the module throws.
  */
 export async function importModule(path: string, caught = true): Promise<Readonly<Record<string, unknown>>> {
+  enableCompileCache()
   const url = pathToFileURL(path).href
   // Deno and Bun run everything by themselves.
   if (!runtimeName().startsWith('Node')) return exportsOf(path, await import(url))
