@@ -115,8 +115,11 @@ export class Handshake implements IncomingFrames {
     }
     const settings = checkUpgradeOptions(options, this.#request.protocols, this.#settings)
     const terms = settings.deflate && acceptDeflate(this.#request.extensions, settings.deflate.contextTakeover)
+    // An object of its own: a session lives long, the rest of the settings need not.
+    const { maxPayload, idleTimeout, maxBufferedBytes, deflate } = settings
+    const kept = { maxPayload, idleTimeout, maxBufferedBytes, deflate }
     const begin = (events: SessionEvents) =>
-      new Session(this.#connection, settings, terms && new PerMessageDeflate(terms, settings.maxPayload), events)
+      new Session(this.#connection, kept, terms && new PerMessageDeflate(terms, maxPayload), events)
     const extensions = terms === undefined ? '' : renderDeflate(terms)
     const socket = new ServerWebSocket(this.#url, settings.protocol ?? '', extensions, begin, this.#report)
     const { headers, allows } = settings
