@@ -2,8 +2,16 @@ import { defineConfig } from 'vitest/config'
 
 const long = process.env.FULL === '1' ? ['test/full/**/*.test.ts'] : []
 
+const report = process.env.REPORT ?? ''
+
 export default defineConfig({
   test: {
+    // How far all of it is shows by our own line.
+    reporters: [
+      ['default', { summary: false }],
+      './test/support/progress-reporter.ts',
+      ...(report === '' ? [] : [['json', { outputFile: report }] as ['json', object]]),
+    ],
     include: ['test/unit/**/*.test.ts', 'test/e2e/**/*.test.ts', ...long],
     // Each file in a process of its own, with its own ZeroMQ and signals.
     pool: 'forks',

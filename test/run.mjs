@@ -9,7 +9,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { installPrograms, root, setUp } from '../examples/setup.mjs'
+import { showProgress } from '../examples/progress.mjs'
+import { installPrograms, root, runProgram, setUp } from '../examples/setup.mjs'
 
 /** The command tells systemd that it is ready, which a test sees by systemd's own programs. */
 const SYSTEMD = { 'systemd-notify': 'systemd', 'systemd-socket-activate': 'systemd' }
@@ -58,8 +59,7 @@ async function main() {
   await installPrograms(SYSTEMD, SYSTEMD_ADVICE, { signal: stop.signal })
   await installPrograms(CURL, CURL_ADVICE, { signal: stop.signal })
   if (full) await installPrograms(PROGRAMS, PROGRAMS_ADVICE, { signal: stop.signal })
-  const checked = await run('npm', ['run', 'check'])
-  if (checked !== 0) return checked
+  await during('Checking types and lint (npm run check)', runProgram('npm', ['run', 'check'], { signal: stop.signal }))
 
   const total = { passed: 0, failed: 0 }
   let result = await test(total, [process.execPath], { FULL: full ? '1' : '' })
@@ -93,22 +93,26 @@ async function main() {
 async function nodeOf(version) {
   const pack = `--package=node-linux-${process.arch}@${version}`
   const args = ['exec', '--yes', pack, '--', 'node', '-p', 'process.execPath']
-  const { stdout } = await promisify(execFile)('npm', args, { cwd: root, signal: stop.signal })
-  return stdout.trim()
+  const got = promisify(execFile)('npm', args, { cwd: root, signal: stop.signal })
+  return (await during(`Getting Node ${version} (npm exec)`, got)).stdout.trim()
+}
+
+/** Shows for how long something has been going on. */
+async function during(title, work) {
+  const progress = showProgress(title)
+  try {
+    return await work
+  } finally {
+    progress.end()
+  }
 }
 
 /** Runs the suite once and adds its numbers to `total`; the exit code. */
 async function test(total, [command, ...node], env = {}, files = []) {
   const report = join(reports, 'report.json')
   await rm(report, { force: true })
-  const vitest = [
-    'node_modules/vitest/vitest.mjs',
-    'run',
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
-  ]
-  const code = await run(command, [...node, ...vitest, ...files, ...vitestArgs], { FULL: '', ...env })
+  const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...files, ...vitestArgs]
+  const code = await run(command, [...node, ...vitest], { FULL: '', REPORT: report, ...env })
   const { passed, failed } = await count(report)
   total.passed += passed
   // A run can fail without a test that does, for example by an unhandled rejection.

@@ -5,6 +5,7 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Bench } from 'tinybench'
+import { showProgress } from '../../examples/progress.mjs'
 import { urlOf } from '../../src/exchange/request/target.ts'
 import { sendPlain } from '../../src/exchange/response/plain-response.ts'
 import { type ResponseSink, sendResponse } from '../../src/exchange/response/send-response.ts'
@@ -152,7 +153,9 @@ print()
 
 async function measure(): Promise<Record<PartName, number[]>> {
   const found: Partial<Record<string, number[]>> = {}
+  const progress = showProgress('Measuring')
   for (let round = 0; round < ROUNDS; round++) {
+    progress.at(round / ROUNDS, `round ${round + 1} of ${ROUNDS}`)
     const bench = new Bench({ time: TIME, warmupTime: TIME / 3 })
     for (const [name, part] of Object.entries(PARTS)) bench.add(name, batchOf(part))
     for (const task of await bench.run()) {
@@ -161,6 +164,7 @@ async function measure(): Promise<Record<PartName, number[]>> {
       found[task.name]?.push((task.result.latency.p50 * 1000) / BATCH)
     }
   }
+  progress.end()
   return found as Record<PartName, number[]>
 }
 

@@ -16,31 +16,42 @@ export interface Older {
 /** All measurements: by workload, by contender, one a round. */
 export type Results = Partial<Record<WorkloadName, Partial<Record<ContenderName, Sample[]>>>>
 
+/** Where contenders are measured. */
+export interface Bench {
+  readonly place: Place
+  /** Where the measurements go. */
+  readonly results: Results
+  /** Another checkout, and where the measurements of its servers go: each of our contenders is measured there, too, right after. */
+  readonly older: Older | undefined
+  /** Called before each measurement. */
+  begins(title: string): void
+  /** Called after each measurement, also one that failed. */
+  measured(): void
+}
+
 /**
  * Measures contenders in turn, round by round.
  *
  * @param group The workloads; a contender takes those of them that are its own.
- * @param results Where the measurements go.
- * @param older Another checkout, and where the measurements of its servers go: each of our contenders is measured there, too, right after.
  * @returns How many cores were busy before each turn, when nothing of this was at work.
  */
 export async function measure(
   names: readonly ContenderName[],
   group: readonly WorkloadName[],
   effort: Effort,
-  place: Place,
-  results: Results,
-  older?: Older,
+  bench: Bench,
 ): Promise<number[]> {
+  const { place, results, older } = bench
   const busy: number[] = []
   for (let round = 1; round <= effort.rounds; round++) {
     for (const name of names) {
       const workloads = workloadsOf(name, group)
       if (workloads.length === 0) continue
       busy.push(await busyCores(WATCH_TIME))
-      await turn(name, workloads, effort, place, recorder(results, name, `${round}/${effort.rounds} ${name}`))
+      const title = `${round}/${effort.rounds} ${name}`
+      await turn(name, workloads, effort, place, recorder(results, name, title, bench))
       if (older === undefined || !isOurs(name)) continue
-      const record = recorder(older.results, name, `${round}/${effort.rounds} ${name} of ${older.checkout}`)
+      const record = recorder(older.results, name, `${title} of ${older.checkout}`, bench)
       await turn(name, workloads, effort, { ...place, checkout: older.checkout }, record)
     }
   }
@@ -52,12 +63,32 @@ export function isOurs(name: ContenderName): boolean {
   return CONTENDERS[name].title.startsWith('mongrel2-fetch')
 }
 
-function recorder(results: Results, name: ContenderName, title: string) {
-  return (workload: WorkloadName, sample: Sample): void => {
-    results[workload] ??= {}
-    results[workload][name] ??= []
-    results[workload][name].push(sample)
-    console.error(`${title} ${workload}: ${describe(sample)}`)
+/** How many measurements `measure` makes. */
+export function countMeasurements(
+  names: readonly ContenderName[],
+  group: readonly WorkloadName[],
+  rounds: number,
+  twice: boolean,
+): number {
+  const ofRound = names.map((name) => workloadsOf(name, group).length * (twice && isOurs(name) ? 2 : 1))
+  return rounds * ofRound.reduce((sum, count) => sum + count, 0)
+}
+
+interface Recorder {
+  begin(workload: WorkloadName): void
+  record(workload: WorkloadName, sample: Sample): void
+}
+
+function recorder(results: Results, name: ContenderName, title: string, bench: Bench): Recorder {
+  return {
+    begin: (workload) => bench.begins(`${title} ${workload}`),
+    record(workload, sample) {
+      results[workload] ??= {}
+      results[workload][name] ??= []
+      results[workload][name].push(sample)
+      console.error(`${title} ${workload}: ${describe(sample)}`)
+      bench.measured()
+    },
   }
 }
 
@@ -72,12 +103,13 @@ async function turn(
   workloads: readonly WorkloadName[],
   effort: Effort,
   place: Place,
-  record: (workload: WorkloadName, sample: Sample) => void,
+  { begin, record }: Recorder,
 ): Promise<void> {
   let left = workloads
   try {
     await using running = await CONTENDERS[name].start(place)
     for (const workload of workloads) {
+      begin(workload)
       record(workload, await sampleOf(WORKLOADS[workload], running, effort, place))
       left = left.slice(1)
     }

@@ -18,12 +18,13 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { showProgress } from '../../examples/progress.mjs'
 import { CONTENDERS, type Contender, type ContenderName, type Place } from './contenders.ts'
 import { GOALS, judge, valuesOf } from './goals.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import type { Sample } from './metrics.ts'
 import { failureOf, goalRows, ratioRows, workloadRows } from './report.ts'
-import { measure, type Older, type Results, workloadsOf } from './rounds.ts'
+import { type Bench, countMeasurements, measure, type Older, type Results, workloadsOf } from './rounds.ts'
 import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
 import { type Spread, spreadOf } from './statistics.ts'
@@ -72,13 +73,7 @@ async function main(place: Place): Promise<void> {
   const results: Results = {}
   const older: Older | undefined =
     flags.against === undefined ? undefined : { checkout: resolve(flags.against), results: {} }
-  const busy: number[] = []
-  for (const group of flags.quick ? [QUICK_GROUP] : GROUPS) {
-    const effort = effortFor(names, group, results)
-    if (effort.rate > 0 || !group.includes('latency')) {
-      busy.push(...(await measure(names, group, effort, place, results, older)))
-    } else console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
-  }
+  const busy = await measureAll(names, place, results, older)
   const render = flags.markdown ? renderMarkdown : renderText
   for (const workload of Object.keys(results) as WorkloadName[]) {
     const entries = entriesOf(results, workload)
@@ -98,6 +93,39 @@ async function main(place: Place): Promise<void> {
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
     await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
   }
+}
+
+/** Measures all groups of workloads, and shows how far that is; how many cores were busy before each turn. */
+async function measureAll(
+  names: readonly ContenderName[],
+  place: Place,
+  results: Results,
+  older: Older | undefined,
+): Promise<number[]> {
+  const groups = flags.quick ? [QUICK_GROUP] : GROUPS
+  const rounds = flags.quick ? 1 : COMPLETE.rounds
+  const counts = groups.map((group) => countMeasurements(names, group, rounds, older !== undefined))
+  const all = counts.reduce((sum, count) => sum + count, 0)
+  const progress = showProgress('Measuring')
+  let done = 0
+  const bench: Bench = {
+    place,
+    results,
+    older,
+    begins: (title) => progress.at(done / all, `${done} of ${all} measurements, ${title}`),
+    measured: () => done++,
+  }
+  const busy: number[] = []
+  for (const [n, group] of groups.entries()) {
+    const effort = effortFor(names, group, results)
+    if (effort.rate > 0 || !group.includes('latency')) busy.push(...(await measure(names, group, effort, bench)))
+    else {
+      done += counts[n] ?? 0
+      console.error(`Without latency: its rate is half of the peak of ${REFERENCE}, which was not measured`)
+    }
+  }
+  progress.end()
+  return busy
 }
 
 function roundsOf(text: string): number {

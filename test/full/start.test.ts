@@ -170,7 +170,7 @@ describe('What is missing', () => {
     const asked = readFileSync(log, 'utf8').trim().split('\n')
     expect(asked.filter((line) => line !== 'sudo')).toEqual([
       'update',
-      '-o DPkg::Lock::Timeout=120 install -y --no-install-recommends mongrel2-core',
+      '-o DPkg::Lock::Timeout=120 -o APT::Status-Fd=1 install -y --no-install-recommends mongrel2-core',
     ])
     expect(asked.includes('sudo')).toBe(process.getuid?.() !== 0)
   })

@@ -5,6 +5,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { showProgress } from '../../examples/progress.mjs'
 import { runClient } from './client.ts'
 import { Front, type FrontSetup } from './front.ts'
 import { holds, renderTable, rowsOf } from './report.ts'
@@ -33,34 +34,44 @@ const minutes = Number(values.minutes)
 if (!(minutes > 0)) throw new Error(`--minutes: expected a number over 0, got ${values.minutes}`)
 
 const tally = new Tally()
+const progress = showProgress(`Traffic for ${minutes} min`)
 const fronts = await Promise.all(SETUPS.map((setup) => Front.start(setup)))
 const server = await startSoakServer(fronts.map((front) => front.endpoint))
 let restarts = 0
 try {
-  await phase(minutes * 60_000 * WARM_UP)
+  await phase(0, WARM_UP)
   const start = await quiet(server)
-  await phase(minutes * 60_000 * (1 - WARM_UP))
+  await phase(WARM_UP, 1)
   const end = await quiet(server)
   const filesLeft = (await Promise.all(fronts.map((front) => front.filesLeft()))).reduce((sum, count) => sum + count, 0)
   const outcome = { tally, minutes, start, end, filesLeft }
+  progress.end()
   console.log(renderTable(rowsOf(outcome), values.markdown))
   for (const note of tally.notes) console.error(note)
   if (!holds(outcome)) process.exitCode = 1
   if (!values.markdown) console.error(end.statistics, end.log)
 } finally {
+  progress.end()
   await server.stop()
   await Promise.all(fronts.map((front) => front.stop()))
 }
 
-/** Traffic for so many milliseconds; resolves when the last client has left. */
-async function phase(milliseconds: number): Promise<void> {
+/** Traffic from one part of the time to another; resolves when the last client has left. */
+async function phase(from: number, to: number): Promise<void> {
   const stop = new AbortController()
+  const milliseconds = minutes * 60_000 * (to - from)
+  const begun = performance.now()
   const timer = setTimeout(() => stop.abort(), milliseconds)
-  const most = setInterval(() => tally.requests >= MOST_REQUESTS && stop.abort(), 1000)
+  const look = setInterval(() => {
+    if (tally.requests >= MOST_REQUESTS) stop.abort()
+    const part = from + Math.min(1, (performance.now() - begun) / milliseconds) * (to - from)
+    const { requests, lost, wrong, hung } = tally
+    progress.at(part, `${requests} requests, ${lost} lost, ${wrong} wrong, ${hung} hung`)
+  }, 1000)
   const clients = fronts.flatMap((front) => Array.from({ length: CLIENTS }, () => runClient(front, tally, stop.signal)))
   await Promise.all([...clients, restartFronts(stop.signal)])
   clearTimeout(timer)
-  clearInterval(most)
+  clearInterval(look)
 }
 
 async function restartFronts(stop: AbortSignal): Promise<void> {

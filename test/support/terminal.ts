@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+// A CommonJS module whose names Node does not see.
+import xterm from '@xterm/headless'
+
+/** A program on a pseudo-terminal of `script` (util-linux), and the screen of that terminal; disposed of, the program is ended. */
+export class Terminal implements AsyncDisposable {
+  /** Resolves with the exit code, when the screen shows all that the program has written. */
+  readonly ended: Promise<number | null>
+  /** All that the program has written, with control sequences. */
+  written = ''
+  readonly #child
+  readonly #screen
+  #changed = () => {}
+  #isEnded = false
+
+  /**
+   * @param command A program and its arguments.
+   * @param options.env Variables beside our own.
+   */
+  constructor(
+    command: readonly string[],
+    {
+      cwd,
+      env = {},
+      columns = 80,
+      rows = 24,
+    }: { cwd?: string; env?: Record<string, string>; columns?: number; rows?: number } = {},
+  ) {
+    this.#screen = new xterm.Terminal({ cols: columns, rows, scrollback: 1000, allowProposedApi: true })
+    const run = `stty cols ${columns} rows ${rows}; exec ${command.map(quoted).join(' ')}`
+    this.#child = spawn('script', ['--quiet', '--return', '--flush', '--command', run, '/dev/null'], {
+      ...(cwd !== undefined && { cwd }),
+      env: { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+      // Ctrl-C of the terminal that the tests run in stays there.
+      detached: true,
+    })
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.written += text
+      this.#screen.write(text, () => this.#changed())
+    })
+    this.ended = once(this.#child, 'close').then(async ([code]) => {
+      await new Promise<void>((shown) => this.#screen.write('', shown))
+      this.#isEnded = true
+      this.#changed()
+      return code
+    })
+  }
+
+  /** The lines on the screen and above it, without empty ones at the end. */
+  get lines(): string[] {
+    const { active } = this.#screen.buffer
+    const lines = Array.from({ length: active.length }, (_, n) => active.getLine(n)?.translateToString(true) ?? '')
+    while (lines.at(-1) === '') lines.pop()
+    return lines
+  }
+
+  /**
+   * Resolves with what a pattern finds on the screen or above it, as soon as it is there.
+   *
+   * @throws {Error} When the program ends without it.
+   */
+  async shows(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = pattern.exec(this.lines.join('\n'))
+      if (found !== null) return found
+      if (this.#isEnded) throw new Error(`it ended without ${pattern}:\n${this.lines.join('\n')}`)
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve
+      })
+    }
+  }
+
+  /** Types a text; `\x03` is Ctrl-C. */
+  type(text: string): void {
+    this.#child.stdin.write(text)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The program gets a SIGHUP with its terminal.
+    this.#child.kill('SIGKILL')
+    this.#child.stdin.destroy()
+    await this.ended
+  }
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`
+}
