@@ -3,7 +3,7 @@
 import type { Project } from 'ts-morph'
 import { ADMIN_OPTIONS } from '../src/admin/admin.ts'
 import { type CommandOption, OPTIONS } from '../src/cli/options/command-options.ts'
-import { EXIT_CODES, SIGNAL_EXIT_CODES } from '../src/cli/shared/exit-code.ts'
+import { ENDINGS, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from '../src/cli/shared/exit-code.ts'
 import { CLUSTER_OPTIONS, JOIN_OPTIONS, WORKERS_OPTIONS } from '../src/cluster/options.ts'
 import { SERVER_OPTIONS } from '../src/exchange/options.ts'
 import { FRONT_OPTIONS, FRONT_SETTINGS, GATEWAY_OPTIONS, ROUTE } from '../src/gateway/options.ts'
@@ -170,11 +170,20 @@ ${table(
 
 ## exit codes
 
-${table(['exit code', 'when'], ...Object.values(EXIT_CODES).map(([code, meaning]) => [String(code), meaning]), [
+${table(['exit code', 'of', 'when'], ...(Object.keys(EXIT_CODES) as Ending[]).flatMap(endingRows), [
   Object.values(SIGNAL_EXIT_CODES).join(', '),
+  '`serve`, `dev`',
   'ended at once by a second SIGINT or SIGTERM',
 ])}
 `
+}
+
+/** A row for each meaning of an exit code. */
+function endingRows(ending: Ending): string[][] {
+  const commands = new Map<string, string[]>()
+  for (const [name, { [ending]: meaning }] of Object.entries(ENDINGS))
+    if (meaning !== undefined) commands.set(meaning, [...(commands.get(meaning) ?? []), `\`${name}\``])
+  return Array.from(commands, ([meaning, names]) => [String(EXIT_CODES[ending][0]), names.join(', '), meaning])
 }
 
 function libraryTable(project: Project, name: string, { options, file, type, inner = {} }: Described): string {

@@ -1,10 +1,16 @@
-import { Command, type CommanderError, Option as Flag } from 'commander'
+import { Argument, Command, type CommanderError, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { ownVersion } from '../runtime/versions.ts'
 import type { FetchFlags } from './fetch/fetch-command.ts'
 import type { ReplayFlags } from './fetch/replay-command.ts'
 import { initCommand, TEMPLATES, type Template } from './init/init-command.ts'
-import { ACTIONS, type ControlOptions, DEFAULT_CONTROL, mongrel2Command } from './mongrel2/mongrel2-command.ts'
+import {
+  ACTIONS,
+  type ActionName,
+  type ControlOptions,
+  DEFAULT_CONTROL,
+  mongrel2Command,
+} from './mongrel2/mongrel2-command.ts'
 import {
   type CommandOption,
   flagsOf,
@@ -17,9 +23,9 @@ import {
   type Subcommand,
 } from './options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from './options/completion.ts'
-import { EXAMPLES, explained, headingOf, limitHelp } from './options/help.ts'
+import { addHelp, EXAMPLES, explainExitCodes, explained, headingOf, limitHelp } from './options/help.ts'
 import { sourceOf } from './options/sources.ts'
-import { CommandError, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from './shared/exit-code.ts'
+import { CommandError, ENDINGS, type Ending } from './shared/exit-code.ts'
 
 const SUBCOMMANDS: Record<Subcommand, string> = {
   serve: 'Serve an app behind Mongrel2.',
@@ -46,8 +52,9 @@ const RUN: Record<Subcommand, () => Promise<Run>> = {
 export function commandLine(ended: (ending: Ending) => void): Command {
   const program = ours(new Command('mongrel2-fetch'), 'serve --help')
     .description('Fetch handlers (Hono, itty-router, plain functions) behind the Mongrel2 web server.')
-    .version(ownVersion())
-    .addHelpText('after', `\n${exitCodesText()}`)
+    .version(ownVersion(), '-V, --version', 'Print the version.')
+    .helpCommand('help [command]', 'Show the help of a command.')
+  explainExitCodes(program)
   for (const name of Object.keys(SUBCOMMANDS) as Subcommand[]) {
     program.addCommand(
       subcommand(name, async (...given) => {
@@ -75,24 +82,28 @@ export function commandLine(ended: (ending: Ending) => void): Command {
       process.stdout.write(`${key}\n`)
       ended('ok')
     })
-  ours(program.command('mongrel2'), 'mongrel2 status --control ipc://run/control')
+  const mongrel2 = ours(program.command('mongrel2'), 'mongrel2 status --control ipc://run/control')
+  addHelp(mongrel2, (help) => {
+    const items = Object.entries(ACTIONS).map(([name, { help: text }]) => help.formatItem(name, 9, text, help))
+    return help.formatItemList('Actions:', items, help).slice(0, -1)
+  })
+  mongrel2
     .description('Ask or steer a running Mongrel2 through its control port.')
-    .argument('<action>', `one of ${Object.keys(ACTIONS).join(', ')}`)
+    .addArgument(new Argument('<action>', 'what to do').choices(Object.keys(ACTIONS)))
     .argument('[id]', 'the connection for `kill`')
     .option('--control <SPEC>', "Mongrel2's control_port: ipc://PATH or tcp://HOST:PORT", DEFAULT_CONTROL)
     .option('--json', 'Print JSON instead of tables.', false)
     .option('--admin <ADDRESS>', 'For `status`: the admin address of `serve`, which tells its side of each connection.')
     .option('--admin-token-file <FILE>', 'The file with its token.')
-    .addHelpText('after', `\nActions:\n${actionsText()}`)
-    .action(async (action: string, id: string | undefined, options: ControlOptions) => {
+    .action(async (action: ActionName, id: string | undefined, options: ControlOptions) => {
       await mongrel2Command(action, id, options)
       ended('ok')
     })
   ours(program.command('complete'), 'complete bash >> ~/.bashrc')
     .description('Print a script that completes this command in a shell.')
-    .argument('<shell>', COMPLETION_SHELLS.join(', '))
+    .addArgument(new Argument('<shell>', 'the shell').choices(COMPLETION_SHELLS))
     .action((shell: string) => {
-      process.stdout.write(completionScript(shell, SUBCOMMANDS))
+      process.stdout.write(completionScript(shell, program))
       ended('ok')
     })
   return program
@@ -100,9 +111,7 @@ export function commandLine(ended: (ending: Ending) => void): Command {
 
 /** Makes a subcommand that takes options, and an app if it runs one. */
 function subcommand(name: Subcommand, run: (...given: Parameters<Run>) => Promise<void>): Command {
-  const command = ours(new Command(name), EXAMPLES[name])
-    .description(SUBCOMMANDS[name])
-    .addHelpText('after', `\n${ENVIRONMENT_TEXT}`)
+  const command = ours(new Command(name), EXAMPLES[name]).description(SUBCOMMANDS[name])
   if (name === 'replay') command.argument('<file>', 'the file of `serve --record`')
   const takesApp = optionsOf(name).some(({ key }) => key === 'app')
   if (takesApp) command.argument('[app]', 'the module with the handler, such as app.ts')
@@ -121,10 +130,13 @@ function ours(command: Command, example: string): Command {
   const fail = (error: CommanderError) => {
     throw error.exitCode === 0 ? error : new CommandError('usage', explained(command, error))
   }
-  return command
+  command
     .exitOverride(fail)
     .configureOutput({ outputError: () => {} })
+    .helpOption('-h, --help', 'Show this help.')
     .addHelpText('after', `\nExample:\n  mongrel2-fetch ${example}`)
+  if (command.name() in ENDINGS) explainExitCodes(command, command.name())
+  return command
 }
 
 const append = (text: string, before: readonly string[] = []) => [...before, text]
@@ -150,28 +162,13 @@ const OWN_FLAGS: Partial<Record<Subcommand, readonly Flag[]>> = {
   ],
 }
 
-const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in
-the configuration file. A flag comes before its variable, and that before the file.`
-
-function exitCodesText(): string {
-  const lines = Object.values(EXIT_CODES).map(([code, meaning]) => `  ${String(code).padEnd(9)}${meaning}`)
-  const codes = Object.values(SIGNAL_EXIT_CODES).join(', ')
-  return ['Exit codes:', ...lines, `  ${codes.padEnd(9)}ended at once by a second SIGINT or SIGTERM`].join('\n')
-}
-
-function actionsText(): string {
-  return Object.entries(ACTIONS)
-    .map(([name, { help }]) => `  ${name.padEnd(11)}${help}`)
-    .join('\n')
-}
-
 function flagsFor(option: CommandOption): Flag[] {
   const flags = flagsOfKind(option)
   for (const flag of flags) flag.helpGroup(headingOf(option))
   return flags
 }
 
-function flagsOfKind({ flag, letter, placeholder, fallback, help = '', repeated }: CommandOption): Flag[] {
+function flagsOfKind({ flag, letter, placeholder, fallback, help = '', repeated, choices }: CommandOption): Flag[] {
   const summary = fallback === '' ? help : `${help} (default: ${fallback})`
   if (placeholder === '') {
     // Both values have a flag, which overrides a variable or the file; the help shows the one that changes the default.
@@ -181,6 +178,7 @@ function flagsOfKind({ flag, letter, placeholder, fallback, help = '', repeated 
   }
   const short = letter === undefined ? '' : `-${letter}, `
   const valued = new Flag(`${short}--${flag} <${placeholder}>`, summary)
+  if (choices !== undefined) valued.argChoices = [...choices]
   return [repeated ? valued.argParser(append) : valued]
 }
 

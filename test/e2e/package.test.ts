@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CommandRun } from '../support/command.ts'
@@ -144,8 +144,18 @@ describe('In an empty project', () => {
   it('has the command, which names tsx where it needs it', async () => {
     expect(await project.npx('mongrel2-fetch', '--version')).toBe(`${VERSION}\n`)
     project.write('enum.ts', "enum Answer { text = 'x' }\nexport default () => new Response(Answer.text)")
-    const serving = project.npx('mongrel2-fetch', 'serve', 'enum.ts', '--zeromq', 'ipc://a,ipc://b')
-    await expect(serving).rejects.toThrow(/enum\.ts needs tsx, .* npm install tsx/)
+    project.write('page.tsx', 'export default () => new Response(String(<p>x</p>))')
+    const bin = join(project.directory, 'node_modules/.bin/mongrel2-fetch')
+    for (const [file, language, ...args] of [
+      ['enum.ts', 'TypeScript', 'serve', '--zeromq', 'ipc://a,ipc://b', '--log-level', 'warn'],
+      ['page.tsx', 'JSX', 'fetch'],
+    ]) {
+      const run = new CommandRun([bin, ...args, file ?? ''], project.directory, {})
+      expect(await run.ended).toBe(3)
+      expect(run.stderr).toBe(
+        `mongrel2-fetch: ${realpathSync(project.directory)}/${file} needs tsx, since Node ${process.versions.node} cannot run this ${language} by itself: npm install tsx\n`,
+      )
+    }
   })
 
   it("answers a browser within the README's sixty seconds, and shows a change", {

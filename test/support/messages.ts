@@ -127,6 +127,8 @@ function isText(node: ts.Node): node is ts.Expression {
 class Tree {
   readonly nodes: ts.Node[] = []
   #fills = false
+  /** The texts that were found, by `steps` and `#fills`. */
+  readonly #known = new Map<ts.Expression, Map<string, string[]>>()
   readonly #calls = new Map<string, ts.CallExpression[]>()
   readonly #functions = new Map<string, ts.FunctionLikeDeclaration[]>()
 
@@ -145,8 +147,17 @@ class Tree {
     ts.forEachChild(node, (child) => this.#visit(child))
   }
 
-  /** What an expression can be as a text, with `…` for what is filled in. */
+  /** What an expression can be as a text, with `…` for what is filled in. Many expressions lead to the same one. */
   textsOf(node: ts.Expression, steps = MOST_STEPS): string[] {
+    const known = this.#known.get(node) ?? new Map<string, string[]>()
+    this.#known.set(node, known)
+    const key = `${steps} ${this.#fills}`
+    const texts = known.get(key) ?? this.#findTexts(node, steps)
+    known.set(key, texts)
+    return texts
+  }
+
+  #findTexts(node: ts.Expression, steps: number): string[] {
     if (ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) return this.textsOf(node.expression, steps)
     if (ts.isStringLiteralLike(node)) return [node.text]
     if (ts.isTemplateExpression(node)) return this.#filledIn(node, steps)

@@ -2,10 +2,9 @@ import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import { messageOf } from '../../runtime/log.ts'
 import type { TlsSettings } from '../options/settings.ts'
-import { checkCertificate } from '../shared/certificate.ts'
+import { checkCertificate, type GivenCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** For the names and addresses of this machine; the key is a new one. Both go to stdout. */
@@ -17,14 +16,14 @@ const SELF_SIGNED = [
 ]
 
 /** Checks the given certificate, or makes one in the directory. Throws CommandError `usage` and `front`. */
-export async function certificateIn(directory: string, tls: TlsSettings): Promise<CertificateFiles> {
+export async function certificateIn(directory: string, tls: TlsSettings): Promise<GivenCertificate> {
   if (tls !== 'self-signed') {
     await checkCertificate(tls)
     return tls
   }
   const file = join(directory, 'self-signed.pem')
   await writeFile(file, await makeCertificate(), { mode: 0o600 })
-  return { cert: file, key: file }
+  return { cert: file, key: file, from: '--tls' }
 }
 
 async function makeCertificate(): Promise<string> {

@@ -64,7 +64,7 @@ function attach(flags: OptionSources, { name, endpoint, chroot }: DevFront): Opt
 function watchedFiles({ app, watchFiles }: CommandSettings): WatchedFiles {
   const files = new WatchedFiles()
   for (const path of [app, ...ENV_FILES.map((file) => resolve(file))]) files.add(path)
-  for (const glob of watchFiles) files.addGlob(glob)
+  for (const glob of watchFiles.globs) files.addGlob(glob, watchFiles.from)
   return files
 }
 

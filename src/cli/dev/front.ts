@@ -3,7 +3,7 @@ import { createFront, type Front } from '../../gateway/index.ts'
 import type { Logger } from '../../runtime/log.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import type { CommandSettings } from '../options/settings.ts'
-import { renewCertificate } from '../shared/certificate.ts'
+import { type GivenCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { certificateIn } from './certificate.ts'
 
@@ -52,10 +52,12 @@ export class EmbeddedFront implements DevFront {
   /** Never settles: the front is part of this process. */
   readonly died = new Promise<never>(() => {})
   #front: Front | undefined
+  #certificate: GivenCertificate | undefined
 
   async start(settings: CommandSettings): Promise<number> {
     const { port, listen: host, tls } = settings
     const files = tls && (await certificateIn(this.chroot, tls))
+    this.#certificate = files
     const secure = files && { tlsCert: files.cert, tlsKey: files.key }
     const [sendSpec = '', recvSpec = ''] = this.endpoint.split(',')
     try {
@@ -72,7 +74,8 @@ export class EmbeddedFront implements DevFront {
   }
 
   async renewCertificate(logger: Logger): Promise<void> {
-    if (this.#front !== undefined) await renewCertificate(this.#front, logger)
+    if (this.#front !== undefined && this.#certificate !== undefined)
+      await renewCertificate(this.#front, this.#certificate, logger)
   }
 
   async stop(): Promise<void> {

@@ -29,8 +29,13 @@ export class WatchedFiles implements Disposable {
     }
   }
 
-  /** Watches the files that match a glob pattern, whose fixed beginning is a directory. Throws CommandError `usage` if that is missing. */
-  addGlob(glob: string): void {
+  /**
+   * Watches the files that match a glob pattern, whose fixed beginning is a directory.
+   *
+   * @param from How the pattern was given, such as `--watch-files`.
+   * @throws CommandError `usage` if the directory is missing.
+   */
+  addGlob(glob: string, from: string): void {
     const pattern = resolve(glob)
     const [fixed = ''] = pattern.split(/[*?{[]/, 1)
     const base = fixed.slice(0, fixed.lastIndexOf(sep)) || sep
@@ -41,7 +46,7 @@ export class WatchedFiles implements Disposable {
       })
       this.#directories.set(pattern, watcher)
     } catch (error) {
-      throw new CommandError('usage', `--watch-files ${glob}: ${messageOf(error)}`)
+      throw new CommandError('usage', `${from} ${glob}: ${messageOf(error)}`)
     }
   }
 

@@ -30,7 +30,7 @@ const CONNECTION_KEYS: (keyof ConnectionStatus)[] = [
 ]
 const TASK_KEYS: (keyof TaskStatus)[] = ['id', 'name', 'state', 'status', 'system']
 
-export const ACTIONS: Readonly<Record<string, Action>> = {
+export const ACTIONS = {
   info: {
     help: 'how the server is configured',
     run: (control) => control.info(),
@@ -67,7 +67,9 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   },
   stop: { help: 'end it (SIGINT)', run: (control) => control.stop(), text: () => 'Mongrel2 has ended' },
   terminate: { help: 'kill it (SIGTERM)', run: (control) => control.terminate(), text: () => 'Mongrel2 has ended' },
-}
+} satisfies Record<string, Action>
+
+export type ActionName = keyof typeof ACTIONS
 
 /** The options of `mongrel2-fetch mongrel2`. */
 export interface ControlOptions {
@@ -99,10 +101,12 @@ async function withOurs(
 }
 
 /** Runs `mongrel2-fetch mongrel2 ACTION [ID]` and prints the answer; throws Mongrel2Error with what Mongrel2 says. */
-export async function mongrel2Command(name: string, id: string | undefined, options: ControlOptions): Promise<void> {
-  const action = ACTIONS[name]
-  if (action === undefined)
-    throw new CommandError('usage', `expected one of ${Object.keys(ACTIONS).join(', ')}, got ${name}`)
+export async function mongrel2Command(
+  name: ActionName,
+  id: string | undefined,
+  options: ControlOptions,
+): Promise<void> {
+  const action: Action = ACTIONS[name]
   const number = numberIn(id ?? '')
   if (name === 'kill' ? typeof number !== 'number' : id !== undefined) {
     const expected = name === 'kill' ? 'kill ID, the number of a connection' : `${name} without an ID`

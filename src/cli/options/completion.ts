@@ -1,53 +1,39 @@
-import { didYouMean } from '../../options/did-you-mean.ts'
-import { TEMPLATES } from '../init/init-command.ts'
-import { ACTIONS } from '../mongrel2/mongrel2-command.ts'
-import { CommandError } from '../shared/exit-code.ts'
-import { type CommandOption, flagsOf, OPTIONS, type Subcommand } from './command-options.ts'
+import type { Argument, Command, Option as Flag } from 'commander'
 
-const SCRIPTS: Readonly<Record<string, (subcommands: Subcommands) => string>> = { bash, zsh, fish }
+const SCRIPTS: Readonly<Record<string, (program: Command) => string>> = { bash, zsh, fish }
 export const COMPLETION_SHELLS: readonly string[] = Object.keys(SCRIPTS)
 
-/** Subcommands that take options, with their descriptions. */
-type Subcommands = Readonly<Record<Subcommand, string>>
-
-/** The script for a shell, which starts no program to complete; throws CommandError `usage` for another shell. */
-export function completionScript(shell: string, subcommands: Subcommands): string {
-  const script = SCRIPTS[shell]
-  if (script !== undefined) return script(subcommands)
-  const meant = didYouMean(shell, COMPLETION_SHELLS)
-  throw new CommandError('usage', `expected one of ${COMPLETION_SHELLS.join(', ')}, got ${shell}${meant}`)
+/** The script for a shell, one of `COMPLETION_SHELLS`. It starts no program to complete. */
+export function completionScript(shell: string, program: Command): string {
+  return SCRIPTS[shell]?.(program) ?? ''
 }
-
-const OTHERS = {
-  init: 'Write a project that runs.',
-  mongrel2: 'Ask or steer a running Mongrel2.',
-  keygen: 'Make keys for a cluster.',
-  complete: 'Print a completion script.',
-}
-
-const NAMES: readonly Subcommand[] = ['serve', 'dev', 'fetch', 'replay', 'status', 'doctor']
 
 /** bash falls back to file names (`-o default`), also after a flag with a value. */
-function bash(subcommands: Subcommands): string {
-  const flags = OPTIONS.filter(({ key, placeholder }) => key !== 'app' && placeholder)
-  const choices = flags.filter(({ choices }) => choices !== undefined)
-  const valued = flags.filter(({ choices }) => choices === undefined)
+function bash({ commands }: Command): string {
+  const valued = commands.flatMap(({ options }) => options.filter(takesValue))
+  const words = new Map(valued.flatMap(({ argChoices, long }) => (argChoices ? [[long, argChoices] as const] : [])))
+  const chosen = commands.flatMap((command) => {
+    const [choices] = command.registeredArguments.map(({ argChoices }) => argChoices)
+    return choices === undefined ? [] : [[command.name(), choices] as const]
+  })
+  const other = new Set(valued.filter(({ argChoices }) => argChoices === undefined).flatMap(namesOf))
   return `# mongrel2-fetch in bash: eval "$(mongrel2-fetch complete bash)"
 _mongrel2_fetch() {
   local words=
   COMPREPLY=()
   case $3 in
-${choices.map((option) => `    --${option.flag}) words='${option.choices?.join(' ')}' ;;`).join('\n')}
-    ${valued.flatMap(spellings).join('|')}) return ;;
-    --template) words='${Object.keys(TEMPLATES).join(' ')}' ;;
-    complete) words='${COMPLETION_SHELLS.join(' ')}' ;;
-    mongrel2) words='${Object.keys(ACTIONS).join(' ')}' ;;
+${Array.from(words, ([before, choices]) => `    ${before}) words='${choices.join(' ')}' ;;`).join('\n')}
+    ${[...other].join('|')}) return ;;
     *)
       if ((COMP_CWORD == 1)); then
-        words='${[...Object.keys(subcommands), ...Object.keys(OTHERS)].join(' ')} --help --version'
+        words='${commands.map((command) => command.name()).join(' ')} --help --version'
       elif [[ $2 == -* ]]; then
         case \${COMP_WORDS[1]} in
-${NAMES.map((name) => `          ${name}) words='${[...flagsOf(name).flatMap(spellings), '--help'].join(' ')}' ;;`).join('\n')}
+${commands.map((command) => `          ${command.name()}) words='${[...flagsOf(command).flatMap(namesOf), '--help'].join(' ')}' ;;`).join('\n')}
+        esac
+      elif ((COMP_CWORD == 2)); then
+        case \${COMP_WORDS[1]} in
+${chosen.map(([name, choices]) => `          ${name}) words='${choices.join(' ')}' ;;`).join('\n')}
         esac
       fi
       ;;
@@ -71,13 +57,16 @@ complete -o bashdefault -o default -F _mongrel2_fetch_of_npm npx npm
 `
 }
 
-function zsh(subcommands: Subcommands): string {
-  const described = Object.entries({ ...subcommands, ...OTHERS })
+function zsh({ commands }: Command): string {
+  const completed = (command: Command) =>
+    [...flagsOf(command).flatMap(zshFlag), ...command.registeredArguments.map(zshArgument), quote('(-)--help')].join(
+      ' \\\n      ',
+    )
   return `#compdef mongrel2-fetch
 # mongrel2-fetch in zsh: eval "$(mongrel2-fetch complete zsh)"
 _mongrel2_fetch() {
   if ((CURRENT == 2)); then
-    local -a commands=(${described.map(([name, text]) => quote(`${name}:${text}`)).join(' ')})
+    local -a commands=(${commands.map((command) => quote(`${command.name()}:${command.description()}`)).join(' ')})
     _describe command commands
     return
   fi
@@ -85,10 +74,7 @@ _mongrel2_fetch() {
   shift words
   ((CURRENT--))
   case $name in
-${NAMES.map((name) => `    ${name}) _arguments ${[...flagsOf(name).flatMap(zshFlag), ...(name === 'status' ? [] : [quote('1:app:_files')])].join(' \\\n      ')} ;;`).join('\n')}
-    init) _arguments ${quote(`--template[The kind of app]:template:(${Object.keys(TEMPLATES).join(' ')})`)} '1:directory:_directories' ;;
-    complete) _arguments ${quote(`1:shell:(${COMPLETION_SHELLS.join(' ')})`)} ;;
-    mongrel2) _arguments '--control[The address of the control port]:spec:' '--json' ${quote(`1:action:(${Object.keys(ACTIONS).join(' ')})`)} ;;
+${commands.map((command) => `    ${command.name()}) _arguments ${completed(command)} ;;`).join('\n')}
   esac
 }
 compdef _mongrel2_fetch mongrel2-fetch
@@ -108,23 +94,34 @@ compdef _mongrel2_fetch_of_npm npx npm
 `
 }
 
-function zshFlag(option: CommandOption): string[] {
-  const text = (option.help ?? '').replace(/[[\]:\\]/g, '\\$&')
-  const repeated = option.repeated ? '*' : ''
-  const value = option.choices === undefined ? '_files' : `(${option.choices.join(' ')})`
-  const argument = option.placeholder === '' ? '' : `:${option.flag}:${value}`
-  return spellings(option).map((flag) => quote(`${repeated}${flag}[${text}]${argument}`))
+function zshFlag(flag: Flag): string[] {
+  const text = flag.description.replace(/[[\]:\\]/g, '\\$&')
+  // A flag that is appended to a list can be given again.
+  const repeated = flag.parseArg !== undefined && flag.argChoices === undefined ? '*' : ''
+  const value = flag.argChoices === undefined ? '_files' : `(${flag.argChoices.join(' ')})`
+  const argument = takesValue(flag) ? `:${flag.name()}:${value}` : ''
+  return namesOf(flag).map((name) => quote(`${repeated}${name}[${text}]${argument}`))
 }
 
-function fish(subcommands: Subcommands): string {
-  const described = Object.entries({ ...subcommands, ...OTHERS })
+function zshArgument(argument: Argument, n: number): string {
+  const name = argument.name()
+  const files = name === 'directory' ? '_directories' : '_files'
+  return quote(`${n + 1}:${name}:${argument.argChoices === undefined ? files : `(${argument.argChoices.join(' ')})`}`)
+}
+
+function fish({ commands }: Command): string {
   const line = (...words: string[]) => ['complete', '-c', 'mongrel2-fetch', ...words].join(' ')
+  const lines = commands.flatMap((command) => {
+    const seen = quote(`__fish_seen_subcommand_from ${command.name()}`)
+    const [choices] = command.registeredArguments.flatMap(({ argChoices }) => (argChoices ? [argChoices] : []))
+    return [
+      ...(choices === undefined ? [] : [line('-n', seen, '-f', '-a', quote(choices.join(' ')))]),
+      ...flagsOf(command).flatMap((flag) => fishFlags(flag).map((words) => line('-n', seen, ...words))),
+    ]
+  })
   return `# mongrel2-fetch in fish: mongrel2-fetch complete fish | source
-${described.map(([name, text]) => line('-n', '__fish_use_subcommand', '-f', '-a', name, '-d', quote(text))).join('\n')}
-${line('-n', quote('__fish_seen_subcommand_from init'), '-l', 'template', '-x', '-a', quote(Object.keys(TEMPLATES).join(' ')))}
-${line('-n', quote('__fish_seen_subcommand_from complete'), '-f', '-a', quote(COMPLETION_SHELLS.join(' ')))}
-${line('-n', quote('__fish_seen_subcommand_from mongrel2'), '-f', '-a', quote(Object.keys(ACTIONS).join(' ')))}
-${NAMES.flatMap((name) => flagsOf(name).flatMap((option) => fishFlags(name, option).map((words) => line(...words)))).join('\n')}
+${commands.map((command) => line('-n', '__fish_use_subcommand', '-f', '-a', command.name(), '-d', quote(command.description()))).join('\n')}
+${lines.join('\n')}
 # npx mongrel2-fetch, npm exec mongrel2-fetch
 function __mongrel2_fetch_of_npm
   string match -rq '^(npx|npm exec) (.* )?mongrel2-fetch ' -- (commandline -cp)
@@ -135,22 +132,27 @@ end
 `
 }
 
-function fishFlags(command: string, option: CommandOption): string[][] {
-  const values = option.choices === undefined ? ['-r'] : ['-x', '-a', quote(option.choices.join(' '))]
-  return spellings(option).map((flag) => [
-    '-n',
-    quote(`__fish_seen_subcommand_from ${command}`),
-    ...(flag.startsWith('--') ? ['-l', flag.slice(2)] : ['-s', flag.slice(1)]),
-    ...(option.placeholder === '' ? [] : values),
+function fishFlags(flag: Flag): string[][] {
+  const values = flag.argChoices === undefined ? ['-r'] : ['-x', '-a', quote(flag.argChoices.join(' '))]
+  return namesOf(flag).map((name) => [
+    ...(name.startsWith('--') ? ['-l', name.slice(2)] : ['-s', name.slice(1)]),
+    ...(takesValue(flag) ? values : []),
     '-d',
-    quote(option.help ?? ''),
+    quote(flag.description),
   ])
 }
 
-/** The flags of an option; a boolean has one for each value. */
-function spellings({ flag, letter, placeholder }: CommandOption): string[] {
-  if (placeholder === '') return [`--${flag}`, `--no-${flag}`]
-  return letter === undefined ? [`--${flag}`] : [`--${flag}`, `-${letter}`]
+/** The flags of a command but `--help`, also those that its help does not show. */
+function flagsOf({ options }: Command): Flag[] {
+  return options.filter(({ long }) => long !== '--help')
+}
+
+function namesOf({ long, short }: Flag): string[] {
+  return [long, short].flatMap((name) => name ?? [])
+}
+
+function takesValue({ required }: Flag): boolean {
+  return required
 }
 
 /** Quotes a word for all of these shells: a single quote in it ends the quotes, is escaped, and begins them again. */

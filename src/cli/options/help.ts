@@ -1,5 +1,6 @@
-import { type Command, type CommanderError, Option as Flag } from 'commander'
+import { type Command, type CommanderError, Option as Flag, type Help } from 'commander'
 import { didYouMean } from '../../options/did-you-mean.ts'
+import { ENDINGS, type Ending, EXIT_CODES, SIGNAL_EXIT_CODES } from '../shared/exit-code.ts'
 import { type CommandOption, flagsOf, type OptionKey, type Subcommand } from './command-options.ts'
 
 /** The headings of the groups, and the keys of those that are not in the group's own. */
@@ -71,11 +72,41 @@ export function limitHelp(command: Command, name: Subcommand): void {
       command.help()
     })
     .configureHelp({
+      // The texts name the values that can be chosen.
+      optionDescription: ({ description }) => description,
       visibleOptions: ({ options }) => options.filter(({ hidden, long }) => !hidden && (all || !later.has(long))),
     })
-    .addHelpText('after', () =>
-      all ? '' : `\n\`mongrel2-fetch ${name} --help all\` shows ${later.size / 2} more options.`,
-    )
+  addHelp(command, (help) => [help.boxWrap(ENVIRONMENT_TEXT, help.helpWidth ?? 80)])
+  addHelp(command, () => (all ? [] : [`\`mongrel2-fetch ${name} --help all\` shows ${later.size / 2} more options.`]))
+}
+
+const ENVIRONMENT_TEXT = `Each option has an environment variable, --max-in-flight for example MONGREL2_FETCH_MAX_IN_FLIGHT, and a key in the configuration file. A flag comes before its variable, and that before the file.`
+
+/** Adds the exit codes of a command to its help; without a name, those of all commands. */
+export function explainExitCodes(command: Command, name?: string): void {
+  const endings = name === undefined ? undefined : (ENDINGS[name] ?? {})
+  const lines: [codes: string, meaning: string][] = []
+  for (const [ending, [code, meaning]] of Object.entries(EXIT_CODES)) {
+    const own = endings === undefined ? meaning : endings[ending as Ending]
+    if (own !== undefined) lines.push([String(code), own])
+  }
+  if (endings === undefined || 'front' in endings)
+    lines.push([Object.values(SIGNAL_EXIT_CODES).join(', '), 'ended at once by a second SIGINT or SIGTERM'])
+  const width = Math.max(...lines.map(([codes]) => codes.length))
+  addHelp(command, (help) => {
+    const items = lines.map(([codes, meaning]) => help.formatItem(codes, width, meaning, help))
+    return help.formatItemList('Exit codes:', items, help).slice(0, -1)
+  })
+}
+
+/** Adds lines to the end of a command's help. */
+export function addHelp(command: Command, lines: (help: Help) => string[]): void {
+  command.addHelpText('after', () => {
+    const help = command.createHelp()
+    help.helpWidth = command.configureOutput().getOutHelpWidth?.() ?? 80
+    const added = lines(help)
+    return added.length === 0 ? '' : `\n${added.join('\n')}`
+  })
 }
 
 /** Flags that another command has under another name. */
@@ -84,11 +115,47 @@ const INSTEAD: Readonly<Record<string, string>> = {
   'dev --http': 'use --port N; `mongrel2-fetch serve` has --http',
 }
 
-/** What is wrong with a command line, and what was meant. */
-export function explained(command: Command, { message }: CommanderError): string {
-  const text = message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)$/, '; did you mean $1?')
-  const [unknown, flag = ''] = /^unknown option '(--?[\w-]+)/.exec(text) ?? []
-  if (unknown === undefined) return text
+/** What is wrong with a command line, and what was meant, in the words of our own errors. */
+export function explained(command: Command, { code, message }: CommanderError): string {
+  const given = command.args
+  switch (code) {
+    // Without a subcommand, commander shows the help.
+    case 'commander.help':
+      return 'expected a command, such as `mongrel2-fetch dev app.ts`, got none'
+    case 'commander.unknownCommand': {
+      const names = command.commands.map((each) => each.name())
+      return `expected one of ${names.join(', ')}, got ${JSON.stringify(given[0])}${didYouMean(given[0] ?? '', names)}`
+    }
+    case 'commander.excessArguments': {
+      const most = command.registeredArguments.length
+      const expected = most === 0 ? 'no argument' : most === 1 ? 'one argument at most' : `${most} arguments at most`
+      return `expected ${expected}, got ${given.length}: ${given.join(' ')}`
+    }
+    case 'commander.missingArgument': {
+      const missing = command.registeredArguments[given.length]
+      const what = missing?.argChoices ? `one of ${missing.argChoices.join(', ')}` : missing?.description
+      return `expected ${what} as the argument, got none`
+    }
+    case 'commander.optionMissingArgument': {
+      const [, flag, value] = /(--[\w-]+) <(.+)>' argument missing$/.exec(message) ?? []
+      return `${flag}: expected ${value}, got nothing`
+    }
+    case 'commander.invalidArgument': {
+      const [, flag, value = '', choices = ''] =
+        /^error: (?:option '.*?(--[\w-]+) <.+>'|command)[ -]argument (?:value )?'(.*)' is invalid.*Allowed choices are (.*)\.$/.exec(
+          message,
+        ) ?? []
+      const meant = didYouMean(value, choices.split(', '))
+      return `${flag === undefined ? '' : `${flag}: `}expected one of ${choices}, got ${JSON.stringify(value)}${meant}`
+    }
+    case 'commander.unknownOption':
+      return unknownOption(command, /'(--?[\w-]+)/.exec(message)?.[1] ?? '')
+    default:
+      return message.replace(/^error: /, '')
+  }
+}
+
+function unknownOption(command: Command, flag: string): string {
   // Commander looks only among the options that the help shows.
   const known = command.options.flatMap(({ long }) => long ?? [])
   const has = (name: Subcommand) => flagsOf(name).some((one) => flag === `--${one.flag}` || flag === `--no-${one.flag}`)

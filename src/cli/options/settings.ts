@@ -11,14 +11,14 @@ import {
   type WorkersOptions,
 } from '../../cluster/options.ts'
 import { checkOptions, type Mongrel2Options, SERVER_OPTIONS } from '../../exchange/options.ts'
-import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import type { ListenAt } from '../../gateway/listen.ts'
-import { certificateFiles, type Places, PROTOCOLS } from '../../gateway/options.ts'
+import { type Places, PROTOCOLS } from '../../gateway/options.ts'
 import { MAX_DELAY } from '../../options/option.ts'
 import { invalid } from '../../runtime/errors.ts'
 import { type Logger, messageOf, safeLogger } from '../../runtime/log.ts'
 import { ownModule } from '../../runtime/own-modules.ts'
 import type { AppGatewaySettings } from '../serve/app-gateway.ts'
+import type { GivenCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { levelledLogger, terminalLogger, zeromqLogger } from '../shared/loggers.ts'
 import {
@@ -70,7 +70,7 @@ export interface CommandSettings {
   /** The IP address where `dev` listens for browsers. */
   readonly listen: string
   /** Glob patterns of files that `dev` watches beside the app's modules. */
-  readonly watchFiles: readonly string[]
+  readonly watchFiles: { readonly globs: readonly string[]; readonly from: string }
   /** Whether `dev` opens the app in the browser. */
   readonly open: boolean
   /** The certificate with which `dev` speaks TLS; undefined if it does not. */
@@ -87,7 +87,7 @@ export interface AdminSettings {
 }
 
 /** A certificate that `dev` makes, or the paths of one. */
-export type TlsSettings = 'self-signed' | CertificateFiles
+export type TlsSettings = 'self-signed' | GivenCertificate
 
 /** Options from all sources. */
 interface Gathered {
@@ -153,7 +153,7 @@ export function settingsFrom({ command, sources, file, logger }: Gathered): Comm
     closeTimeout: checkedValue(sources, 'closeTimeout'),
     port: checkedValue(sources, 'port'),
     listen: checkedValue(sources, 'listen'),
-    watchFiles: checkedValue(sources, 'watchFiles'),
+    watchFiles: { globs: checkedValue(sources, 'watchFiles'), from: sources.get('watchFiles')?.from ?? '' },
     open: checkedValue(sources, 'open'),
     tls: checkedValue(sources, 'tls') ? (certificate ?? 'self-signed') : undefined,
   }
@@ -189,7 +189,7 @@ export function serverOptions(
 }
 
 /** The settings of the gateway, whose bodies and messages have the bounds of the app's server. */
-function gatewayOf(sources: OptionSources, certificate: CertificateFiles | undefined): AppGatewaySettings | undefined {
+function gatewayOf(sources: OptionSources, certificate: GivenCertificate | undefined): AppGatewaySettings | undefined {
   const places = Object.fromEntries(PROTOCOLS.map((protocol) => [protocol, checkedValue(sources, protocol)])) as Places
   if (Object.values(places).every((list) => list.length === 0)) return undefined
   const ofServer = (key: 'bodyTimeout' | 'maxMessageSize') => SERVER_OPTIONS[key].check(key, sources.get(key)?.value)
@@ -287,14 +287,16 @@ function clusterOf(sources: OptionSources, gateway: AppGatewaySettings | undefin
   const keys = keysOf(sources)
   const nodes = sources.get('clusterNodes')?.value as ClusterOptions['nodes']
   // Nodes cannot reach the gateway's endpoint, which is the last: this machine alone serves it.
-  const others = gateway && (sources.get('zeromq')?.value ?? missing('--zeromq beside --cluster, for the nodes'))
+  const others =
+    gateway &&
+    (sources.get('zeromq')?.value ?? missing(`--zeromq beside ${sources.get('cluster')?.from}, for the nodes`))
   const zeromq = (sources.get('clusterZeromq')?.value ?? others) as ClusterOptions['zeromq']
   const insecure = checkedValue(sources, 'insecure')
   return { listen, insecure, ...(keys && { keys }), ...(nodes && { nodes }), ...(zeromq && { zeromq }) }
 }
 
 /** The certificate that is given. Without TLS, files count for nothing: the configuration file may always name them. */
-function certificateOf(command: Subcommand, sources: OptionSources): CertificateFiles | undefined {
+function certificateOf(command: Subcommand, sources: OptionSources): GivenCertificate | undefined {
   const dev = command === 'dev'
   if (dev ? !checkedValue(sources, 'tls') : checkedValue(sources, 'http').length === 0) {
     const from = [sources.get('tlsCert')?.from, sources.get('tlsKey')?.from].find((from) => from?.startsWith('--'))
@@ -302,8 +304,11 @@ function certificateOf(command: Subcommand, sources: OptionSources): Certificate
     return undefined
   }
   const [cert, key] = [checkedValue(sources, 'tlsCert'), checkedValue(sources, 'tlsKey')]
-  if ((cert === undefined) !== (key === undefined)) missing('--tls-cert and --tls-key together')
-  return certificateFiles(cert, key)
+  const from = (['tlsCert', 'tlsKey'] as const).flatMap((key) => sources.get(key)?.from ?? []).join(' and ')
+  if (cert !== undefined && key !== undefined) return { cert, key, from }
+  if (from !== '')
+    throw new CommandError('usage', `${from} needs ${cert === undefined ? '--tls-cert' : '--tls-key'} beside it`)
+  return undefined
 }
 
 /** This machine's keys, from the given file or the usual one if that exists. */

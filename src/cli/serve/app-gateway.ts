@@ -1,12 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Gateway, type GatewayAddress } from '../../gateway/gateway.ts'
-import type { CertificateFiles } from '../../gateway/http/certificate.ts'
 import { checkSettings, type FrontSettings, type Places } from '../../gateway/options.ts'
 import type { EndpointOptions } from '../../options/endpoint.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
 import { guardDirectory } from '../../runtime/orphan-guard.ts'
-import { checkCertificate, renewCertificate } from '../shared/certificate.ts'
+import { checkCertificate, type GivenCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** A gateway beside Mongrel2. */
@@ -15,7 +14,7 @@ export interface AppGatewaySettings {
   /** How they were given, such as `--http`. */
   readonly from: readonly string[]
   /** The certificate of `http`; undefined for plain HTTP. */
-  readonly certificate: CertificateFiles | undefined
+  readonly certificate: GivenCertificate | undefined
   /** The endpoint by which the app serves it. */
   readonly endpoint: EndpointOptions
   /** The bounds, and whether the header of a proxy is kept. */
@@ -59,7 +58,7 @@ export async function startAppGateway(
     return {
       where: gateway.addresses.map((address) => textOf(address, certificate !== undefined)),
       renewCertificate: async () => {
-        if (certificate !== undefined) await renewCertificate(gateway, logger)
+        if (certificate !== undefined) await renewCertificate(gateway, certificate, logger)
       },
       stop: () => gateway.stop(),
       close: () => gateway.close().then(removeDirectory),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commandLine } from '../../../src/cli/command.ts'
+import { OPTIONS } from '../../../src/cli/options/command-options.ts'
 // On Node 20 the loader's hooks run in another thread, which has to read our TypeScript.
 import '../../support/register-tsx.mjs'
 
@@ -34,8 +35,26 @@ async function refusal(...args: string[]): Promise<string> {
 
 describe('A wrong command line', () => {
   it.each([
-    [['serv'], '; did you mean serve?'],
-    [['serve', 'a.ts', 'b.ts'], 'too many arguments'],
+    [
+      ['serv'],
+      'expected one of serve, dev, fetch, replay, status, doctor, init, keygen, mongrel2, complete, got "serv"; did you mean serve?',
+    ],
+    [[], 'expected a command, such as `mongrel2-fetch dev app.ts`, got none'],
+    [['serve', 'a.ts', 'b.ts'], 'expected one argument at most, got 2: a.ts b.ts'],
+    [['status', 'a.ts'], 'expected no argument, got 1: a.ts'],
+    [['fetch', 'a.ts', '/', 'b'], 'expected 2 arguments at most, got 3: a.ts / b'],
+    [['replay'], 'expected the file of `serve --record` as the argument, got none'],
+    [['complete'], 'expected one of bash, zsh, fish as the argument, got none'],
+    [
+      ['mongrel2', 'stat'],
+      'expected one of info, status, tasks, kill, time, uuid, reload, stop, terminate, got "stat"; did you mean status?',
+    ],
+    [
+      ['init', '--template', 'hno'],
+      '--template: expected one of hono, itty, plain, chat, got "hno"; did you mean hono?',
+    ],
+    [['serve', '-p'], '--workers: expected N|auto, got nothing'],
+    [['fetch', '--header'], '--header: expected FIELD, got nothing'],
     [['serve'], 'expected an app, such as app.ts, as the argument'],
     [['serve', 'a.ts'], '--mongrel2 DATABASE or --http HOST:PORT; `mongrel2-fetch dev` needs none of them'],
     [
@@ -91,10 +110,10 @@ describe('A wrong command line', () => {
     [['dev', 'a.ts', '--workers', '2'], 'unknown option --workers: `mongrel2-fetch serve` has it'],
     [['dev', 'a.ts', ...ENDPOINT, '--port', '65536'], '--port: expected an integer from 0 to 65535, got 65536'],
     [['serve', 'a.ts', ...ENDPOINT, '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --http'],
-    [['serve', 'a.ts', '--http', ':0', '--tls-key', 'b'], 'expected --tls-cert and --tls-key together'],
+    [['serve', 'a.ts', '--http', ':0', '--tls-key', 'b'], '--tls-key needs --tls-cert beside it'],
     [['dev', 'a.ts', '--tls-cert', 'a', '--tls-key', 'b'], '--tls-cert cannot be used without --tls'],
     [['dev', 'a.ts', '--tls-key', 'b'], '--tls-key cannot be used without --tls'],
-    [['dev', 'a.ts', '--tls', '--tls-cert', 'a'], 'expected --tls-cert and --tls-key together'],
+    [['dev', 'a.ts', '--tls', '--tls-cert', 'a'], '--tls-cert needs --tls-key beside it'],
     [['dev', 'a.ts', '--tls', ...ENDPOINT], '--tls cannot be used with --zeromq'],
     [['dev', 'a.ts', '--listen', '0.0.0.0', ...ENDPOINT], '--listen cannot be used with --zeromq'],
     [['dev', 'a.ts', '--listen', 'localhost'], '--listen: expected an IP address of this machine'],
@@ -105,7 +124,7 @@ describe('A wrong command line', () => {
       ['dev', 'a.ts', '--tls', '--tls-cert', 'none.crt', '--tls-key', 'none.key'],
       "expected a certificate and its private key without a password, as PEM, got ENOENT: no such file or directory, open 'none",
     ],
-    [['complete', 'basch'], 'expected one of bash, zsh, fish, got basch; did you mean bash?'],
+    [['complete', 'basch'], 'expected one of bash, zsh, fish, got "basch"; did you mean bash?'],
   ])('%j is refused with %s', async (args, message) => {
     expect(await refusal(...args)).toContain(message)
   })
@@ -147,5 +166,33 @@ describe('A wrong environment', () => {
     expect(await refusal('serve', 'a.ts', ...ENDPOINT)).toBe(
       'MONGREL2_FETCH_MAX_QUEUED: expected an integer from 0, got -1',
     )
+  })
+})
+
+describe('A message about an option', () => {
+  it.each([
+    [['serve', 'a.ts', ...ENDPOINT], { workers: 0 }, ': expected an integer from 1 to 1024, got 0'],
+    [['serve', 'a.ts', '--http', ':0'], { tlsKey: 'b' }, ' needs --tls-cert beside it'],
+    [['serve', 'a.ts', '--http', ':0'], { cluster: 'tcp://127.0.0.1:1' }, ', for the nodes'],
+    [
+      ['serve', 'a.ts', ...ENDPOINT, '--direct'],
+      { threads: 2 },
+      ' cannot be used with --direct: it needs the dispatcher',
+    ],
+    [['serve', 'a.ts', ...ENDPOINT], { touchReload: ['a'] }, ' needs workers to replace: add -p 1'],
+    [['serve', 'a.ts', ...ENDPOINT], { admin: '0.0.0.0:9090' }, ' cannot be used without --admin-token-file'],
+    [['serve', 'a.ts', ...ENDPOINT], { handler: 'a' }, ' cannot be used without --mongrel2'],
+    [['dev', 'a.ts'], { watchFiles: ['missing/*.html'] }, ' missing/*.html: ENOENT'],
+    [['dev', 'a.ts', '--tls', '--tls-key', 'b'], { tlsCert: 'a' }, ' and --tls-key: expected a certificate'],
+  ] as const)('of %j with %j names it as it was given', async (args, options, message) => {
+    const [given] = Object.entries(options).map(([key, value]) => ({ key, value: [value].flat().join(' ') }))
+    const option = OPTIONS.find(({ key }) => key === given?.key)
+    expect(await refusal(...args, `--${option?.flag}`, given?.value ?? '')).toContain(`--${option?.flag}${message}`)
+    vi.stubEnv(option?.environment ?? '', given?.value)
+    expect(await refusal(...args)).toContain(`${option?.environment}${message}`)
+    vi.unstubAllEnvs()
+    const path = join(directory, 'c.json')
+    writeFileSync(path, JSON.stringify(options))
+    expect(await refusal(...args, '--config', path)).toContain(`c.json: ${given?.key}${message}`)
   })
 })

@@ -1,16 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { commandLine } from '../../../../src/cli/command.ts'
 import { OPTIONS } from '../../../../src/cli/options/command-options.ts'
 import { COMPLETION_SHELLS, completionScript } from '../../../../src/cli/options/completion.ts'
 
-const SUBCOMMANDS = {
-  serve: 'Serve.',
-  dev: "Serve an app's changes.",
-  fetch: 'Fetch.',
-  replay: 'Replay.',
-  status: 'Show.',
-  doctor: 'Look for mistakes.',
-}
+const PROGRAM = commandLine(() => {})
 
 /** What bash offers for the last of the words. */
 function completeInBash(...words: string[]): string[] {
@@ -18,7 +12,7 @@ function completeInBash(...words: string[]): string[] {
 }
 
 function completedInBash(words: readonly string[], complete: string, before = ''): string[] {
-  const script = `${completionScript('bash', SUBCOMMANDS)}
+  const script = `${completionScript('bash', PROGRAM)}
 ${before}
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 ${complete} "$1" "\${COMP_WORDS[COMP_CWORD]}" "\${COMP_WORDS[COMP_CWORD - 1]}"
@@ -41,8 +35,8 @@ describe('Completion in bash', () => {
         'status',
         'doctor',
         'init',
-        'mongrel2',
         'keygen',
+        'mongrel2',
         'complete',
         '--help',
         '--version',
@@ -61,6 +55,21 @@ describe('Completion in bash', () => {
       ['--workers', '--worker-timeout'],
     ],
     [['serve', '-p', '-'], []],
+    [
+      ['fetch', 'app.ts', '--'],
+      expect.arrayContaining(['--method', '--header', '--data', '--include', '--config', '--help']),
+    ],
+    [
+      ['replay', '--ch'],
+      ['--check', '--chroot'],
+    ],
+    [['replay', '--ig'], ['--ignore']],
+    [['fetch', '-d', '-'], []],
+    [
+      ['mongrel2', '--ad'],
+      ['--admin', '--admin-token-file'],
+    ],
+    [['keygen', '--'], ['--help']],
     [['dev', '--work'], []],
     [['serve', '--po'], []],
     [['dev', '--po'], ['--port']],
@@ -95,7 +104,9 @@ describe('Completion in bash of what npx and npm run', () => {
 
 describe('Completion', () => {
   it.each(COMPLETION_SHELLS)('in %s knows every flag', (shell) => {
-    const script = completionScript(shell, SUBCOMMANDS)
+    const script = completionScript(shell, PROGRAM)
+    for (const name of PROGRAM.commands.flatMap(({ options }) => options.map(({ long }) => long?.slice(2) ?? '')))
+      if (name !== 'help') expect(script).toContain(name)
     for (const { key, flag, help, placeholder } of OPTIONS) {
       if (key === 'app' || help === undefined) continue
       for (const name of placeholder === '' ? [flag, `no-${flag}`] : [flag]) expect(script).toContain(name)
@@ -103,6 +114,6 @@ describe('Completion', () => {
   })
 
   it.each(['zsh', 'fish'])('in %s has an apostrophe in a text quoted', (shell) => {
-    expect(completionScript(shell, SUBCOMMANDS)).toContain(`app'\\''s changes`)
+    expect(completionScript(shell, PROGRAM)).toContain("module'\\''s export")
   })
 })

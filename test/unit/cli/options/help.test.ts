@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { commandLine } from '../../../../src/cli/command.ts'
+import { ENDINGS, EXIT_CODES } from '../../../../src/cli/shared/exit-code.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -53,5 +54,20 @@ describe('--help', () => {
     const text = await help(name, '-h')
     expect(text).toContain(`Example:\n  mongrel2-fetch ${name} `)
     expect(text).toContain(what)
+  })
+
+  it.each(Object.entries(ENDINGS))('of %s has its exit codes', async (name, endings) => {
+    const text = (await help(name, '--help')).replace(/\s+/g, ' ')
+    const lines = Object.entries(EXIT_CODES).flatMap(([ending, [code]]) => {
+      const meaning = endings[ending as keyof typeof EXIT_CODES]
+      return meaning === undefined ? [] : [`${code} ${meaning}`]
+    })
+    expect(text).toContain(`Exit codes: ${lines.join(' ')}`)
+    expect(text.includes('130, 143 ended at once')).toBe('front' in endings)
+  })
+
+  it('without a subcommand has all exit codes', async () => {
+    const text = await help('--help')
+    for (const [code] of Object.values(EXIT_CODES)) expect(text).toMatch(new RegExp(`^  ${code} +\\w`, 'm'))
   })
 })

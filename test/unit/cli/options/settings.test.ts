@@ -59,7 +59,7 @@ const CASES: Record<
   closeTimeout: ['1', '2', '3', ({ closeTimeout }) => closeTimeout],
   port: ['1', '2', '3', ({ port }) => port],
   listen: ['127.0.0.1', '127.0.0.2', '127.0.0.3', ({ listen }) => listen],
-  watchFiles: ['a', 'b', 'c', ({ watchFiles }) => watchFiles[0]],
+  watchFiles: ['a', 'b', 'c', ({ watchFiles }) => watchFiles.globs[0]],
   open: ['true', 'false', 'true', ({ open }) => open],
   tls: ['true', 'false', 'true', ({ tls }) => tls !== undefined],
   tlsCert: ['a', 'b', 'c', ({ gateway }) => gateway?.certificate?.cert],
@@ -183,7 +183,7 @@ describe('The settings of a command', () => {
       logger: settings.logger,
       closeTimeout: 10_000,
       listen: '127.0.0.1',
-      watchFiles: [],
+      watchFiles: { globs: [], from: '' },
       open: false,
       port: 6767,
     })
