@@ -3,6 +3,9 @@ import { once } from 'node:events'
 // A CommonJS module whose names Node does not see.
 import xterm from '@xterm/headless'
 
+/** How long something is waited for, in milliseconds. */
+const SHOWN_WITHIN = 60_000
+
 /** A program on a pseudo-terminal of `script` (util-linux), and the screen of that terminal; disposed of, the program is ended. */
 export class Terminal implements AsyncDisposable {
   /** Resolves with the exit code, when the screen shows all that the program has written. */
@@ -25,7 +28,7 @@ export class Terminal implements AsyncDisposable {
       env = {},
       columns = 80,
       rows = 24,
-    }: { cwd?: string; env?: Record<string, string>; columns?: number; rows?: number } = {},
+    }: { cwd?: string; env?: Record<string, string | undefined>; columns?: number; rows?: number } = {},
   ) {
     this.#screen = new xterm.Terminal({ cols: columns, rows, scrollback: 1000, allowProposedApi: true })
     const run = `stty cols ${columns} rows ${rows}; exec ${command.map(quoted).join(' ')}`
@@ -40,6 +43,9 @@ export class Terminal implements AsyncDisposable {
       this.written += text
       this.#screen.write(text, () => this.#changed())
     })
+    // The terminal's answers to questions of the program.
+    this.#screen.onData((text) => this.type(text))
+    this.#child.stdin.on('error', () => {}) // the program has ended
     this.ended = once(this.#child, 'close').then(async ([code]) => {
       await new Promise<void>((shown) => this.#screen.write('', shown))
       this.#isEnded = true
@@ -59,13 +65,16 @@ export class Terminal implements AsyncDisposable {
   /**
    * Resolves with what a pattern finds on the screen or above it, as soon as it is there.
    *
-   * @throws {Error} When the program ends without it.
+   * @throws {Error} When the program ends without it, or it does not come.
    */
   async shows(pattern: RegExp): Promise<RegExpExecArray> {
+    const deadline = AbortSignal.timeout(SHOWN_WITHIN)
+    deadline.addEventListener('abort', () => this.#changed())
     for (;;) {
-      const found = pattern.exec(this.lines.join('\n'))
+      const text = this.lines.join('\n')
+      const found = pattern.exec(text)
       if (found !== null) return found
-      if (this.#isEnded) throw new Error(`it ended without ${pattern}:\n${this.lines.join('\n')}`)
+      if (this.#isEnded || deadline.aborted) throw new Error(`it does not show ${pattern}:\n${text}`)
       await new Promise<void>((resolve) => {
         this.#changed = resolve
       })

@@ -1,5 +1,6 @@
 // The module that the worker of `mongrel2-fetch dev` loads.
 
+import { relative } from 'node:path'
 import { type FetchHandler, fetchOf } from '../../platform/handler.ts'
 import { foreignHost, responseOf } from '../../platform/outcomes.ts'
 import { isLocalHost } from '../../runtime/local-host.ts'
@@ -51,7 +52,9 @@ async function fetchOfApp(
     reportBroken()
     const error = asSyntaxError(thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown)
     const places = await placesOf(error, true)
-    logger.error?.(`mongrel2-fetch: ${app} could not be loaded: ${shortDescription(error, places)}`)
+    logger.error?.(
+      `mongrel2-fetch: ${relative(process.cwd(), app)} could not be loaded: ${shortDescription(error, places)}`,
+    )
     const failure = { error, places, title: 'The app could not be loaded', version: VERSION }
     return (request) => (isQuestion(request) ? new Response() : errorPage(failure, request))
   }
