@@ -18,6 +18,7 @@ const started = [
   'src/workers/worker/thread-main',
   'src/cli/direct/child',
   'src/cli/dev/dev-app',
+  'src/cli/modules/caught-servers',
   'src/cli/modules/import-module',
   'src/cli/modules/load-handler',
   'src/cli/modules/module-kind',

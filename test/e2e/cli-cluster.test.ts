@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type CommandRun, Workplace } from '../support/command.ts'
@@ -80,6 +81,31 @@ it('a gateway is served beside the cluster by the machine that has it', async ()
   nodeRun.signal('SIGTERM')
   expect(await nodeRun.ended).toBe(0)
   expect(await answers()).toEqual(['main'])
+})
+
+it('the main node records what nodes answer', async () => {
+  const port = await freePort()
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const record = ['--record', 'requests.jsonl', '--record-every', '1']
+  const mainRun = serve(main, 'app.ts', ...zeromq, '--cluster', `tcp://127.0.0.1:${port}`, ...record)
+  await mainRun.prints(/^mongrel2-fetch serves/m)
+  const nodeRun = serve(node, '--cluster', `tcp://127.0.0.1:${port}`)
+  await nodeRun.prints(/^mongrel2-fetch serves as a node of tcp:/m)
+  await expect.poll(answers).toEqual(['main', 'node'])
+  const recorded = () => readFileSync(join(main.directory, 'requests.jsonl'), 'utf8')
+  await expect.poll(recorded).toMatch(/"text":"node \d+"/)
+  expect(recorded()).toMatch(/"text":"main \d+"/)
+  for (const run of [nodeRun, mainRun]) {
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+  }
+  expect(existsSync(join(node.directory, 'requests.jsonl'))).toBe(false)
+
+  // What the node answered is there to be compared.
+  main.write('app.ts', "export default () => new Response('other')")
+  const replayed = main.run(['replay', 'requests.jsonl', 'app.ts', '--check'])
+  expect(await replayed.ended).toBe(1)
+  expect(replayed.stdout).toMatch(/^GET \/: body: expected "node \d+", got "other"$/m)
 })
 
 it('keygen prints the public key, and does not write over a file', async () => {

@@ -205,24 +205,45 @@ describe('An app', () => {
   const app = new Hono().get('/', (c) => c.text('works'))
   serve({ fetch: app.fetch, port: PORT }, (info) => { console.log('listens', info.port) })
   `
+  const REQUIRED = SERVE.replaceAll(/import (.*) from '(.*)'/g, "const $1 = require('$2')")
+  const IN_TYPESCRIPT = SERVE.replace(
+    /import \{ serve \} from '(.*)'/,
+    "import node = require('$1')\n  const { serve } = node",
+  )
+
   it.each([
     ['exports a function fetch', "export const fetch = () => new Response('works')"],
     ['exports a promise', "export default Promise.resolve({ fetch: () => new Response('works') })"],
-    ['exports nothing and calls serve of @hono/node-server', SERVE],
-    ['does so in JavaScript', SERVE, 'app.mjs'],
-    ['does so in a part of it', "import './part.mjs'\n", 'app.mjs'],
-  ])('is served that %s', async (_, code, file = 'app.ts') => {
+    ['calls serve in JavaScript', SERVE, 'app.mjs'],
+    ['calls serve in a part of it', "import './part.mjs'\n", 'app.mjs'],
+    ['calls serve in CommonJS', REQUIRED, 'app.cjs'],
+    ['calls serve in CommonJS by its text', REQUIRED, 'app.js'],
+    ['calls serve in CommonJS in TypeScript', IN_TYPESCRIPT, 'app.cts'],
+    ['calls serve in a part in CommonJS', "require('./part.cjs')", 'app.cjs'],
+  ])('is found that %s', async (_, code, file = 'app.ts') => {
     place.link('@hono/node-server')
     const port = await freePort()
-    place.write(file, code.replace('PORT', String(port)))
-    place.write('part.mjs', SERVE.replace('PORT', String(port)))
+    for (const [path, text] of [
+      [file, code],
+      ['part.mjs', SERVE],
+      ['part.cjs', REQUIRED],
+    ] as const)
+      place.write(path, text.replace('PORT', String(port)))
+    const run = place.run(['fetch', file])
+    expect(await run.ended).toBe(0)
+    expect([run.stdout, run.stderr]).toEqual(['works', ''])
+  })
+
+  it('is served that exports nothing and calls serve of @hono/node-server', async () => {
+    place.link('@hono/node-server')
+    const port = await freePort()
+    place.write('app.ts', SERVE.replace('PORT', String(port)))
     await using mongrel2 = await startMongrel2()
-    const serve = place.run(['serve', file, '--zeromq', mongrel2.endpoint])
+    const serve = place.run(['serve', 'app.ts', '--zeromq', mongrel2.endpoint])
     await serve.prints(/^mongrel2-fetch serves/m)
     expect(await page(`http://127.0.0.1:${mongrel2.port}/`)).toBe('works')
     await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow()
-    const run = place.run(['dev', file, '--port', '0'], { TMPDIR: place.directory })
-    const [, url = ''] = await run.prints(/at (http\S+)/)
+    const { run, url } = await dev()
     expect(await page(url)).toBe('works')
     expect(run.stdout + serve.stdout).not.toContain('listens')
   })
@@ -237,10 +258,32 @@ describe('An app', () => {
     expect(await page(`http://127.0.0.1:${port}/`)).toBe('works')
   })
 
-  it('is refused with a line that says what to export, if it exports no handler', async () => {
-    place.write('app.ts', 'export const app = 1')
-    const run = place.run(['serve', 'app.ts', '--zeromq', 'ipc://a,ipc://b'])
+  it.each([
+    [
+      'exports something else',
+      'export const app = 1',
+      / has no export default: expected .*; export the handler, such as `export default app`/,
+    ],
+    [
+      'exports nothing in CommonJS',
+      "require('node:http').createServer()",
+      / has no export default: expected .*; export the handler/,
+      'app.cjs',
+    ],
+    [
+      'calls Deno.serve',
+      'Deno.serve(() => new Response())',
+      /^ReferenceError: Deno is not defined: export the handler, such as `export default app`, in the place of Deno\.serve$/m,
+    ],
+    [
+      'calls Bun.serve',
+      'Bun.serve({ fetch: () => new Response() })',
+      /^ReferenceError: Bun is not defined: export the handler/m,
+    ],
+  ])('is refused with a line that says what to export, if it %s', async (_, code, line, file = 'app.mts') => {
+    place.write(file, code)
+    const run = place.run(['fetch', file])
     expect(await run.ended).toBe(3)
-    expect(run.stderr).toMatch(/has no export default: expected a function, or an object with a function fetch/)
+    expect(run.stderr).toMatch(line)
   })
 })

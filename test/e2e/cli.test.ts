@@ -227,7 +227,7 @@ describe('Wrong input', () => {
   const ENDPOINT = ['--zeromq', 'ipc://a,ipc://b']
 
   it.each([
-    [['serv'], 2, "mongrel2-fetch: unknown command 'serv'; did you mean serve?"],
+    [['serv'], 2, 'got "serv"; did you mean serve?'],
     [['serve', 'app.ts', ...ENDPOINT, '--max-in-flight', '0'], 2, '--max-in-flight: expected an integer from 1, got 0'],
     [['serve', 'none.ts', ...ENDPOINT], 3, 'there is no file'],
     [['serve', 'broken.ts', ...ENDPOINT], 3, 'broken.ts'],

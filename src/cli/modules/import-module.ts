@@ -7,6 +7,7 @@ import { ownDirectory, ownModule } from '../../runtime/own-modules.ts'
 import { runtimeName } from '../../runtime/versions.ts'
 import { enableCompileCache } from '../shared/compile-cache.ts'
 import { CommandError } from '../shared/exit-code.ts'
+import { caughtServe } from './caught-servers.ts'
 import { languageOf, type ModuleKindHooks, moduleKind, moduleKindHooks } from './module-kind.ts'
 
 /** Node 20 has no such hooks. */
@@ -52,7 +53,9 @@ function exportsOf(path: string, exports: Readonly<Record<string, unknown>>): Re
   const isCommonJs = /\.cjs$/.test(path) || moduleKind(pathToFileURL(path).href) === 'commonjs'
   const inner = exports.default
   if (!isCommonJs || typeof inner !== 'object' || inner === null) return exports
-  return { ...exports, ...inner, default: 'default' in inner ? inner.default : inner }
+  // A module that assigns nothing has an empty object.
+  const own = Object.keys(inner).length > 0 || Object.getPrototypeOf(inner) !== Object.prototype ? inner : undefined
+  return { ...exports, ...inner, default: 'default' in inner ? inner.default : own }
 }
 
 function needsTsx(path: string): CommandError {
@@ -104,12 +107,18 @@ function importByKind(tsx: boolean): void {
   else register(ownModule('cli/modules/module-kind'), { data: tsx })
 }
 
-/** Lets `require` follow `moduleKind`. */
+/** The CommonJS module of `@hono/node-server`. */
+const NODE_SERVER = /[\\/]node_modules[\\/]@hono[\\/]node-server[\\/]dist[\\/]index\.c?js$/
+
+/** Lets `require` follow `moduleKind`, and get a `serve` of `@hono/node-server` that does not listen while the app is loaded. */
 function requireByKind(): void {
   const other = extensions['.js']
   extensions['.js'] = (module, path) => {
     // tsx would compile a package's ES modules again, and `require` would give other modules than `import`.
-    if (isOfPackage(path)) nativeRequire(module, path)
+    if (isOfPackage(path)) {
+      nativeRequire(module, path)
+      if (NODE_SERVER.test(path)) module.exports = { ...module.exports, serve: caughtServe(module.exports) }
+    }
     // Node would refuse it in a project of ES modules. Files of unknown extensions come here too.
     else if (path.endsWith('.js') && moduleKind(pathToFileURL(path).href) === 'commonjs') {
       const { _compile } = module as NodeJS.Module & { _compile(code: string, path: string): void }

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import type { Mongrel2Handler } from '../../exchange/options.ts'
 import { didYouMean } from '../../options/did-you-mean.ts'
-import type { FetchHandler } from '../../platform/handler.ts'
 import type { LoadedApp } from '../../workers/worker/worker-config.ts'
 import { CommandError } from '../shared/exit-code.ts'
+import { type CaughtServer, catchServers } from './caught-servers.ts'
 import { importModule } from './import-module.ts'
 
 /**
@@ -28,15 +28,11 @@ export async function loadHandler(path: string, exportName: string): Promise<Pic
   const found = handler === undefined ? `has no export ${exportName}` : `exports something else as ${exportName}`
   const meant =
     didYouMean(exportName, others) || (others.length > 0 ? `; there is --export ${others.join(' or ')}` : '')
-  throw new CommandError('load', `${path} ${found}: expected a function, or an object with a function fetch${meant}`)
+  const instead = meant === '' ? `; ${EXPORT_IT}, and let nothing listen` : meant
+  throw new CommandError('load', `${path} ${found}: expected a function, or an object with a function fetch${instead}`)
 }
 
-/** A server that the app has made by `serve` of `@hono/node-server`, instead of which we serve the app. */
-interface CaughtServer {
-  readonly fetch: FetchHandler
-  /** Lets it listen all the same: the app exports a handler beside it. */
-  listen(): void
-}
+const EXPORT_IT = 'export the handler, such as `export default app`'
 
 interface Loaded {
   readonly exports: Readonly<Record<string, unknown>>
@@ -45,23 +41,29 @@ interface Loaded {
   readonly servers: readonly CaughtServer[]
 }
 
-/** Where the `serve` that the app imports leaves its servers, while the app is loaded. */
-const loading = globalThis as { [key: symbol]: CaughtServer[] | undefined }
-const SERVERS = Symbol.for('mongrel2-fetch.servers')
-
 async function load(path: string, exportName: string): Promise<Loaded> {
-  const servers: CaughtServer[] = []
-  loading[SERVERS] = servers
   try {
-    const exports = await importModule(path)
-    const exported = exports[exportName]
-    return { exports, handler: exported instanceof Promise ? await exported : exported, servers }
+    const [loaded, servers] = await catchServers(async () => {
+      const exports = await importModule(path)
+      const exported = exports[exportName]
+      return { exports, handler: exported instanceof Promise ? await exported : exported }
+    })
+    return { ...loaded, servers }
   } catch (error) {
     if (error instanceof CommandError) throw error
+    explainOtherRuntime(error)
     throw new CommandError('load', `${path} could not be loaded`, { cause: error })
-  } finally {
-    loading[SERVERS] = undefined
   }
+}
+
+/** Adds to an error that the app calls `Deno.serve` or `Bun.serve` what to do, where Node has neither. */
+function explainOtherRuntime(error: unknown): void {
+  if (!(error instanceof ReferenceError)) return
+  const [missing, name] = /^(Deno|Bun) is not defined/.exec(error.message) ?? []
+  if (missing === undefined) return
+  const { message, stack } = error
+  error.message += `: ${EXPORT_IT}, in the place of ${name}.serve`
+  error.stack = (stack ?? '').replace(message, error.message)
 }
 
 function isHandler(value: unknown): value is Mongrel2Handler {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { LoadFnOutput, LoadHookContext, ResolveFnOutput, ResolveHookContext } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { ownDirectory } from '../../runtime/own-modules.ts'
+import { ownDirectory, ownModule } from '../../runtime/own-modules.ts'
 
 /** Extensions that do not tell the kind of module: Node asks the project, here the text of the file decides. */
 const OPEN = /\.(?:[jt]sx?|cts)$/
@@ -52,17 +52,11 @@ function isOfApp({ parentURL = '', conditions }: ResolveHookContext): boolean {
 
 /** The URL of a module like `@hono/node-server`, whose `serve` lets `loadHandler` have the app instead of listening. */
 function caughtNodeServer(url: string): string {
-  const from = JSON.stringify(url)
-  const code = `import { createAdaptorServer, serve as listen } from ${from}
-export * from ${from}
-export function serve(options, listening) {
-  const servers = globalThis[Symbol.for('mongrel2-fetch.servers')]
-  if (servers === undefined) return listen(options, listening)
-  const server = createAdaptorServer(options)
-  const { fetch, port = 3000, hostname } = options
-  servers.push({ fetch, listen: () => server.listen(port, hostname, () => listening?.(server.address())) })
-  return server
-}`
+  const ours = ownModule('cli/modules/caught-servers').href
+  const code = `import * as nodeServer from ${JSON.stringify(url)}
+import { caughtServe } from ${JSON.stringify(ours)}
+export * from ${JSON.stringify(url)}
+export const serve = caughtServe(nodeServer)`
   return `data:text/javascript,${encodeURIComponent(code)}`
 }
 
