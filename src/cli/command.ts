@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Argument, Command, type CommanderError, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
 import { ownVersion } from '../runtime/versions.ts'
@@ -120,9 +121,18 @@ function subcommand(name: Subcommand, run: (...given: Parameters<Run>) => Promis
   for (const option of flagsOf(name)) for (const flag of flagsFor(option)) command.addOption(flag)
   limitHelp(command, name)
   return command.action(() => {
-    const [app, other] = name === 'replay' ? command.processedArgs.toReversed() : command.processedArgs
+    const [app, other] = operandsOf(name, command)
     return run(sourcesInFlags(app, command.opts()), other, command.opts())
   })
+}
+
+/** The app, if it is given, and the other argument of the command. */
+function operandsOf(name: Subcommand, { args, processedArgs }: Command): [app: string | undefined, other: string] {
+  const [first, second] = processedArgs
+  if (name === 'replay') return [second, first]
+  // A single argument may be the request of `fetch`, for the app of the configuration file.
+  const isRequest = /^https?:/.test(first) || (first?.startsWith('/') && !existsSync(first))
+  return name === 'fetch' && args.length === 1 && isRequest ? [undefined, first] : [first, second]
 }
 
 /** A command whose errors are thrown, and whose help has an example. */

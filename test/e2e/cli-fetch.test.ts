@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Workplace } from '../support/command.ts'
 
@@ -99,5 +100,20 @@ describe('mongrel2-fetch fetch', () => {
       "export default { zeromq: 'ipc://a,ipc://b', accessLog: '/none/x', onError: () => new Response('mended') }",
     )
     expect(await fetched('/fail')).toMatchObject({ code: 0, stdout: 'mended' })
+  })
+
+  it('sends a request alone to the app of the configuration file', async () => {
+    place.write('mongrel2-fetch.config.ts', "export default { app: 'echo.ts' }")
+    place.write('echo.ts', 'export default (request: Request) => new Response(request.url)')
+    for (const [args, url] of [
+      [[], 'http://localhost/'],
+      [['/a?b'], 'http://localhost/a?b'],
+      [['http://example.org/a'], 'http://example.org/a'],
+      [[join(place.directory, 'echo.ts')], 'http://localhost/'],
+    ] as const) {
+      const run = place.run(['fetch', ...args])
+      expect(await run.ended).toBe(0)
+      expect(run.stdout).toBe(url)
+    }
   })
 })
