@@ -62,28 +62,31 @@ async function main() {
   await during('Checking types and lint (npm run check)', runProgram('npm', ['run', 'check'], { signal: stop.signal }))
 
   const total = { passed: 0, failed: 0 }
-  let result = await test(total, [process.execPath], { FULL: full ? '1' : '' })
-  if (full) {
-    console.log('\nAll tests on libzmq')
-    const onLibzmq = await test(total, [process.execPath], { FULL: '1', LINK: 'zeromq' })
-    result ||= onLibzmq
-    console.log('\nThe suite with light objects in the place of the global ones')
-    const withLight = await test(total, [process.execPath], { LIGHT: '1' })
-    result ||= withLight
-    console.log('\nThe end-to-end tests on the embedded front')
-    const onFront = await test(total, [process.execPath], { FRONT: 'embedded' }, ['test/e2e'])
-    result ||= onFront
-    const { engines } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-    for (const version of [engines.node.replace('>=', ''), '22', '24', '26']) {
-      console.log(`\nThe suite on Node ${version}`)
-      const node = await nodeOf(version)
-      // What the tests start by name is this Node, too.
-      const code = await test(total, [node], { PATH: `${dirname(node)}${delimiter}${process.env.PATH}` })
-      result ||= code
-    }
+  let result = 0
+  const suites = [{ title: 'Testing', env: { FULL: full ? '1' : '' } }, ...(full ? await otherSuites() : [])]
+  for (const [n, { title, version, env, files }] of suites.entries()) {
+    if (n > 0) console.log(`\n${title}`)
+    const node = version === undefined ? process.execPath : await nodeOf(version)
+    const numbered = suites.length === 1 ? title : `${n + 1} of ${suites.length}: ${title}`
+    // What the tests start by name is this Node, too.
+    const PATH = version === undefined ? process.env.PATH : `${dirname(node)}${delimiter}${process.env.PATH}`
+    const code = await test(total, node, { ...env, PATH, TEST_TITLE: numbered }, files)
+    result ||= code
   }
   console.log(`${total.passed} passed, ${total.failed} failed`)
   return result
+}
+
+/** What --full runs after the first suite. */
+async function otherSuites() {
+  const { engines } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  const versions = [engines.node.replace('>=', ''), '22', '24', '26']
+  return [
+    { title: 'All tests on libzmq', env: { FULL: '1', LINK: 'zeromq' } },
+    { title: 'The suite with light objects in the place of the global ones', env: { LIGHT: '1' } },
+    { title: 'The end-to-end tests on the embedded front', env: { FRONT: 'embedded' }, files: ['test/e2e'] },
+    ...versions.map((version) => ({ title: `The suite on Node ${version}`, version })),
+  ]
 }
 
 /**
@@ -108,11 +111,11 @@ async function during(title, work) {
 }
 
 /** Runs the suite once and adds its numbers to `total`; the exit code. */
-async function test(total, [command, ...node], env = {}, files = []) {
+async function test(total, node, env, files = []) {
   const report = join(reports, 'report.json')
   await rm(report, { force: true })
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...files, ...vitestArgs]
-  const code = await run(command, [...node, ...vitest], { FULL: '', REPORT: report, ...env })
+  const code = await run(node, vitest, { FULL: '', REPORT: report, ...env })
   const { passed, failed } = await count(report)
   total.passed += passed
   // A run can fail without a test that does, for example by an unhandled rejection.

@@ -94,15 +94,15 @@ describe('Vitest', () => {
   const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs', 'run', 'test/unit/wire/http.test.ts']
 
   it('shows in one line what runs', async () => {
-    await using terminal = new Terminal(VITEST, { columns: 120 })
+    await using terminal = new Terminal(VITEST, { columns: 120, env: { TEST_TITLE: '2 of 8: Testing' } })
     expect(await terminal.ended).toBe(0)
-    expect(terminal.written).toMatch(/Testing, \d+ s so far: 0 of 1 files, test\/unit\/wire\/http\.test\.ts/)
+    expect(terminal.written).toMatch(/2 of 8: Testing, \d+ s so far: 0 of 1 files, test\/unit\/wire\/http\.test\.ts/)
     expect(terminal.lines.join('\n')).not.toContain('Testing')
     await terminal.shows(/^ +Tests +\d+ passed/m)
   })
 
   it('prints plain lines where there is no terminal', async () => {
-    const run = new CommandRun(VITEST, process.cwd(), { NO_COLOR: '1', FORCE_COLOR: '0' })
+    const run = new CommandRun(VITEST, process.cwd(), { NO_COLOR: '1', FORCE_COLOR: '0', TEST_TITLE: 'Testing' })
     expect(await run.ended).toBe(0)
     expect(run.stderr).toBe('Testing ...\n')
     expect(run.stdout).toMatch(/^ +Tests +\d+ passed/m)

@@ -21,7 +21,7 @@ export default class ProgressReporter implements Reporter {
     const usual = times.length === 0 ? 1 : sum(times) / times.length
     for (const [path, time] of known) this.#left.set(path, time ?? usual)
     this.#total = { files: specifications.length, time: sum([...this.#left.values()]) }
-    this.#progress = showProgress('Testing')
+    this.#progress = showProgress(process.env.TEST_TITLE ?? 'Testing')
   }
 
   onTestModuleQueued({ moduleId }: TestModule): void {
