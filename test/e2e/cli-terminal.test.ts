@@ -146,6 +146,9 @@ describe('Completion', () => {
         terminal.type('\x15')
         await terminal.shows(EMPTY_LINE)
       }
+      // It writes its history at its end.
+      terminal.type('exit\r')
+      await terminal.ended
     })
   }
 })

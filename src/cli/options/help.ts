@@ -158,9 +158,10 @@ export function explained(command: Command, { code, message }: CommanderError): 
 function unknownOption(command: Command, flag: string): string {
   // Commander looks only among the options that the help shows.
   const known = command.options.flatMap(({ long }) => long ?? [])
-  const has = (name: Subcommand) => flagsOf(name).some((one) => flag === `--${one.flag}` || flag === `--no-${one.flag}`)
-  const other = (Object.keys(EXAMPLES) as Subcommand[]).find(has)
-  const hint = INSTEAD[`${command.name()} ${flag}`] ?? (other && `\`mongrel2-fetch ${other}\` has it`)
+  const other = command.parent?.commands.find((each) =>
+    each.options.some((one) => flag === one.long || flag === one.short),
+  )
+  const hint = INSTEAD[`${command.name()} ${flag}`] ?? (other && `\`mongrel2-fetch ${other.name()}\` has it`)
   return `unknown option ${flag}${hint ? `: ${hint}` : didYouMean(flag, known)}`
 }
 

@@ -43,6 +43,9 @@ describe('A wrong command line', () => {
     [['serve', 'a.ts', 'b.ts'], 'expected one argument at most, got 2: a.ts b.ts'],
     [['status', 'a.ts'], 'expected no argument, got 1: a.ts'],
     [['fetch', 'a.ts', '/', 'b'], 'expected 2 arguments at most, got 3: a.ts / b'],
+    [['serve', 'a.ts', '--check'], 'unknown option --check: `mongrel2-fetch replay` has it'],
+    [['dev', 'a.ts', '-X', 'PUT'], 'unknown option -X: `mongrel2-fetch fetch` has it'],
+    [['keygen', '--template', 'a'], 'unknown option --template: `mongrel2-fetch init` has it'],
     [['replay'], 'expected the file of `serve --record` as the argument, got none'],
     [['complete'], 'expected one of bash, zsh, fish as the argument, got none'],
     [
