@@ -312,7 +312,7 @@ describe('mongrel2-fetch status', () => {
       './admin.sock needs a token, and the given one is another',
     ],
     [[], { MONGREL2_FETCH_ADMIN: './admin.sock', MONGREL2_FETCH_ADMIN_TOKEN_FILE: 'token' }, 0, ''],
-    [['app.js'], {}, 2, 'too many arguments'],
+    [['app.js'], {}, 2, 'expected no argument, got 1: app.js'],
   ])('%j with %j ends with %d', async (args, env, code, message) => {
     place.write('other', 'another-token-of-some-length')
     await serve('--admin-token-file', 'token')

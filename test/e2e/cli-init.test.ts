@@ -84,9 +84,9 @@ it('init changes no file that exists, names it, and ends with 1', async () => {
 })
 
 it.each([
-  [['new', '--template', 'rails'], 'Allowed choices are hono, itty, plain, chat.'],
+  [['new', '--template', 'rails'], 'mongrel2-fetch: --template: expected one of hono, itty, plain, chat, got "rails"'],
   [['package.json'], 'mongrel2-fetch: cannot write package.json/package.json: '],
-  [['new', 'other'], 'too many arguments'],
+  [['new', 'other'], 'mongrel2-fetch: expected one argument at most, got 2: new other'],
 ])('init refuses %j', async (args, reason) => {
   const { code, stderr } = await init(...args)
   expect([code, stderr]).toEqual([2, expect.stringContaining(reason)])
