@@ -11,6 +11,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import { showProgress } from '../../examples/progress.mjs'
 import { CommandRun, Workplace } from '../support/command.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { nodeOf } from '../support/other-node.ts'
@@ -94,9 +95,15 @@ async function compare(node: string, cases: readonly Case[]): Promise<void> {
       ? [{ ...one, title: `  in ${against}`, checkout: against, atMost: {}, samples: [] as Sample[] }]
       : []),
   ])
-  for (let round = 0; round < Number(flags.rounds); round++) {
-    for (const { measure, checkout, samples } of entries) samples.push(await measure(node, checkout))
+  const rounds = Number(flags.rounds)
+  const progress = showProgress('Measuring')
+  for (let round = 0; round < rounds; round++) {
+    for (const [n, { title, measure, checkout, samples }] of entries.entries()) {
+      progress.at((round + n / entries.length) / rounds, `round ${round + 1} of ${rounds}, ${title.trim()}`)
+      samples.push(await measure(node, checkout))
+    }
   }
+  progress.end()
   const rows = entries.map(({ title, atMost, samples }) => [
     title,
     ...(['milliseconds', 'cpu', 'mib'] as const).map((key) => cell(samples, key, atMost?.[key])),
