@@ -62,15 +62,20 @@ export class RequestAccounts implements RequestSink {
     return { totals, warnings: [...this.#warnings.lines] }
   }
 
-  /** Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`. */
-  observeUnserved(message: Buffer, since: number | undefined, status: number | undefined): void {
+  /**
+   * Takes a request that no worker ended, by its message. `since`: when it was dealt, by `performance.now()`; `answer`: what was sent in place
+   * of a worker.
+   */
+  observeUnserved(message: Buffer, since: number | undefined, answer?: { status: number; bytes: Buffer }): void {
     try {
       const parsed = parseMessage(message)
       const request = new ObservedRequest(parsed, (...ended) => this.observer?.(...ended), since)
       request.recording = this.#recorder?.begin(parsed)
       request.worker = undefined
-      request.status = status
-      request.aborted = status === undefined
+      request.status = answer?.status
+      request.bytes = answer?.bytes.length ?? 0
+      request.aborted = answer === undefined
+      if (answer !== undefined) request.recording?.keep(answer.bytes)
       request.end()
     } catch (error) {
       // A malformed message is no request.

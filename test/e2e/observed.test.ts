@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Mongrel2Options } from '../../src/index.ts'
@@ -8,6 +9,7 @@ import { fetch } from '../support/observed-app.ts'
 import { COMMAND_APP } from '../support/observed-command-app.ts'
 import { entriesIn, inLog, inMetrics, metric, statusClasses, sum } from '../support/observed-counts.ts'
 import { observedLoad } from '../support/observed-load.ts'
+import { RawClient, request } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
 
@@ -56,6 +58,42 @@ describe.each(Object.entries(WAYS))('%s', (_way, serve) => {
     expect(metric(metrics, 'response_bytes_total')).toBe(entries.reduce((total, { bytes }) => total + bytes, 0))
     expect(metric(metrics, 'request_duration_seconds_count')).toBe(entries.length)
   }, 60_000)
+})
+
+it('answers in place of a worker are counted, logged and recorded with what clients get', async () => {
+  const record = join(mongrel2.directory, 'record')
+  const server = serveWithWorkers({
+    app: { module: new URL('../support/observed-app.ts', import.meta.url).href },
+    workers: 1,
+    options: { ...options, record, maxInFlight: 1, maxQueued: 1 },
+  })
+  await server.ready
+  const clients = Array.from({ length: 3 }, () => new RawClient(mongrel2.port))
+  const [lost, waiting, refused] = clients as [RawClient, RawClient, RawClient]
+  lost.send(request('/never'))
+  await expect.poll(() => server.stats().inFlight).toBe(1)
+  waiting.send(request('/waiting'))
+  await expect.poll(() => server.stats().queued).toBe(1)
+  refused.send(request('/refused'))
+  await refused.closed
+  // No other worker is ready then for the one that waits.
+  process.kill(server.stats().workers[0]?.pid ?? 0, 'SIGKILL')
+  await Promise.all([lost.closed, waiting.closed])
+  await expect.poll(() => metric(server.metrics(), 'requests_total')).toBe(3)
+  const metrics = server.metrics()
+  await server.close()
+  const statuses: number[] = []
+  for (const client of clients) statuses.push((await client.response()).status)
+  expect(statuses).toEqual([502, 503, 503])
+  const bytes = clients.map(({ bytesRead }) => bytesRead)
+  const entries = await entriesIn(log)
+  const inOrder = ['/never', '/waiting', '/refused'].map((target) => entries.find((entry) => entry.target === target))
+  expect(inOrder.map((entry) => [entry?.status, entry?.bytes, entry?.worker, entry?.aborted])).toEqual(
+    bytes.map((count, at) => [statuses[at], count, null, false]),
+  )
+  expect(metric(metrics, 'response_bytes_total')).toBe(sum(bytes))
+  const recorded = (await readFile(record, 'utf8')).trim().split('\n')
+  expect(recorded.map((line) => JSON.parse(line).response?.status).sort()).toEqual([502, 503, 503])
 })
 
 it.each([['--direct', '-p', '2'], ['-p', '2', '--threads', '2'], []])(

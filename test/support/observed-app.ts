@@ -15,6 +15,8 @@ export async function fetch(request: Request): Promise<Response> {
       return new Response(ReadableStream.from(parts(Number.POSITIVE_INFINITY)))
     case 'echo':
       return new Response(await request.arrayBuffer())
+    case 'never':
+      return await new Promise<Response>(() => {})
     case 'socket':
       return upgradeWebSocket(request).response
     default:

@@ -21,16 +21,16 @@ export interface BalancerOutlet {
   deal(thread: ThreadState, epoch: DealtEpoch, message: Buffer, unwrittenBytes: number): void
   /** Asks a thread to hand over a connection on which nothing is open; `handedOver` takes the answer. */
   askHandOver(thread: ThreadState, connection: DealtConnection): void
-  /** Ends a connection in place of its thread. */
-  end(connection: DealtConnection, status: EndStatus): void
+  /** Ends a connection in place of its thread. `request`: the one that ends with it, if requests are observed. */
+  end(connection: DealtConnection, status: EndStatus, request?: OpenRequest): void
   /** Takes a part of a body for a connection that was ended. */
   partOfEnded(epoch: DealtEpoch, message: Message): void
   /** Called when the client of a connection without a thread has left. */
   leftEnded(epoch: DealtEpoch, id: number): void
   /** Deletes the file of a stored body that no thread will read. */
   deleteUpload(epoch: DealtEpoch, path: string): void
-  /** Called, if requests are observed, for one whose end no thread reports. */
-  ended(request: OpenRequest, status: EndStatus): void
+  /** Called, if requests are observed, for one whose end no thread reports, and whose connection needs no answer and no close. */
+  ended(request: OpenRequest): void
   /** Called when a thread has no connection any more. */
   emptied(thread: ThreadState): void
 }
@@ -79,7 +79,7 @@ export class ConnectionBalancer {
     this.#epochs.delete(epoch)
     for (const connection of epoch.connections.values()) {
       for (const { message } of connection.held ?? []) this.#drop(epoch, message)
-      this.#observeEnd(connection.held?.[0], undefined)
+      this.#observeEnd(connection.held?.[0])
       leaveOpen(connection)
       this.#remove(connection)
     }
@@ -288,7 +288,7 @@ export class ConnectionBalancer {
       this.#outlet.deal(connection.thread, epoch, bytes, 0)
     }
     if (left) {
-      this.#observeEnd(connection.held?.[0], undefined)
+      this.#observeEnd(connection.held?.[0])
       for (const held of connection.held ?? []) this.#drop(epoch, held.message)
       this.#remove(connection)
     }
@@ -319,7 +319,7 @@ export class ConnectionBalancer {
       leaveOpen(connection)
       if (connection.state === 'deferred') {
         // The holder of its token can still answer.
-        this.#observeEnd(connection.request, undefined)
+        this.#observeEnd(connection.request)
         this.#remove(connection)
         epoch.closed.add(connection.id, performance.now())
         continue
@@ -336,19 +336,19 @@ export class ConnectionBalancer {
 
   #end(connection: DealtConnection, status: EndStatus): void {
     const { epoch, id, held = [] } = connection
-    this.#observeEnd(connection.request ?? held[0], status)
+    const request = this.#observed ? (connection.request ?? held[0]) : undefined
     for (const { message } of held) {
       this.#followUpload(connection, message)
       this.#discard(epoch, message)
     }
     this.#remove(connection)
     epoch.closed.add(id, performance.now())
-    this.#outlet.end(connection, status)
+    this.#outlet.end(connection, status, request)
   }
 
   /** Tells of a request whose end no thread will report: that of a lost thread, or one that waits here. */
-  #observeEnd(request: OpenRequest | undefined, status: EndStatus): void {
-    if (this.#observed && request !== undefined) this.#outlet.ended(request, status)
+  #observeEnd(request: OpenRequest | undefined): void {
+    if (this.#observed && request !== undefined) this.#outlet.ended(request)
   }
 
   #remove(connection: DealtConnection): void {

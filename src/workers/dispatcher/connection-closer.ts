@@ -1,15 +1,11 @@
 import { StreamUpload } from '../../exchange/upload/stream-upload.ts'
 import type { Publisher } from '../../link/transport.ts'
-import { overloaded, renderOutcome, workerLost } from '../../platform/outcomes.ts'
 import type { Message } from '../../wire/message.ts'
 import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'
-import type { EndStatus } from './connection-balancer.ts'
 import type { DealtConnection } from './state.ts'
 
 /** Time until a close is repeated, in milliseconds: Mongrel2 loses it while 16 messages wait for the client. */
 const REPEAT_DELAY = 2000
-
-const OUTCOMES = { 502: workerLost(), 503: overloaded() } as const
 
 /** A connection to close. */
 type ClosingConnection = Pick<DealtConnection, 'id' | 'sender' | 'streaming' | 'state'>
@@ -27,11 +23,11 @@ export class ConnectionCloser {
     this.#publisher = publisher
   }
 
-  /** @param text The body of the answer. */
-  add(connection: ClosingConnection, status: EndStatus, text = ''): void {
+  /** @param answer The bytes of the answer; undefined if only the close goes out. */
+  add(connection: ClosingConnection, answer: Buffer | undefined): void {
     const { sender, id, streaming, state } = connection
     this.#turn ??= setImmediate(() => this.flush())
-    if (status !== undefined) this.#now.push(renderReply(sender, [id], [renderOutcome(OUTCOMES[status], text)]))
+    if (answer !== undefined) this.#now.push(renderReply(sender, [id], [answer]))
     if (streaming) return this.#drain(connection)
     const close = renderReply(sender, [id], [CLOSE])
     this.#now.push(close)

@@ -5,6 +5,7 @@ import type { Publisher, Received } from '../../link/transport.ts'
 import { transportOf } from '../../link/transports.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
 import type { ConnectionState, ServerState, WorkerState } from '../../operations/server-state.ts'
+import { overloaded, renderOutcome, workerLost } from '../../platform/outcomes.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../../runtime/log.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
@@ -35,6 +36,9 @@ const ATTACH_TIME = 25
 const FAREWELL = 1000
 /** How often to look whether all that was pulled has been dealt, in milliseconds. */
 const DEALT_INTERVAL = 10
+
+/** The answers in place of a worker. */
+const OUTCOMES = { 502: workerLost(), 503: overloaded() } as const
 
 /** An epoch, and what answers in place of workers that were lost. */
 interface ServedEpoch {
@@ -174,13 +178,15 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     this.#workerOf.get(thread)?.order({ order: 'handOver', thread: thread.index, link, epoch: number, id })
   }
 
-  end(connection: DealtConnection, status: EndStatus): void {
+  end(connection: DealtConnection, status: EndStatus, request?: OpenRequest): void {
     const why = this.pool.isServing(this.#local) ? undefined : this.#development?.explain(this.pool.lastLoss)
-    this.#epochs.get(connection.epoch.number)?.closer.add(connection, status, why)
+    const answer = status && { status, bytes: renderOutcome(OUTCOMES[status], why) }
+    this.#epochs.get(connection.epoch.number)?.closer.add(connection, answer?.bytes)
+    if (request !== undefined) this.accounts.observeUnserved(request.bytes, request.since, answer)
   }
 
-  ended({ bytes, since }: OpenRequest, status: EndStatus): void {
-    this.accounts.observeUnserved(bytes, since, status)
+  ended({ bytes, since }: OpenRequest): void {
+    this.accounts.observeUnserved(bytes, since)
   }
 
   partOfEnded(epoch: DealtEpoch, message: Message): void {

@@ -38,8 +38,7 @@ function setUp(maxInFlight: number, maxQueued: number): void {
     partOfEnded: (_epoch, { connectionId }) => events.push(`part of ${connectionId}, which was ended`),
     leftEnded: (_epoch, id) => events.push(`${id} has left`),
     deleteUpload: (_epoch, path) => events.push(`${path} is deleted`),
-    ended: ({ bytes }, status) =>
-      events.push(`${parseMessage(bytes).path} is over${status === undefined ? '' : ` by ${status}`}`),
+    ended: ({ bytes }) => events.push(`${parseMessage(bytes).path} is over`),
     emptied: (thread) => events.push(`${nameOf(thread)} is empty`),
   }
   balancer = new ConnectionBalancer(maxInFlight, maxQueued, outlet)
