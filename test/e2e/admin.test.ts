@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { statSync } from 'node:fs'
+import { chmodSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AdminStats } from '../../src/admin/index.ts'
 import { AdminClient, ReadinessWatch } from '../support/admin-client.ts'
@@ -34,7 +34,12 @@ afterEach(async () => {
 })
 
 function start(...args: string[]): CommandRun {
-  return place.run(['serve', 'app.js', '--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory, ...args])
+  return startWith({}, ...args)
+}
+
+/** Starts it with variables of the environment. */
+function startWith(env: Readonly<Record<string, string>>, ...args: string[]): CommandRun {
+  return place.run(['serve', 'app.js', '--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory, ...args], env)
 }
 
 /** Serves the app with an admin address; resolves when it serves. */
@@ -89,6 +94,30 @@ describe('Readiness', () => {
     expect(await run.ended).toBe(0)
     await watch.is('none')
     expect(watch.answers.slice(known).filter((answer) => answer === 'ready')).toEqual([])
+  })
+
+  it.each(WAYS)('of %s ends with the signal, whatever the service manager takes', async (_way, flags) => {
+    // Tells that it is called, and goes on when it is told to.
+    place.write('systemd-notify', '#!/bin/sh\necho "$1" >> told\nuntil [ -e "$1" ]; do sleep 0.05; done\n')
+    chmodSync(join(place.directory, 'systemd-notify'), 0o755)
+    const path = `${place.directory}${delimiter}${process.env.PATH}`
+    const run = startWith({ NOTIFY_SOCKET: '/none', PATH: path }, '--admin', './admin.sock', ...flags)
+    await run.prints(/^mongrel2-fetch serves/m)
+    const told = () => readFileSync(join(place.directory, 'told'), { encoding: 'utf8', flag: 'a+' }).split('\n')
+    await expect.poll(told).toContain('READY=1')
+    const last = ask('/wait')
+    await expect.poll(async () => (await stats()).inFlight).toBe(1)
+    expect(await client().ask('/readyz')).toEqual([200, 'ready\n'])
+    run.signal('SIGTERM')
+    await run.prints(/got SIGTERM/)
+    expect(await client().ask('/readyz')).toEqual([503, 'the server closes\n'])
+    place.write('READY=1', '')
+    await expect.poll(told).toContain('STOPPING=1')
+    expect(await client().ask('/readyz')).toEqual([503, expect.stringMatching(/^the server closes\n/)])
+    place.write('go', '')
+    expect(await last).toBe('1')
+    place.write('STOPPING=1', '')
+    expect(await run.ended).toBe(0)
   })
 
   it.each(WORKERS)('of %s stays through a reload', async (_way, flags) => {

@@ -134,16 +134,22 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
     (error: unknown) => loadFailure(name, error) ?? ('failed' as const),
   )
   let came = await Promise.race([ready, stopped, failed])
+  let announced: Promise<void> | undefined
   if (came === 'ready') {
     const text = service.describe()
     console.log(`mongrel2-fetch ${text}`)
-    await announce(`S${text.slice(1)}`)
+    announced = announce(`S${text.slice(1)}`)
     came = await Promise.race([stopped, failed])
   }
   if (typeof came === 'string' && came !== 'failed')
     logger.info?.(`mongrel2-fetch got ${came}: answers what is open, for ${closeTimeout} ms at most`)
-  await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
-  await server.close({ timeout: closeTimeout })
+  // From the signal on it is not ready, however long the service manager takes.
+  const closed = server.close({ timeout: closeTimeout })
+  const told = (async () => {
+    await announced
+    await notifyServiceManager(logger, 'STOPPING=1', 'STATUS=Answers what is open')
+  })()
+  await Promise.all([closed, told])
   const { messages } = server.stats?.() ?? {}
   logger.info?.(`mongrel2-fetch ended ${name}${messages === undefined ? '' : ` after ${messages} messages`}`)
   if (typeof came === 'object') throw came
