@@ -25,7 +25,7 @@ export function renderMetrics(totals: RequestTotals, state: ServerState, openMet
       lines.push(`${sampled}${suffix}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}`)
     }
   }
-  const { pacing, links, workers = [], restarts } = state
+  const { pacing, links, workers = [], places = [] } = state
 
   metric('build_info', 'gauge', 'Versions.', [1, { version: ownVersion(), runtime: runtimeName() }])
   metric('requests', 'counter', 'Requests that ended, by the class of their status.', ...byClass(totals))
@@ -50,7 +50,10 @@ export function renderMetrics(totals: RequestTotals, state: ServerState, openMet
   metric('link_up', 'gauge', 'Whether Mongrel2 is there.', ...ofLinks(({ attached }) => Number(attached)))
   metric('link_since_seconds', 'gauge', 'Since when, as Unix time.', ...ofLinks(({ since }) => since / 1000))
   const ofWorkers = (value: (worker: (typeof workers)[number]) => number) =>
-    workers.map((worker): Sample => [value(worker), { pid: worker.pid, node: worker.node }])
+    workers.map((worker): Sample => {
+      const { node, place, pid } = worker
+      return [value(worker), { node, place, pid }]
+    })
   metric(
     'worker_up',
     'gauge',
@@ -71,7 +74,8 @@ export function renderMetrics(totals: RequestTotals, state: ServerState, openMet
     ...ofWorkers(({ eventLoopDelay }) => eventLoopDelay / 1000),
   )
   metric('worker_requests', 'gauge', 'Requests that a worker got.', ...ofWorkers(({ requests }) => requests))
-  if (restarts !== undefined) metric('worker_restarts', 'counter', 'Workers started in place of others.', [restarts])
+  const restarts = places.map(({ node, place, restarts }): Sample => [restarts, { node, place }])
+  metric('worker_restarts', 'counter', 'Workers started in place of others.', ...restarts)
   metric('process_resident_memory_bytes', 'gauge', 'Resident memory of this process.', [process.memoryUsage.rss()])
   if (openMetrics) lines.push('# EOF')
   return `${lines.join('\n')}\n`

@@ -26,11 +26,19 @@ export interface ConnectionState {
   readonly worker: number | undefined
 }
 
-/** A worker process. */
-export interface WorkerState {
-  readonly pid: number
-  /** The node that it runs on; empty for this machine. */
+/** A place for a worker process: when that ends or is replaced, another is started there. */
+export interface PlaceState {
+  /** The node that it is on; empty for this machine. */
   readonly node: string
+  /** Its number on the node, from 1. */
+  readonly place: number
+  /** Workers that were started in it in place of others. */
+  readonly restarts: number
+}
+
+/** A worker process. */
+export interface WorkerState extends Pick<PlaceState, 'node' | 'place'> {
+  readonly pid: number
   /** Whether it gets new connections. */
   readonly state: 'starting' | 'ready' | 'leaving'
   /** Handlers that have not returned. */
@@ -78,8 +86,8 @@ export interface ServerState {
   readonly links: readonly LinkState[]
   /** The worker processes; undefined where the server has none. */
   readonly workers?: readonly WorkerState[]
-  /** Workers that were started in place of others. */
-  readonly restarts?: number
+  /** The places of the workers; undefined where the server has none. */
+  readonly places?: readonly PlaceState[]
   /** Counts of ended requests; undefined without the option `metrics`. */
   readonly totals?: RequestCounts
   /** The last warnings and errors of the log, the oldest first; undefined without the option `metrics`. */

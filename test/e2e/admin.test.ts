@@ -351,6 +351,40 @@ describe('mongrel2-fetch status', () => {
   })
 })
 
+describe('Restarts', () => {
+  it('are counted for each place of a worker, in /stats, the metrics and status', async () => {
+    await serve('-p', '2')
+    const counted = async () => (await stats()).places?.map(({ node, place, restarts }) => [node, place, restarts])
+    expect(await counted()).toEqual([
+      ['', 1, 0],
+      ['', 2, 0],
+    ])
+    const pidAt = async (number: number) => (await stats()).workers?.find(({ place }) => place === number)?.pid ?? 0
+    const [first, second] = [await pidAt(1), await pidAt(2)]
+    process.kill(second, 'SIGKILL')
+    const ready = async () => (await stats()).workers?.filter(({ state }) => state === 'ready').length
+    await expect.poll(async () => [(await counted())?.at(1), await ready()]).toEqual([['', 2, 1], 2])
+    expect([await pidAt(1), (await pidAt(2)) !== second]).toEqual([first, true])
+    await client().ask('/reload', {}, 'POST')
+    expect(await counted()).toEqual([
+      ['', 1, 1],
+      ['', 2, 2],
+    ])
+    const [, metrics] = await client().ask('/metrics')
+    expect(metrics.match(/^mongrel2_fetch_worker_restarts_total.*/gm)).toEqual([
+      'mongrel2_fetch_worker_restarts_total{node="",place="1"} 1',
+      'mongrel2_fetch_worker_restarts_total{node="",place="2"} 2',
+    ])
+    expect(metrics).toContain(`mongrel2_fetch_worker_up{node="",place="2",pid="${await pidAt(2)}"} 1\n`)
+    const table = place.run(['status', '--admin', './admin.sock'])
+    expect(await table.ended).toBe(0)
+    expect(table.stdout).toMatch(/^ *worker .* age +restarts +memory/m)
+    for (const number of [1, 2]) {
+      expect(table.stdout).toMatch(new RegExp(`^ *${await pidAt(number)} +- +ready .* \\d+ s +${number} +`, 'm'))
+    }
+  })
+})
+
 describe('SIGUSR2', () => {
   it.each([
     ['one process that counts nothing', [], /^ {4}messages +\d+$/m],

@@ -285,6 +285,11 @@ describe('a node', () => {
         .filter((each) => before.includes(each)),
     ).toEqual([])
     expect(nodeWorkers()).toHaveLength(1)
+    const node = nodeWorkers()[0]?.node
+    expect(server.stats().places.filter(({ restarts }) => restarts > 0)).toEqual([
+      { node: '', place: 1, restarts: 1 },
+      { node, place: 1, restarts: 2 },
+    ])
   })
 
   it.skipIf(lacks('stored uploads'))(

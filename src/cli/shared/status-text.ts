@@ -6,7 +6,7 @@ const MOST_WARNINGS = 5
 
 /** Makes the text of a server's state for a terminal or the log. */
 export function statusText(stats: AdminStats): string {
-  const { version, runtime, pid, uptime, rss, obstacles, ended, workers, restarts = 0, pacing } = stats
+  const { version, runtime, pid, uptime, rss, obstacles, ended, workers, places = [], pacing } = stats
   const now = Date.now()
   const summary = [
     obstacles.length === 0 ? 'ready' : `not ready: ${obstacles.join('; ')}`,
@@ -22,17 +22,31 @@ export function statusText(stats: AdminStats): string {
   })
   const parts = [summary.join('\n'), tableText(links, ['link', 'state', 'since'])]
   if (workers !== undefined) {
-    const rows = workers.map(({ pid, node, since, rss, eventLoopDelay, inFlight, ...counts }) => ({
+    const restartsAt = (node: string, place: number) =>
+      places.find((one) => one.node === node && one.place === place)?.restarts
+    const rows = workers.map(({ pid, node, place, since, rss, eventLoopDelay, inFlight, ...counts }) => ({
       ...counts,
       worker: pid,
       node: node || '-',
+      restarts: restartsAt(node, place) ?? '-',
       'in flight': inFlight,
       age: age(now - since),
       memory: mebibytes(rss),
       delay: `${eventLoopDelay.toFixed(0)} ms`,
     }))
-    const keys = ['worker', 'node', 'state', 'in flight', 'connections', 'requests', 'age', 'memory', 'delay']
-    parts.push(`${tableText(rows, keys)}\n${restarts} started in place of others`)
+    const keys = [
+      'worker',
+      'node',
+      'state',
+      'in flight',
+      'connections',
+      'requests',
+      'age',
+      'restarts',
+      'memory',
+      'delay',
+    ]
+    parts.push(tableText(rows, keys))
   }
   const warnings = (stats.warnings ?? []).slice(-MOST_WARNINGS).map(({ time, level, line }) => {
     return `${new Date(time).toISOString()} ${level} ${line.split('\n', 1)}`

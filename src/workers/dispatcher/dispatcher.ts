@@ -4,7 +4,7 @@ import { type BeginEpoch, Link, type LinkEpoch, type Succession } from '../../li
 import type { Publisher, Received } from '../../link/transport.ts'
 import { transportOf } from '../../link/transports.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
-import type { ConnectionState, ServerState, WorkerState } from '../../operations/server-state.ts'
+import type { ConnectionState, PlaceState, ServerState, WorkerState } from '../../operations/server-state.ts'
 import { overloaded, renderOutcome, workerLost } from '../../platform/outcomes.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../../runtime/log.ts'
@@ -64,7 +64,7 @@ interface Development {
 /** The state of a dispatcher and of all its workers together. What workers count is what they reported within the last second. */
 export interface DispatcherStatistics extends ServerState {
   readonly workers: readonly WorkerState[]
-  readonly restarts: number
+  readonly places: readonly PlaceState[]
 }
 
 /** Pulls from every Mongrel2 and deals the messages to worker processes. */

@@ -22,7 +22,7 @@ export interface PoolOwner extends Partial<WorkerObserver> {
 }
 
 /** What a pool knows of its workers. */
-type PoolState = FigureState & Required<Pick<ServerState, 'inFlight' | 'workers' | 'restarts'>>
+type PoolState = FigureState & Required<Pick<ServerState, 'inFlight' | 'workers' | 'places'>>
 
 /** A machine with places for workers. */
 interface Machine {
@@ -38,12 +38,14 @@ interface Machine {
 /** A place for one worker process; if it ends, another is started. */
 interface Place {
   readonly machine: Machine
+  /** Its number on the machine, from 1. */
+  readonly number: number
   current: WorkerProxy | undefined
   /** The worker that takes the place when it is ready. */
   next: WorkerProxy | undefined
   timer: NodeJS.Timeout | undefined
-  /** Whether it had a worker before. */
-  started: boolean
+  /** Workers that were started in it. */
+  starts: number
   /** Why `next` asked to be replaced before it was ready. */
   nextLeaves: string | undefined
 }
@@ -61,8 +63,6 @@ export class WorkerPool implements WorkerObserver {
   readonly #departures = new Map<WorkerProxy, Deferred<void>>()
   /** The counts of threads that are gone. */
   readonly #past = noFigures()
-  /** Workers that were started in place of others. */
-  #restarts = 0
   #closing = false
   #noWorkers: Deferred<void> | undefined
 
@@ -80,9 +80,12 @@ export class WorkerPool implements WorkerObserver {
   get state(): PoolState {
     const sum = { ...this.#past }
     for (const { threads } of this.workers) for (const { figures } of threads) addFigures(sum, figures)
-    const workers = this.workers.map(({ state }) => state)
+    const workers = Array.from(this.#workers, ([{ state }, { number }]) => ({ ...state, place: number }))
+    const places = this.#places.map(({ machine, number, starts }) => {
+      return { node: machine.host.name, place: number, restarts: Math.max(0, starts - 1) }
+    })
     const inFlight = workers.reduce((total, worker) => total + worker.inFlight, 0)
-    return { ...stateOf(sum), inFlight, workers, restarts: this.#restarts }
+    return { ...stateOf(sum), inFlight, workers, places }
   }
 
   /** Keeps workers running on a host. Resolves when each was ready; rejects when one could not load the app. */
@@ -90,13 +93,14 @@ export class WorkerPool implements WorkerObserver {
     const backoff = new Backoff(...BACKOFF)
     const machine: Machine = { host, places: [], filled: deferred(), backoff, loadFailed: false, closed: this.#closing }
     this.#machines.set(host, machine)
-    for (let number = 0; number < count; number++) {
+    for (let number = 1; number <= count; number++) {
       const place = {
         machine,
+        number,
         current: undefined,
         next: undefined,
         timer: undefined,
-        started: false,
+        starts: 0,
         nextLeaves: undefined,
       }
       machine.places.push(place)
@@ -131,8 +135,7 @@ export class WorkerPool implements WorkerObserver {
   /** Replaces every worker; resolves when the present ones are gone. They stay if it rejects with `load_failed`. */
   async reload(): Promise<void> {
     if (this.#closing) throw new Mongrel2Error('closed', 'expected to reload before close, not after')
-    const places = [...this.#machines.values()].flatMap((machine) => machine.places)
-    const gone = places.map((place) => {
+    const gone = this.#places.map((place) => {
       // A starting worker may have read the old files.
       const { next, current } = place
       place.next = undefined
@@ -243,14 +246,17 @@ export class WorkerPool implements WorkerObserver {
     if (this.#workers.size === 0) this.#noWorkers?.resolve()
   }
 
+  get #places(): Place[] {
+    return [...this.#machines.values()].flatMap(({ places }) => places)
+  }
+
   #start(place: Place): void {
     clearTimeout(place.timer)
-    if (place.started) this.#restarts++
-    place.started = true
     place.timer = undefined
     place.nextLeaves = undefined
     const { host, closed } = place.machine
     if (closed) return
+    place.starts++
     place.next = new WorkerProxy(this.#settings, host, this)
     this.#workers.set(place.next, place)
   }

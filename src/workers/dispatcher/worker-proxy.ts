@@ -127,7 +127,7 @@ export class WorkerProxy {
     return this.threads.reduce((sum, thread) => sum + thread.requests, 0)
   }
 
-  get state(): WorkerState {
+  get state(): Omit<WorkerState, 'place'> {
     const { pid, connections, requests } = this
     const since = this.#since
     const rss = this.#rss
