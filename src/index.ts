@@ -9,7 +9,7 @@ export type { Mongrel2Handler, Mongrel2Options } from './exchange/options.ts'
 export type { JsonMessage, MessageConnection, MessageHandlers, XmlMessage } from './message-socket/types.ts'
 export type { LinkEvent, WorkerEvent } from './operations/channels.ts'
 export type { RequestEntry, RequestTrace } from './operations/request-entry.ts'
-export type { ConnectionState, LinkState, ServerState, WorkerState } from './operations/server-state.ts'
+export type { ConnectionState, LinkState, PlaceState, ServerState, WorkerState } from './operations/server-state.ts'
 export type { EndpointInput, EndpointOptions, LinkOption, UploadOptions } from './options/endpoint.ts'
 export type {
   DeferOptions,

@@ -12,8 +12,7 @@ import { isToken } from './token.ts'
 export interface AdminServer {
   stats(): ServerState
   metrics(options?: { openMetrics?: boolean }): string
-  /** Without it there is no `/connections`. */
-  connections?(): readonly ConnectionState[]
+  connections(): readonly ConnectionState[] | Promise<readonly ConnectionState[]>
   /** Replaces the workers. Without it there is no reload. */
   reload?(): Promise<void>
 }
@@ -119,10 +118,13 @@ function readiness(monitor: Monitor): Response {
   return obstacles.length === 0 ? text(200, 'ready') : text(503, obstacles.join('\n'))
 }
 
-function connectionsOf(server: AdminServer): Response {
-  if (server.connections === undefined)
-    return text(501, 'The processes of --direct keep their connections to themselves.')
-  return Response.json(server.connections())
+async function connectionsOf(server: AdminServer): Promise<Response> {
+  try {
+    return Response.json(await server.connections())
+  } catch (error) {
+    if (!(error instanceof Mongrel2Error)) throw error
+    return text(503, messageOf(error))
+  }
 }
 
 function metricsOf(server: AdminServer, request: Request): Response {

@@ -11,6 +11,9 @@ export interface LinkState {
   readonly since: number
 }
 
+/** The phases of a connection, those that say most first. */
+export const CONNECTION_PHASES = ['open', 'deferred', 'queued', 'idle'] as const
+
 /** A connection of a client, as this side knows it. */
 export interface ConnectionState {
   /** The number that Mongrel2 gives it. */
@@ -21,7 +24,7 @@ export interface ConnectionState {
    * `idle`: nothing is open on it. `open`: a request is not answered in full, or it has a socket. `queued`: its request waits for a worker.
    * `deferred`: another process answers.
    */
-  readonly state: 'idle' | 'open' | 'queued' | 'deferred'
+  readonly state: (typeof CONNECTION_PHASES)[number]
   /** The id of the process that has it; undefined while none has. */
   readonly worker: number | undefined
 }

@@ -18,7 +18,7 @@ export type Mongrel2ErrorCode =
   | 'stale_token'
   /** More bytes than may be sent to a connection from outside. */
   | 'over_budget'
-  /** Mongrel2 did not answer in time. */
+  /** Mongrel2, or a process of the command, did not answer in time. */
   | 'timeout'
   /** Mongrel2's control port refused a command, or what answered is no control port. */
   | 'control_failed'

@@ -4,11 +4,12 @@ import { createServer } from 'node:http'
 import { delimiter, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AdminStats } from '../../src/admin/index.ts'
+import type { ConnectionState } from '../../src/index.ts'
 import { AdminClient, ReadinessWatch } from '../support/admin-client.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
-import { get, RawClient } from '../support/raw-client.ts'
+import { get, RawClient, request } from '../support/raw-client.ts'
 
 /** An app that says its version; a request of `/wait` is open until a file appears. */
 const appOf = (version: string) => `import { existsSync } from 'node:fs'
@@ -137,6 +138,7 @@ describe("Mongrel2's list of connections", () => {
   it.each([
     ['one process', []],
     ['workers with threads', ['-p', '2', '--threads', '2']],
+    ['processes that pull directly', ['-p', '2', '--direct']],
   ] as const)('has what %s knows of each', async (_way, flags) => {
     await serve(...flags)
     const open = ask('/wait')
@@ -160,12 +162,48 @@ describe("Mongrel2's list of connections", () => {
     expect(await open).toBe('1')
   })
 
-  it('is an error where the processes keep their connections to themselves', async () => {
+  it('tells when a process that pulls directly does not answer', async () => {
     await serve('-p', '1', '--direct')
-    const args = ['--control', mongrel2.controlPort, '--admin', './admin.sock']
-    const run = place.run(['mongrel2', 'status', ...args])
-    expect(await run.ended).toBe(1)
-    expect(run.stderr).toContain('answers 501: The processes of --direct keep their connections to themselves.')
+    const pid = (await stats()).workers?.[0]?.pid ?? 0
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const run = place.run(['mongrel2', 'status', '--control', mongrel2.controlPort, '--admin', './admin.sock'])
+      expect(await run.ended).toBe(1)
+      expect(run.stderr).toContain(`answers 503: process ${pid} did not tell its connections within 2000 ms`)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+  })
+
+  it('says which Mongrel2 has the connection where several have one of its number', async () => {
+    await using other = await startMongrel2()
+    await serve('--zeromq', other.endpoint)
+    const clients: RawClient[] = []
+    /** Opens a request at each; resolves with the numbers of all connections there. */
+    const openAt = async (...each: Mongrel2[]) => {
+      clients.push(...each.map(({ port }) => new RawClient(port).send(request('/wait'))))
+      await expect.poll(async () => (await stats()).inFlight).toBe(clients.length)
+      const known: ConnectionState[] = JSON.parse((await client().ask('/connections'))[1])
+      return [mongrel2, other].map(({ endpoint }) => {
+        return known.flatMap(({ recvSpec, connection }) => (endpoint.endsWith(`,${recvSpec}`) ? connection : []))
+      }) as [number[], number[]]
+    }
+    let [ids, others] = await openAt(mongrel2, other)
+    while (!ids.some((id) => others.includes(id))) {
+      ;[ids, others] = await openAt(Math.max(...ids) < Math.max(...others) ? mongrel2 : other)
+    }
+    const listed = ['mongrel2', 'status', '--control', mongrel2.controlPort, '--admin', './admin.sock', '--json']
+    const json = place.run(listed)
+    expect(await json.ended).toBe(0)
+    const both = JSON.parse(json.stdout).filter(({ id }: { id: number }) => others.includes(id))
+    const places = [mongrel2, other].map(({ endpoint }) => `open at ${endpoint.split(',')[1]}`)
+    expect(both[0].ours.split(', ').sort()).toEqual(places.sort())
+    expect(both[0]).not.toHaveProperty('worker')
+    place.write('go', '')
+    for (const client of clients) {
+      expect((await client.response()).body.toString()).toBe('1')
+      client.destroy()
+    }
   })
 })
 

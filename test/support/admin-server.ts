@@ -35,6 +35,10 @@ export class StatedServer implements AdminServer {
     this.accounts = new RequestAccounts({ ...none, metrics, logger: {} })
   }
 
+  connections(): never[] {
+    return []
+  }
+
   stats(): ServerState {
     return { ...this.state, ...this.accounts.state }
   }

@@ -20,6 +20,7 @@ const pipe = openPipes((frame) => {
   const order = parseOrder(frame)
   if (order.order === 'stop') stop.resolve(order.timeout)
   else if (order.order === 'ping' && server !== undefined) reports.tell(server.stats())
+  else if (order.order === 'connections') tell({ news: 'connections', connections: server?.connections() ?? [] })
 })
 void pipe.closed.then(() => stop.resolve(ORPHAN_TIMEOUT))
 const tell = (news: News) => pipe.send([renderJson(news)])

@@ -2,15 +2,20 @@ import { checkWorkersOptions, type WorkersOptions } from '../../cluster/options.
 import type { WorkersServer } from '../../cluster/serve-with-workers.ts'
 import type { Mongrel2Options } from '../../exchange/options.ts'
 import { RequestAccounts } from '../../operations/request-accounts.ts'
-import type { LinkState } from '../../operations/server-state.ts'
+import type { ConnectionState, LinkState } from '../../operations/server-state.ts'
 import type { EndpointSettings } from '../../options/endpoint.ts'
+import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Level } from '../../runtime/log.ts'
 import { ownModule } from '../../runtime/own-modules.ts'
+import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { localHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
 import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'
 import type { WorkerProxy } from '../../workers/dispatcher/worker-proxy.ts'
 import type { WorkerAppData } from '../modules/worker-app.ts'
 import type { CommandSettings } from '../options/settings.ts'
+
+/** Time for a process to tell its connections, in milliseconds. */
+const ANSWER_TIME = 2000
 
 /** The configuration of a process that pulls from Mongrel2 itself. */
 export interface DirectConfig {
@@ -22,6 +27,8 @@ export interface DirectConfig {
 
 /** Processes that each pull from Mongrel2 themselves, without a dispatcher. */
 interface DirectServer extends Pick<WorkersServer, 'ready' | 'reload' | 'stats' | 'metrics' | 'reopenLog'> {
+  /** The connections of each process. One connection may be known to several: its messages come to any of them. */
+  connections(): Promise<ConnectionState[]>
   /** Ends all of them, after at most `timeout` milliseconds for open requests. */
   close(options: { timeout: number }): Promise<void>
 }
@@ -37,6 +44,7 @@ export function serveDirectly(
   const entry = ownModule('cli/direct/child')
   const accounts = new RequestAccounts(settings.settings)
   const links = new DirectLinks(settings.settings.endpoints)
+  const connections = new DirectConnections()
   let closing = false
   const stats = () => ({ ...pool.state, ...accounts.state, queued: 0, closing, links: links.states })
   // An app that computes for long is not ended: no other process can take its connections.
@@ -46,6 +54,7 @@ export function serveDirectly(
       else if (news.news === 'record') accounts.record(news.line)
       else if (news.news === 'attached' || news.news === 'detached')
         links.note(worker, news.link, news.news === 'attached')
+      else if (news.news === 'connections') connections.answer(worker, news.connections)
     },
     report: ({ threads: [thread] }, { ended, inFlight, lines }) => {
       thread?.report(0, inFlight)
@@ -53,7 +62,10 @@ export function serveDirectly(
       for (const request of ended) accounts.add(request)
       if (lines.length > 0) accounts.log(lines)
     },
-    gone: (worker) => links.gone(worker),
+    gone: (worker) => {
+      links.gone(worker)
+      connections.answer(worker, [])
+    },
     retire: (worker) => worker.stop(settings.replaceTimeout),
   })
   const host = localHost({ entry, config: child, execArgv: settings.execArgv })
@@ -61,6 +73,7 @@ export function serveDirectly(
     ready: pool.addHost(host, settings.workers),
     stats,
     metrics: ({ openMetrics = false } = {}) => accounts.metrics(stats(), openMetrics),
+    connections: async () => (await Promise.all(pool.workers.map((worker) => connections.ask(worker)))).flat(),
     reopenLog: () => accounts.reopen(),
     reload: () => pool.reload(),
     async close({ timeout }) {
@@ -103,5 +116,31 @@ class DirectLinks {
       const attached = (this.#attached[link]?.size ?? 0) > 0
       return { sendSpec, recvSpec, attached, since: this.#since[link] ?? 0 }
     })
+  }
+}
+
+/** Asks processes for their connections. */
+class DirectConnections {
+  readonly #asked = new Map<WorkerProxy, Deferred<ConnectionState[]>>()
+
+  /** Throws Mongrel2Error `timeout` if the process does not answer. */
+  async ask(worker: WorkerProxy): Promise<ConnectionState[]> {
+    if (!worker.loaded || worker.gone) return []
+    let asked = this.#asked.get(worker)
+    if (asked === undefined) {
+      asked = deferred()
+      this.#asked.set(worker, asked)
+      worker.order({ order: 'connections' })
+    }
+    const late = delay(ANSWER_TIME).then(() => {
+      throw new Mongrel2Error('timeout', `process ${worker.pid} did not tell its connections within ${ANSWER_TIME} ms`)
+    })
+    return await Promise.race([asked.promise, late])
+  }
+
+  answer(worker: WorkerProxy, connections: readonly Omit<ConnectionState, 'worker'>[]): void {
+    const { pid } = worker
+    this.#asked.get(worker)?.resolve(connections.map((connection) => ({ ...connection, worker: pid })))
+    this.#asked.delete(worker)
   }
 }

@@ -1,5 +1,5 @@
 import type { ConnectionStatus, Mongrel2Control, TaskStatus } from '../../mongrel2/control.ts'
-import type { ConnectionState } from '../../operations/server-state.ts'
+import { CONNECTION_PHASES, type ConnectionState } from '../../operations/server-state.ts'
 import { numberIn } from '../../options/option.ts'
 import type { OptionKey, OptionSource } from '../options/command-options.ts'
 import { type AdminSettings, adminOf } from '../options/settings.ts'
@@ -81,8 +81,9 @@ export interface ControlOptions {
 
 /** A connection as Mongrel2 knows it, and `serve`. */
 interface KnownConnection extends ConnectionStatus {
-  /** Its state, as `ConnectionState` has it. */
+  /** Its state, as `ConnectionState` has it; with its `recv_spec` where `serve` has several of this number, of several Mongrel2s. */
   readonly ours?: string
+  /** Undefined where no process has it, or several have one of this number. */
   readonly worker?: number | undefined
 }
 
@@ -92,12 +93,21 @@ async function withOurs(
   admin: AdminSettings | undefined,
 ): Promise<readonly KnownConnection[]> {
   if (admin === undefined) return connections
-  const known = await askAdmin<ConnectionState[]>(admin, '/connections')
-  const byId = new Map(known.map((state) => [state.connection, state]))
-  return connections.map((connection) => {
-    const { state = 'unknown', worker } = byId.get(connection.id ?? -1) ?? {}
-    return { ...connection, ours: state, worker }
-  })
+  const known = new Map<number, ConnectionState[]>()
+  for (const state of await askAdmin<ConnectionState[]>(admin, '/connections')) {
+    known.set(state.connection, [...(known.get(state.connection) ?? []), state])
+  }
+  return connections.map((connection) => ({ ...connection, ...oursOf(known.get(connection.id ?? -1) ?? []) }))
+}
+
+/** What `serve` knows of the connections of one number. With `--direct` several processes may know one: the one where most is open counts. */
+function oursOf(known: readonly ConnectionState[]): Required<Pick<KnownConnection, 'ours' | 'worker'>> {
+  const byPhase = CONNECTION_PHASES.flatMap((phase) => known.filter(({ state }) => state === phase))
+  const ofHandlers = new Map(byPhase.toReversed().map((state) => [state.recvSpec, state]))
+  const [first, ...others] = [...ofHandlers.values()]
+  if (others.length === 0) return { ours: first?.state ?? 'unknown', worker: first?.worker }
+  const ours = Array.from(ofHandlers.values(), ({ state, recvSpec }) => `${state} at ${recvSpec}`).join(', ')
+  return { ours, worker: undefined }
 }
 
 /** Runs `mongrel2-fetch mongrel2 ACTION [ID]` and prints the answer; throws Mongrel2Error with what Mongrel2 says. */

@@ -1,6 +1,7 @@
 import { SharedMessage } from '../../connection/shared-message.ts'
 import { FIGURES, type Figures } from '../../operations/figures.ts'
 import type { RequestEntry } from '../../operations/request-entry.ts'
+import { CONNECTION_PHASES, type ConnectionState } from '../../operations/server-state.ts'
 import * as is from '../../options/option.ts'
 import { LINE_FEED, linesIn } from '../../runtime/lines.ts'
 import { LOG_LEVELS } from '../../runtime/log.ts'
@@ -44,6 +45,8 @@ const ORDERS = {
   handOver: { thread: byte, link: byte, epoch: uint32, id: uint32 },
   /** Report `alive`, from each thread. */
   ping: {},
+  /** Tell the connections, of a process that pulls itself. */
+  connections: {},
   /** Forget idle connections as soon as possible. */
   retire: {},
   /** Close WebSockets, and finish within a time what needs messages: no more will come. */
@@ -56,11 +59,24 @@ const ORDERS = {
   stop: { timeout: time },
 }
 
+/** A connection of the process that tells it. */
+type DirectConnection = Pick<ConnectionState, 'connection' | 'recvSpec' | 'state'>
+
 const unwrittenBytes: is.Option<number | undefined> = is.count(undefined, [0, 0xffff_ffff])
 const figures: is.Option<Figures> = is.group(
   'figures',
   'counts',
   Object.fromEntries(FIGURES.map((name) => [name, count])) as Record<keyof Figures, is.Option<number>>,
+)
+
+const connections = is.option<readonly DirectConnection[]>(
+  'a list of connections',
+  (value) =>
+    Array.isArray(value) &&
+    value.every(({ connection, recvSpec, state }: Record<string, unknown>) => {
+      return Number.isInteger(connection) && typeof recvSpec === 'string' && CONNECTION_PHASES.includes(state as never)
+    }),
+  { required: true },
 )
 
 const NEWS = {
@@ -87,6 +103,8 @@ const NEWS = {
   handedOver: { thread: byte, link: byte, epoch: uint32, id: uint32, unwrittenBytes },
   /** The process' resident set in bytes, and the thread's figures and longest delay of its event loop. */
   alive: { thread: byte, rss: count, figures, eventLoopDelay: time },
+  /** The connections of a process that pulls itself. */
+  connections: { connections },
   /** A thread has members of a named topic. */
   subscribed: { thread: byte, topic: text },
   /** A thread has no members of it any more. */
