@@ -2,7 +2,8 @@
 //
 // Installs what is missing, then types and lint, then every test; ends with one line such as `123 passed, 0 failed`.
 // --full adds the long tests (test/full), which install clients, a browser and a dozen frameworks, then all of it on the other link,
-// libzmq, then the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22, 24 and 26.
+// libzmq, then the end-to-end tests on the embedded front, and then the suite on the oldest Node of package.json, on 22, 24 and 26, each with the
+// long tests of HTTPS.
 
 import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -85,7 +86,16 @@ async function otherSuites() {
     { title: 'All tests on libzmq', env: { FULL: '1', LINK: 'zeromq' } },
     { title: 'The suite with light objects in the place of the global ones', env: { LIGHT: '1' } },
     { title: 'The end-to-end tests on the embedded front', env: { FRONT: 'embedded' }, files: ['test/e2e'] },
-    ...versions.map((version) => ({ title: `The suite on Node ${version}`, version })),
+    // HTTP/2 is Node's own, and differs most between versions.
+    ...versions.flatMap((version) => [
+      { title: `The suite on Node ${version}`, version },
+      {
+        title: `The long tests of HTTPS on Node ${version}`,
+        version,
+        env: { FULL: '1' },
+        files: ['test/full/https.test.ts'],
+      },
+    ]),
   ]
 }
 

@@ -231,13 +231,21 @@ describe('A request by HTTP/2', () => {
   })
 
   it('whose body has another length than it says is aborted', async () => {
-    await serve(async (request) => new Response(await request.text()))
+    const received: string[] = []
+    await serve(async (request) => {
+      received.push(await request.text())
+      return new Response('x')
+    })
+    const headersOf = (length: number) => ({ ':path': '/', ':method': 'POST', 'content-length': length })
     const session = connect()
-    for (const length of [100_000, 10]) {
-      const headers = { ':path': '/', ':method': 'POST', 'content-length': length }
-      expect(await resetOf(ask(session, headers, Buffer.alloc(50_000)))).toBe(constants.NGHTTP2_PROTOCOL_ERROR)
-    }
-    expect(await get(session, '/')).toBe('')
+    const shorter = ask(session, headersOf(100_000), Buffer.alloc(50_000))
+    expect(await resetOf(shorter)).toBe(constants.NGHTTP2_PROTOCOL_ERROR)
+    expect(await get(session, '/')).toBe('x')
+    // Since 22.22 Node ends the connection for a body that is longer (RFC 9113, section 5.4.2 allows it).
+    const codes = [constants.NGHTTP2_PROTOCOL_ERROR, constants.NGHTTP2_INTERNAL_ERROR]
+    expect(codes).toContain(await resetOf(ask(session, headersOf(10), Buffer.alloc(50_000))))
+    expect(await get(connect(), '/')).toBe('x')
+    expect(received).toEqual(['', ''])
   })
 
   it('that its client resets is aborted, while others on the connection go on', async () => {
@@ -476,20 +484,21 @@ describe('A connection by HTTP/2', () => {
 
   it('ends when its client opens and resets streams without a pause', async () => {
     let called = 0
-    await serve(() => {
+    const handler = () => {
       called++
       return new Response('x')
-    })
+    }
+    await serve(handler, { keepAliveTimeout: 1000, sendTimeout: 1000 })
     const session = connect()
     await once(session, 'remoteSettings')
-    const closed = new Promise((resolve) => session.on('close', resolve))
     for (let round = 0; round < 100 && !session.destroyed; round++) {
       for (let number = 0; number < 50 && !session.destroyed; number++) {
         ask(session, { ':path': '/' }).close(constants.NGHTTP2_CANCEL)
       }
       await new Promise(setImmediate)
     }
-    await closed
+    // Node 20 leaves a connection without streams, which ends in its time. The client of Node 22 does not notice the end.
+    await expect.poll(() => gateway.stats().connections).toBe(0)
     // Node allows 1000, and 33 more a second.
     expect(called).toBeLessThan(2500)
     expect(await get(connect(), '/')).toBe('x')

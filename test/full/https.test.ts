@@ -120,12 +120,13 @@ describe.each([[[]], [['-p', '2']]])('h2load with %j', (flags) => {
   )
 })
 
-it('uploads that nobody reads, 99 at once on a connection, keep no other request of it from its answer', async () => {
+it('uploads that nobody reads, 95 at once on a connection, keep no other request of it from its answer', async () => {
   const { url } = await serve(true)
   const ca = readFileSync(join(place.directory, 'cert.pem'))
   const session = connect(url, { ca, maxSessionMemory: 1000 })
   try {
-    const stalled = Array.from({ length: 99 }, () => session.request({ ':path': '/echo', ':method': 'POST' }))
+    // With all 100 streams in use, Node from 24 on refuses one that is opened while it still removes the one before.
+    const stalled = Array.from({ length: 95 }, () => session.request({ ':path': '/echo', ':method': 'POST' }))
     for (const stream of stalled) stream.on('error', () => {}).write(Buffer.alloc(1_000_000))
     for (let number = 0; number < 100; number++) {
       const [headers] = await once(session.request({ ':path': '/' }).resume(), 'response')
