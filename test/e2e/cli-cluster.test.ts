@@ -1,6 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { connect } from 'node:http2'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { makeCertificate, type TestCertificate } from '../support/certificate.ts'
 import { type CommandRun, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
@@ -106,6 +109,48 @@ it('the main node records what nodes answer', async () => {
   const replayed = main.run(['replay', 'requests.jsonl', 'app.ts', '--check'])
   expect(await replayed.ended).toBe(1)
   expect(replayed.stdout).toMatch(/^GET \/: body: expected "node \d+", got "other"$/m)
+})
+
+const long = it.runIf(process.env.FULL === '1')
+
+long('a gateway beside the cluster speaks TLS, and gets a new certificate with the reload of all nodes', async () => {
+  const certificates = [makeCertificate(), makeCertificate()]
+  const use = ({ cert, key }: TestCertificate) => {
+    main.write('cert.pem', cert)
+    main.write('key.pem', key)
+  }
+  use(certificates[0] as TestCertificate)
+  const tls = ['--http', '127.0.0.1:0', '--tls-cert', 'cert.pem', '--tls-key', 'key.pem']
+  const port = await freePort()
+  const zeromq = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
+  const mainRun = serve(main, 'app.ts', ...zeromq, '--cluster', `tcp://127.0.0.1:${port}`, ...tls)
+  const [, at] = await mainRun.prints(/^mongrel2-fetch serves app.ts at .* and https:\S+:(\d+)\/ by 1 worker process/m)
+  const nodeRun = serve(node, '--cluster', `tcp://127.0.0.1:${port}`)
+  await nodeRun.prints(/^mongrel2-fetch serves as a node of tcp:/m)
+  await expect.poll(answers).toEqual(['main', 'node'])
+  /** What answers by HTTP/2 to a client that trusts a certificate. */
+  const ask = async ({ cert }: TestCertificate): Promise<string> => {
+    const session = connect(`https://localhost:${at}`, { ca: cert }).on('error', () => {}) // the stream has it, too
+    try {
+      return await text(session.request({ ':path': '/' }))
+    } finally {
+      session.destroy()
+    }
+  }
+  const [before, after] = certificates as [TestCertificate, TestCertificate]
+  const first = await ask(before)
+  expect(first).toMatch(/^main /)
+  use(after)
+  mainRun.signal('SIGHUP')
+  await mainRun.prints(/has replaced its workers/)
+  const second = await ask(after)
+  expect([second.slice(0, 5), second === first]).toEqual(['main ', false])
+  await expect(ask(before)).rejects.toThrow(/self.signed certificate/)
+  expect(await answers()).toEqual(['main', 'node'])
+
+  const refused = serve(node, '--cluster', `tcp://127.0.0.1:${port}`, ...tls)
+  expect(await refused.ended).toBe(2)
+  expect(refused.stderr).toMatch(/^mongrel2-fetch: --\S+ cannot be used without an app: the main node sets it/m)
 })
 
 it('keygen prints the public key, and does not write over a file', async () => {
