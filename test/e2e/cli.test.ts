@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectSecurely } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -540,6 +541,45 @@ describe('mongrel2-fetch dev', () => {
       /^mongrel2-fetch keeps its certificate: --tls-cert and --tls-key: expected .*; correct the files and/m,
     )
     expect(await ask(second, 'second')).toMatch(/again|third/)
+    run.signal('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(temporary()).toEqual([])
+  })
+
+  it('gives Mongrel2 a new certificate when the app is reloaded, for clients that name the host', async () => {
+    const [first, second] = [makeCertificate('first'), makeCertificate('second')]
+    const write = ({ cert, key }: TestCertificate) => {
+      place.write('own.crt', cert)
+      place.write('own.key', key)
+    }
+    write(first)
+    place.write('app.ts', 'export default () => new Response("one")')
+    const files = ['--tls-cert', 'own.crt', '--tls-key', 'own.key']
+    const run = place.run(['dev', 'app.ts', '--port', '0', '--tls', ...files], env())
+    const [, url = ''] = await run.prints(/^mongrel2-fetch serves app.ts at (https:\S+) through Mongrel2$/m)
+    /** Whose certificate a client gets that names a host, or none, and what it is answered. */
+    const ask = async (servername?: string) => {
+      const at = { host: '127.0.0.1', port: Number(new URL(url).port), rejectUnauthorized: false }
+      const socket = connectSecurely({ ...at, ...(servername && { servername }) })
+      await once(socket, 'secureConnect')
+      const subject = socket.getPeerX509Certificate()?.subject
+      socket.write('GET / HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+      return [subject, (await text(socket)).split('\r\n').at(-1)]
+    }
+    expect([await ask('localhost'), await ask()]).toEqual([
+      ['CN=first', 'one'],
+      ['CN=first', 'one'],
+    ])
+    write(second)
+    place.write('app.ts', 'export default () => new Response("two")')
+    await run.prints(/^mongrel2-fetch reloaded in \d+ ms/m)
+    await expect.poll(() => ask('localhost')).toEqual(['CN=second', 'two'])
+    // That for clients without a name Mongrel2 reads at its start.
+    expect(await ask()).toEqual(['CN=first', 'two'])
+    place.write('own.key', 'none')
+    place.write('app.ts', 'export default () => new Response("three")')
+    await run.prints(/^mongrel2-fetch keeps its certificate: --tls-cert and --tls-key: expected .*; correct the files/m)
+    await expect.poll(() => ask('localhost')).toEqual(['CN=second', 'three'])
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)
     expect(temporary()).toEqual([])

@@ -122,7 +122,7 @@ async function serveAndReload(
       if (!Array.isArray(changed)) break
       const text = `${changed.map((path) => relative(process.cwd(), path)).join(', ')} changed`
       change = { since: performance.now(), text }
-      void front?.renewCertificate?.(quiet)
+      void front?.renewCertificate(quiet)
       dispatcher.pool.reload().catch(() => {}) // the dispatcher has logged why the app does not load
     }
   } finally {

@@ -20,8 +20,8 @@ export interface DevFront {
    * The embedded front does not support clients that send JSON or XML.
    */
   start(settings: CommandSettings): Promise<number>
-  /** Reads the certificate anew, where the front can do that while it runs, and logs how that went. */
-  renewCertificate?(logger: Logger): Promise<void>
+  /** Reads a given certificate anew, as far as the front can do that while it runs, and logs how that went. */
+  renewCertificate(logger: Logger): Promise<void>
   /** Rejects with a `CommandError` `front` when it ends by itself. */
   readonly died: Promise<never>
   stop(): Promise<void>

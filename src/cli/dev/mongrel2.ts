@@ -1,16 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, chown, copyFile, mkdir } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Certificate, readCertificate } from '../../gateway/http/certificate.ts'
 import type { MessageHandlers } from '../../message-socket/types.ts'
 import { loadMongrel2Config } from '../../mongrel2/load-config.ts'
 import type { HandlerConfig, Mongrel2Config } from '../../mongrel2/render-config.ts'
+import type { Logger } from '../../runtime/log.ts'
 import { guardChild } from '../../runtime/orphan-guard.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
 import type { CommandSettings } from '../options/settings.ts'
+import { type GivenCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 import { certificateIn } from './certificate.ts'
 import { cannotListen, type DevAddress, type DevFront } from './front.ts'
@@ -33,6 +37,9 @@ export class DevMongrel2 implements DevFront {
   readonly died: Promise<never> = this.#death.promise
   #child: ChildProcess | undefined
   #unfollow: (() => void) | undefined
+  /** The certificate, unless it is of our own making. */
+  #given: GivenCertificate | undefined
+  #installed: Certificate | undefined
 
   async start(settings: CommandSettings): Promise<number> {
     const { listen, tls, logger } = settings
@@ -41,12 +48,8 @@ export class DevMongrel2 implements DevFront {
     const port = await reserve(settings)
     for (const name of ['run', 'logs', 'tmp']) await mkdir(join(this.chroot, name))
     const secure = certificate !== undefined
-    if (secure) {
-      const key = join(this.chroot, `${UUID}.key`)
-      await copyFile(certificate.cert, join(this.chroot, `${UUID}.crt`))
-      await copyFile(certificate.key, key)
-      await chmod(key, 0o600)
-    }
+    if (secure) await this.#install(await readCertificate(certificate))
+    if (tls !== 'self-signed') this.#given = tls
     await loadMongrel2Config(this.chroot, configuration({ port, listen }, messages, secure)).catch((error: Error) => {
       throw new CommandError('front', error.message)
     })
@@ -55,6 +58,34 @@ export class DevMongrel2 implements DevFront {
     }
     await this.#run({ port, listen }, new RefusedRequests(logger))
     return port
+  }
+
+  /** Mongrel2 looks for certificates by the names that clients ask for, and again after SIGHUP; that for other clients it reads at its start. */
+  async renewCertificate(logger: Logger): Promise<void> {
+    const given = this.#given
+    if (given === undefined) return
+    const mongrel2 = {
+      renewCertificate: async () => {
+        if (await this.#install(await readCertificate(given))) this.#child?.kill('SIGHUP')
+      },
+    }
+    await renewCertificate(mongrel2, given, logger)
+  }
+
+  /** Writes a certificate where Mongrel2 looks for it; returns whether it is another one than before. */
+  async #install({ cert, key }: Certificate): Promise<boolean> {
+    if (this.#installed?.cert.equals(cert) && this.#installed.key.equals(key)) return false
+    this.#installed = { cert, key }
+    for (const name of [UUID, ...namesIn(cert)]) {
+      for (const [path, bytes] of [
+        [join(this.chroot, `${name}.key`), key],
+        [join(this.chroot, `${name}.crt`), cert],
+      ] as const) {
+        await writeFile(path, bytes, { mode: 0o600 })
+        if (process.getuid?.() === 0) await chown(path, NOBODY, NOBODY)
+      }
+    }
+    return true
   }
 
   async stop(): Promise<void> {
@@ -95,6 +126,12 @@ export class DevMongrel2 implements DevFront {
       await sleep(POLL_TIME)
     }
   }
+}
+
+/** The names of a certificate's hosts, as Mongrel2 has them in names of files: `_.example.org` for `*.example.org`. */
+function namesIn(cert: Buffer): string[] {
+  const names = new X509Certificate(cert).subjectAltName?.matchAll(/(?<=DNS:)[\w*][\w.-]*/g) ?? []
+  return Array.from(names, ([name]) => name.replace(/^\*/, '_'))
 }
 
 function configuration(
