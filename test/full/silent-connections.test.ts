@@ -35,9 +35,9 @@ afterEach(async () => {
   await place[Symbol.asyncDispose]()
 })
 
-/** Serves by a protocol; resolves with the port. */
-async function serve(protocol: string): Promise<number> {
-  const time = String(protocol === 'https' ? TIME_BY_TLS : TIME)
+/** Serves by a protocol, whose clients have a time; resolves with the port. */
+async function serve(protocol: string, milliseconds: number): Promise<number> {
+  const time = String(milliseconds)
   const times = ['--http-headers-timeout', '--http-keep-alive-timeout', '--body-timeout'].flatMap((flag) => [
     flag,
     time,
@@ -76,14 +76,14 @@ it.each(SILENCES)(
   '10,000 connections by %s that say nothing %s are closed in their time, in flat memory',
   { timeout: 600_000 },
   async (protocol, when, sent) => {
-    const port = await serve(protocol)
+    const secure = protocol === 'https' && sent.length > 0
+    const port = await serve(protocol, secure ? TIME_BY_TLS : TIME)
     const unopened = files()
     let closed = 0
     const open = async (number: number): Promise<void> => {
       const plain = connect({ host: '127.0.0.1', port, localAddress: `127.0.1.${1 + (number % 250)}` })
       plain.on('error', () => {}).on('close', () => closed++)
       await once(plain, 'connect')
-      const secure = protocol === 'https' && sent.length > 0
       const socket = secure ? connectSecurely({ socket: plain, rejectUnauthorized: false }) : plain
       if (secure)
         await once(
