@@ -7,10 +7,11 @@ import { type Deferred, deferred } from '../runtime/promises.ts'
 
 /** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
 const TOGETHER = 20
-/** Bytes that do not wait for more. */
-const LARGE = 256 * 1024
-/** Characters that are kept as text: bytes cost the garbage collector nothing, but each copy of a text to bytes has its price. */
+/** Characters that are kept as text: each copy of a text to bytes has its price. */
 const TEXT_SIZE = 2048
+/** Bytes of a chunk, and how many are kept to be used again: new ones would bring about full garbage collections. */
+const CHUNK = 64 * 1024
+const MOST_SPARE = 4
 /** Bytes that may wait to be written. */
 const MOST_WAITING = 8 * 1024 * 1024
 /** Time until a FIFO whose reader is slow is tried again, in milliseconds. */
@@ -23,6 +24,7 @@ const CLOSE_TIME = 1000
 /** Bytes after which a write to a stream ends with a line: which of them were written is unknown until all are. */
 const STREAM_PART = 64 * 1024
 const STDOUT = 1
+const NOTHING = Buffer.alloc(0)
 /** O_NONBLOCK: to open a FIFO that nobody reads, or to write to one that is full, fails and does not block a thread. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY
 
@@ -51,12 +53,15 @@ export class RequestLog {
   #fd = STDOUT
   /** The file opened anew, until it replaces the other. */
   #nextFd: number | undefined
-  /** What waits behind the batch: the buffers, then the text. */
-  #buffers: Buffer[] = []
+  /** What waits behind the batch: whole lines in full chunks, then in the chunk that is filled, then as text. */
+  readonly #full: Buffer[] = []
+  #chunk: Buffer = NOTHING
+  #filled = 0
   #text = ''
+  readonly #spare: Buffer[] = []
   #waiting = 0
   /** What is written, from `#offset`. */
-  #batch: Buffer = Buffer.alloc(0)
+  #batch: Buffer = NOTHING
   #offset = 0
   #writing = false
   #timer: NodeJS.Timeout | undefined
@@ -95,13 +100,14 @@ export class RequestLog {
       this.#lose(typeof lines === 'string' ? 1 : linesIn(lines), 'they come faster than they can be written')
       return
     }
-    this.#waiting += lines.length
     if (typeof lines === 'string') {
+      this.#waiting += lines.length + 1
       this.#text += `${lines}\n`
       if (this.#text.length >= TEXT_SIZE) this.#endText()
     } else {
+      this.#waiting += lines.length
       this.#endText()
-      this.#buffers.push(Buffer.from(lines)) // they may be a small part of what was read
+      this.#append(lines)
     }
     if (!this.#writing && this.#retry === undefined) this.#wait()
   }
@@ -141,7 +147,7 @@ export class RequestLog {
     clearTimeout(this.#retry)
     this.#ended = true
     this.#endText()
-    const left = [this.#batch.subarray(this.#offset), ...this.#buffers]
+    const left = [this.#batch.subarray(this.#offset), ...this.#full, this.#chunk.subarray(0, this.#filled)]
     this.#lose(linesIn(Buffer.concat(left)), 'the server ends')
     this.#warn()
     if (this.#nextFd !== undefined) await closeFile(this.#nextFd)
@@ -196,8 +202,8 @@ export class RequestLog {
         void this.reopen()
       })
     }
-    const unfinished = this.#offset < this.#batch.length || this.#nextFd !== undefined || this.#closing !== undefined
-    if (unfinished || this.#waiting > LARGE) this.#advance()
+    const more = this.#offset < this.#batch.length || this.#full.length > 0
+    if (more || this.#nextFd !== undefined || this.#closing !== undefined) this.#advance()
     else if (this.#waiting > 0) this.#wait()
   }
 
@@ -229,16 +235,35 @@ export class RequestLog {
   }
 
   #endText(): void {
-    if (this.#text !== '') this.#buffers.push(Buffer.from(this.#text, 'latin1'))
+    if (this.#text !== '') this.#append(this.#text)
     this.#text = ''
   }
 
+  /** Copies whole lines into a chunk. */
+  #append(lines: string | Buffer): void {
+    if (lines.length > this.#chunk.length - this.#filled) this.#endChunk(lines.length)
+    if (typeof lines === 'string') this.#chunk.write(lines, this.#filled, 'latin1')
+    else this.#chunk.set(lines, this.#filled)
+    this.#filled += lines.length
+  }
+
+  /** Begins another chunk, of at least so many bytes. */
+  #endChunk(size: number): void {
+    if (this.#filled > 0) this.#full.push(this.#chunk.subarray(0, this.#filled))
+    const spare = size > CHUNK ? undefined : this.#spare.pop()
+    this.#chunk = spare ?? Buffer.allocUnsafeSlow(Math.max(CHUNK, size))
+    this.#filled = 0
+  }
+
+  /** Takes a chunk as the next batch; that of the last is used again. */
   #takeBatch(): void {
+    const { buffer } = this.#batch
+    if (buffer.byteLength === CHUNK && this.#spare.length < MOST_SPARE) this.#spare.push(Buffer.from(buffer))
     this.#endText()
-    this.#batch = this.#buffers.length === 1 ? (this.#buffers[0] as Buffer) : Buffer.concat(this.#buffers)
-    this.#buffers = []
+    if (this.#full.length === 0 && this.#filled > 0) this.#endChunk(CHUNK)
+    this.#batch = this.#full.shift() ?? NOTHING
     this.#offset = 0
-    this.#waiting = 0
+    this.#waiting -= this.#batch.length
   }
 
   #lose(lines: number, cause: string): void {
