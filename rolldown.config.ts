@@ -24,7 +24,7 @@ const started = [
   'src/cli/modules/module-kind',
   'src/cli/modules/worker-app',
   'src/mongrel2/load-config',
-  'src/runtime/orphan-guard',
+  'src/runtime/process/orphan-guard',
 ]
 
 /** A few files instead of 250, of which Node would find, read and link each. What several entries use is in files that they share. */

@@ -56,7 +56,7 @@ async function main(signal) {
   // Everything that Mongrel2 writes is in a directory of its own: the checkout stays clean and need not be
   // writable, and two of us do not meet. The ZeroMQ addresses move there too, as tcp has only one port 9999.
   // There since the setup.
-  const { guardChild, guardDirectory } = await import('../dist/src/runtime/orphan-guard.js')
+  const { guardChild, guardDirectory } = await import('../dist/src/runtime/process/orphan-guard.js')
   const directory = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'mongrel2-fetch-')))
   const removeDirectory = guardDirectory(directory)
   const programs = []

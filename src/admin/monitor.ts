@@ -1,6 +1,6 @@
 import { type RequestCounts, STATUS_CLASSES } from '../operations/request-totals.ts'
 import { obstaclesOf, type ServerState } from '../operations/server-state.ts'
-import { ownVersion, runtimeName } from '../runtime/versions.ts'
+import { ownVersion, runtimeName } from '../runtime/process/versions.ts'
 import { type Latency, latencyOf } from './latency.ts'
 
 export type { Latency } from './latency.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { packageDirectory } from '../runtime/own-modules.ts'
+import { packageDirectory } from '../runtime/process/own-modules.ts'
 
 let page: { readonly html: string; readonly policy: string } | undefined
 

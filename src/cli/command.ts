@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Argument, Command, type CommanderError, Option as Flag } from 'commander'
 import { createKeyPair, writeKeyPair } from '../cluster/key-pair.ts'
-import { ownVersion } from '../runtime/versions.ts'
+import { ownVersion } from '../runtime/process/versions.ts'
 import type { FetchFlags } from './fetch/fetch-command.ts'
 import type { ReplayFlags } from './fetch/replay-command.ts'
 import { initCommand, TEMPLATES, type Template } from './init/init-command.ts'

@@ -1,6 +1,6 @@
 import { closeOnce } from '../options/close.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { libzmq } from '../runtime/libzmq.ts'
+import { libzmq } from '../runtime/process/libzmq.ts'
 import { Backoff, deferred, Pause } from '../runtime/promises.ts'
 import { curveKey } from './key-pair.ts'
 import { NodeAgent } from './node-agent.ts'

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { invalid } from '../runtime/errors.ts'
-import { lazy } from '../runtime/lazy.ts'
-import { ownDirectory } from '../runtime/own-modules.ts'
 import { pathBelow } from '../runtime/path-below.ts'
+import { lazy } from '../runtime/process/lazy.ts'
+import { ownDirectory } from '../runtime/process/own-modules.ts'
 import type { AppSource } from '../workers/worker/worker-config.ts'
 
 /** The directory of this package's modules, and the only one that a main node may name: that of the command. */

@@ -1,6 +1,6 @@
 import type { Dealer } from 'zeromq'
 import type { Logger } from '../runtime/log.ts'
-import { ownVersion } from '../runtime/versions.ts'
+import { ownVersion } from '../runtime/process/versions.ts'
 import type { WorkerPool } from '../workers/dispatcher/worker-pool.ts'
 import { type Order, renderJson } from '../workers/protocol/frames.ts'
 import type { WorkerHandle, WorkerHandleObserver, WorkerHost } from '../workers/protocol/worker-handle.ts'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ControlClient } from '../mongrel2/control-client.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
+import { IPC_LONGEST } from '../runtime/process/temporary-directory.ts'
 
 /** The part of Mongrel2's control port that pacing uses: how many bytes it has written to each connection. */
 export class ControlPort {

@@ -1,6 +1,6 @@
 import type { Request } from 'zeromq'
 import { Mongrel2Error } from '../runtime/errors.ts'
-import { libzmq } from '../runtime/libzmq.ts'
+import { libzmq } from '../runtime/process/libzmq.ts'
 import { delay } from '../runtime/promises.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from '../wire/tnetstring.ts'
 

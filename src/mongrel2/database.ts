@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { messageOf } from '../runtime/log.ts'
-import { runtimeName } from '../runtime/versions.ts'
+import { runtimeName } from '../runtime/process/versions.ts'
 
 /** A server in Mongrel2's database. Addresses and paths are as this process sees them. */
 export interface DatabaseServer {

@@ -1,5 +1,5 @@
 import { invalid } from '../runtime/errors.ts'
-import { lazy } from '../runtime/lazy.ts'
+import { lazy } from '../runtime/process/lazy.ts'
 import { ENTRY_FIELDS, type RequestEntry } from './request-entry.ts'
 
 /** Makes a line, without its line feed, of an entry. */

@@ -1,4 +1,4 @@
-import { ownVersion, runtimeName } from '../runtime/versions.ts'
+import { ownVersion, runtimeName } from '../runtime/process/versions.ts'
 import { DURATION_BOUNDS, type RequestTotals, STATUS_CLASSES } from './request-totals.ts'
 import type { ServerState } from './server-state.ts'
 

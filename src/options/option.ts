@@ -1,6 +1,6 @@
 import { invalid, isObject, Mongrel2Error } from '../runtime/errors.ts'
 import { consoleLogger, type Logger, safeLogger } from '../runtime/log.ts'
-import { IPC_LONGEST } from '../runtime/temporary-directory.ts'
+import { IPC_LONGEST } from '../runtime/process/temporary-directory.ts'
 import { nearest } from './did-you-mean.ts'
 
 /** The description of an option: its check, default, flag, variable, help and completion follow from it. */

@@ -1,4 +1,4 @@
-import { lazy } from '../runtime/lazy.ts'
+import { lazy } from '../runtime/process/lazy.ts'
 import { lightResponse } from './light-response.ts'
 import { lightRequestsPass, type RequestSource, sourceOfRequest, sourcesOfCopies, unwrapRequest } from './request.ts'
 import { platform, replaceProperty, unwrapMembers } from './stand-in.ts'

@@ -1,4 +1,4 @@
-import { lazy } from '../runtime/lazy.ts'
+import { lazy } from '../runtime/process/lazy.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
 import { completeStandIn, copyHeaders, platform } from './stand-in.ts'

@@ -1,4 +1,4 @@
-import { lazy } from '../runtime/lazy.ts'
+import { lazy } from '../runtime/process/lazy.ts'
 import { completeStandIn, copyHeaders, platform } from './stand-in.ts'
 
 /** Tells when the exchange of a request ends. */

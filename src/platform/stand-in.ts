@@ -1,5 +1,5 @@
 import type { InspectOptions, inspect } from 'node:util'
-import { lazy } from '../runtime/lazy.ts'
+import { lazy } from '../runtime/process/lazy.ts'
 
 const platformRequest = lazy(() => rootOf(globalThis.Request))
 const platformResponse = lazy(() => rootOf(globalThis.Response))

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { guardChild } from '../../src/runtime/orphan-guard.ts'
+import { guardChild } from '../../src/runtime/process/orphan-guard.ts'
 import { runProgram } from './run-program.ts'
 
 const SOURCE = fileURLToPath(new URL('servers/handler.c', import.meta.url))

@@ -20,7 +20,7 @@ afterEach(async () => {
 })
 
 function command(args: readonly string[], columns = 160): Terminal {
-  const env = { TMPDIR: place.directory, FORCE_COLOR: undefined, NO_COLOR: undefined }
+  const env = { TMPDIR: place.directory }
   return new Terminal([process.execPath, MAIN, ...args], { cwd: place.directory, env, columns })
 }
 

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { guardChild } from '../../src/runtime/orphan-guard.ts'
+import { guardChild } from '../../src/runtime/process/orphan-guard.ts'
 import { MAIN, Workplace } from '../support/command.ts'
 import { freePort } from '../support/free-port.ts'
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
+import { guardChild, guardDirectory } from '../../src/runtime/process/orphan-guard.ts'
 import { createNginxDirectory } from './nginx.ts'
 
 // Apache and lighttpd of Debian in the foreground; nginx: nginx.ts.

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { guardChild, guardDirectory } from '../../src/runtime/orphan-guard.ts'
+import { guardChild, guardDirectory } from '../../src/runtime/process/orphan-guard.ts'
 
 /** A running nginx. */
 export interface Nginx extends AsyncDisposable {

@@ -6,6 +6,9 @@ import xterm from '@xterm/headless'
 /** How long something is waited for, in milliseconds. */
 const SHOWN_WITHIN = 60_000
 
+/** A terminal as a person has it: Node shows no colours where a CI runs. */
+const PERSON = { SHELL: '/bin/sh', TERM: 'xterm', CI: undefined, FORCE_COLOR: undefined, NO_COLOR: undefined }
+
 /** A program on a pseudo-terminal of `script` (util-linux), and the screen of that terminal; disposed of, the program is ended. */
 export class Terminal implements AsyncDisposable {
   /** Resolves with the exit code, when the screen shows all that the program has written. */
@@ -34,7 +37,7 @@ export class Terminal implements AsyncDisposable {
     const run = `stty cols ${columns} rows ${rows}; exec ${command.map(quoted).join(' ')}`
     this.#child = spawn('script', ['--quiet', '--return', '--flush', '--command', run, '/dev/null'], {
       ...(cwd !== undefined && { cwd }),
-      env: { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', ...env },
+      env: { ...process.env, ...PERSON, ...env },
       stdio: ['pipe', 'pipe', 'inherit'],
       // Ctrl-C of the terminal that the tests run in stays there.
       detached: true,

@@ -1,7 +1,7 @@
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describeError, describeLoadError, messageOf } from '../../runtime/log.ts'
-import { ownDirectory } from '../../runtime/own-modules.ts'
+import { ownDirectory } from '../../runtime/process/own-modules.ts'
 import { CommandError } from '../shared/exit-code.ts'
 
 /** A line of the user's code in the stack of an error. */

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { createFront, type Front } from '../../gateway/index.ts'
 import type { Logger } from '../../runtime/log.ts'
-import { TemporaryDirectory } from '../../runtime/temporary-directory.ts'
+import { TemporaryDirectory } from '../../runtime/process/temporary-directory.ts'
 import type { CommandSettings } from '../options/settings.ts'
 import { type GivenCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'

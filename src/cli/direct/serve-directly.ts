@@ -6,7 +6,7 @@ import type { ConnectionState, LinkState } from '../../operations/server-state.t
 import type { EndpointSettings } from '../../options/endpoint.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import type { Level } from '../../runtime/log.ts'
-import { ownModule } from '../../runtime/own-modules.ts'
+import { ownModule } from '../../runtime/process/own-modules.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { localHost, sharedStartOf } from '../../workers/dispatcher/worker-child.ts'
 import { WorkerPool } from '../../workers/dispatcher/worker-pool.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { LoadFnOutput, LoadHookContext, ResolveFnOutput, ResolveHookContext } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { ownDirectory, ownModule } from '../../runtime/own-modules.ts'
+import { ownDirectory, ownModule } from '../../runtime/process/own-modules.ts'
 
 /** Extensions that do not tell the kind of module: Node asks the project, here the text of the file decides. */
 const OPEN = /\.(?:[jt]sx?|cts)$/

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { EndpointOptions } from '../../options/endpoint.ts'
-import { temporaryPath } from '../../runtime/temporary-directory.ts'
+import { temporaryPath } from '../../runtime/process/temporary-directory.ts'
 
 /**
  * An endpoint in a directory that `startAppGateway` creates for this user only.

@@ -4,7 +4,7 @@ import { Gateway, type GatewayAddress } from '../../gateway/gateway.ts'
 import { checkSettings, type FrontSettings, type Places } from '../../gateway/options.ts'
 import type { EndpointOptions } from '../../options/endpoint.ts'
 import { type Logger, messageOf } from '../../runtime/log.ts'
-import { guardDirectory } from '../../runtime/orphan-guard.ts'
+import { guardDirectory } from '../../runtime/process/orphan-guard.ts'
 import { checkCertificate, type GivenCertificate, renewCertificate } from '../shared/certificate.ts'
 import { CommandError } from '../shared/exit-code.ts'
 

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { libzmq } from '../../runtime/libzmq.ts'
 import { type Level, LOG_LEVELS, type LogFields, type Logger, withWorker } from '../../runtime/log.ts'
+import { libzmq } from '../../runtime/process/libzmq.ts'
 
 /** The lowest level that is logged; `silent` logs nothing. */
 export type LogLevel = Level | 'silent'

@@ -1,6 +1,6 @@
 import type { XPublisher } from 'zeromq'
 import { Mongrel2Error } from '../../runtime/errors.ts'
-import { libzmq } from '../../runtime/libzmq.ts'
+import { libzmq } from '../../runtime/process/libzmq.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { joinReply, type Reply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'

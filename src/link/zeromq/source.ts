@@ -1,5 +1,5 @@
 import type { Pull } from 'zeromq'
-import { libzmq } from '../../runtime/libzmq.ts'
+import { libzmq } from '../../runtime/process/libzmq.ts'
 import { delay, turnEnd } from '../../runtime/promises.ts'
 import { CUT_MESSAGE } from '../../wire/message.ts'
 import type { LinkSource, Receive, Report } from '../transport.ts'

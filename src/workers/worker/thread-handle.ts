@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ControlPortAddress } from '../../link/control-port.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
-import { ownModule } from '../../runtime/own-modules.ts'
+import { ownModule } from '../../runtime/process/own-modules.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Uplink } from './worker-server.ts'

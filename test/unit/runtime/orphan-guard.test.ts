@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
-import { guardDirectory } from '../../../src/runtime/orphan-guard.ts'
+import { guardDirectory } from '../../../src/runtime/process/orphan-guard.ts'
 
 const spawn = vi.spyOn(process.getBuiltinModule('node:child_process'), 'spawn')
 

@@ -1,7 +1,7 @@
 import { mkdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { invalid } from './errors.ts'
+import { invalid } from '../errors.ts'
 import { guardDirectory } from './orphan-guard.ts'
 
 /** Bytes of the longest path of an ipc address: `sun_path` of Linux holds 108, with a zero at the end. */
