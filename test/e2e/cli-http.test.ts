@@ -125,6 +125,29 @@ describe('mongrel2-fetch serve --http', () => {
     expect((await lost).status).toBe(502)
   })
 
+  it('fails no request where a reload begins as the workers of the last one have just loaded the app', async () => {
+    const { run, url } = await serve('-p', '2')
+    const statuses = new Set<number>()
+    let ended = false
+    const ask = async () => {
+      while (!ended) {
+        const response = await fetch(url)
+        statuses.add(response.status)
+        await response.text()
+      }
+    }
+    const asking = Array.from({ length: 10 }, ask)
+    const started = () => run.stderr.match(/started worker/g)?.length ?? 0
+    for (let reload = 0; reload < 8; reload++) {
+      const before = started()
+      run.signal('SIGHUP')
+      await expect.poll(started, { interval: 1, timeout: 30_000 }).toBeGreaterThan(before)
+    }
+    ended = true
+    await Promise.all(asking)
+    expect([...statuses]).toEqual([200])
+  })
+
   it.each([
     ['the process of the command', []],
     ['processes and threads', ['-p', '2', '--threads', '2']],

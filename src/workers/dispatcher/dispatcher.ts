@@ -232,6 +232,7 @@ export class Dispatcher implements BalancerOutlet, PoolOwner {
     const thread = worker.threads['thread' in news ? news.thread : 0] as ThreadState
     switch (news.news) {
       case 'loaded':
+        if (worker.stopping) return // it is being killed
         for (const served of this.#epochs.values()) this.#announce(served, worker)
         for (const each of worker.threads) {
           this.#workerOf.set(each, worker)

@@ -139,7 +139,9 @@ export class WorkerPool implements WorkerObserver {
       // A starting worker may have read the old files.
       const { next, current } = place
       place.next = undefined
-      if (next !== undefined) {
+      // One that has loaded the app may have requests already.
+      if (next?.loaded === true) this.#owner.retire(next)
+      else if (next !== undefined) {
         next.stopping = true
         next.kill('it is replaced')
       }
