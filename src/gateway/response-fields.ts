@@ -1,14 +1,5 @@
-import type { HeaderField } from '../wire/headers.ts'
-
 /** Fields about one connection (RFC 9110, section 7.6.1), which the server of each protocol writes itself. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'])
-
-/** The fields of a `ResponseHead` as pairs. */
-export function pairs(fields: readonly string[]): HeaderField[] {
-  const list: HeaderField[] = []
-  for (let at = 0; at < fields.length; at += 2) list.push([fields[at] as string, fields[at + 1] as string])
-  return list
-}
 
 /** The fields that are not about one connection, names and values in turn. `but`: a name in lower case that is left out too. */
 export function endToEnd(fields: readonly string[], but?: string): string[] {

@@ -41,7 +41,7 @@ function combined(): LineFormat {
   const [address, method, target, version] = [text(' '), text(' '), text(' '), text('"')]
   const [referer, userAgent] = [text('"'), text('"')]
   return (entry) =>
-    `${address(entry.address)} - - [${apacheSecond()(Math.floor(entry.time / 1000))}] "${method(entry.method)} ` +
+    `${address(entry.address)} - - [${apacheSecond(Math.floor(entry.time / 1000))}] "${method(entry.method)} ` +
     `${target(entry.target)} ${version(entry.version)}" ${entry.status ?? '-'} ${entry.bytes} ` +
     `"${referer(entry.referer)}" "${userAgent(entry.userAgent)}"`
 }
@@ -64,7 +64,7 @@ function compile(template: string, writerOf: (field: Field, next: string) => Lin
 function writerOf(field: Field, missing: string, quote: (value: Text) => string): LineFormat {
   switch (field) {
     case 'time':
-      return ({ time }) => `${isoSecond()(Math.floor(time / 1000))}${thousandths()[Math.floor(time) % 1000]}Z`
+      return ({ time }) => `${isoSecond(Math.floor(time / 1000))}${thousandths()[Math.floor(time) % 1000]}Z`
     case 'duration':
       return ({ duration }) => {
         const microseconds = Math.round(duration * 1000)
@@ -101,15 +101,13 @@ function remembered<T>(render: (value: T) => string, first: NoInfer<T>): (value:
 const thousandths = lazy(() => Array.from({ length: 1000 }, (_, number) => `.${String(number).padStart(3, '0')}`))
 
 /** Such as `2026-11-30T03:27:26`. */
-const isoSecond = lazy(() => remembered((seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 19), 0))
+const isoSecond = remembered((seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 19), 0)
 
 /** Such as `30/Nov/2026:03:27:26 +0000`. */
-const apacheSecond = lazy(() =>
-  remembered((seconds: number) => {
-    const [, day, month, year, time] = new Date(seconds * 1000).toUTCString().split(' ')
-    return `${day}/${month}/${year}:${time} +0000`
-  }, 0),
-)
+const apacheSecond = remembered((seconds: number) => {
+  const [, day, month, year, time] = new Date(seconds * 1000).toUTCString().split(' ')
+  return `${day}/${month}/${year}:${time} +0000`
+}, 0)
 
 /** Printable ASCII without `"` and `\`. */
 const SAFE = String.fromCharCode(...Array(127).keys()).replace(/[^ -~]|["\\]/g, '')

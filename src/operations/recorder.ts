@@ -1,8 +1,9 @@
 import { isUtf8 } from 'node:buffer'
 import { bytesOf } from '../wire/bytes.ts'
+import type { HeaderField } from '../wire/headers.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import type { Message } from '../wire/message.ts'
-import { ResponseParser } from '../wire/response-parser.ts'
+import { pairs, ResponseParser } from '../wire/response-parser.ts'
 import type { RequestEntry } from './request-entry.ts'
 
 /** A line of the file of `record`: a request as Mongrel2 sent it, and its response. */
@@ -66,7 +67,7 @@ class Recording {
   readonly #chosen: boolean
   readonly #omitted: ReadonlySet<string>
   readonly #parser: ResponseParser
-  #headers: [string, string][] | undefined
+  #headers: HeaderField[] | undefined
   readonly #body: Buffer[] = []
   #size = 0
   #cut = false
@@ -127,15 +128,11 @@ class Recording {
     return JSON.stringify(recorded).replace(/[\x7f-\uffff]/g, escaped)
   }
 
-  #withoutSecrets(fields: readonly [string, string][]): Pick<RecordedRequest, 'headers' | 'omitted'> {
-    const isSecret = ([name]: [string, string]) => this.#omitted.has(name.toLowerCase())
+  #withoutSecrets(fields: readonly HeaderField[]): Pick<RecordedRequest, 'headers' | 'omitted'> {
+    const isSecret = ([name]: HeaderField) => this.#omitted.has(name.toLowerCase())
     const omitted = [...new Set(fields.filter(isSecret).map(([name]) => name.toLowerCase()))]
     return { headers: fields.filter((field) => !isSecret(field)), ...(omitted.length > 0 && { omitted }) }
   }
-}
-
-function pairs(fields: readonly string[]): [string, string][] {
-  return fields.flatMap((name, at) => (at % 2 === 0 ? [[name, fields[at + 1] ?? ''] as [string, string]] : []))
 }
 
 function bodyOf(bytes: Buffer, cut: boolean): RecordedBody {

@@ -60,55 +60,6 @@ type AnyListener = Parameters<EventTarget['addEventListener']>[1]
 
 /** The session of a socket. */
 export let sessionOf: (socket: ServerWebSocket) => Session
-let dispatchTo: (socket: ServerWebSocket, event: Event) => void
-let failSocket: (socket: ServerWebSocket, error: unknown) => void
-let noteThrown: (socket: ServerWebSocket, error: unknown) => void
-let dataFor: (socket: ServerWebSocket, data: string | Buffer) => string | ArrayBuffer | Blob
-
-/** Turns what a session tells into events of its socket. */
-class EventsOf implements SessionEvents {
-  readonly #socket: ServerWebSocket
-
-  constructor(socket: ServerWebSocket) {
-    this.#socket = socket
-  }
-
-  opened(): void {
-    dispatchTo(this.#socket, new Event('open'))
-  }
-
-  message(data: string | Buffer): void {
-    dispatchTo(this.#socket, new MessageEvent('message', { data: dataFor(this.#socket, data) }))
-  }
-
-  failed(error: Error): void {
-    dispatchTo(this.#socket, new SocketErrorEvent('error', error))
-  }
-
-  closed(status: CloseEventInit): void {
-    dispatchTo(this.#socket, new SocketCloseEvent('close', status))
-  }
-}
-
-/** The wrappers of listeners, so that they can be removed. Called on their socket: one for each would take more memory. */
-const safeListeners = new WeakMap<object, (this: ServerWebSocket, event: Event) => void>()
-
-/** Wraps a listener so that its errors are reported; the platform judges what is no listener. */
-function safe(listener: AnyListener): AnyListener {
-  if (typeof listener !== 'function' && (typeof listener !== 'object' || listener === null)) return listener
-  const known = safeListeners.get(listener)
-  if (known !== undefined) return known
-  const wrapper = function (this: ServerWebSocket, event: Event): void {
-    try {
-      const result: unknown = typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event)
-      if (result instanceof Promise) result.catch((error: unknown) => failSocket(this, error))
-    } catch (error) {
-      noteThrown(this, error)
-    }
-  }
-  safeListeners.set(listener, wrapper)
-  return wrapper
-}
 
 /**
  * The server's end of a WebSocket, with the interface of the platform's `WebSocket` (WebSockets standard). A listener that throws, or returns
@@ -117,19 +68,6 @@ function safe(listener: AnyListener): AnyListener {
 export class ServerWebSocket extends EventTarget {
   static {
     sessionOf = (socket) => socket.#session
-    dispatchTo = (socket, event) => socket.#context.run(() => socket.dispatchEvent(event))
-    failSocket = (socket, error) => {
-      socket.#report(error)
-      socket.#session.fail(error)
-    }
-    noteThrown = (socket, error) => {
-      socket.#report(error)
-      socket.#thrown ??= { error }
-    }
-    dataFor = (socket, data) => {
-      if (typeof data === 'string') return data
-      return socket.#binaryType === 'blob' ? new Blob([data]) : new Uint8Array(data).buffer
-    }
     for (const type of ['open', 'message', 'error', 'close']) {
       Object.defineProperty(ServerWebSocket.prototype, `on${type}`, {
         get(this: ServerWebSocket) {
@@ -142,6 +80,58 @@ export class ServerWebSocket extends EventTarget {
         enumerable: true,
       })
     }
+  }
+
+  /** Turns what a session tells into events of its socket: functions of its own would take each socket more memory. */
+  static readonly #EventsOf = class implements SessionEvents {
+    readonly #socket: ServerWebSocket
+
+    constructor(socket: ServerWebSocket) {
+      this.#socket = socket
+    }
+
+    opened(): void {
+      this.#socket.#dispatch(new Event('open'))
+    }
+
+    message(data: string | Buffer): void {
+      this.#socket.#dispatch(new MessageEvent('message', { data: this.#socket.#dataOf(data) }))
+    }
+
+    failed(error: Error): void {
+      this.#socket.#dispatch(new SocketErrorEvent('error', error))
+    }
+
+    closed(status: CloseEventInit): void {
+      this.#socket.#dispatch(new SocketCloseEvent('close', status))
+    }
+  }
+
+  /** The wrappers of listeners, so that they can be removed. Called on their socket: one for each would take more memory. */
+  static readonly #safeListeners = new WeakMap<object, (this: ServerWebSocket, event: Event) => void>()
+
+  /** Wraps a listener so that its errors are reported; the platform judges what is no listener. */
+  static #safe(listener: AnyListener): AnyListener {
+    if (typeof listener !== 'function' && (typeof listener !== 'object' || listener === null)) return listener
+    const known = ServerWebSocket.#safeListeners.get(listener)
+    if (known !== undefined) return known
+    const safe = function (this: ServerWebSocket, event: Event): void {
+      try {
+        const result: unknown =
+          typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event)
+        if (result instanceof Promise) {
+          result.catch((error: unknown) => {
+            this.#report(error)
+            this.#session.fail(error)
+          })
+        }
+      } catch (error) {
+        this.#report(error)
+        this.#thrown ??= { error }
+      }
+    }
+    ServerWebSocket.#safeListeners.set(listener, safe)
+    return safe
   }
 
   static readonly CONNECTING = READY_STATE.CONNECTING
@@ -195,7 +185,7 @@ export class ServerWebSocket extends EventTarget {
     this.url = url
     this.protocol = protocol
     this.extensions = extensions
-    this.#session = begin(new EventsOf(this))
+    this.#session = begin(new ServerWebSocket.#EventsOf(this))
   }
 
   /** `CONNECTING` until the handler has returned the response, then `OPEN`, `CLOSING` and `CLOSED`. */
@@ -267,13 +257,13 @@ export class ServerWebSocket extends EventTarget {
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override addEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
     if (this.readyState === READY_STATE.CONNECTING) this.#context = new CallContext(true)
-    super.addEventListener(type, safe(listener), options)
+    super.addEventListener(type, ServerWebSocket.#safe(listener), options)
   }
 
   override removeEventListener<N extends EventName>(type: N, listener: Listener<N>, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void
   override removeEventListener(type: string, listener: AnyListener, options?: ListenerOptions): void {
-    super.removeEventListener(type, safe(listener), options)
+    super.removeEventListener(type, ServerWebSocket.#safe(listener), options)
   }
 
   override dispatchEvent(event: Event): boolean {
@@ -291,6 +281,15 @@ export class ServerWebSocket extends EventTarget {
     this.#handlers ??= {}
     this.#handlers[type] = typeof handler === 'function' ? (handler as AnyHandler) : null
     if (!added) this.addEventListener(type, (event) => this.#handlers?.[type]?.call(this, event))
+  }
+
+  #dispatch(event: Event): void {
+    this.#context.run(() => this.dispatchEvent(event))
+  }
+
+  #dataOf(data: string | Buffer): string | ArrayBuffer | Blob {
+    if (typeof data === 'string') return data
+    return this.#binaryType === 'blob' ? new Blob([data]) : new Uint8Array(data).buffer
   }
 }
 

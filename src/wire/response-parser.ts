@@ -1,3 +1,4 @@
+import type { HeaderField } from './headers.ts'
 import { TOKEN } from './http.ts'
 import { MalformedError, malformed } from './malformed.ts'
 
@@ -176,4 +177,11 @@ function lineEnd(text: string, start: number): number {
 /** Chunks override a length, which must not be passed on then (RFC 9112, section 6.3). */
 function withoutLength(fields: readonly string[]): string[] {
   return fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== 'content-length')
+}
+
+/** The fields of a `ResponseHead` as pairs. */
+export function pairs(fields: readonly string[]): HeaderField[] {
+  const list: HeaderField[] = []
+  for (let at = 0; at < fields.length; at += 2) list.push([fields[at] as string, fields[at + 1] as string])
+  return list
 }

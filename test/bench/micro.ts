@@ -86,7 +86,6 @@ const tnetstrings = messageOf(renderTnetstring(new Map(Object.entries(headers)))
 const parsed = parseMessage(json)
 const { signal } = new AbortController()
 const sink: ResponseSink = {
-  context: new CallContext(),
   write: () => {},
   writeShared: () => {},
   writable: () => undefined,

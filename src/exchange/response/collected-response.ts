@@ -28,7 +28,6 @@ export async function collectResponse(
   }
   // The caller decides what becomes of the connection, and nothing goes out before the end.
   const sink: ResponseSink = {
-    context,
     get aborted() {
       return fault !== undefined
     },

@@ -1,7 +1,6 @@
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { plainResponseOf } from '../../platform/light-response.ts'
-import type { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { asError } from '../../runtime/log.ts'
 import { tickEnd } from '../../runtime/promises.ts'
@@ -29,8 +28,6 @@ export interface ResponseSink extends EventSink {
   writable(): Promise<void> | undefined
   /** Whether the response was given up, so that it must not look complete. */
   readonly aborted: boolean
-  /** The context in which the body's stream, the user's code, is read and cancelled. */
-  readonly context: CallContext
   /** Whether the connection can be used again; called when the head goes out. `complete` says that the whole body goes out with it. */
   persists(complete: boolean): boolean
 }
@@ -58,7 +55,7 @@ type Framing = number | 'chunked' | 'close'
 
 /**
  * Sends a response that `checkResponse` returned. The body is framed by its length where that is known when the head goes out, otherwise by chunks
- * (HTTP/1.1) or the end of the connection (HTTP/1.0).
+ * (HTTP/1.1) or the end of the connection (HTTP/1.0). Called in the handler's context, since the body's stream is the user's code.
  *
  * @param reading Called with the body that is read, so that it can be cancelled when the client leaves.
  * @throws The error of the body's stream, if it fails before the head goes out.

@@ -112,6 +112,8 @@ export class CgiAnswer implements Answer {
             for (const call of written) call()
           }
     if (framed.length === 0) return
+    const [only, ...others] = framed
+    if (only !== undefined && others.length === 0) return void this.#socket.write(only, done)
     if (size <= JOINED) return void this.#socket.write(Buffer.concat(framed), done)
     this.#socket.cork()
     for (const [at, piece] of framed.entries()) this.#socket.write(piece, at === framed.length - 1 ? done : undefined)

@@ -2,10 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { deferred } from '../../runtime/promises.ts'
 import { renderHead } from '../../wire/http.ts'
-import type { ResponseHead } from '../../wire/response-parser.ts'
+import { pairs, type ResponseHead } from '../../wire/response-parser.ts'
 import { closeSoon, destroyWhenQuiet, lingeringClose } from '../lingering-close.ts'
 import type { Answer } from '../request.ts'
-import { endToEnd, pairs } from '../response-fields.ts'
+import { endToEnd } from '../response-fields.ts'
 
 /** The last bytes of a body up to this size are joined with the head in one write. */
 const SMALL = 8 * 1024

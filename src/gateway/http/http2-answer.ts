@@ -1,9 +1,9 @@
 import { validateHeaderValue } from 'node:http'
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
-import type { ResponseHead } from '../../wire/response-parser.ts'
+import { pairs, type ResponseHead } from '../../wire/response-parser.ts'
 import { LINGER_TIME } from '../lingering-close.ts'
 import type { Answer } from '../request.ts'
-import { endToEnd, pairs } from '../response-fields.ts'
+import { endToEnd } from '../response-fields.ts'
 
 /** An answer on a stream of HTTP/2. */
 export class Http2Answer implements Answer {

@@ -24,7 +24,6 @@ import {
   renderReport,
   renderTopicFrame,
 } from '../protocol/frames.ts'
-
 import { EndedRequests } from './ended-requests.ts'
 
 /** Interval of sweeps for idle connections while the thread retires, in milliseconds. */
