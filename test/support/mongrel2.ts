@@ -293,11 +293,12 @@ export class Mongrel2 {
     return join(this.directory, 'logs/output.log')
   }
 
-  /** It writes its process id when it has the port, which tells it from another that has it; then it binds for the handlers. */
+  /** It writes its process id when it has the port, which tells it from another that has it; then it binds for the handlers, and last, in a task of its own, its control port. */
   async #listens(): Promise<boolean> {
     const id = await readFile(this.#pidFile, 'utf8').catch(() => '')
     if (id !== String(this.pid)) return false
     const specs = Object.values(this.endpoints).flatMap((endpoint) => endpoint.split(','))
+    if (!this.#onFront) specs.push(this.controlPort)
     return (
       await Promise.all([
         accepts({ host: this.host, port: this.port }),
