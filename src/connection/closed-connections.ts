@@ -1,3 +1,5 @@
+import { NumberMap } from '../runtime/number-map.ts'
+
 /** Shortest time that a closed connection is remembered, in milliseconds, unless too many follow. */
 const REMEMBERED = 60_000
 /** Number of closed connections that are remembered at least. */
@@ -5,15 +7,15 @@ const MOST = 16_384
 
 /** Connections that we have closed, each with a value: Mongrel2 may still send messages from them. Forgotten in two generations. */
 export class ClosedConnections<By = undefined> {
-  #recent = new Map<number, By | undefined>()
-  #older = new Map<number, By | undefined>()
+  #recent = new NumberMap<By | undefined>()
+  #older = new NumberMap<By | undefined>()
   #turned = 0
 
   /** @param now In milliseconds of `performance.now()`. */
   add(id: number, now: number, by?: By): void {
     if (this.#recent.size >= MOST || now - this.#turned > REMEMBERED) {
       this.#older = this.#recent
-      this.#recent = new Map()
+      this.#recent = new NumberMap()
       this.#turned = now
     }
     this.#recent.set(id, by)

@@ -1,11 +1,8 @@
 import type { Socket } from 'node:net'
 import type { ResponseHead } from '../../wire/response-parser.ts'
 import type { Answer } from '../request.ts'
-import { endToEnd } from '../response-fields.ts'
+import { isHopByHop } from '../response-fields.ts'
 import type { Codec } from './codec.ts'
-
-/** Pieces of a turn with up to so many bytes are joined, which costs less than separate writes. */
-const JOINED = 16 * 1024
 
 /** An answer on a front server's connection. What is written in one turn goes out together. */
 export class CgiAnswer implements Answer {
@@ -15,6 +12,7 @@ export class CgiAnswer implements Answer {
   #released = false
   #bodyComplete = false
   #phase: 'open' | 'ended' | 'finished' = 'open'
+  #head = ''
   #pieces: Buffer[] = []
   #written: (() => void)[] = []
   #scheduled = false
@@ -29,8 +27,13 @@ export class CgiAnswer implements Answer {
 
   begin({ status, reason, fields }: ResponseHead): void {
     this.begun = true
-    // Servers would read a field `Status` as the status.
-    this.#pieces.push(this.#codec.renderHead(status, reason, endToEnd(fields, 'status')))
+    let head = `${this.#codec.beforeStatus} ${status} ${reason}\r\n`
+    for (let at = 0; at < fields.length; at += 2) {
+      const name = (fields[at] as string).toLowerCase()
+      // Servers would read a field `Status` as the status.
+      if (name !== 'status' && !isHopByHop(name)) head += `${fields[at]}: ${fields[at + 1]}\r\n`
+    }
+    this.#head = `${head}\r\n`
     this.#schedule()
   }
 
@@ -96,27 +99,23 @@ export class CgiAnswer implements Answer {
 
   /** @param ended Whether the answer ends with it. */
   #writeAll(ended: boolean): void {
+    const head = this.#head
     const pieces = this.#pieces
     const written = this.#written
-    if ((pieces.length === 0 && !ended) || this.#phase === 'finished') return
+    if ((head === '' && pieces.length === 0 && !ended) || this.#phase === 'finished') return
+    this.#head = ''
     this.#pieces = []
     this.#written = []
-    let size = 0
-    for (const { length } of pieces) size += length
-    const joined = size <= JOINED ? [Buffer.concat(pieces, size)] : pieces
-    const framed = joined.flatMap((piece, at) => this.#codec.frame(piece, ended && at === joined.length - 1))
+    const framed = this.#codec.frame(head, pieces, ended)
+    const last = framed.length - 1
     const done =
       written.length === 0
         ? undefined
         : () => {
             for (const call of written) call()
           }
-    if (framed.length === 0) return
-    const [only, ...others] = framed
-    if (only !== undefined && others.length === 0) return void this.#socket.write(only, done)
-    if (size <= JOINED) return void this.#socket.write(Buffer.concat(framed), done)
-    this.#socket.cork()
-    for (const [at, piece] of framed.entries()) this.#socket.write(piece, at === framed.length - 1 ? done : undefined)
-    this.#socket.uncork()
+    if (last > 0) this.#socket.cork()
+    for (const [at, piece] of framed.entries()) this.#socket.write(piece, at === last ? done : undefined)
+    if (last > 0) this.#socket.uncork()
   }
 }

@@ -10,7 +10,6 @@ import { CgiAnswer } from './cgi-answer.ts'
 import type { Codec, Incoming, Variables } from './codec.ts'
 import { requestOf } from './variables.ts'
 
-const NOTHING = Buffer.alloc(0)
 /** Bytes of replies beside answers that may wait. */
 const MOST_UNSENT = 64 * 1024
 
@@ -148,7 +147,7 @@ export class CgiClient {
     const { answer, connection } = this.#open ?? {}
     answer?.abandon()
     connection?.leave()
-    for (const piece of this.#codec.frame(NOTHING, true)) this.#socket.write(piece)
+    for (const piece of this.#codec.frame('', [], true)) this.#socket.write(piece)
     this.#finish(true)
   }
 

@@ -12,6 +12,9 @@ export type Incoming =
   /** Bytes to send to the front server at once. */
   | { readonly type: 'reply'; readonly bytes: Buffer }
 
+/** Bytes up to which pieces are joined, which costs less than separate writes. */
+const JOINED = 16 * 1024
+
 /** What differs between the protocols that front servers speak in place of HTTP, for one connection. */
 export interface Codec {
   /** Parses bytes, in whatever pieces they come; what was right before a fault is passed on. Throws MalformedError. */
@@ -20,10 +23,32 @@ export interface Codec {
   readonly partial: boolean
   /** Whether the front server wants to use the connection again. */
   readonly keepsAlive: boolean
-  /** @param fields Names and values in turn. */
-  renderHead(status: number, reason: string, fields: readonly string[]): Buffer
-  /** Frames the next bytes of an answer, which may be none; `ended`: with its end. */
-  frame(bytes: Buffer, ended: boolean): readonly Buffer[]
+  /** What stands before the status in an answer's first line. */
+  readonly beforeStatus: 'HTTP/1.1' | 'Status:'
+  /**
+   * Frames the next bytes of an answer, which may be none; what is small comes in one piece.
+   *
+   * @param head Lines in Latin-1, which come first.
+   * @param ended Whether the answer ends with them.
+   */
+  frame(head: string, pieces: readonly Buffer[], ended: boolean): readonly Buffer[]
   /** Ends a malformed request that has no answer. */
   renderFault(): Buffer
+}
+
+/** Bytes of a head and of pieces, where they are few enough to be joined; otherwise undefined. */
+export function joinedSize(head: string, pieces: readonly Buffer[]): number | undefined {
+  let size = head.length
+  for (const { length } of pieces) size += length
+  return size <= JOINED ? size : undefined
+}
+
+/** Writes a head and pieces one after another into a buffer; returns the position behind them. */
+export function join(to: Buffer, at: number, head: string, pieces: readonly Buffer[]): number {
+  let end = at + to.write(head, at, 'latin1')
+  for (const piece of pieces) {
+    to.set(piece, end)
+    end += piece.length
+  }
+  return end
 }

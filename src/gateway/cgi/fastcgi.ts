@@ -1,10 +1,12 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import type { Codec, Incoming, Variables } from './codec.ts'
-import { contentLength, renderCgiHead } from './variables.ts'
+import { type Codec, type Incoming, join, joinedSize, type Variables } from './codec.ts'
+import { contentLength, nameIn } from './variables.ts'
 
 const VERSION = 1
 /** Bytes of a record's header (FCGI_HEADER_LEN). */
 const HEADER = 8
+/** Bytes of the records that end an answer. */
+const END = HEADER + HEADER + 8
 /** Bytes of a record's content, a multiple of 8 as the specification recommends. */
 const MOST_CONTENT = 65_528
 /** The id of records that are about no request (FCGI_NULL_REQUEST_ID). */
@@ -54,6 +56,7 @@ export class FastCgiCodec implements Codec {
   #active: ActiveRequest | undefined
   /** The `protocolStatus` of a malformed request. */
   #fault: number = STATUS.complete
+  readonly beforeStatus = 'Status:'
   keepsAlive = false
 
   /**
@@ -109,21 +112,21 @@ export class FastCgiCodec implements Codec {
     if (at < all.length) this.#pending = all.subarray(at)
   }
 
-  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
-    return renderCgiHead(status, reason, fields)
-  }
-
-  frame(bytes: Buffer, ended: boolean): readonly Buffer[] {
+  frame(head: string, pieces: readonly Buffer[], ended: boolean): readonly Buffer[] {
     if (this.#active === undefined) return []
     const { id } = this.#active
     if (ended) this.#active = undefined
-    const pieces: Buffer[] = []
-    for (let at = 0; at < bytes.length; at += MOST_CONTENT) {
-      const piece = bytes.subarray(at, at + MOST_CONTENT)
-      pieces.push(renderHeader(TYPE.stdout, id, piece.length), piece)
+    const size = joinedSize(head, pieces)
+    if (size === undefined)
+      return frameLarge(id, head === '' ? pieces : [Buffer.from(head, 'latin1'), ...pieces], ended)
+    const framed = Buffer.allocUnsafe((size === 0 ? 0 : HEADER + size) + (ended ? END : 0))
+    let at = 0
+    if (size > 0) {
+      writeHeader(framed, 0, TYPE.stdout, id, size)
+      at = join(framed, HEADER, head, pieces)
     }
-    if (ended) pieces.push(renderEnd(id))
-    return pieces
+    if (ended) writeEnd(framed, at, id)
+    return framed.length === 0 ? [] : [framed]
   }
 
   renderFault(): Buffer {
@@ -221,7 +224,7 @@ function readPairs(bytes: Buffer): string[] {
     const nameEnd = at + nameLength
     const valueEnd = nameEnd + valueLength
     if (valueEnd > bytes.length) throw new MalformedError('a variable is longer than its record')
-    texts.push(text.slice(at, nameEnd), text.slice(nameEnd, valueEnd))
+    texts.push(nameIn(text, at, nameEnd, texts.length / 2), text.slice(nameEnd, valueEnd))
     at = valueEnd
   }
   return texts
@@ -264,12 +267,27 @@ function renderRecord(type: number, id: number, content: Buffer): Buffer {
   return Buffer.concat([renderHeader(type, id, content.length), content])
 }
 
-/** The records that end a whole answer: an empty one of stdout, and that of the end. */
-function renderEnd(id: number): Buffer {
-  const records = Buffer.alloc(HEADER + HEADER + 8) // appStatus 0, protocolStatus complete
-  writeHeader(records, 0, TYPE.stdout, id, 0)
-  writeHeader(records, HEADER, TYPE.end, id, 8)
-  return records
+/** Frames pieces where they are, without a copy. */
+function frameLarge(id: number, pieces: readonly Buffer[], ended: boolean): Buffer[] {
+  const framed: Buffer[] = []
+  for (const whole of pieces) {
+    for (let at = 0; at < whole.length; at += MOST_CONTENT) {
+      const piece = whole.subarray(at, at + MOST_CONTENT)
+      framed.push(renderHeader(TYPE.stdout, id, piece.length), piece)
+    }
+  }
+  if (!ended) return framed
+  const end = Buffer.allocUnsafe(END)
+  writeEnd(end, 0, id)
+  framed.push(end)
+  return framed
+}
+
+/** Writes the records that end a whole answer: an empty one of stdout, and that of the end with appStatus 0 and protocolStatus complete. */
+function writeEnd(to: Buffer, at: number, id: number): void {
+  writeHeader(to, at, TYPE.stdout, id, 0)
+  writeHeader(to, at + HEADER, TYPE.end, id, 8)
+  to.fill(0, at + HEADER + HEADER, at + END)
 }
 
 function renderEndRequest(id: number, appStatus: number, protocolStatus: number): Buffer {

@@ -1,5 +1,5 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import type { Codec, Incoming, Variables } from './codec.ts'
+import { type Codec, type Incoming, join, joinedSize, type Variables } from './codec.ts'
 import { contentLength } from './variables.ts'
 
 /** A packet of variables. */
@@ -27,7 +27,7 @@ export abstract class PacketCodec implements Codec {
 
   /** Parses a packet; undefined if it is incomplete. Throws MalformedError as soon as no more bytes could make it right. */
   protected abstract parse(bytes: Buffer): Packet | undefined
-  abstract renderHead(status: number, reason: string, fields: readonly string[]): Buffer
+  abstract readonly beforeStatus: Codec['beforeStatus']
 
   get partial(): boolean {
     return this.#pending.length > 0
@@ -55,8 +55,13 @@ export abstract class PacketCodec implements Codec {
     if (more > 0) throw new MalformedError(`expected the end after the body, got ${more} bytes more`)
   }
 
-  frame(bytes: Buffer): readonly Buffer[] {
-    return bytes.length === 0 ? [] : [bytes]
+  frame(head: string, pieces: readonly Buffer[]): readonly Buffer[] {
+    const size = joinedSize(head, pieces)
+    if (size === undefined) return head === '' ? pieces : [Buffer.from(head, 'latin1'), ...pieces]
+    if (size === 0) return []
+    const joined = Buffer.allocUnsafe(size)
+    join(joined, 0, head, pieces)
+    return [joined]
   }
 
   renderFault(): Buffer {

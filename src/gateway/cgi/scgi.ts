@@ -1,6 +1,5 @@
 import { MalformedError, malformed } from '../../wire/malformed.ts'
 import { type Packet, PacketCodec } from './packet-codec.ts'
-import { renderCgiHead } from './variables.ts'
 
 /** The beginning of a netstring: its length and a colon. */
 const LENGTH = /^([1-9]\d{0,8}):/
@@ -9,6 +8,8 @@ const COMMA = ','.charCodeAt(0)
 
 /** SCGI (https://python.ca/scgi/protocol.txt): a netstring of names and values that each end with a NUL. */
 export class ScgiCodec extends PacketCodec {
+  readonly beforeStatus = 'Status:'
+
   protected parse(bytes: Buffer): Packet | undefined {
     const beginning = bytes.toString('latin1', 0, 10)
     const [prefix, digits] = LENGTH.exec(beginning) ?? []
@@ -27,9 +28,5 @@ export class ScgiCodec extends PacketCodec {
     const version = variables.findIndex((name, at) => at % 2 === 0 && name === 'SCGI')
     if (version === -1 || variables[version + 1] !== '1') throw new MalformedError('expected the header SCGI with 1')
     return { variables, size: end + 1 }
-  }
-
-  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
-    return renderCgiHead(status, reason, fields)
   }
 }

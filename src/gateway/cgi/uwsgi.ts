@@ -1,4 +1,3 @@
-import { renderFields } from '../../wire/http.ts'
 import { MalformedError } from '../../wire/malformed.ts'
 import { type Packet, PacketCodec } from './packet-codec.ts'
 
@@ -11,6 +10,8 @@ const REQUEST = 0
  * then names and values, each after its size in 16 bits. Numbers are little-endian. The answer is plain HTTP.
  */
 export class UwsgiCodec extends PacketCodec {
+  readonly beforeStatus = 'HTTP/1.1'
+
   protected parse(bytes: Buffer): Packet | undefined {
     if (bytes[0] !== REQUEST && bytes[0] !== undefined) {
       throw new MalformedError(`expected modifier1 ${REQUEST}, got ${bytes[0]}`)
@@ -31,9 +32,5 @@ export class UwsgiCodec extends PacketCodec {
     }
     if (variables.length % 2 !== 0) throw new MalformedError('a variable has no value')
     return { variables, size }
-  }
-
-  renderHead(status: number, reason: string, fields: readonly string[]): Buffer {
-    return renderFields(`HTTP/1.1 ${status} ${reason}`, fields)
   }
 }

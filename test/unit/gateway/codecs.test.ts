@@ -286,7 +286,7 @@ describe('The codec of FastCGI', () => {
     const codec = create()
     parse(codec, [fastCgiBegin(1, { keep: true }), fastCgiParams(1, GET)])
     expect(codec.keepsAlive).toBe(true)
-    expect(fastCgiRecords(Buffer.concat(codec.frame(Buffer.alloc(0), true)))).toEqual([
+    expect(fastCgiRecords(Buffer.concat(codec.frame('', [], true)))).toEqual([
       [RECORD.stdout, 1, ''],
       [RECORD.end, 1, '\0\0\0\0\0\0\0\0'],
     ])
@@ -302,7 +302,7 @@ describe('The codec of FastCGI', () => {
   it('renders a body in records, however long', () => {
     const codec = create()
     parse(codec, [fastCgiBegin(1)])
-    const records = fastCgiRecords(Buffer.concat(codec.frame(Buffer.alloc(100_000, 'x'), false)))
+    const records = fastCgiRecords(Buffer.concat(codec.frame('', [Buffer.alloc(100_000, 'x')], false)))
     expect(records.map(([type, id, { length }]) => [type, id, length])).toEqual([
       [RECORD.stdout, 1, 65_528],
       [RECORD.stdout, 1, 34_472],
