@@ -156,7 +156,7 @@ describe('mongrel2-fetch serve', () => {
       expect(await run.ended).toBe(0)
       expect(run.stderr).toMatch(/^mongrel2-fetch \S+ on Node \S+ starts app.ts, process \d+$/m)
       expect(run.stderr).toMatch(new RegExp(`^mongrel2-fetch got ${signal}`, 'm'))
-      expect(run.stderr).toMatch(/^mongrel2-fetch ended app.ts after 1 messages$/m)
+      expect(run.stderr).toMatch(/^mongrel2-fetch ended app.ts after 1 message$/m)
     })
   }
 

@@ -111,3 +111,41 @@ it.each([['--direct', '-p', '2'], ['-p', '2', '--threads', '2'], []])(
   },
   60_000,
 )
+
+/** Raw bytes of a user agent, each with what may follow in a forged line. */
+const FORGERIES = [
+  'a" 200 1 "-" "b',
+  String.raw`a\" 200 1`,
+  'a\tb',
+  'a\x1b[2Jb',
+  'a\x85b',
+  'a\u2028b',
+  'ümlaut',
+  `${'x'.repeat(5000)}"`,
+  '{"status":500}',
+]
+
+it.each(['combined', 'json', '{userAgent} {target}'])(
+  'no client forges a line of the request log, as %s',
+  async (accessLogFormat) => {
+    const server = serveMongrel2(fetch, { ...options, accessLogFormat })
+    await server.ready
+    for (const agent of FORGERIES) {
+      const client = new RawClient(mongrel2.port)
+      client.send(request('/forged', 'GET', `User-Agent: ${agent}\r\nReferer: ${agent}\r\nConnection: close\r\n`))
+      expect((await client.response()).status).toBe(200)
+    }
+    await server.close()
+    const lines = (await readFile(log, 'latin1')).split('\n').slice(0, -1)
+    const form = {
+      combined: /^127\.0\.0\.1 - - \[[^\]]*\] "GET \/forged HTTP\/1\.1" 200 \d+ "[^"]*" "[^"]*"$/,
+      json: /^\{"time":.*\}$/,
+    }[accessLogFormat]
+    expect(lines).toHaveLength(FORGERIES.length)
+    for (const line of lines) {
+      expect(line).toMatch(form ?? /^[^ ]+ \/forged$/)
+      expect(line).toMatch(/^[ -~]*$/)
+      if (accessLogFormat === 'json') expect(JSON.parse(line)).toMatchObject({ status: 200, target: '/forged' })
+    }
+  },
+)

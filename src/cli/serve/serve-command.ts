@@ -151,7 +151,8 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
   })()
   await Promise.all([closed, told])
   const { messages } = server.stats?.() ?? {}
-  logger.info?.(`mongrel2-fetch ended ${name}${messages === undefined ? '' : ` after ${messages} messages`}`)
+  const after = messages === undefined ? '' : ` after ${messages} message${messages === 1 ? '' : 's'}`
+  logger.info?.(`mongrel2-fetch ended ${name}${after}`)
   if (typeof came === 'object') throw came
   return came === 'failed' ? 'failed' : 'ok'
 }
