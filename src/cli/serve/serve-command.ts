@@ -151,8 +151,8 @@ async function run({ logger, closeTimeout, name, ...service }: Service): Promise
   })()
   await Promise.all([closed, told])
   const { messages } = server.stats?.() ?? {}
-  const after = messages === undefined ? '' : ` after ${messages} message${messages === 1 ? '' : 's'}`
-  logger.info?.(`mongrel2-fetch ended ${name}${after}`)
+  const count = messages === 1 ? '1 message' : `${messages} messages`
+  logger.info?.(`mongrel2-fetch ended ${name}${messages === undefined ? '' : ` after ${count}`}`)
   if (typeof came === 'object') throw came
   return came === 'failed' ? 'failed' : 'ok'
 }
