@@ -44,7 +44,7 @@ export function joinedSize(head: string, pieces: readonly Buffer[]): number | un
 }
 
 /** Writes a head and pieces one after another into a buffer; returns the position behind them. */
-export function join(to: Buffer, at: number, head: string, pieces: readonly Buffer[]): number {
+export function copyInto(to: Buffer, at: number, head: string, pieces: readonly Buffer[]): number {
   let end = at + to.write(head, at, 'latin1')
   for (const piece of pieces) {
     to.set(piece, end)

@@ -1,5 +1,5 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import { type Codec, type Incoming, join, joinedSize, type Variables } from './codec.ts'
+import { type Codec, copyInto, type Incoming, joinedSize, type Variables } from './codec.ts'
 import { contentLength, nameIn } from './variables.ts'
 
 const VERSION = 1
@@ -123,7 +123,7 @@ export class FastCgiCodec implements Codec {
     let at = 0
     if (size > 0) {
       writeHeader(framed, 0, TYPE.stdout, id, size)
-      at = join(framed, HEADER, head, pieces)
+      at = copyInto(framed, HEADER, head, pieces)
     }
     if (ended) writeEnd(framed, at, id)
     return framed.length === 0 ? [] : [framed]

@@ -1,5 +1,5 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import { type Codec, type Incoming, join, joinedSize, type Variables } from './codec.ts'
+import { type Codec, copyInto, type Incoming, joinedSize, type Variables } from './codec.ts'
 import { contentLength } from './variables.ts'
 
 /** A packet of variables. */
@@ -60,7 +60,7 @@ export abstract class PacketCodec implements Codec {
     if (size === undefined) return head === '' ? pieces : [Buffer.from(head, 'latin1'), ...pieces]
     if (size === 0) return []
     const joined = Buffer.allocUnsafe(size)
-    join(joined, 0, head, pieces)
+    copyInto(joined, 0, head, pieces)
     return [joined]
   }
 
