@@ -2,7 +2,7 @@ import { close, constants, fstat, fstatSync, open, openSync, write } from 'node:
 import { Socket } from 'node:net'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { LINE_FEED, linesIn } from '../runtime/lines.ts'
-import { type Logger, messageOf } from '../runtime/log.ts'
+import { ignoreErrors, type Logger, messageOf } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
 /** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
@@ -89,7 +89,8 @@ export class RequestLog {
     if (path !== '-') this.#fd = openFirst(path, option, mode)
     else if (stdout instanceof Socket) {
       // Streams to files are not used: they take a short write for a whole one.
-      this.#stream = stdout.on('error', () => {}) // the callback of each write handles its error
+      this.#stream = stdout
+      ignoreErrors(stdout) // the callback of each write handles its error
     }
   }
 

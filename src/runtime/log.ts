@@ -35,8 +35,15 @@ export function withWorker(line: string, fields: LogFields | undefined): string 
 
 /** Ignores errors of stdout and stderr (a closed pipe, a full disk), which would otherwise be uncaught exceptions. */
 export function surviveLostOutput(): void {
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  for (const stream of [process.stdout, process.stderr]) ignoreErrors(stream)
 }
+
+/** Ignores the errors of a stream that lives as long as the process: by one listener, however often it is called. */
+export function ignoreErrors(stream: NodeJS.EventEmitter): void {
+  if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore)
+}
+
+function ignore(): void {}
 
 /** Milliseconds between two lines about events that a client can cause at will. */
 const INTERVAL = 1000

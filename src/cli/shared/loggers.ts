@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { type Level, LOG_LEVELS, type LogFields, type Logger, withWorker } from '../../runtime/log.ts'
+import { ignoreErrors, type Level, LOG_LEVELS, type LogFields, type Logger, withWorker } from '../../runtime/log.ts'
 import { libzmq } from '../../runtime/process/libzmq.ts'
 
 /** The lowest level that is logged; `silent` logs nothing. */
@@ -58,7 +58,7 @@ export function terminalLogger(format: LogFormat = 'text', stream: Output = proc
       : text
   }
   let missing = 0
-  stream.on('error', () => {}) // the callback of each write handles its error
+  ignoreErrors(stream) // the callback of each write handles its error
   return eachLevel((level, line, fields) => {
     if (stream.writableLength > MOST_WAITING) {
       missing++

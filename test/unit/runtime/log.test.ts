@@ -1,14 +1,23 @@
+import { EventEmitter } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   asError,
   consoleLogger,
   describeError,
   escapeBytes,
+  ignoreErrors,
   messageOf,
   safeLogger,
   ThrottledWarning,
 } from '../../../src/runtime/log.ts'
 import { HOSTILE } from '../../support/hostile-values.ts'
+
+it('errors of a stream are ignored by one listener, however many use it', () => {
+  const stream = new EventEmitter()
+  for (let n = 0; n < 20; n++) ignoreErrors(stream)
+  expect(stream.listenerCount('error')).toBe(1)
+  expect(() => stream.emit('error', new Error('the pipe is closed'))).not.toThrow()
+})
 
 describe('ThrottledWarning', () => {
   beforeEach(() => {
