@@ -38,12 +38,14 @@ export function surviveLostOutput(): void {
   for (const stream of [process.stdout, process.stderr]) ignoreErrors(stream)
 }
 
-/** Ignores the errors of a stream that lives as long as the process: by one listener, however often it is called. */
-export function ignoreErrors(stream: NodeJS.EventEmitter): void {
-  if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore)
-}
+const ignored = new WeakSet<object>()
 
-function ignore(): void {}
+/** Ignores the errors of a stream that lives as long as the process: by one listener, however often it is called. */
+export function ignoreErrors(stream: { on(event: 'error', listener: () => void): unknown }): void {
+  if (ignored.has(stream)) return
+  ignored.add(stream)
+  stream.on('error', () => {})
+}
 
 /** Milliseconds between two lines about events that a client can cause at will. */
 const INTERVAL = 1000
