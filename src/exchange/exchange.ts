@@ -4,13 +4,15 @@ import type { RequestSemantics } from '../connection/request-semantics.ts'
 import type { ObservedRequest } from '../operations/request-entry.ts'
 import type { DeferOptions, Deferral } from '../platform/handler.ts'
 import { HandlerContext, type RequestExchange } from '../platform/handler-arguments.ts'
-import { plainResponseOf } from '../platform/light-response.ts'
+import { LazyBody, plainResponseOf } from '../platform/light-response.ts'
 import { handlerFailed, responseOf, timedOut } from '../platform/outcomes.ts'
 import { CallContext } from '../runtime/call-context.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
+import type { EventSink, EventStream, EventStreamEnd } from '../topic/event-stream.ts'
 import type { Handshake } from '../websocket/handshake.ts'
 import { checkDeferOptions, notDeferrable, PendingDeferral } from './deferral.ts'
+import { sendableEvents, sendEvents } from './response/event-response.ts'
 import { sendPlain } from './response/plain-response.ts'
 import {
   cancelBody,
@@ -34,7 +36,7 @@ interface ExchangeApplication {
 }
 
 /** One request and its response on a connection. */
-export class Exchange implements ResponseSink, RequestExchange {
+export class Exchange implements ResponseSink, EventSink, RequestExchange {
   /** The context in which its response's streams are read and cancelled. */
   context: CallContext
   semantics: RequestSemantics
@@ -49,15 +51,22 @@ export class Exchange implements ResponseSink, RequestExchange {
   readonly #application: ExchangeApplication
   #handlerContext: HandlerContext | undefined
   #whenEnded: Deferred<void> | undefined
+  /** The response until it is begun. */
   #response: Response | undefined
-  #begun = false
+  /** How far the response is. */
+  #progress: 'unanswered' | 'answered' | 'begun' = 'unanswered'
   #ended = false
   #aborted = false
   #signalReason: DOMException | undefined
   #controller: AbortController | undefined
   /** The context of the code that first asked for the signal; its listeners are called there. */
   #signalContext: CallContext | undefined
+  /** The body that is read. */
   #body: OpenBody | undefined
+  /** The events that are sent as the body. */
+  #events: EventStream | undefined
+  /** Whether the connection can be used again after these. */
+  #reusable = false
   /** The actions of `whenEnding`. */
   #endings: Set<() => void> | undefined
   /** The handshake that its response may accept. */
@@ -108,7 +117,7 @@ export class Exchange implements ResponseSink, RequestExchange {
   }
 
   get unanswered(): boolean {
-    return this.#response === undefined && !this.#aborted
+    return this.#progress === 'unanswered' && !this.#aborted
   }
 
   get done(): boolean {
@@ -135,6 +144,7 @@ export class Exchange implements ResponseSink, RequestExchange {
       return
     }
     this.#response = response
+    this.#progress = 'answered'
     this.#connection.advance()
   }
 
@@ -199,23 +209,22 @@ export class Exchange implements ResponseSink, RequestExchange {
   /** Sends the response if it is there: the earlier ones are sent. */
   begin(): void {
     this.#turn?.resolve()
-    if (this.#response === undefined || this.#begun) return
-    this.#begun = true
+    const response = this.#response
+    if (response === undefined) return
+    // An open stream holds nothing of the handler's but its body.
+    this.#response = undefined
+    this.#progress = 'begun'
     if (this.observed !== undefined) this.observed.from = this.#connection.outbox.position
-    if (this.#deferral?.accepts(this.#response)) return this.#defer(this.#deferral)
-    const upgraded = this.#handshake?.accepts(this.#response) === true
-    if (this.observed !== undefined) this.observed.status = upgraded ? 101 : this.#response.status
+    if (this.#deferral?.accepts(response)) return this.#defer(this.#deferral)
+    const upgraded = this.#handshake?.accepts(response) === true
+    if (this.observed !== undefined) this.observed.status = upgraded ? 101 : response.status
     if (this.#handshake !== undefined && upgraded) {
       this.#end()
       this.#connection.finish(this, true)
-      return this.#handshake.open(this.#response)
+      return this.#handshake.open(response)
     }
-    this.#handshake?.reject(`answered with ${this.#response.status}`)
-    const plain = plainResponseOf(this.#response)
-    if (this.upload !== undefined && plain !== undefined) this.persists(true)
-    const sent = plain === undefined ? undefined : sendPlain(plain, this.semantics, this)
-    if (sent === undefined) void this.#sendOr500(this.#response).then((result) => this.#finish(result))
-    else this.#finish(sent)
+    this.#handshake?.reject(`answered with ${response.status}`)
+    this.#send(response)
   }
 
   abort(reason: DOMException): void {
@@ -227,9 +236,11 @@ export class Exchange implements ResponseSink, RequestExchange {
     this.#aborted = true
     this.#turn?.reject(reason)
     this.abortSignal(reason)
+    this.#events?.end()
     if (this.#body !== undefined) this.context.run(cancelBody, this.#body, reason)
-    else if (this.#response !== undefined && !this.#begun) this.context.run(discardBody, this.#response, reason)
-    if (!this.#begun) this.#end()
+    if (this.#response !== undefined) this.context.run(discardBody, this.#response, reason)
+    this.#response = undefined
+    if (this.#progress !== 'begun') this.#end()
   }
 
   cancelDeferralTimer(): void {
@@ -262,6 +273,7 @@ export class Exchange implements ResponseSink, RequestExchange {
 
   goAway(): void {
     this.#runEndings()
+    this.#events?.end()
   }
 
   write(bytes: Uint8Array): void {
@@ -282,6 +294,22 @@ export class Exchange implements ResponseSink, RequestExchange {
 
   writable(): Promise<void> | undefined {
     return this.#connection.outbox.writable()
+  }
+
+  eventsEnded(how: EventStreamEnd): void {
+    const slow = how === 'slow'
+    // Later, since a topic may be sending: the next request's handler is called when this is finished.
+    queueMicrotask(() => this.#finish({ reusable: this.#reusable && !slow, slow }))
+  }
+
+  #send(response: Response): void {
+    const plain = plainResponseOf(response)
+    if (this.upload !== undefined && plain !== undefined && !(plain.body instanceof LazyBody)) this.persists(true)
+    const sent = plain === undefined ? undefined : sendPlain(plain, this.semantics, this)
+    if (sent !== undefined) return this.#finish(sent)
+    void this.#sendOr500(response).then((result) => {
+      if (result !== undefined) this.#finish(result)
+    })
   }
 
   /** Waits for the answer of another process; sends 504 when none comes in time. */
@@ -311,11 +339,19 @@ export class Exchange implements ResponseSink, RequestExchange {
     if (slow) this.#connection.closeIfStalled()
   }
 
-  async #sendOr500(response: Response): Promise<Sent> {
+  /** Sends a response; undefined for events, which tell when they end. */
+  async #sendOr500(response: Response): Promise<Sent | undefined> {
     const reading = (body: OpenBody) => {
       this.#body = body
     }
     try {
+      this.#events = this.context.run(sendableEvents, response, this.semantics)
+      if (this.#events !== undefined) {
+        this.#reusable = this.context.run(sendEvents, this.#events, response, this.semantics, this)
+        // Nothing of the user's is called any more.
+        this.context = this.#application.context
+        return undefined
+      }
       return await this.context.run(sendResponse, response, this.semantics, this, reading)
     } catch (error) {
       const why = describeError(error)

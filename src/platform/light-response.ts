@@ -3,13 +3,21 @@ import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
 import { completeStandIn, copyHeaders, platform } from './stand-in.ts'
 
-/** A response that can be sent without waiting. */
+/** A body that is sent without a stream of the platform's, which is made when somebody asks for it. */
+export abstract class LazyBody {
+  /** Makes the stream; called once. */
+  abstract openStream(): ReadableStream<Uint8Array>
+  /** The body is not sent. */
+  abstract cancel(): void
+}
+
+/** The parts of a response of which no real one was made. */
 export interface PlainResponse {
   readonly status: number
   readonly statusText: string
   /** Names in lower case; only `set-cookie` may occur more than once. */
   readonly fields: readonly HeaderField[]
-  readonly body: string | Uint8Array | Blob | null
+  readonly body: string | Uint8Array | Blob | LazyBody | null
   /** For a response to many clients: its bytes, once they are rendered. */
   readonly rendered?: { bytes?: Buffer }
 }
@@ -22,8 +30,8 @@ const NULL_BODY = new Set([204, 205, 304])
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
 /**
- * A Response that keeps its parts, where the body is a string, bytes, a Blob or nothing, and makes a real one, which costs a stream, when more is
- * asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
+ * A Response that keeps its parts, where the body is a string, bytes, a Blob, lazy or nothing, and makes a real one, which costs a stream, when
+ * more is asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
  */
 class LightResponse {
   /** Undefined where a real one was made at once. */
@@ -60,7 +68,8 @@ class LightResponse {
     const headers = response.#headers
     if (response.#real === undefined && parts !== undefined) {
       const { status, statusText, body } = parts
-      response.#real = new platform.Response(body, { status, statusText, headers: headers ?? headersOf(parts) })
+      const realBody = body instanceof LazyBody ? body.openStream() : body
+      response.#real = new platform.Response(realBody, { status, statusText, headers: headers ?? headersOf(parts) })
     } else if (headers !== undefined && response.#real !== undefined) copyHeaders(headers, response.#real.headers)
     return response.#real as Response
   }
@@ -128,6 +137,13 @@ export function createSharedResponse(body: string | Uint8Array, type: string): (
   const fields: HeaderField[] = [['content-type', type]]
   const parts: PlainResponse = { status: 200, statusText: '', fields, body, rendered: {} }
   return () => asResponse(new (lightResponse())(undefined, undefined, parts))
+}
+
+/** Makes a light Response whose body has no stream yet. */
+export function createLazyResponse(body: LazyBody, headers: Headers): Response {
+  return asResponse(
+    new (lightResponse())(undefined, undefined, { status: 200, statusText: '', fields: [...headers], body }),
+  )
 }
 
 export const plainResponseOf: typeof LightResponse.plainOf = LightResponse.plainOf

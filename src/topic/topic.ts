@@ -8,7 +8,7 @@ import {
 } from '../connection/shared-message.ts'
 import type { MessageInfo } from '../platform/handler.ts'
 import { LazyMessageInfo } from '../platform/handler-arguments.ts'
-import { createResponse } from '../platform/light-response.ts'
+import { createLazyResponse, createResponse } from '../platform/light-response.ts'
 import { lifetimeOf, sourcesOfCopies } from '../platform/request.ts'
 import { invalid } from '../runtime/errors.ts'
 import { whenAborted } from '../runtime/promises.ts'
@@ -136,7 +136,7 @@ export class Topic {
     if (request.method === 'HEAD') return createResponse(null, { headers })
     const stream = new EventStream(format)
     this.#addUntilOver(stream, request, env)
-    return createResponse(stream.body, { headers })
+    return createLazyResponse(stream, headers)
   }
 
   /**

@@ -89,8 +89,6 @@ const sink: ResponseSink = {
   write: () => {},
   writeShared: () => {},
   writable: () => undefined,
-  undelivered: () => 0,
-  whenEnding: () => {},
   aborted: false,
   persists: () => true,
 }

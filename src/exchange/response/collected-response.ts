@@ -35,8 +35,6 @@ export async function collectResponse(
     writeShared: write,
     writable: () => undefined,
     persists: () => semantics.persistent,
-    undelivered: () => 0,
-    whenEnding: () => {},
   }
   const reading = (open: OpenBody) => {
     body = open

@@ -1,9 +1,10 @@
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
-import type { PlainResponse } from '../../platform/light-response.ts'
+import { LazyBody, type PlainResponse } from '../../platform/light-response.ts'
 import { httpDate, isReserved, reasonOf } from '../../wire/http.ts'
 import type { ResponseSink, Sent } from './send-response.ts'
 
-const NULL_BODY_STATUS = new Set([204, 205, 304])
+/** Statuses whose responses have no body (Fetch standard, "null body status"). */
+export const NULL_BODY_STATUS: ReadonlySet<number> = new Set([204, 205, 304])
 
 /** Sends a plain response in one write, for speed (micro-benchmark `render, plain response`); undefined where `sendResponse` has to send it. */
 export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sink: ResponseSink): Sent | undefined {
@@ -13,7 +14,7 @@ export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sin
     sink.writeShared(rendered.bytes)
     return { reusable: true }
   }
-  if (NULL_BODY_STATUS.has(status) || body instanceof Blob) return undefined
+  if (NULL_BODY_STATUS.has(status) || body instanceof Blob || body instanceof LazyBody) return undefined
   const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
   let head = `HTTP/1.1 ${status} ${statusText || reasonOf(status)}\r\n`
   let dated = false

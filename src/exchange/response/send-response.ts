@@ -1,29 +1,19 @@
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
-import { plainResponseOf } from '../../platform/light-response.ts'
+import { LazyBody, plainResponseOf } from '../../platform/light-response.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { asError } from '../../runtime/log.ts'
 import { tickEnd } from '../../runtime/promises.ts'
-import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
 import { isUpgradeResponse } from '../../websocket/handshake.ts'
-import type { HeaderField } from '../../wire/headers.ts'
-import {
-  CHUNK_END,
-  httpDate,
-  isReserved,
-  LAST_CHUNK,
-  listItems,
-  reasonOf,
-  renderChunkSize,
-  renderHead,
-} from '../../wire/http.ts'
+import { CHUNK_END, LAST_CHUNK, renderChunkSize } from '../../wire/http.ts'
 import { describeValue, invalidResponse } from './check-response.ts'
+import { CHUNKED, lengthField, ResponseHead } from './response-head.ts'
 
 /** Takes a response's bytes. */
-export interface ResponseSink extends EventSink {
+export interface ResponseSink {
   write(bytes: Uint8Array): void
-  /** Calls an action when the server closes or the response has ended. */
-  whenEnding(action: () => void): void
+  /** Writes bytes that other clients get too. */
+  writeShared(bytes: Uint8Array): void
   /** Resolves when more may be written; undefined when that is now. */
   writable(): Promise<void> | undefined
   /** Whether the response was given up, so that it must not look complete. */
@@ -72,43 +62,35 @@ export async function sendResponse(
   }
   const plainBody = plainResponseOf(response)?.body
   const blobSize = plainBody instanceof Blob ? plainBody.size : undefined
-  const { fields, length: givenLength = blobSize, close } = readHeaders(response)
-  const { status, statusText } = response
-  const writeHead = (framing: readonly HeaderField[], complete: boolean, delimited = true): Sent => {
-    const reason = statusText || reasonOf(status)
-    const reusable = sink.persists(complete) && !close && delimited
-    sink.write(renderHead(status, reason, [...fields, ...framing, ...connectionField(semantics, reusable)]))
-    return { reusable }
-  }
+  const head = new ResponseHead(response)
+  const { length: givenLength = blobSize } = head
+  const { status } = response
+  const writeHead = (length: number | undefined, delimited = true): Sent => ({
+    reusable: head.write(sink, semantics, { fields: lengthField(length), complete: true, delimited }),
+  })
 
   if (status === 204 || status === 304) {
     discardBody(response)
-    return writeHead(status === 304 ? lengthField(givenLength) : [], true)
+    return writeHead(status === 304 ? givenLength : undefined)
   }
   if (response.body === null) {
-    if (semantics.method === 'HEAD') return writeHead(lengthField(givenLength), true)
-    const sent = writeHead(lengthField(givenLength ?? 0), true, !givenLength)
+    if (semantics.method === 'HEAD') return writeHead(givenLength)
+    const sent = writeHead(givenLength ?? 0, !givenLength)
     return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : sent
   }
 
-  const events = semantics.http10 || semantics.method === 'HEAD' ? undefined : eventStreamOf(response.body)
-  if (events !== undefined && givenLength === undefined) {
-    reading(events)
-    const { reusable } = writeHead([['transfer-encoding', 'chunked']], false)
-    return await sendEvents(events, sink, reusable)
-  }
   const reader = response.body.getReader() as BodyReader
   reading(reader)
   const body = new BodyChunks(reader)
   const length = givenLength ?? (await body.peekLength())
   if (semantics.method === 'HEAD') {
     body.cancel()
-    return writeHead(lengthField(length), true)
+    return writeHead(length)
   }
   const framing: Framing = length ?? (semantics.http10 ? 'close' : 'chunked')
   const complete = length !== undefined && (givenLength === undefined || blobSize !== undefined)
-  const field: HeaderField[] = framing === 'chunked' ? [['transfer-encoding', 'chunked']] : lengthField(length)
-  const { reusable } = writeHead(field, complete, framing !== 'close')
+  const fields = framing === 'chunked' ? CHUNKED : lengthField(length)
+  const reusable = head.write(sink, semantics, { fields, complete, delimited: framing !== 'close' })
   if (body.whole !== undefined) {
     if (body.whole.length > 0) sink.write(body.whole)
     return { reusable }
@@ -119,36 +101,6 @@ export async function sendResponse(
   } catch (error) {
     return { reusable: false, fault: asError(error) }
   }
-}
-
-/** The handler's headers as they go out, its content-length, and whether it closes the connection. */
-function readHeaders(response: Response): { fields: HeaderField[]; length: number | undefined; close: boolean } {
-  const fields: HeaderField[] = []
-  let length: number | undefined
-  let dated = false
-  const options = listItems(response.headers.get('connection') ?? '')
-  response.headers.forEach((value, name) => {
-    if (isReserved(name) || options.includes(name)) return
-    if (name === 'content-length') {
-      const expected = "a number as the response's content-length"
-      if (!/^\d+$/.test(value)) throw invalidResponse(expected, JSON.stringify(value))
-      length = Number(value)
-      return
-    }
-    if (name === 'date') dated = true
-    fields.push([name, value])
-  })
-  if (!dated) fields.push(['date', httpDate()])
-  return { fields, length, close: options.includes('close') }
-}
-
-function connectionField(semantics: RequestSemantics, reusable: boolean): HeaderField[] {
-  if (!reusable) return [['connection', 'close']]
-  return semantics.http10 ? [['connection', 'keep-alive']] : []
-}
-
-function lengthField(length: number | undefined): HeaderField[] {
-  return length === undefined ? [] : [['content-length', String(length)]]
 }
 
 function lengthFault(announced: number, came: number): Mongrel2Error {
@@ -176,13 +128,6 @@ async function sendBody(body: BodyChunks, framing: Framing, sink: ResponseSink):
   }
   if (framing === 'chunked') sink.write(LAST_CHUNK)
   else if (framing !== 'close' && came < framing && !sink.aborted) throw lengthFault(framing, came)
-}
-
-async function sendEvents(events: EventStream, sink: ResponseSink, persistent: boolean): Promise<Sent> {
-  sink.whenEnding(() => events.end())
-  const slow = (await events.writeTo(sink)) === 'slow'
-  sink.write(LAST_CHUNK)
-  return slow ? { reusable: false, slow } : { reusable: persistent }
 }
 
 const NOTHING = new Uint8Array(0)
@@ -265,7 +210,9 @@ function bytesOfChunk(chunk: unknown): Uint8Array | undefined {
 
 /** Cancels the body of a response that is not sent. */
 export function discardBody(response: Response, reason?: unknown): void {
-  if (plainResponseOf(response) !== undefined) return
+  const plain = plainResponseOf(response)
+  if (plain?.body instanceof LazyBody) plain.body.cancel()
+  if (plain !== undefined) return
   if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nothing waits for it
 }
 
