@@ -26,6 +26,9 @@ const PHASE = {
   gone: 5,
 } as const
 
+/** An empty list, as most connections have. A spread of it with one more would reserve many places. */
+const NONE: readonly never[] = []
+
 /** What a connection needs of its epoch. */
 export interface ConnectionOwner extends OutboxOwner {
   /** Makes `take` be called at the end of this turn. */
@@ -62,9 +65,9 @@ export class Connection implements OutboxConnection {
   readonly #maxPipelined: number
   #phase: number = PHASE.open
   /** In the order of the requests, which is the order of the answers. */
-  readonly #exchanges: OpenExchange[] = []
+  #exchanges: readonly OpenExchange[] = NONE
   /** Messages that wait until earlier requests are answered. */
-  readonly #held: Message[] = []
+  #held: readonly Message[] = NONE
   /** Whether more messages came than may wait. */
   #overfull = false
   /** A stored body is complete and being checked. */
@@ -156,7 +159,7 @@ export class Connection implements OutboxConnection {
   hold(message: Message): boolean {
     if (this.#held.length >= MOST_HELD) this.#overfull = true
     if (this.#overfull) return false
-    this.#held.push(message)
+    this.#held = [...this.#held, message]
     return true
   }
 
@@ -181,7 +184,7 @@ export class Connection implements OutboxConnection {
       (this.#pipelining && !this.pacing.settled(performance.now()))
     if (this.#pipelining) this.pacing.messageReceived?.(performance.now())
     else this.pacing.asked?.()
-    this.#exchanges.push(exchange)
+    this.#exchanges = this.#exchanges.length === 0 ? [exchange] : [...this.#exchanges, exchange]
     this.single = exchange.semantics.single
     if (!exchange.semantics.persistent || this.single) this.ignoreInput()
   }
@@ -197,7 +200,7 @@ export class Connection implements OutboxConnection {
   /** Ends the first exchange: its answer is written, in full or in part. */
   finish(exchange: OpenExchange, reusable: boolean): void {
     if (this.#exchanges[0] !== exchange) return
-    this.#exchanges.shift()
+    this.#exchanges = this.#exchanges.length > 1 ? this.#exchanges.slice(1) : NONE
     if (reusable) {
       this.advance()
       this.#releaseHeld()
@@ -212,9 +215,9 @@ export class Connection implements OutboxConnection {
   /** Leaves the answer of the first exchange to another process. Later requests are not answered. */
   defer(exchange: OpenExchange): void {
     this.#enter(PHASE.deferred)
-    this.#exchanges.shift()
+    this.#exchanges = this.#exchanges.slice(1)
     this.#abortAll(new DOMException('the connection is closed by the answer to an earlier request', 'AbortError'))
-    this.#exchanges.push(exchange)
+    this.#exchanges = [exchange]
     this.#owner.deferred(this)
   }
 
@@ -267,7 +270,7 @@ export class Connection implements OutboxConnection {
 
   /** Ends endless responses and closes a socket, since the server closes. Resolves when the socket's client has answered. */
   async goAway(): Promise<void> {
-    for (const exchange of [...this.#exchanges]) exchange.goAway()
+    for (const exchange of this.#exchanges) exchange.goAway()
     await this.frames?.goAway()
   }
 
@@ -369,8 +372,11 @@ export class Connection implements OutboxConnection {
   }
 
   #abortAll(reason: DOMException): void {
-    for (const exchange of this.#exchanges.splice(0)) exchange.abort(reason)
-    for (const message of this.#held.splice(0)) this.#owner.drop(message)
+    const [exchanges, held] = [this.#exchanges, this.#held]
+    this.#exchanges = NONE
+    this.#held = NONE
+    for (const exchange of exchanges) exchange.abort(reason)
+    for (const message of held) this.#owner.drop(message)
   }
 
   #afterUpload(): void {
@@ -384,7 +390,8 @@ export class Connection implements OutboxConnection {
 
   #releaseHeld(): void {
     while (this.#held.length > 0 && this.#admits()) {
-      const message = this.#held.shift() as Message
+      const [message] = this.#held as [Message]
+      this.#held = this.#held.slice(1)
       if (this.ignoresInput && this.upload === undefined) this.#owner.drop(message)
       else this.#owner.deal(message, this)
     }
