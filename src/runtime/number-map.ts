@@ -1,5 +1,7 @@
 /** Slots of an empty table, a power of two. */
 const FEWEST = 16
+/** A table with so many slots for each entry gets a quarter of them, so that what came once does not last. */
+const SPARSE = 16
 
 /**
  * A Map by integers from 0 on, for entries that come and go all the time. A Map moves to a new table every so many entries, and its old
@@ -25,7 +27,7 @@ export class NumberMap<Value> {
   }
 
   set(key: number, value: Value): void {
-    if (this.#size * 2 >= this.#keys.length) this.#grow()
+    if (this.#size * 2 >= this.#keys.length) this.#resize(this.#keys.length * 2)
     const slot = this.#find(key)
     if (this.#keys[slot] !== key) this.#size++
     this.#keys[slot] = key
@@ -48,6 +50,7 @@ export class NumberMap<Value> {
     }
     keys[hole] = -1
     this.#values[hole] = undefined
+    if (keys.length > FEWEST && this.#size * SPARSE < keys.length) this.#resize(Math.max(FEWEST, keys.length / 4))
     return true
   }
 
@@ -73,11 +76,11 @@ export class NumberMap<Value> {
     return slot
   }
 
-  #grow(): void {
+  #resize(slots: number): void {
     const keys = this.#keys
     const values = this.#values
-    this.#keys = new Float64Array(keys.length * 2).fill(-1)
-    this.#values = new Array<Value | undefined>(keys.length * 2).fill(undefined)
+    this.#keys = new Float64Array(slots).fill(-1)
+    this.#values = new Array<Value | undefined>(slots).fill(undefined)
     for (const [slot, key] of keys.entries()) {
       if (key === -1) continue
       const place = this.#find(key)
