@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
+  type FetchHandler,
   type Mongrel2Env,
   type ServerWebSocket,
   Topic,
@@ -9,6 +10,7 @@ import {
 } from '../../../src/index.ts'
 import { replaceGlobals, restoreGlobals } from '../../../src/platform/globals.ts'
 import { otherLifetimes } from '../../../src/platform/request.ts'
+import { memoryInUse } from '../../support/memory-in-use.ts'
 import {
   renderCredits,
   renderDisconnect,
@@ -330,6 +332,109 @@ describe('A topic', () => {
     expect(String(Buffer.from((await next)?.value ?? []))).toBe('data: five\n\n')
     await reader?.cancel()
     expect(dropped.topic.size).toBe(0)
+  })
+})
+
+describe('An event stream', () => {
+  /** Opens so many, whose heads are taken from the stage. */
+  const openStreams = async (stage: Stage, first: number, count: number) => {
+    for (let id = first; id < first + count; id++) stage.receive(renderRequest({ connectionId: id }))
+    await until(() => stage.publisher.replies.length === count)
+    stage.publisher.batches.length = 0
+  }
+
+  it.each<[how: string, handler: (topic: Topic) => FetchHandler]>([
+    ['as it is', (topic) => (request) => topic.stream(request)],
+    ['after a while', (topic) => async (request) => topic.stream(request)],
+    [
+      'in another response',
+      (topic) => (request) => {
+        const response = topic.stream(request)
+        return new Response(response.body, response)
+      },
+    ],
+  ])('that a handler returns %s takes less than 3 KiB', async (_how, handler) => {
+    const topic = new Topic()
+    const stage = setStage(handler(topic))
+    await openStreams(stage, 1, 500)
+    const before = await memoryInUse()
+    await openStreams(stage, 501, 2000)
+    expect(((await memoryInUse()) - before) / 2000).toBeLessThan(3072)
+    await send(topic, 'news')
+    expect(topic.size).toBe(2500)
+    expect(stage.publisher.received(2500)).toBe('c\r\ndata: news\n\n\r\n')
+  })
+
+  it('lets the handler have its body after it was sent: to cancel that ends it, and the next request is answered', async () => {
+    const topic = new Topic()
+    let response: Response | undefined
+    const stage = setStage(
+      ({ url }) => {
+        if (url.endsWith('/next')) return new Response('next')
+        // Nothing tells whose exchange this request belongs to.
+        response = topic.stream(new Request(url))
+        return response
+      },
+      { maxPipelined: 1 },
+    )
+    stage.receive(renderRequest(), renderRequest({ target: '/next' }))
+    await send(topic, 'a')
+    expect(stage.publisher.received(1)).toMatch(/data: a\n\n\r\n$/)
+    await response?.body?.cancel()
+    await stage.settled()
+    expect(topic.size).toBe(0)
+    const [events, next] = stage.publisher.received(1).split('\r\n0\r\n\r\n')
+    expect([events, next]).toEqual([expect.stringMatching(/data: a\n\n$/), expect.stringMatching(/^HTTP.*next$/s)])
+  })
+
+  it('that ends since its client is slow ends the requests behind it after the topic has sent', async () => {
+    const topic = new Topic({ maxBufferedBytes: 1000 })
+    let sending = false
+    const aborted: boolean[] = []
+    const stage = setStage((request) => {
+      if (!request.url.endsWith('/next')) return topic.stream(request)
+      request.signal.addEventListener('abort', () => aborted.push(sending))
+      return new Promise<Response>(() => {})
+    })
+    stage.receive(renderRequest({ headers: FLOW_CONTROL }), renderRequest({ target: '/next' }))
+    await turns()
+    sending = true
+    for (let n = 0; n < 3; n++) topic.send('x'.repeat(900))
+    sending = false
+    expect([topic.size, aborted]).toEqual([0, []])
+    await until(() => aborted.length > 0)
+    expect(aborted).toEqual([false])
+  })
+
+  it('is a member no more when its response is not sent, since the client has left or another was sent', async () => {
+    const topic = new Topic()
+    let respond = () => {}
+    const late = new Promise<void>((resolve) => {
+      respond = resolve
+    })
+    const handler = async ({ url }: Request) => {
+      const response = topic.stream(new Request(url))
+      await late
+      return response
+    }
+    const stage = setStage(handler, { requestTimeout: 1 })
+    stage.receive(renderRequest(), renderRequest({ connectionId: 2 }))
+    stage.receive(renderDisconnect(1))
+    await until(() => stage.publisher.received(2).includes('504'))
+    expect(topic.size).toBe(2)
+    respond()
+    await until(() => topic.size === 0)
+  })
+
+  it('ends with the server that sends it, though its request is not known to be of that', async () => {
+    const topic = new Topic()
+    const stage = setStage(({ url }) => topic.stream(new Request(url)))
+    stage.receive(renderRequest())
+    await turns()
+    void stage.epoch.closing.goAway()
+    expect(topic.size).toBe(0)
+    await stage.settled()
+    expect(stage.publisher.received(1)).toMatch(/\r\n0\r\n\r\n$/)
   })
 })
 
