@@ -1,7 +1,8 @@
 // npm run bench:memory
 //
 // Measures what the process of a server keeps for each client that does nothing, after a collection. The clients are messages as Mongrel2 sends
-// them, so that no sockets of theirs are counted.
+// them, so that no sockets of theirs are counted. Part of what the process takes in RAM is the space for new objects, which V8 lets grow to a
+// fixed size once, however many clients there are: it is counted, and shown beside.
 
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -9,6 +10,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { getHeapSpaceStatistics } from 'node:v8'
+import { SWEEP_INTERVAL } from '../../src/connection/keep-alive.ts'
 import { type FetchHandler, serveMongrel2, Topic, upgradeWebSocket } from '../../src/index.ts'
 import { Binding } from '../../src/link/inproc/binding.ts'
 import { createMessage } from '../../src/wire/message.ts'
@@ -45,9 +48,12 @@ const KINDS: Readonly<Record<string, Kind>> = {
   'an idle connection': { handler: () => new Response('hello'), fields: [] },
 }
 
+/** In bytes. */
 interface Sample {
   readonly heap: number
   readonly rss: number
+  /** What the space for new objects has of `rss`. */
+  readonly young: number
 }
 
 async function measure({ handler, fields, body = '' }: Kind): Promise<Sample> {
@@ -81,15 +87,20 @@ async function measure({ handler, fields, body = '' }: Kind): Promise<Sample> {
   await connect(EARLY + 1, CLIENTS)
   const after = await settled()
   rmSync(directory, { recursive: true })
-  return { heap: (after.heapUsed - before.heapUsed) / CLIENTS, rss: (after.rss - before.rss) / CLIENTS }
+  const each = (part: keyof Sample) => (after[part] - before[part]) / CLIENTS
+  return { heap: each('heap'), rss: each('rss'), young: each('young') }
 }
 
-async function settled(): Promise<NodeJS.MemoryUsage> {
+async function settled(): Promise<Sample> {
+  // The state of connections on which nothing is open is deleted then.
+  await delay(2 * SWEEP_INTERVAL)
   for (let count = 0; count < 5; count++) {
     globalThis.gc?.()
     await delay(20)
   }
-  return process.memoryUsage()
+  const { heapUsed: heap, rss } = process.memoryUsage()
+  const spaces = getHeapSpaceStatistics().filter(({ space_name }) => space_name === 'new_space')
+  return { heap, rss, young: spaces[0]?.physical_space_size ?? 0 }
 }
 
 /** Measures a kind in a process of its own. */
@@ -107,9 +118,10 @@ if (kind !== undefined) {
   process.send?.(await measure(KINDS[kind] as Kind))
   process.exit()
 }
-const rows = [['bytes for each of 8,000 clients', 'heap', 'wanted', 'RSS', 'wanted']]
+const rows = [['bytes for each of 8,000 clients', 'heap', 'wanted', 'RSS', 'wanted', 'of RSS for new objects']]
 for (const [title, { heap, rss }] of Object.entries(KINDS)) {
   const sample = await measured(title)
-  rows.push([title, sample.heap.toFixed(0), String(heap ?? ''), sample.rss.toFixed(0), String(rss ?? '')])
+  const text = (bytes: number | undefined) => bytes?.toFixed(0) ?? ''
+  rows.push([title, ...[sample.heap, heap, sample.rss, rss, sample.young].map(text)])
 }
 console.log(renderText(rows))
