@@ -12,7 +12,7 @@ import { type Deferred, deferred } from '../runtime/promises.ts'
 import type { EventSink, EventStream, EventStreamEnd } from '../topic/event-stream.ts'
 import type { Handshake } from '../websocket/handshake.ts'
 import { checkDeferOptions, notDeferrable, PendingDeferral } from './deferral.ts'
-import { sendableEvents, sendEvents } from './response/event-response.ts'
+import { sendEvents } from './response/event-response.ts'
 import { sendPlain } from './response/plain-response.ts'
 import {
   cancelBody,
@@ -344,15 +344,19 @@ export class Exchange implements ResponseSink, EventSink, RequestExchange {
     const reading = (body: OpenBody) => {
       this.#body = body
     }
+    const sending = (events: EventStream) => {
+      this.#events = events
+    }
     try {
-      this.#events = this.context.run(sendableEvents, response, this.semantics)
-      if (this.#events !== undefined) {
-        this.#reusable = this.context.run(sendEvents, this.#events, response, this.semantics, this)
-        // Nothing of the user's is called any more.
-        this.context = this.#application.context
-        return undefined
-      }
-      return await this.context.run(sendResponse, response, this.semantics, this, reading)
+      const sent = this.context.run(
+        () =>
+          sendEvents(response, this.semantics, this, sending) ?? sendResponse(response, this.semantics, this, reading),
+      )
+      if (typeof sent !== 'boolean') return await sent
+      this.#reusable = sent
+      // Nothing of the user's is called any more.
+      this.context = this.#application.context
+      return undefined
     } catch (error) {
       const why = describeError(error)
       if (!this.#aborted)

@@ -5,23 +5,28 @@ import { CHUNKED, ResponseHead } from './response-head.ts'
 import type { ResponseSink } from './send-response.ts'
 
 /** The body of a response whose events can be written to the connection: in chunks, which HTTP/1.0 lacks. Undefined for any other response. */
-export function sendableEvents(response: Response, { http10, method }: RequestSemantics): EventStream | undefined {
+function sendableEvents(response: Response, { http10, method }: RequestSemantics): EventStream | undefined {
   if (http10 || method === 'HEAD' || NULL_BODY_STATUS.has(response.status)) return undefined
   return response.headers.has('content-length') ? undefined : eventStreamOf(response)
 }
 
 /**
- * Writes the head, then the events as they come, without a promise: thousands of clients wait. The sink is told when they end.
+ * Sends a response whose body is an event stream: the head, then the events as they come, without a promise, since thousands of clients wait. The
+ * sink is told when they end.
  *
- * @returns Whether the connection can be used again after that.
+ * @param sending Called with the events before any is sent.
+ * @returns Whether the connection can be used again after that; undefined for any other response.
  */
 export function sendEvents(
-  events: EventStream,
   response: Response,
   semantics: RequestSemantics,
   sink: ResponseSink & EventSink,
-): boolean {
-  const reusable = new ResponseHead(response).write(sink, semantics, { fields: CHUNKED, complete: false })
+  sending: (events: EventStream) => void,
+): boolean | undefined {
+  const events = sendableEvents(response, semantics)
+  if (events === undefined) return undefined
+  sending(events)
+  const reusable = new ResponseHead(response).write(sink, semantics, { line: CHUNKED, complete: false })
   events.writeTo(sink)
   return reusable
 }

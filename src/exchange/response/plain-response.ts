@@ -35,7 +35,8 @@ export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sin
   return { reusable: semantics.persistent }
 }
 
-function joinResponse(head: string, body: string | Uint8Array | null, length: number): Buffer {
+/** @param head In Latin-1, the empty line included. */
+export function joinResponse(head: string, body: string | Uint8Array | null, length: number): Buffer {
   if (body === null) return Buffer.from(head, 'latin1')
   if (typeof body === 'string' && body.length === length) return Buffer.from(head + body, 'latin1')
   const bytes = Buffer.allocUnsafe(head.length + length)

@@ -1,40 +1,44 @@
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
-import type { HeaderField } from '../../wire/headers.ts'
-import { httpDate, isReserved, listItems, reasonOf, renderHead } from '../../wire/http.ts'
+import { httpDate, isReserved, listItems, reasonOf } from '../../wire/http.ts'
 import { invalidResponse } from './check-response.ts'
+import { joinResponse } from './plain-response.ts'
 import type { ResponseSink } from './send-response.ts'
 
-export const CHUNKED: readonly HeaderField[] = [['transfer-encoding', 'chunked']]
+export const CHUNKED = 'transfer-encoding: chunked\r\n'
+/** Bytes of a body up to which it is copied behind its head: another write would cost more. */
+const MOST_JOINED = 4096
+const NO_OPTIONS: readonly string[] = []
 
-export function lengthField(length: number | undefined): HeaderField[] {
-  return length === undefined ? [] : [['content-length', String(length)]]
+export function lengthLine(length: number | undefined): string {
+  return length === undefined ? '' : `content-length: ${length}\r\n`
 }
 
 /** How a response's body is framed. */
 interface BodyFraming {
-  readonly fields: readonly HeaderField[]
+  /** The line of the header section that says it. */
+  readonly line: string
   /** Whether the whole body goes out with the head. */
   readonly complete: boolean
   /** Whether the client sees the body's end before the connection's. Default: true. */
   readonly delimited?: boolean
+  /** All of the body, if it is to be written, too. */
+  readonly body?: Uint8Array
 }
 
 /** The handler's status and header fields as they go out. */
 export class ResponseHead {
   /** The handler's content-length. */
   readonly length: number | undefined
-  readonly #status: number
-  readonly #reason: string
-  readonly #fields: HeaderField[] = []
+  readonly #lines: string
   /** Whether the handler closes the connection. */
   readonly #closes: boolean
 
   /** @throws Mongrel2Error `invalid_response` for a content-length that is no number. */
   constructor({ status, statusText, headers }: Response) {
-    this.#status = status
-    this.#reason = statusText || reasonOf(status)
-    const options = listItems(headers.get('connection') ?? '')
+    const connection = headers.get('connection')
+    const options = connection === null ? NO_OPTIONS : listItems(connection)
     this.#closes = options.includes('close')
+    let lines = `HTTP/1.1 ${status} ${statusText || reasonOf(status)}\r\n`
     let length: number | undefined
     let dated = false
     headers.forEach((value, name) => {
@@ -46,20 +50,22 @@ export class ResponseHead {
         return
       }
       if (name === 'date') dated = true
-      this.#fields.push([name, value])
+      lines += `${name}: ${value}\r\n`
     })
     this.length = length
-    if (!dated) this.#fields.push(['date', httpDate()])
+    this.#lines = dated ? lines : `${lines}date: ${httpDate()}\r\n`
   }
 
-  /** Writes it. Returns whether the connection can be used again. */
+  /** Writes it, and the body if that is given. Returns whether the connection can be used again. */
   write(sink: ResponseSink, { http10 }: RequestSemantics, framing: BodyFraming): boolean {
-    const { fields, complete, delimited = true } = framing
+    const { line, complete, delimited = true, body = null } = framing
     const reusable = sink.persists(complete) && !this.#closes && delimited
-    const all = [...this.#fields, ...fields]
-    if (!reusable) all.push(['connection', 'close'])
-    else if (http10) all.push(['connection', 'keep-alive'])
-    sink.write(renderHead(this.#status, this.#reason, all))
+    let head = this.#lines + line
+    if (!reusable) head += 'connection: close\r\n'
+    else if (http10) head += 'connection: keep-alive\r\n'
+    const small = body !== null && body.length <= MOST_JOINED ? body : null
+    sink.write(joinResponse(`${head}\r\n`, small, small?.length ?? 0))
+    if (body !== small && body !== null) sink.write(body)
     return reusable
   }
 }

@@ -7,7 +7,7 @@ import { tickEnd } from '../../runtime/promises.ts'
 import { isUpgradeResponse } from '../../websocket/handshake.ts'
 import { CHUNK_END, LAST_CHUNK, renderChunkSize } from '../../wire/http.ts'
 import { describeValue, invalidResponse } from './check-response.ts'
-import { CHUNKED, lengthField, ResponseHead } from './response-head.ts'
+import { CHUNKED, lengthLine, ResponseHead } from './response-head.ts'
 
 /** Takes a response's bytes. */
 export interface ResponseSink {
@@ -66,7 +66,7 @@ export async function sendResponse(
   const { length: givenLength = blobSize } = head
   const { status } = response
   const writeHead = (length: number | undefined, delimited = true): Sent => ({
-    reusable: head.write(sink, semantics, { fields: lengthField(length), complete: true, delimited }),
+    reusable: head.write(sink, semantics, { line: lengthLine(length), complete: true, delimited }),
   })
 
   if (status === 204 || status === 304) {
@@ -89,12 +89,10 @@ export async function sendResponse(
   }
   const framing: Framing = length ?? (semantics.http10 ? 'close' : 'chunked')
   const complete = length !== undefined && (givenLength === undefined || blobSize !== undefined)
-  const fields = framing === 'chunked' ? CHUNKED : lengthField(length)
-  const reusable = head.write(sink, semantics, { fields, complete, delimited: framing !== 'close' })
-  if (body.whole !== undefined) {
-    if (body.whole.length > 0) sink.write(body.whole)
-    return { reusable }
-  }
+  const line = framing === 'chunked' ? CHUNKED : lengthLine(length)
+  const delimited = framing !== 'close'
+  if (body.whole !== undefined) return { reusable: head.write(sink, semantics, { line, complete, body: body.whole }) }
+  const reusable = head.write(sink, semantics, { line, complete, delimited })
   try {
     await sendBody(body, framing, sink)
     return { reusable }
