@@ -5,6 +5,7 @@ import { createNginxDirectory } from '../support/nginx.ts'
 import { compileCHandler, startCHandler } from './c-handler.ts'
 import { type PassedBy, startNginxBefore } from './nginx.ts'
 import { type Running, startAll } from './running.ts'
+import { SERVED_NAMES } from './served.ts'
 import { startServer } from './server-process.ts'
 import type { WorkloadName } from './workloads.ts'
 
@@ -36,12 +37,12 @@ const QUICK = { link: 'zmtp', overrideGlobalObjects: true } as const
 export const CONTENDERS = {
   nginx: {
     title: 'nginx → @hono/node-server',
-    workloads: [...SMALL, 'latency', 'download', 'upload'],
+    workloads: [...SMALL, ...SERVED_NAMES, 'latency', 'download', 'upload'],
     start: (place) => behindNginx(place, 'http', 'node-server.mjs', (socket) => ({ socket })),
   },
   'node-server': {
     title: '@hono/node-server',
-    workloads: [...SMALL, 'latency', 'download', 'upload'],
+    workloads: [...SMALL, ...SERVED_NAMES, 'latency', 'download', 'upload'],
     start: nodeServer('node-server.mjs'),
   },
   'node-server-plain': {
@@ -56,7 +57,7 @@ export const CONTENDERS = {
     start: behindProxy,
   },
   c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
-  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, 'busy', 'latency', 'idle'], QUICK),
+  zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, ...SERVED_NAMES, 'busy', 'latency', 'idle'], QUICK),
   metrics: mongrel2Fetch('mongrel2-fetch, metrics', ['hello'], { ...QUICK, metrics: true }),
   'access-log': mongrel2Fetch('mongrel2-fetch, request log', ['hello'], { ...QUICK, accessLog: 'access.log' }),
   'zmtp-plain': mongrel2Fetch('mongrel2-fetch, plain Response', [...SMALL, 'latency'], { link: 'zmtp' }),

@@ -1,5 +1,6 @@
 import type { ContenderName } from './contenders.ts'
 import type { Metric, Sample, Samples } from './metrics.ts'
+import { SERVED, SERVED_NAMES } from './served.ts'
 import { ratiosOf, type Spread, spreadOf } from './statistics.ts'
 import type { WorkloadName } from './workloads.ts'
 
@@ -211,6 +212,24 @@ export const GOALS: readonly Goal[] = [
       contender,
       against: 'nginx',
       atLeast: 1.0,
+    },
+  ]),
+  ...SERVED_NAMES.flatMap((workload): Goal[] => [
+    {
+      text: `Throughput, ${SERVED[workload].title}, against nginx → @hono/node-server`,
+      workload,
+      metric: 'rate',
+      contender: 'zmtp',
+      against: 'nginx',
+      atLeast: 1.0,
+    },
+    {
+      text: `CPU a request, ${SERVED[workload].title}, against @hono/node-server`,
+      workload,
+      metric: 'cpu',
+      contender: 'zmtp',
+      against: 'node-server',
+      atMost: 1.0,
     },
   ]),
   {

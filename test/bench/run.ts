@@ -1,4 +1,4 @@
-// npm run bench [-- --quick] [--only NAME]... [--node VERSION] [--rounds N] [--markdown]
+// npm run bench [-- --quick] [--only NAME]... [--workload NAME]... [--node VERSION] [--rounds N] [--markdown]
 //
 // Compares ways to answer HTTP requests, contender by contender and round by round, prints tables and whether the goals are met.
 // A complete run also writes results.json and results.svg, with --node results-nodeVERSION.json and .svg.
@@ -6,6 +6,7 @@
 //   --quick          under a minute: a short round of the small workloads; writes nothing
 //   --rounds N       instead of 5
 //   --only NAME      this contender, and others that are named so; writes nothing
+//   --workload NAME  this workload, and others that are named so; writes nothing
 //   --node VERSION   the servers run on this version of Node
 //   --markdown       prints Markdown
 //   --against DIR    measures our contenders of another built checkout, too, and prints ratios; writes nothing
@@ -27,6 +28,7 @@ import { failureOf, goalRows, ratioRows, workloadRows } from './report.ts'
 import { type Bench, countMeasurements, measure, type Older, type Results, workloadsOf } from './rounds.ts'
 import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
+import { writeServedFiles } from './served.ts'
 import { type Spread, spreadOf } from './statistics.ts'
 import { renderMarkdown, renderText } from './table.ts'
 import { type Effort, GROUPS, QUICK_GROUP, WORKLOADS, type WorkloadName } from './workloads.ts'
@@ -42,6 +44,7 @@ const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true },
+    workload: { type: 'string', multiple: true },
     node: { type: 'string' },
     rounds: { type: 'string', default: String(ROUNDS) },
     against: { type: 'string' },
@@ -58,7 +61,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 
 const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+process.env.BENCH_FILES = directory
 try {
+  await writeServedFiles(directory)
   await main({ directory, node: flags.node === undefined ? process.execPath : await findNode(flags.node) })
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
@@ -68,12 +73,14 @@ try {
 async function main(place: Place): Promise<void> {
   const machine = describeMachine(place.node)
   console.error(`Node ${machine.node} on ${machine.cores} × ${machine.cpu}`)
-  const names = await available(chosen(), place)
+  const workloads = chosen('workload', WORKLOADS, flags.workload)
+  const names = await available(chosen('contender', CONTENDERS, flags.only), place)
   if (names.length === 0) throw new Error('No contender is left.')
   const results: Results = {}
   const older: Older | undefined =
     flags.against === undefined ? undefined : { checkout: resolve(flags.against), results: {} }
-  const busy = await measureAll(names, place, results, older)
+  const groups = (flags.quick ? [QUICK_GROUP] : GROUPS).map((group) => group.filter((name) => workloads.includes(name)))
+  const busy = await measureAll(names, groups, { place, results, older })
   const render = flags.markdown ? renderMarkdown : renderText
   for (const workload of Object.keys(results) as WorkloadName[]) {
     const entries = entriesOf(results, workload)
@@ -88,7 +95,13 @@ async function main(place: Place): Promise<void> {
   console.log(`\nGoals\n\n${render(goalRows(verdicts))}`)
   const others = spreadOf(busy)
   console.log(`\n${othersText(others, machine)}`)
-  if (!flags.quick && flags.only === undefined && older === undefined && !flags['default-malloc']) {
+  if (
+    !flags.quick &&
+    flags.only === undefined &&
+    flags.workload === undefined &&
+    older === undefined &&
+    !flags['default-malloc']
+  ) {
     const effort = { ...COMPLETE, rate: commonRate(results) }
     const suffix = flags.node === undefined ? '' : `-node${flags.node}`
     await save({ machine, others, effort, results, verdicts }, REFERENCE, suffix)
@@ -98,11 +111,9 @@ async function main(place: Place): Promise<void> {
 /** Measures all groups of workloads, and shows how far that is; how many cores were busy before each turn. */
 async function measureAll(
   names: readonly ContenderName[],
-  place: Place,
-  results: Results,
-  older: Older | undefined,
+  groups: readonly (readonly WorkloadName[])[],
+  { place, results, older }: Pick<Bench, 'place' | 'results' | 'older'>,
 ): Promise<number[]> {
-  const groups = flags.quick ? [QUICK_GROUP] : GROUPS
   const rounds = flags.quick ? 1 : COMPLETE.rounds
   const counts = groups.map((group) => countMeasurements(names, group, rounds, older !== undefined))
   const all = counts.reduce((sum, count) => sum + count, 0)
@@ -134,11 +145,12 @@ function roundsOf(text: string): number {
   return process.exit(1)
 }
 
-function chosen(): ContenderName[] {
-  const all = Object.keys(CONTENDERS) as ContenderName[]
-  const unknown = flags.only?.find((name) => !all.some((known) => known === name))
-  if (unknown !== undefined) throw new Error(`There is no contender '${unknown}'; there are ${all.join(', ')}.`)
-  return all.filter((name) => flags.only === undefined || flags.only.includes(name))
+/** Those of all names that a flag gives; all without it. */
+function chosen<Name extends string>(what: string, table: Record<Name, unknown>, given: readonly string[] | undefined) {
+  const all = Object.keys(table) as Name[]
+  const unknown = given?.find((name) => !all.some((known) => known === name))
+  if (unknown !== undefined) throw new Error(`There is no ${what} '${unknown}'; there are ${all.join(', ')}.`)
+  return all.filter((name) => given === undefined || given.includes(name))
 }
 
 /** Leaves out, with a line, who cannot be had here. */

@@ -9,7 +9,8 @@ import { addedByIdleConnections } from './idle-connections.ts'
 import type { Measures } from './metrics.ts'
 import { cpuTimeOf, ownCpuTimeOf } from './process-usage.ts'
 import type { Running } from './running.ts'
-import { type HttpRequest, wrk } from './wrk.ts'
+import { type Asked, SERVED, SERVED_NAMES, type ServedName } from './served.ts'
+import { wrk } from './wrk.ts'
 
 /** How long and how often is measured. */
 export interface Effort {
@@ -37,44 +38,47 @@ const IDLE_CONNECTIONS = 10_000
 /** Bytes of a message to many, and milliseconds between two. */
 const MESSAGE_SIZE = 100
 const PAUSE = 200
+/** Characters of an answer that an error shows. */
+const EXCERPT = 200
 const ECHO = JSON.stringify({
   list: Array.from({ length: 9 }, (_, n) => ({ n, text: 'x'.repeat(92) })),
   end: 'x'.repeat(15),
 })
 
-const hello: HttpRequest = { path: '/' }
+const HELLO: Asked = { title: 'Hono hello', request: { path: '/' }, body: 'Hello World' }
+/** Of the time that the small answers take: there are many of these, and each request is longer. */
+const SHARE_OF_SERVED = 0.5
 
 /** What is measured, by the names that goals call it. */
 export const WORKLOADS = {
-  hello: {
-    title: 'Hono hello',
-    check: (running) => expectAnswer(running, hello, 'Hello World'),
-    measure: (running, effort) => measurePeak(running, effort, hello),
-  },
-  echo: {
+  hello: peak(HELLO),
+  echo: peak({
     title: `JSON POST, ${ECHO.length} bytes echoed`,
-    check: (running) => expectAnswer(running, { path: '/echo', method: 'POST', body: ECHO }, ECHO),
-    measure: (running, effort) => measurePeak(running, effort, { path: '/echo', method: 'POST', body: ECHO }),
-  },
-  headers: {
+    request: { path: '/echo', method: 'POST', headers: { 'content-type': 'application/json' }, body: ECHO },
+    body: ECHO,
+  }),
+  headers: peak({
     title: 'A page with 20 response headers',
-    async check(running) {
-      const { headers } = await expectAnswer(running, { path: '/headers' }, 'A page of 20 headers')
-      for (let n = 1; n < 20; n++)
-        expectEqual(`x-header-${n}`, headers.get(`x-header-${n}`), `the value of header ${n}`)
-    },
-    measure: (running, effort) => measurePeak(running, effort, { path: '/headers' }),
-  },
-  busy: {
+    request: { path: '/headers' },
+    body: 'A page of 20 headers',
+    fields: Object.fromEntries(
+      Array.from({ length: 19 }, (_, n) => [`x-header-${n + 1}`, `the value of header ${n + 1}`]),
+    ),
+  }),
+  busy: peak({
     title: 'A handler with about 1 ms of computation',
-    check: (running) => expectAnswer(running, { path: '/busy' }, '366300225'),
-    measure: (running, effort) => measurePeak(running, effort, { path: '/busy' }),
-  },
+    request: { path: '/busy' },
+    body: '366300225',
+  }),
+  ...(Object.fromEntries(SERVED_NAMES.map((name) => [name, peak(SERVED[name], SHARE_OF_SERVED)])) as Record<
+    ServedName,
+    Workload
+  >),
   latency: {
     title: 'Latency at one rate for all, half of the peak of nginx → @hono/node-server',
-    check: (running) => expectAnswer(running, hello, 'Hello World'),
+    check: (running) => expectAnswer(running, HELLO),
     async measure(running, { warmUp, seconds, rate }, { directory }) {
-      await wrk(running.origin, hello, warmUp)
+      await wrk(running.origin, HELLO.request, warmUp)
       const before = usage(running)
       const { requests, p50, p99 } = await askAtRate(`${running.origin}/`, rate, seconds, directory)
       return { p50, p99, ...perRequest(before, usage(running), requests) }
@@ -107,9 +111,9 @@ export const WORKLOADS = {
   smallFanout: fanOut(300, 5, 10),
   idle: {
     title: `${IDLE_CONNECTIONS.toLocaleString('en')} idle connections`,
-    check: (running) => expectAnswer(running, hello, 'Hello World'),
+    check: (running) => expectAnswer(running, HELLO),
     async measure(running, { warmUp }) {
-      await wrk(running.origin, hello, warmUp)
+      await wrk(running.origin, HELLO.request, warmUp)
       return { memory: (await addedByIdleConnections(running, IDLE_CONNECTIONS)) / MIB }
     },
   },
@@ -124,17 +128,30 @@ export const QUICK_GROUP: readonly WorkloadName[] = ['hello', 'echo', 'headers',
 export const GROUPS: readonly (readonly WorkloadName[])[] = [
   ['hello', 'echo', 'headers'],
   ['busy'],
+  SERVED_NAMES,
   ['latency'],
   ['download', 'upload'],
   ['fanout'],
   ['idle'],
 ]
 
-async function measurePeak(running: Running, { warmUp, seconds }: Effort, request: HttpRequest): Promise<Measures> {
-  await wrk(running.origin, request, warmUp)
-  const before = usage(running)
-  const totals = await wrk(running.origin, request, seconds)
-  return { rate: totals.requests / totals.seconds, ...perRequest(before, usage(running), totals.requests) }
+/**
+ * Answers a second, as fast as they come.
+ *
+ * @param share Of the seconds that are set.
+ */
+function peak(asked: Asked, share = 1): Workload {
+  const { title, request } = asked
+  return {
+    title,
+    check: (running) => expectAnswer(running, asked),
+    async measure(running, { warmUp, seconds }) {
+      await wrk(running.origin, request, warmUp * share)
+      const before = usage(running)
+      const totals = await wrk(running.origin, request, seconds * share)
+      return { rate: totals.requests / totals.seconds, ...perRequest(before, usage(running), totals.requests) }
+    },
+  }
 }
 
 async function measureLarge(running: Running, url: string, body?: string): Promise<Measures> {
@@ -152,21 +169,21 @@ async function measureLarge(running: Running, url: string, body?: string): Promi
 function fanOut(audience: number, first: number, messages: number): Workload {
   return {
     title: `A message of ${MESSAGE_SIZE} bytes to ${audience.toLocaleString('en')} WebSockets`,
-    check: (running) => expectAnswer(running, hello, '0'),
+    check: (running) => expectAnswer(running, { ...HELLO, body: '0' }),
     measure: (running) => measureFanOut(running, audience, first, messages),
   }
 }
 
 async function measureFanOut(running: Running, audience: number, first: number, messages: number): Promise<Measures> {
   await using clients = await openAudience(running, audience)
-  await expectAnswer(running, hello, String(audience))
+  await expectAnswer(running, { ...HELLO, body: String(audience) })
   let waited = 0
   const send = async (count: number) => {
     for (let n = 0; n < count; n++) {
       const text = `${n} of ${count} `.padEnd(MESSAGE_SIZE, '.')
       const path = `/send?text=${encodeURIComponent(text)}`
       const begun = performance.now()
-      await clients.hear(text, () => expectAnswer(running, { path }, String(audience)))
+      await clients.hear(text, () => expectAnswer(running, { request: { path }, body: String(audience) }))
       waited += performance.now() - begun
       await sleep(PAUSE)
     }
@@ -202,16 +219,19 @@ function perRequest(before: Usage, after: Usage, requests: number): Measures {
   }
 }
 
-async function expectAnswer({ origin }: Running, request: HttpRequest, body: string): Promise<Response> {
-  const response = await fetch(origin + request.path, {
-    method: request.method ?? 'GET',
-    ...(request.body === undefined ? {} : { body: request.body, headers: { 'content-type': 'application/json' } }),
-  })
+async function expectAnswer({ origin }: Running, { request, body, fields = {} }: Omit<Asked, 'title'>): Promise<void> {
+  const { path, ...init } = request
+  const response = await fetch(origin + path, init)
   expectEqual('the status', response.status, 200)
+  for (const [name, value] of Object.entries(fields)) expectEqual(name, response.headers.get(name), value)
   expectEqual('the body', await response.text(), body)
-  return response
 }
 
 function expectEqual(what: string, actual: unknown, expected: unknown): void {
-  if (actual !== expected) throw new Error(`expected ${expected} as ${what}, got ${actual}`)
+  if (actual !== expected) throw new Error(`expected ${excerpt(expected)} as ${what}, got ${excerpt(actual)}`)
+}
+
+function excerpt(value: unknown): string {
+  const text = String(value)
+  return text.length <= EXCERPT ? text : `${text.slice(0, EXCERPT)}… (${text.length} characters)`
 }

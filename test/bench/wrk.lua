@@ -2,7 +2,6 @@
 
 wrk.method = os.getenv("BENCH_METHOD")
 wrk.body = os.getenv("BENCH_BODY")
-if wrk.body then wrk.headers["content-type"] = "application/json" end
 
 function done(summary)
   local errors = summary.errors

@@ -20,3 +20,21 @@ it(
   },
   TIMEOUT,
 )
+
+it(
+  'npm run bench -- --workload measures that one, whose answers are checked',
+  async () => {
+    const served = ['file64k', 'file1m', 'page', 'gzip', 'json100k', 'form100k']
+    const chosen = served.flatMap((name) => ['--workload', name])
+    // It ends with 1 when an answer is wrong.
+    const { stdout, stderr } = await promisify(execFile)('npm', [
+      ...['run', 'bench', '--', '--rounds', '1', '--only', 'node-server', '--only', 'zmtp'],
+      ...chosen,
+    ])
+    const measured = stderr.matchAll(/^1\/1 (\S+) (\w+): rate [\d.]+, cpu/gm)
+    const ofBoth = ['node-server', 'zmtp'].flatMap((name) => served.map((workload) => [name, workload]))
+    expect([...measured].map(([, contender, workload]) => [contender, workload])).toEqual(ofBoth)
+    expect(stdout).toMatch(/^CPU a request, A page of 20 KiB by JSX, .+ at most 1 × +[\d.]+ +(pass|FAIL)$/m)
+  },
+  TIMEOUT,
+)

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createAdaptorServer } from '@hono/node-server'
-import { app } from './app.mjs'
 import { announce, options } from './child.mjs'
+import { app } from './served.mjs'
 
 const { socket, overrideGlobalObjects } = options
 const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects })
