@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { lazy } from '../runtime/process/lazy.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
@@ -24,18 +25,23 @@ export interface PlainResponse {
 
 const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
 const JSON_TYPE: HeaderField = ['content-type', 'application/json']
+/** The parts of a light response. */
+interface Parts extends Omit<PlainResponse, 'body'> {
+  readonly body: PlainResponse['body'] | ReadableStream
+}
+
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
 const NULL_BODY = new Set([204, 205, 304])
 /** Field values that need neither trimming nor a check of their bytes. */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
 /**
- * A Response that keeps its parts, where the body is a string, bytes, a Blob, lazy or nothing, and makes a real one, which costs a stream, when
- * more is asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
+ * A Response that keeps its parts, where the body is a string, bytes, a Blob, a stream, lazy or nothing, and makes a real one, which costs a stream
+ * or watches it, when more is asked for. Parts that the platform's constructor would refuse or convert make a real one at once.
  */
 class LightResponse {
   /** Undefined where a real one was made at once. */
-  readonly #parts: PlainResponse | undefined
+  readonly #parts: Parts | undefined
   #headers: Headers | undefined
   #real: Response | undefined
 
@@ -68,24 +74,39 @@ class LightResponse {
     const headers = response.#headers
     if (response.#real === undefined && parts !== undefined) {
       const { status, statusText, body } = parts
+      const init = { status, statusText, headers: headers ?? headersOf(parts) }
       const realBody = body instanceof LazyBody ? body.openStream() : body
-      response.#real = new platform.Response(realBody, { status, statusText, headers: headers ?? headersOf(parts) })
+      response.#real =
+        realBody instanceof ReadableStream && !isUnread(realBody)
+          ? readResponse(init)
+          : new platform.Response(realBody, init)
     } else if (headers !== undefined && response.#real !== undefined) copyHeaders(headers, response.#real.headers)
     return response.#real as Response
   }
 
-  /** The parts of an instance; undefined for any other value, and where a real Response was made, which has to be read. */
+  /** The parts of an instance; undefined for any other value, for one with a stream, and where a real Response was made, which has to be read. */
   static plainOf(this: void, value: unknown): PlainResponse | undefined {
-    if (!LightResponse.isLight(value) || value.#real !== undefined || value.#parts === undefined) return undefined
-    const parts = value.#parts
-    // A subclass may override members.
-    if (Object.getPrototypeOf(value) !== LightResponse.prototype) return undefined
-    if (value.#headers === undefined) return parts
+    const parts = LightResponse.#untouchedOf(value)
+    if (parts === undefined || !isPlain(parts)) return undefined
     const { status, statusText, body } = parts
-    return { status, statusText, fields: [...value.#headers], body }
+    const headers = (value as LightResponse).#headers
+    return headers === undefined ? parts : { status, statusText, fields: [...headers], body }
   }
 
-  static #partsOf(response: object): PlainResponse | undefined {
+  /** The body that a Response has to be read from: the stream of an instance of which no real Response was made, so that none is. */
+  static streamOf(this: void, response: Response): ReadableStream | null {
+    const body = LightResponse.#untouchedOf(response)?.body
+    return body instanceof ReadableStream ? body : response.body
+  }
+
+  /** The parts of an instance of which no real Response was made. */
+  static #untouchedOf(value: unknown): Parts | undefined {
+    if (!LightResponse.isLight(value) || value.#real !== undefined) return undefined
+    // A subclass may override members.
+    return Object.getPrototypeOf(value) === LightResponse.prototype ? value.#parts : undefined
+  }
+
+  static #partsOf(response: object): Parts | undefined {
     return #parts in response ? response.#parts : undefined
   }
 
@@ -103,13 +124,14 @@ class LightResponse {
 
   get headers(): Headers {
     if (!LightResponse.isLight(this)) return LightResponse.realOf(this).headers
-    this.#headers ??= this.#real?.headers ?? headersOf(this.#parts as PlainResponse)
+    this.#headers ??= this.#real?.headers ?? headersOf(this.#parts as Parts)
     return this.#headers
   }
 
   get bodyUsed(): boolean {
     if (!LightResponse.isLight(this)) return LightResponse.realOf(this).bodyUsed
-    return this.#real?.bodyUsed ?? false
+    const body = this.#parts?.body
+    return this.#real?.bodyUsed ?? (body instanceof ReadableStream && isDisturbed(body))
   }
 }
 
@@ -147,13 +169,34 @@ export function createLazyResponse(body: LazyBody, headers: Headers): Response {
 }
 
 export const plainResponseOf: typeof LightResponse.plainOf = LightResponse.plainOf
+export const bodyStreamOf: typeof LightResponse.streamOf = LightResponse.streamOf
 
-function headersOf({ fields }: PlainResponse): Headers {
+function isPlain(parts: Parts): parts is PlainResponse {
+  return !(parts.body instanceof ReadableStream)
+}
+
+function isUnread(stream: ReadableStream): boolean {
+  return !stream.locked && !isDisturbed(stream)
+}
+
+/** Whether a stream was read or cancelled. Node's function takes streams of the web, too, which its types do not say. */
+function isDisturbed(stream: ReadableStream): boolean {
+  return Readable.isDisturbed(stream as unknown as NodeJS.ReadableStream)
+}
+
+/** A real Response whose body counts as read, as the platform's does once its stream was read: its constructor takes no such stream. */
+function readResponse(init: ResponseInit): Response {
+  const response = new platform.Response(new ReadableStream(), init)
+  response.body?.cancel().catch(() => {}) // it has no source
+  return response
+}
+
+function headersOf({ fields }: Parts): Headers {
   return new Headers(fields.map(([name, value]): [string, string] => [name, value]))
 }
 
 /** The parts of a Response, if they are plain. */
-function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderField): PlainResponse | undefined {
+function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderField): Parts | undefined {
   const plain = plainBodyOf(body)
   if (plain === undefined) return undefined
   let typed: HeaderField | undefined
@@ -172,11 +215,11 @@ function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderFiel
 }
 
 /** Copies bytes, as the platform does: they may be changed before they are sent. */
-function plainBodyOf(body: unknown): PlainResponse['body'] | undefined {
+function plainBodyOf(body: unknown): Parts['body'] | undefined {
   if (typeof body === 'string') return body
   if (body === undefined || body === null) return null
   if (body instanceof Uint8Array) return Uint8Array.prototype.slice.call(body)
-  if (body instanceof Blob) return body
+  if (body instanceof Blob || (body instanceof ReadableStream && isUnread(body))) return body
   return body instanceof ArrayBuffer ? new Uint8Array(body.slice(0)) : undefined
 }
 

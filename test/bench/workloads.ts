@@ -46,7 +46,7 @@ const ECHO = JSON.stringify({
 })
 
 const HELLO: Asked = { title: 'Hono hello', request: { path: '/' }, body: 'Hello World' }
-/** Of the time that the small answers take: there are many of these, and each request is longer. */
+/** Of the time that the small answers are measured: there are many of these. */
 const SHARE_OF_SERVED = 0.5
 
 /** What is measured, by the names that goals call it. */
@@ -138,7 +138,7 @@ export const GROUPS: readonly (readonly WorkloadName[])[] = [
 /**
  * Answers a second, as fast as they come.
  *
- * @param share Of the seconds that are set.
+ * @param share Of the seconds of a measurement.
  */
 function peak(asked: Asked, share = 1): Workload {
   const { title, request } = asked
@@ -146,7 +146,7 @@ function peak(asked: Asked, share = 1): Workload {
     title,
     check: (running) => expectAnswer(running, asked),
     async measure(running, { warmUp, seconds }) {
-      await wrk(running.origin, request, warmUp * share)
+      await wrk(running.origin, request, warmUp)
       const before = usage(running)
       const totals = await wrk(running.origin, request, seconds * share)
       return { rate: totals.requests / totals.seconds, ...perRequest(before, usage(running), totals.requests) }

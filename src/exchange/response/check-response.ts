@@ -1,4 +1,4 @@
-import { plainResponseOf } from '../../platform/light-response.ts'
+import { bodyStreamOf, plainResponseOf } from '../../platform/light-response.ts'
 import { platform } from '../../platform/stand-in.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { describeError } from '../../runtime/log.ts'
@@ -24,7 +24,7 @@ export function checkResponse(value: unknown): Response {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw invalidResponse('a Response with a status from 200 to 599', status)
   }
-  if (value.bodyUsed || value.body?.locked === true) {
+  if (value.bodyUsed || bodyStreamOf(value)?.locked === true) {
     const expected = 'expected a Response whose body was not read yet: return it, or a clone made before'
     throw new Mongrel2Error('invalid_response', expected)
   }

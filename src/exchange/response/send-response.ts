@@ -1,6 +1,6 @@
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
-import { LazyBody, plainResponseOf } from '../../platform/light-response.ts'
+import { bodyStreamOf, LazyBody, plainResponseOf } from '../../platform/light-response.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { asError } from '../../runtime/log.ts'
 import { tickEnd } from '../../runtime/promises.ts'
@@ -73,13 +73,14 @@ export async function sendResponse(
     discardBody(response)
     return writeHead(status === 304 ? givenLength : undefined)
   }
-  if (response.body === null) {
+  const stream = bodyStreamOf(response)
+  if (stream === null) {
     if (semantics.method === 'HEAD') return writeHead(givenLength)
     const sent = writeHead(givenLength ?? 0, !givenLength)
     return givenLength ? { reusable: false, fault: lengthFault(givenLength, 0) } : sent
   }
 
-  const reader = response.body.getReader() as BodyReader
+  const reader = stream.getReader() as BodyReader
   reading(reader)
   const body = new BodyChunks(reader)
   const length = givenLength ?? (await body.peekLength())
@@ -211,7 +212,8 @@ export function discardBody(response: Response, reason?: unknown): void {
   const plain = plainResponseOf(response)
   if (plain?.body instanceof LazyBody) plain.body.cancel()
   if (plain !== undefined) return
-  if (response.body !== null && !response.body.locked) response.body.cancel(reason).catch(() => {}) // nothing waits for it
+  const stream = bodyStreamOf(response)
+  if (stream !== null && !stream.locked) stream.cancel(reason).catch(() => {}) // nothing waits for it
 }
 
 /** Cancels a body that is being read, without waiting for its source. */

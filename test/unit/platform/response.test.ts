@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
-import { describe, expect, it } from 'vitest'
-import { lightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { checkResponse } from '../../../src/exchange/response/check-response.ts'
+import { bodyStreamOf, lightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
 import { platform } from '../../../src/platform/stand-in.ts'
 
 // Its members come from the platform's, which the type system cannot see.
@@ -279,5 +280,35 @@ describe('a light Response', () => {
   it('is none of the platform, nor one of a stream, for plainResponseOf', () => {
     expect(plainResponseOf(new platform.Response('x'))).toBeUndefined()
     expect(plainResponseOf(new Light(stream()))).toBeUndefined()
+  })
+
+  it('gives its stream without a real Response', () => {
+    const body = stream()
+    const made = vi.spyOn(platform, 'Response', 'get')
+    const response = new Light(body, { status: 201, headers: { a: '1' } })
+    response.headers.set('b', '2')
+    expect([response.status, response.bodyUsed, response.headers.get('b')]).toEqual([201, false, '2'])
+    expect(bodyStreamOf(response)).toBe(body)
+    expect(made).not.toHaveBeenCalled()
+    expect(response.body).toBe(body)
+    expect(made).toHaveBeenCalledOnce()
+    made.mockRestore()
+  })
+
+  it.each(['platform', 'light'] as const)('of a stream counts as read once that is read, a %s one', async (kind) => {
+    const body = stream()
+    const response = new (kind === 'light' ? Light : platform.Response)(body, { status: 201 })
+    for await (const _ of body) expect(response.bodyUsed).toBe(true)
+    expect(() => response.clone()).toThrow(TypeError)
+    await expect(response.text()).rejects.toThrow(TypeError)
+    expect([response.status, response.bodyUsed]).toEqual([201, true])
+  })
+
+  it('of a stream is refused by checkResponse once that is locked', () => {
+    const body = stream()
+    const response = new Light(body)
+    expect(checkResponse(response)).toBe(response)
+    body.getReader()
+    expect(() => checkResponse(response)).toThrow('expected a Response whose body was not read yet')
   })
 })
