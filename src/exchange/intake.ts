@@ -9,7 +9,7 @@ import type { EndpointSettings } from '../options/endpoint.ts'
 import type { UploadInfo } from '../platform/handler.ts'
 import { HandlerEnv, LazyMessageInfo, type MessageHead, MessageSource } from '../platform/handler-arguments.ts'
 import * as outcomes from '../platform/outcomes.ts'
-import { createRequest } from '../platform/request.ts'
+import { createRequest, type RequestSource } from '../platform/request.ts'
 import { describeError, messageOf, ThrottledWarning } from '../runtime/log.ts'
 import { delay } from '../runtime/promises.ts'
 import { Handshake } from '../websocket/handshake.ts'
@@ -27,8 +27,6 @@ import { deleteUpload, fitsTempStore, openUpload, type Upload } from './upload/u
 
 /** How often to read the size of a growing file, in milliseconds. */
 const SIZE_INTERVAL = 100
-
-type RequestBody = Uint8Array | ReadableStream<Uint8Array> | null
 
 /** A request whose head was read and is valid. */
 interface RequestHead extends MessageHead {
@@ -161,7 +159,7 @@ export class Intake implements MessageIntake {
   }
 
   /** Makes the Request. Answers 400 where the platform's constructors refuse a part of it. */
-  #createRequest(head: RequestHead, body: RequestBody, uploaded = false): Request | undefined {
+  #createRequest(head: RequestHead, body: RequestSource['body'], uploaded = false): Request | undefined {
     try {
       return createRequest(new MessageSource(head, body, uploaded), this.#application.lightRequests)
     } catch (error) {
@@ -170,7 +168,7 @@ export class Intake implements MessageIntake {
     }
   }
 
-  #run(head: RequestHead, body: RequestBody, upload?: UploadInfo): void {
+  #run(head: RequestHead, body: RequestSource['body'], upload?: UploadInfo): void {
     const request = this.#createRequest(head, body, upload !== undefined)
     if (request !== undefined) {
       this.#application.run(head.exchange, request, new HandlerEnv(new LazyMessageInfo(head, upload)))
@@ -231,7 +229,7 @@ export class Intake implements MessageIntake {
     if (exchange.unanswered && size < length) this.#refuse(exchange, outcomes.lengthMismatch())
     if (exchange.unanswered && size > length) await this.#truncate(upload, length, exchange)
     if (!exchange.unanswered) return await upload.release()
-    this.#run({ ...start, message: end }, upload.stream(), upload.info)
+    this.#run({ ...start, message: end }, upload, upload.info)
     this.#application.inBackground(exchange.released().then(() => upload.release()))
   }
 

@@ -136,7 +136,7 @@ export class LazyMessageInfo implements MessageInfo {
 export class MessageSource implements RequestSource {
   readonly method: string
   readonly url: string
-  readonly body: Uint8Array | ReadableStream<Uint8Array> | null
+  readonly body: RequestSource['body']
   readonly lifetime: RequestExchange
   readonly #head: MessageHead
   readonly #keepUploadHeaders: boolean

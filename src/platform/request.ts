@@ -11,6 +11,13 @@ export interface RequestLifetime {
   whenEnding(action: () => void): () => void
 }
 
+/** A body that is fetched when it is asked for: once, in one of two ways. */
+export interface BodySource {
+  /** All of its bytes, in memory of their own. */
+  bytes(): Promise<Uint8Array<ArrayBuffer>>
+  stream(): ReadableStream<Uint8Array>
+}
+
 /** The values that a Request is made from. */
 export interface RequestSource {
   readonly method: string
@@ -19,7 +26,7 @@ export interface RequestSource {
   /** Adds the header fields to an empty object. */
   addHeaders(headers: Headers): void
   /** Null is no body. The bytes are not changed. */
-  readonly body: Uint8Array | ReadableStream<Uint8Array> | null
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | BodySource | null
   readonly signal: AbortSignal
   /** The client's address. */
   readonly ip: string | undefined
@@ -71,8 +78,8 @@ class LightRequest {
   static realOf(request: LightRequest): Request {
     const headers = request.#headers
     if (request.#real === undefined) {
-      const { url, signal } = request.#source
-      const init = initOf(request.#source)
+      const { method, url, signal, body } = request.#source
+      const init = initOf({ method, body: request.#used ? NOTHING : body })
       request.#real = new platform.Request(url, { ...init, signal, ...(headers === undefined ? {} : { headers }) })
       if (headers === undefined) request.#source.addHeaders(request.#real.headers)
       if (request.#used) request.#real.arrayBuffer().catch(() => {}) // its body counts as read
@@ -109,17 +116,20 @@ class LightRequest {
 
   async text(): Promise<string> {
     const bytes = this.#takeBytes()
-    return bytes === undefined ? await LightRequest.realOf(this).text() : decoder.decode(bytes)
+    if (bytes === undefined) return await LightRequest.realOf(this).text()
+    return decoder.decode(bytes instanceof Uint8Array ? bytes : await bytes)
   }
 
   async json(): Promise<unknown> {
     const bytes = this.#takeBytes()
-    return bytes === undefined ? await LightRequest.realOf(this).json() : JSON.parse(decoder.decode(bytes))
+    if (bytes === undefined) return await LightRequest.realOf(this).json()
+    return JSON.parse(decoder.decode(bytes instanceof Uint8Array ? bytes : await bytes))
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
     const bytes = this.#takeBytes()
-    return bytes === undefined ? await LightRequest.realOf(this).arrayBuffer() : new Uint8Array(bytes).buffer
+    if (bytes === undefined) return await LightRequest.realOf(this).arrayBuffer()
+    return bytes instanceof Uint8Array ? new Uint8Array(bytes).buffer : (await bytes).buffer
   }
 
   #freshHeaders(): Headers {
@@ -129,13 +139,13 @@ class LightRequest {
   }
 
   /** The bytes of an unread body; undefined where a real Request has to decide. */
-  #takeBytes(): Uint8Array | undefined {
+  #takeBytes(): Uint8Array | Promise<Uint8Array<ArrayBuffer>> | undefined {
     const { body } = this.#source
     if (this.#real !== undefined || this.#used) return undefined
     if (body === null) return NOTHING
-    if (!(body instanceof Uint8Array)) return undefined
+    if (body instanceof ReadableStream) return undefined
     this.#used = true
-    return body
+    return body instanceof Uint8Array ? body : body.bytes()
   }
 }
 
@@ -150,11 +160,11 @@ function createLightRequest(source: RequestSource): Request {
 }
 
 /** The options of the platform's constructor for a source, without headers and signal; to convert them costs a third of all it does. */
-function initOf({ method, body }: RequestSource): RequestInit | undefined {
+function initOf({ method, body }: Pick<RequestSource, 'method' | 'body'>): RequestInit | undefined {
   if (method === 'GET' && body === null) return undefined
   return {
     method: FORBIDDEN_METHODS.has(method) ? (body === null ? 'GET' : 'POST') : method,
-    ...(body === null ? {} : { body, duplex: 'half' }),
+    ...(body === null ? {} : { body: 'stream' in body ? body.stream() : body, duplex: 'half' }),
   }
 }
 

@@ -58,6 +58,9 @@ export const CONTENDERS = {
   },
   c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
   zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, ...SERVED_NAMES, 'busy', 'latency', 'idle'], QUICK),
+  'zmtp-whole': mongrel2Fetch('mongrel2-fetch, bodies up to 128 KiB whole', ['json100k', 'form100k'], QUICK, {
+    settings: { 'limits.content_length': 128 * 1024 },
+  }),
   metrics: mongrel2Fetch('mongrel2-fetch, metrics', ['hello'], { ...QUICK, metrics: true }),
   'access-log': mongrel2Fetch('mongrel2-fetch, request log', ['hello'], { ...QUICK, accessLog: 'access.log' }),
   'zmtp-plain': mongrel2Fetch('mongrel2-fetch, plain Response', [...SMALL, 'latency'], { link: 'zmtp' }),

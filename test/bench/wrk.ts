@@ -3,6 +3,8 @@ import { runProgram } from './run-program.ts'
 
 const SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
 const CONNECTIONS = 64
+/** Seconds that an answer may take. */
+const PATIENCE = 30
 
 /** What is asked of a server. */
 export interface HttpRequest {
@@ -27,10 +29,12 @@ export interface WrkTotals {
 export async function wrk(origin: string, request: HttpRequest, seconds: number): Promise<WrkTotals> {
   const { path, method = 'GET', headers = {}, body } = request
   const fields = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
+  // A server may let some connections wait while others are busy; that is no failure.
+  const patience = ['--timeout', `${PATIENCE}s`]
   // Its own duration is in whole seconds; interrupted, it stops and counts just as well.
   const output = await runProgram(
     'wrk',
-    ['-t1', `-c${CONNECTIONS}`, `-d${Math.ceil(seconds) + 1}s`, ...fields, '-s', SCRIPT, origin + path],
+    ['-t1', `-c${CONNECTIONS}`, `-d${Math.ceil(seconds) + 1}s`, ...patience, ...fields, '-s', SCRIPT, origin + path],
     {
       env: { BENCH_METHOD: method, ...(body === undefined ? {} : { BENCH_BODY: body }) },
       stopAfter: seconds * 1000,

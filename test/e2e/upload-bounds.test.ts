@@ -1,5 +1,4 @@
-import { linkSync, readdirSync, statSync, writeFileSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { linkSync, open, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -13,7 +12,17 @@ import { serveWithWorkers } from '../support/serve-with-workers.ts'
 import { type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 // To let opening fail, and to lead it elsewhere.
-vi.mock('node:fs/promises', { spy: true })
+vi.mock('node:fs', async (load) => {
+  const fs = await load<typeof import('node:fs')>()
+  return { ...fs, open: vi.fn(fs.open) }
+})
+
+type Opened = (error: Error | null, file?: number) => void
+
+/** Answers the next `fs.open`. */
+function openOnce(answer: (done: Opened) => void): void {
+  vi.mocked(open).mockImplementationOnce((...parameters: unknown[]) => answer(parameters.at(-1) as Opened))
+}
 
 const LARGE = 'x'.repeat(30_000)
 const CHUNKED = 'Transfer-Encoding: chunked\r\n'
@@ -151,14 +160,14 @@ describe.skipIf(lacks('stored uploads'))('a stored body', () => {
     const outside = join(mongrel2.directory, '..', `outside-${process.pid}`)
     writeFileSync(outside, LARGE)
     await serve()
-    vi.mocked(open).mockImplementationOnce(() => open(outside))
+    openOnce((done) => done(null, openSync(outside, 'r')))
     expect([await upload(), called]).toEqual([400, 0])
     expect(logger.warnings.join()).toMatch(/refused an upload: .* leads to .*outside/)
   })
 
   it('that cannot be opened is answered with 500, says why, and leaves no file', async () => {
     await serve()
-    vi.mocked(open).mockRejectedValueOnce(Object.assign(new Error('too many open files'), { code: 'EMFILE' }))
+    openOnce((done) => done(Object.assign(new Error('too many open files'), { code: 'EMFILE' })))
     expect([await upload(), called]).toEqual([500, 0])
     expect(logger.warnings.join()).toMatch(/EMFILE.*no file descriptors are left/)
     await expect.poll(files).toEqual([])

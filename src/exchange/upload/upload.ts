@@ -1,9 +1,11 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open, readlink, realpath, unlink } from 'node:fs/promises'
+import * as fs from 'node:fs'
+import { open, realpath, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
+import { promisify } from 'node:util'
 import type { EndpointSettings } from '../../options/endpoint.ts'
 import type { UploadInfo } from '../../platform/handler.ts'
+import type { BodySource } from '../../platform/request.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { pathBelow } from '../../runtime/path-below.ts'
 
@@ -13,14 +15,20 @@ export type UploadPlace = EndpointSettings['uploads']
 /** Bytes that are read from a file at once. */
 const READ_SIZE = 256 * 1024
 
+// A FileHandle costs more than all else that is done for a short body, and cannot be closed at once.
+const openFile = promisify(fs.open)
+const readFile = promisify(fs.read)
+
 /** A stored body: its open file. */
-export class Upload {
+export class Upload implements BodySource {
   info: UploadInfo
-  readonly #file: FileHandle
+  readonly #file: number
   readonly #keep: boolean
+  #reading = false
   #closed = false
 
-  constructor(info: UploadInfo, file: FileHandle, keep: boolean) {
+  /** @param file The file descriptor, which is closed by `release`. */
+  constructor(info: UploadInfo, file: number, keep: boolean) {
     this.info = info
     this.#file = file
     this.#keep = keep
@@ -29,17 +37,26 @@ export class Upload {
   /** Cuts the file to the body's length. Throws Node's error when it may not be written, `upload_unavailable` when it was replaced. */
   async truncate(size: number): Promise<void> {
     const { path } = this.info
-    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const file = await open(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
     try {
-      const [mine, other] = await Promise.all([this.#file.stat(), file.stat()])
+      const [mine, other] = [fs.fstatSync(this.#file), fs.fstatSync(file.fd)]
       if (mine.ino !== other.ino || mine.dev !== other.dev) {
-        throw new Mongrel2Error('upload_unavailable', `expected ${path} to stay the same file, but it was replaced`)
+        throw unavailable(`expected ${path} to stay the same file, but it was replaced`)
       }
       await file.truncate(size)
       this.info = { path, size }
     } finally {
       await file.close()
     }
+  }
+
+  /** Fails if the file ends early. */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = Buffer.allocUnsafeSlow(this.info.size)
+    for (let at = 0; at < bytes.length; ) {
+      at += await this.#read(bytes, at)
+    }
+    return bytes
   }
 
   /** The file's bytes, read on demand. Fails if the file ends early. */
@@ -51,18 +68,15 @@ export class Upload {
         pull: async (controller: ReadableByteStreamController) => {
           if (left > 0) {
             // Not from Node's pool, since a byte stream transfers the whole ArrayBuffer.
-            const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafeSlow(Math.min(READ_SIZE, left)))
-            if (bytesRead === 0) {
-              const expected = `expected ${left} bytes more in ${this.info.path}, but it ends here`
-              throw new Mongrel2Error('upload_unavailable', expected)
-            }
+            const buffer = Buffer.allocUnsafeSlow(Math.min(READ_SIZE, left))
+            const bytesRead = await this.#read(buffer, 0)
             left -= bytesRead
             controller.enqueue(buffer.subarray(0, bytesRead))
           }
           if (left === 0) {
             controller.close()
             controller.byobRequest?.respond(0)
-            await this.#close()
+            this.#close()
           }
         },
         cancel: () => this.release(),
@@ -73,15 +87,35 @@ export class Upload {
 
   /** Closes the file and deletes it, unless files are kept. */
   async release(): Promise<void> {
-    await this.#close()
+    this.#close()
     if (!this.#keep) await deleteFile(this.info.path)
   }
 
-  async #close(): Promise<void> {
+  /** Reads on into a buffer from a position of it; returns how many bytes came. */
+  async #read(buffer: Uint8Array, at: number): Promise<number> {
+    const { path } = this.info
+    if (this.#closed) throw unavailable(`expected ${path} to be read before the response has ended`)
+    this.#reading = true
+    try {
+      const { bytesRead } = await readFile(this.#file, buffer, at, buffer.length - at, null)
+      if (bytesRead > 0) return bytesRead
+    } finally {
+      this.#reading = false
+      if (this.#closed) fs.closeSync(this.#file)
+    }
+    throw unavailable(`expected at least ${buffer.length - at} bytes more in ${path}, but it ends here`)
+  }
+
+  /** At once, since a file that was only read and still has its name has nothing to wait for; but a read may still wait for its turn. */
+  #close(): void {
     if (this.#closed) return
     this.#closed = true
-    await this.#file.close()
+    if (!this.#reading) fs.closeSync(this.#file)
   }
+}
+
+function unavailable(message: string): Mongrel2Error {
+  return new Mongrel2Error('upload_unavailable', message)
 }
 
 /** Whether a path is one that `upload.temp_store` makes: its template with six other characters for `XXXXXX`. */
@@ -101,15 +135,15 @@ export function fitsTempStore(path: string, tempStore: string): boolean {
 export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
   const whole = join(place.chroot, path)
   try {
-    if (!(await isInside(dirname(whole), place.chroot))) return `${whole} leaves the chroot ${place.chroot}`
-    const file = await open(whole, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    const checked = await checkOpenFile(file, place.chroot).catch(async (error: unknown) => {
-      await file.close()
-      throw error
-    })
-    if (typeof checked === 'number') return new Upload({ path: whole, size: checked }, file, place.keep)
-    await file.close()
-    return `${whole} ${checked}`
+    const file = await openFile(whole, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+    let checked: number | string | undefined
+    try {
+      checked = await checkOpenFile(file, whole, place.chroot)
+    } finally {
+      if (typeof checked !== 'number') fs.closeSync(file)
+    }
+    if (typeof checked === 'string') return `${whole} ${checked}`
+    return new Upload({ path: whole, size: checked }, file, place.keep)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ELOOP') return `${whole} is a link`
@@ -118,15 +152,41 @@ export async function openUpload(path: string, place: UploadPlace): Promise<Uplo
   }
 }
 
-/** The size of an open file, or why it cannot be an upload. Checked after it is open, since its path may have changed. */
-async function checkOpenFile(file: FileHandle, chroot: string): Promise<number | string> {
-  const status = await file.stat()
+/**
+ * The size of an open file, or why it cannot be an upload. Checked after it is open, since its path may have changed; on Linux by calls that wait
+ * for no disk, which cost a tenth of what those cost that another thread does.
+ *
+ * @param path Its path when it was opened.
+ */
+async function checkOpenFile(file: number, path: string, chroot: string): Promise<number | string> {
+  const status = fs.fstatSync(file)
   if (!status.isFile()) return 'is no regular file'
   if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
-  // Only Linux tells the path of an open file.
-  const path = await readlink(`/proc/self/fd/${file.fd}`).catch(() => undefined)
-  if (path !== undefined && pathBelow(await realpath(chroot), dirname(path)) === undefined) return `leads to ${path}`
-  return status.size
+  const opened = pathOnLinux(file) ?? (await realpath(path))
+  return (await isBelow(chroot, dirname(opened)))
+    ? status.size
+    : `leads to ${opened}, which leaves the chroot ${chroot}`
+}
+
+/** The path of an open file, which only Linux tells. */
+function pathOnLinux(file: number): string | undefined {
+  try {
+    return fs.readlinkSync(`/proc/self/fd/${file}`)
+  } catch {
+    return undefined
+  }
+}
+
+/** Chroots with links followed, as far as known. */
+const realChroots = new Map<string, string>()
+
+/** Whether a directory without links is a chroot or lies in it. The chroot's links are followed again where they seem to have changed. */
+async function isBelow(chroot: string, directory: string): Promise<boolean> {
+  const known = realChroots.get(chroot)
+  if (known !== undefined && pathBelow(known, directory) !== undefined) return true
+  const real = await realpath(chroot)
+  realChroots.set(chroot, real)
+  return pathBelow(real, directory) !== undefined
 }
 
 function adviceFor(code: string | undefined, chroot: string): string {
@@ -153,9 +213,9 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
 export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
   const whole = join(place.chroot, path)
   if (!fitsTempStore(path, place.tempStore) || !(await isInside(dirname(whole), place.chroot))) return 0
-  const file = await open(whole, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const file = await open(whole, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
   try {
-    const size = await checkOpenFile(file, place.chroot)
+    const size = await checkOpenFile(file.fd, whole, place.chroot)
     if (typeof size === 'string') return 0
     if (size > 0 && !place.keep) await file.truncate()
     return size
@@ -164,10 +224,9 @@ export async function emptyUpload(path: string, place: UploadPlace): Promise<num
   }
 }
 
-/** Whether a directory, with links followed, is another one or lies in it. */
-async function isInside(directory: string, other: string): Promise<boolean> {
-  const [inner, outer] = await Promise.all([realpath(directory), realpath(other)])
-  return pathBelow(outer, inner) !== undefined
+/** Whether a directory, with links followed, is a chroot or lies in it. */
+async function isInside(directory: string, chroot: string): Promise<boolean> {
+  return await isBelow(chroot, await realpath(directory))
 }
 
 async function deleteFile(path: string): Promise<void> {

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, statSync } from 'node:fs'
+import { pbkdf2 } from 'node:crypto'
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { fitsTempStore, openUpload } from '../../../src/exchange/upload/upload.ts'
 import type { FetchHandler, UploadInfo } from '../../../src/platform/handler.ts'
@@ -49,6 +51,55 @@ const unreached: FetchHandler = () => {
 }
 
 const statusOf = (stage: Stage, id = 1) => stage.publisher.response(id).statusLine.split(' ')[1]
+
+describe('the file of an upload', () => {
+  const openFiles = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(directory)).length
+  const linkOf = (fd: string) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return '' // closed since
+    }
+  }
+
+  it.runIf(process.platform === 'linux')(
+    'is closed after the read that waits for its turn, and read by none later',
+    async () => {
+      const upload = await openUpload(FILE, {
+        chroot,
+        tempStore: 'tmp/mongrel2.upload.XXXXXX',
+        keep: false,
+      })
+      if (typeof upload === 'string') throw new Error(upload)
+      const busy = Array.from({ length: 16 }, () => promisify(pbkdf2)('a', 'b', 20_000, 16, 'sha256'))
+      const bytes = upload.bytes()
+      await Promise.all([upload.release(), ...busy])
+      expect(Buffer.from(await bytes).toString()).toBe(CONTENT)
+      expect([openFiles(), exists()]).toEqual([0, false])
+      await expect(upload.bytes()).rejects.toMatchObject({ code: 'upload_unavailable' })
+    },
+  )
+
+  it('is found where a link leads to the chroot, also once that leads elsewhere', async () => {
+    const link = join(directory, 'link')
+    const at = async (target: string) => {
+      await rm(link, { force: true })
+      await mkdir(join(target, 'tmp'), { recursive: true })
+      await writeFile(join(target, FILE), target)
+      await symlink(target, link)
+      const upload = await openUpload(FILE, {
+        chroot: link,
+        tempStore: 'tmp/mongrel2.upload.XXXXXX',
+        keep: false,
+      })
+      if (typeof upload === 'string') throw new Error(upload)
+      const text = Buffer.from(await upload.bytes()).toString()
+      await upload.release()
+      return text
+    }
+    expect([await at(chroot), await at(join(directory, 'other'))]).toEqual([chroot, join(directory, 'other')])
+  })
+})
 
 describe('an upload', () => {
   it('calls the handler once its file is complete, with its body, and deletes the file after the response', async () => {
@@ -833,7 +884,7 @@ describe('a file that cannot be read', () => {
     await stage.settled()
     expect(failure).toMatchObject({
       code: 'upload_unavailable',
-      message: expect.stringMatching(/expected 18 bytes more in/),
+      message: expect.stringMatching(/expected at least 18 bytes more in/),
     })
     expect(exists()).toBe(false)
   })

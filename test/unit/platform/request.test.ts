@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { lightRequestsPass, type RequestSource, unwrapRequest } from '../../../src/platform/request.ts'
+import { type BodySource, lightRequestsPass, type RequestSource, unwrapRequest } from '../../../src/platform/request.ts'
 import { platform } from '../../../src/platform/stand-in.ts'
 
 import { createLightRequest, requestSource } from '../support/request-source.ts'
@@ -25,8 +25,24 @@ function realOf({ method, url, addHeaders, body, signal }: RequestSource): Reque
     method,
     headers,
     signal,
-    ...(body === null ? {} : { body, duplex: 'half' }),
+    ...(body === null ? {} : { body: 'stream' in body ? body.stream() : body, duplex: 'half' }),
   })
+}
+
+/** A body that is fetched, and how often that was done. */
+function fetchedBody(text: string) {
+  const counts = { bytes: 0, streams: 0 }
+  const body: BodySource = {
+    async bytes() {
+      counts.bytes++
+      return bytes(text)
+    },
+    stream() {
+      counts.streams++
+      return new Blob([text]).stream()
+    },
+  }
+  return { counts, body }
 }
 
 /** What anybody can see of a request, its body last, since that can be read once. */
@@ -44,6 +60,7 @@ async function seen(request: Request): Promise<unknown> {
 const SOURCES: [what: string, parts: () => Partial<RequestSource>][] = [
   ['bytes', () => ({})],
   ['a stream', () => ({ body: new Blob(['streamed']).stream() })],
+  ['a body that is fetched', () => ({ body: fetchedBody('"fetched"').body })],
   ['no body', () => ({ body: null })],
   ['no body and GET', () => ({ body: null, method: 'GET' })],
   ['empty bytes', () => ({ body: new Uint8Array() })],
@@ -118,6 +135,21 @@ describe('a light Request', () => {
     new Uint8Array(buffer).fill(0)
     expect(Buffer.from(body).toString()).toBe('text')
   })
+
+  it.each(['text', 'json', 'arrayBuffer'] as const)(
+    'reads a body that is fetched by %s without a stream',
+    async (method) => {
+      const { body, counts } = fetchedBody('"text"')
+      const request = createLightRequest(sourceOf({ body }))
+      const read = await request[method]()
+      expect(read instanceof ArrayBuffer ? Buffer.from(read).toString() : read).toBe(
+        method === 'json' ? 'text' : '"text"',
+      )
+      expect(request.bodyUsed).toBe(true)
+      await expect(request.text()).rejects.toThrow(TypeError)
+      expect(counts).toEqual({ bytes: 1, streams: 0 })
+    },
+  )
 
   it('rejects JSON that is none with a SyntaxError', async () => {
     await expect(createLightRequest(sourceOf({ body: bytes('{') })).json()).rejects.toThrow(SyntaxError)
