@@ -73,13 +73,7 @@ class LightResponse {
     const parts = response.#parts
     const headers = response.#headers
     if (response.#real === undefined && parts !== undefined) {
-      const { status, statusText, body } = parts
-      const init = { status, statusText, headers: headers ?? headersOf(parts) }
-      const realBody = body instanceof LazyBody ? body.openStream() : body
-      response.#real =
-        realBody instanceof ReadableStream && !isUnread(realBody)
-          ? readResponse(init)
-          : new platform.Response(realBody, init)
+      response.#real = realResponse(parts, headers ?? headersOf(parts))
     } else if (headers !== undefined && response.#real !== undefined) copyHeaders(headers, response.#real.headers)
     return response.#real as Response
   }
@@ -184,7 +178,27 @@ function isDisturbed(stream: ReadableStream): boolean {
   return Readable.isDisturbed(stream as unknown as NodeJS.ReadableStream)
 }
 
-/** A real Response whose body counts as read, as the platform's does once its stream was read: its constructor takes no such stream. */
+function realResponse({ status, statusText, body, rendered }: Parts, headers: Headers): Response {
+  const init = { status, statusText, headers }
+  if (body instanceof ReadableStream && !isUnread(body)) return readResponse(init)
+  // Bytes are a copy already; the platform would make another, and large ones cost collections.
+  if (body instanceof Uint8Array && rendered === undefined) return new platform.Response(streamOf(body), init)
+  return new platform.Response(body instanceof LazyBody ? body.openStream() : body, init)
+}
+
+/** A stream that hands bytes over, without a copy. */
+function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    type: 'bytes',
+    pull(controller) {
+      if (bytes.length > 0) controller.enqueue(bytes)
+      controller.close()
+      controller.byobRequest?.respond(0)
+    },
+  })
+}
+
+/** A Response whose body counts as read, as the platform's does once its stream was read: its constructor takes no such stream. */
 function readResponse(init: ResponseInit): Response {
   const response = new platform.Response(new ReadableStream(), init)
   response.body?.cancel().catch(() => {}) // it has no source

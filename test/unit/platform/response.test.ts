@@ -1,7 +1,12 @@
 import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import { checkResponse } from '../../../src/exchange/response/check-response.ts'
-import { bodyStreamOf, lightResponse, plainResponseOf } from '../../../src/platform/light-response.ts'
+import {
+  bodyStreamOf,
+  createSharedResponse,
+  lightResponse,
+  plainResponseOf,
+} from '../../../src/platform/light-response.ts'
 import { platform } from '../../../src/platform/stand-in.ts'
 
 // Its members come from the platform's, which the type system cannot see.
@@ -280,6 +285,11 @@ describe('a light Response', () => {
   it('is none of the platform, nor one of a stream, for plainResponseOf', () => {
     expect(plainResponseOf(new platform.Response('x'))).toBeUndefined()
     expect(plainResponseOf(new Light(stream()))).toBeUndefined()
+  })
+
+  it('that shares its bytes with others leaves them to these', async () => {
+    const make = createSharedResponse(new TextEncoder().encode('shared'), 'text/plain')
+    expect([await make().text(), await make().text()]).toEqual(['shared', 'shared'])
   })
 
   it('gives its stream without a real Response', () => {
