@@ -22,7 +22,7 @@ export type Mongrel2ErrorCode =
   | 'timeout'
   /** Mongrel2's control port refused a command, or what answered is no control port. */
   | 'control_failed'
-  /** A worker could not load its app, or ended before that; or m2sh could not load a configuration. */
+  /** A worker could not load its app, or ended before that; m2sh could not load a configuration; or libzmq cannot be loaded. */
   | 'load_failed'
 
 /** The error class of this package. */
