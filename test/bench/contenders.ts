@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Mongrel2Options } from '../../src/index.ts'
 import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../support/mongrel2.ts'
 import { createNginxDirectory } from '../support/nginx.ts'
+import { BUN, DENO, installRuntime, type Runtime } from '../support/other-runtimes.ts'
 import { compileCHandler, startCHandler } from './c-handler.ts'
 import { type PassedBy, startNginxBefore } from './nginx.ts'
 import { type Running, startAll } from './running.ts'
@@ -13,6 +14,8 @@ import type { WorkloadName } from './workloads.ts'
 export interface Place {
   /** The Node that runs the servers. */
   readonly node: string
+  /** What runs the servers in its place. */
+  readonly command?: readonly string[]
   /** For what is compiled and written; removed at the end. */
   readonly directory: string
   /** The built checkout whose servers are started. Default: this one. */
@@ -71,6 +74,10 @@ export const CONTENDERS = {
   credits: mongrel2Fetch('mongrel2-fetch, flow control', ['download'], {}, { flowControl: true }),
   'control-port': mongrel2Fetch('mongrel2-fetch, control port', ['download'], {}, {}, true),
   'upload-file': mongrel2Fetch('mongrel2-fetch, stored in a file', ['upload'], {}, { uploads: 'file' }),
+  bun: onRuntime(BUN, { title: 'Bun.serve', workloads: SMALL, start: nodeServer('bun.mjs') }),
+  deno: onRuntime(DENO, { title: 'Deno.serve', workloads: SMALL, start: nodeServer('deno.mjs') }),
+  'zmtp-bun': onRuntime(BUN, mongrel2Fetch('mongrel2-fetch on Bun', SMALL, QUICK)),
+  'zmtp-deno': onRuntime(DENO, mongrel2Fetch('mongrel2-fetch on Deno', SMALL, QUICK)),
   ws: { title: 'ws', workloads: FAN_OUT, start: nodeServer('ws.mjs') },
   topic: topic('mongrel2-fetch, a Topic'),
   'topic-credits': topic('mongrel2-fetch, a Topic, flow control', { flowControl: true }),
@@ -102,6 +109,18 @@ function startFront({ settings, ...options }: Mongrel2TestOptions = {}): Promise
 
 /** With more connections than `superpoll.max_fd / superpoll.hot_dividend` every reply waits for up to half a second. */
 const MANY_CONNECTIONS = { 'superpoll.max_fd': 20_000, 'superpoll.hot_dividend': 2 }
+
+/** The contender on another runtime than Node. */
+function onRuntime(runtime: Runtime, contender: Contender): Contender {
+  let command: readonly string[] = []
+  return {
+    ...contender,
+    async prepare({ directory }) {
+      command = await installRuntime(directory, runtime)
+    },
+    start: (place) => contender.start({ ...place, command }),
+  }
+}
 
 function nodeServer(script: string, options = {}) {
   return (place: Place): Promise<Running> =>

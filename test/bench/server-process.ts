@@ -18,18 +18,19 @@ export interface ServerProcess extends AsyncDisposable {
 /**
  * Starts a server and resolves when requests can come.
  *
- * @param place The Node to run it, and the checkout that it is of.
+ * @param place What runs it, and the checkout that it is of.
  * @param name Its file in servers/.
  * @param options Handed to it.
  * @throws Error if it ends instead; the message has what it wrote.
  */
 export async function startServer(
-  { node, checkout = OURS }: Place,
+  { node, command = [node, '--expose-gc'], checkout = OURS }: Place,
   name: string,
   options = {},
 ): Promise<ServerProcess> {
   const script = join(checkout, 'test/bench/servers', name)
-  const child = spawn(node, ['--expose-gc', script, JSON.stringify(options)], {
+  const [program = '', ...args] = command
+  const child = spawn(program, [...args, script, JSON.stringify(options)], {
     env: { ...process.env, NODE_ENV: 'production' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
