@@ -10,7 +10,7 @@ import { handlerFailed, overloaded, responseOf, timedOut, upgradeRequired } from
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { asError, describeError, ThrottledWarning } from '../runtime/log.ts'
-import { type Deferred, deferred } from '../runtime/promises.ts'
+import { type Deferred, deferred, tickEnd } from '../runtime/promises.ts'
 import type { Message } from '../wire/message.ts'
 import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
@@ -41,6 +41,9 @@ export class Application {
   readonly #failure: ThrottledWarning
   readonly #recorder: Recorder | undefined
   readonly #background = new Set<Promise<unknown>>()
+  /** Calls that wait for `#callNext`. */
+  readonly #waiting: (() => void)[] = []
+  #holding = false
   #open = 0
   #allClosed: Deferred<void> | undefined
 
@@ -63,13 +66,15 @@ export class Application {
   /** Calls the handler when there is a place, and answers with its response. */
   run(exchange: Exchange, request: Request, env: Mongrel2Env): void {
     const awaitsBody = exchange.upload?.over === false
-    if (this.admission.enter(awaitsBody)) return this.#call(exchange, request, env, awaitsBody)
-    const waits = this.admission.queue(() => {
+    const entered = this.admission.enter(awaitsBody)
+    if (entered && !this.#holding) return this.#call(exchange, request, env, awaitsBody)
+    const call = () => {
       // The client may have left, or the body failed, which is answered by then.
       if (exchange.unanswered) this.#call(exchange, request, env, awaitsBody)
       else this.admission.leave(awaitsBody)
-    }, awaitsBody)
-    if (waits) return
+    }
+    if (entered) return void this.#waiting.push(call)
+    if (this.admission.queue(call, awaitsBody)) return
     this.counters.rejected++
     exchange.answer(responseOf(overloaded()))
   }
@@ -154,14 +159,31 @@ export class Application {
     try {
       const call = exchange.observed !== undefined && requestsAreTraced() ? traceUser : callUser
       const result = this.context.run(call, exchange, this.#settings.fetch, request, env, handlerContext)
-      if (result instanceof Promise) void this.#await(result, exchange, request)
-      else {
+      if (result instanceof Promise) {
+        this.#hold()
+        void this.#await(result, exchange, request)
+      } else {
         exchange.answer(checkResponse(result))
         this.#leave(exchange)
       }
     } catch (error) {
       void this.#await(Promise.reject(error), exchange, request)
     }
+  }
+
+  /**
+   * Lets the next calls wait until the microtasks of this one have run. One read brings many messages: if all handlers began at once, what each of
+   * them makes would be in use at the same time, and each collection would have to keep it.
+   */
+  #hold(): void {
+    if (this.#holding) return
+    this.#holding = true
+    void tickEnd().then(this.#callNext)
+  }
+
+  readonly #callNext = (): void => {
+    this.#holding = false
+    while (!this.#holding && this.#waiting.length > 0) this.#waiting.shift()?.()
   }
 
   /** Makes an exchange keep a place for bodies until its body is complete or discarded. */

@@ -168,6 +168,7 @@ describe('without flow control', () => {
     })
     for (let request = 0; request < 50; request++) {
       stage.receive(renderRequest())
+      await turns()
       if (request >= 5) continue
       open[request]?.()
       await stage.settled()

@@ -66,6 +66,7 @@ describe('an answer', () => {
     const gate = new Gate()
     const stage = setStage(gated(gate))
     stage.receive(...['/1', '/2', '/3'].map((target) => renderRequest({ target })))
+    await turns()
     gate.open('/2')
     gate.open('/3')
     await turns(5)
@@ -96,6 +97,7 @@ describe('an answer', () => {
     const gate = new Gate()
     const stage = setStage(gated(gate))
     stage.receive(renderRequest({ connectionId: 1, target: '/1' }), renderRequest({ connectionId: 2, target: '/2' }))
+    await turns()
     gate.open('/2')
     await until(() => stage.publisher.received(2) !== '')
     expect(stage.publisher.received(1)).toBe('')
@@ -185,6 +187,7 @@ describe('a connection that is being closed', () => {
     const gate = new Gate()
     const stage = setStage(gated(gate))
     stage.receive(renderRequest({ target: '/1' }), renderRequest({ target: '/2', headers: { connection: 'close' } }))
+    await turns()
     gate.open('/2')
     await turns(3)
     expect(stage.publisher.replies).toEqual([])
@@ -198,12 +201,14 @@ describe('a connection that is being closed', () => {
     const gate = new Gate()
     let signal: AbortSignal | undefined
     const stage = setStage(async (request) => {
+      if (pathOf(request) === '/2') signal = request.signal
+      await gate.pass(pathOf(request))
       if (pathOf(request) === '/1') return new Response('last', { headers: { connection: 'close' } })
-      signal = request.signal
-      await gate.pass('/2')
       return new Response('too late')
     })
     stage.receive(renderRequest({ target: '/1' }), renderRequest({ target: '/2' }))
+    await gate.arrival('/2')
+    gate.open('/1')
     await until(() => stage.publisher.replies.length > 0)
     expect(signal?.aborted).toBe(true)
     gate.open('/2')
@@ -250,6 +255,7 @@ describe('a disconnect notice', () => {
       return new Response('too late')
     })
     stage.receive(renderRequest({ target: '/1' }), renderRequest({ target: '/2' }))
+    await turns()
     stage.receive(renderDisconnect(1, protocol))
     expect(signals.map((signal) => signal.aborted)).toEqual([true, true])
     expect(signals[0]?.reason).toMatchObject({ name: 'AbortError', message: expect.stringMatching(/client left/) })
@@ -335,6 +341,7 @@ describe('a disconnect notice', () => {
     const gate = new Gate()
     const stage = setStage(gated(gate))
     stage.receive(renderRequest({ target: '/old' }), renderDisconnect(1), renderRequest({ target: '/new' }))
+    await turns()
     gate.open('/old')
     gate.open('/new')
     await stage.settled()
@@ -395,6 +402,7 @@ describe('what is kept of connections', () => {
     const stage = setStage(gated(gate))
     for (let id = 1; id <= 100; id++) stage.receive(renderRequest({ connectionId: id, target: `/${id}` }))
     expect(stage.epoch.connections.size).toBe(100)
+    await turns()
     for (let id = 2; id <= 100; id++) gate.open(`/${id}`)
     await turns(5)
     await vi.advanceTimersByTimeAsync(3000)
@@ -470,6 +478,7 @@ describe('closing', () => {
       return new Promise<Response>(() => {})
     })
     stage.receive(renderRequest({ connectionId: 1 }), renderRequest({ connectionId: 2 }))
+    await turns()
     stage.epoch.closing.cutBusy()
     expect(stage.publisher.replies.map(({ targets, payload }) => [targets, payload.length])).toEqual([
       ['1', 0],

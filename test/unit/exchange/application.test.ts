@@ -8,6 +8,28 @@ import { setStage, turns, until } from '../support/stage.ts'
 const pathOf = (request: Request) => new URL(request.url).pathname
 
 describe('handlers that run at once', () => {
+  it('of one read begin one after the other, each once what the one before goes on with has run', async () => {
+    const steps: string[] = []
+    const stage = setStage(async (request) => {
+      for (let step = 1; step <= 20; step++) await Promise.resolve(steps.push(pathOf(request)))
+      return new Response()
+    })
+    stage.receive(...[1, 2, 3].map((id) => renderRequest({ connectionId: id, target: `/${id}` })))
+    await stage.settled()
+    expect(steps).toEqual([1, 2, 3].flatMap((id) => Array.from({ length: 20 }, () => `/${id}`)))
+  })
+
+  it('that wait for another’s microtasks are not made for clients that leave meanwhile', async () => {
+    const called: string[] = []
+    const stage = setStage(async (request) => {
+      called.push(pathOf(request))
+      return new Response()
+    })
+    stage.receive(...[1, 2, 3].map((id) => renderRequest({ connectionId: id, target: `/${id}` })), renderDisconnect(2))
+    await stage.settled()
+    expect([called, stage.application.admission.inFlight]).toEqual([['/1', '/3'], 0])
+  })
+
   it('are as many as maxInFlight; maxQueued more wait, and those beyond get a 503 that keeps the connection', async () => {
     const gate = new Gate()
     const called: string[] = []
@@ -20,8 +42,8 @@ describe('handlers that run at once', () => {
       { maxInFlight: 2, maxQueued: 1 },
     )
     for (let id = 1; id <= 4; id++) stage.receive(renderRequest({ connectionId: id, target: `/${id}` }))
-    expect(called).toEqual(['/1', '/2'])
     await until(() => stage.publisher.received(4) !== '')
+    expect(called).toEqual(['/1', '/2'])
     const refused = stage.publisher.response(4)
     expect(refused.statusLine).toBe('HTTP/1.1 503 Service Unavailable')
     expect([valuesOf(refused, 'retry-after'), valuesOf(refused, 'connection')]).toEqual([['1'], []])

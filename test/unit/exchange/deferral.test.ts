@@ -224,6 +224,7 @@ describe('deferring', () => {
     })
     stage.receive(renderRequest({ target: '/slow' }), deferred)
     await gate.arrival('/slow')
+    await turns()
     stage.receive(renderDisconnect(1))
     await until(() => failure !== undefined)
     expect(failure).toMatchObject({ name: 'AbortError' })

@@ -502,6 +502,7 @@ describe('The member that an event stream or a long poll is', () => {
         return new Response('other')
       })
       stage.receive(renderRequest({ target: '/slow' }), renderRequest({ target: '/joins' }))
+      await turns()
       expect(topic.size).toBe(1)
       stage.receive(renderDisconnect(1))
       expect(topic.size).toBe(0)
