@@ -70,7 +70,10 @@ export interface Mongrel2Options {
   keepAliveInterval?: number
   /** Connections that one reply may name: Mongrel2's `limits.handler_targets`, which drops a reply with more. Default: 128, as there. */
   handlerTargets?: number
-  /** Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler. Default: 256 KiB. */
+  /**
+   * Bytes of a streamed upload (`upload.stream`) that may be on their way to the handler: at first 256 KiB of them, all while the handler keeps up.
+   * Default: 1 MiB.
+   */
   uploadWindow?: number
   /** The authority in the URL of HTTP/1.0 requests that name no host. Default: `localhost`. */
   host?: string
@@ -166,8 +169,8 @@ export const SERVER_OPTIONS = {
   handlerTargets: is.count(HANDLER_TARGETS, [1, MOST_HANDLER_TARGETS], {
     help: "Connections that one reply may name: Mongrel2's limits.handler_targets.",
   }),
-  uploadWindow: is.bytes(256 * is.KIB, [is.KIB, is.MAX_BYTES], {
-    help: 'Bytes of a streamed upload that may be on their way to its handler.',
+  uploadWindow: is.bytes(is.MIB, [is.KIB, is.MAX_BYTES], {
+    help: 'Bytes of a streamed upload that may be on their way to a handler that keeps up; at first 256 KiB.',
   }),
   bodyTimeout: is.milliseconds(60_000, 0, {
     help: 'How long a client may take between two parts of a streamed body; then 408. 0 is no limit.',

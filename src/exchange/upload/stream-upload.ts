@@ -20,7 +20,9 @@ const DRAIN_LIMIT = 1024 * 1024
 const LATE_READER = 500
 /** How often to check whether a client that has its answer still sends, in milliseconds. */
 const LINGER_CHECK = 1000
-/** Credit for a discarded body, in bytes, where `uploadWindow` is smaller and would be slow. */
+/** The window at first, in bytes, where `uploadWindow` is larger. */
+const FIRST_WINDOW = 256 * 1024
+/** Credit for a discarded body, in bytes, where the window is smaller and would be slow. */
 const DISCARD_WINDOW = 256 * 1024
 /** More bytes than Mongrel2 holds of a body that it has not sent: `limits.content_length`, 20 KiB by default. */
 const BUFFER_LIMIT = 1024 * 1024
@@ -43,6 +45,8 @@ export class StreamUpload implements StreamedBody {
   #waiting = 0
   /** The position of the next part. */
   #offset = 0
+  /** Bytes that may wait here or be on their way. */
+  #window: number
   /** Bytes that Mongrel2 may send; negative after a chunk that overdrew. */
   #credit = 0
   #error: Error | undefined
@@ -65,6 +69,7 @@ export class StreamUpload implements StreamedBody {
     failed: (refusal: Refusal) => void,
   ) {
     this.#settings = settings
+    this.#window = Math.min(FIRST_WINDOW, settings.uploadWindow)
     this.#length = length
     this.#connection = connection
     this.#failed = failed
@@ -239,12 +244,19 @@ export class StreamUpload implements StreamedBody {
   #replenish(): void {
     const discarded = this.#phase === 'discarded'
     if (this.over || this.#dry || (this.#error !== undefined && !discarded)) return
-    const window = discarded ? Math.max(this.#settings.uploadWindow, DISCARD_WINDOW) : this.#settings.uploadWindow
+    if (!discarded) this.#widen()
+    const window = discarded ? Math.max(this.#window, DISCARD_WINDOW) : this.#window
     const room = window - this.#waiting - this.#credit
     if (room < window / 2) return
     this.#credit += room
     this.#connection.grant(room)
     this.#expectPart()
+  }
+
+  /** Doubles the window once a reader has kept up with a whole one: each grant wakes Mongrel2, so fewer are quicker. */
+  #widen(): void {
+    if (this.#offset < this.#window || this.#waiting > this.#window / 4) return
+    this.#window = Math.min(2 * this.#window, this.#settings.uploadWindow)
   }
 }
 

@@ -179,6 +179,61 @@ describe('a streamed upload', () => {
     await stage.settled()
   })
 
+  it('gets a wider window when its reader has kept up with a whole one, up to uploadWindow', async () => {
+    let size = 0
+    const stage = setStage(
+      async (request) => {
+        for await (const piece of request.body ?? []) size += piece.length
+        return new Response()
+      },
+      { uploadWindow: KIB * KIB },
+    )
+    const sender = new Sender(0)
+    const windows = new Set<number>()
+    stage.receive(first(8 * KIB * KIB))
+    while (sender.sent < 8 * KIB * KIB) {
+      await until(() => size === sender.sent)
+      await turns(3)
+      windows.add((creditsOf(stage) - sender.sent) / KIB)
+      sender.send(stage, 64 * KIB, sender.sent === 8 * KIB * KIB - 64 * KIB)
+    }
+    await stage.settled()
+    // Down to half a window, then a grant; doubled after 256 KiB and after 512.
+    expect([...windows]).toEqual([256, 192, 512, 448, 384, 320, 1024, 960, 896, 832, 768, 704, 640, 576])
+  })
+
+  it('keeps its first window while its reader lags behind', async () => {
+    const gate = new Gate()
+    let read = 0
+    const stage = setStage(
+      async (request) => {
+        const reader = request.body?.getReader()
+        for (;;) {
+          await gate.pass('read')
+          const piece = await reader?.read()
+          if (piece?.done !== false) return new Response('read')
+          read += piece.value.length
+        }
+      },
+      { uploadWindow: KIB * KIB },
+    )
+    const sender = new Sender(0)
+    const waiting: number[] = []
+    stage.receive(first(8 * KIB * KIB))
+    for (let n = 1; n <= 40; n++) {
+      await gate.arrival('read')
+      gate.open('read')
+      await turns(5)
+      while (creditsOf(stage) > sender.sent) sender.send(stage)
+      await until(() => read === n * 64 * KIB)
+      waiting.push(sender.sent - read)
+    }
+    expect(Math.max(...waiting)).toBe(192 * KIB)
+    stage.receive(renderDisconnect(1))
+    gate.open('read')
+    await stage.settled()
+  })
+
   it('whose chunk overdraws its credit gets as much less later', async () => {
     const gate = new Gate()
     const stage = setStage(

@@ -50,7 +50,7 @@ describe('defaults', () => {
       maxWaitingBytes: 256 * 1024 * 1024,
       keepAliveInterval: 45_000,
       handlerTargets: 128,
-      uploadWindow: 256 * 1024,
+      uploadWindow: 1024 * 1024,
       host: 'localhost',
       trustProxy: false,
       bodyTimeout: 60_000,
