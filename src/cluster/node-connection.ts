@@ -3,6 +3,7 @@ import type { Mongrel2Options } from '../exchange/options.ts'
 import * as is from '../options/option.ts'
 import { isObject, Mongrel2Error } from '../runtime/errors.ts'
 import { type Level, LOG_LEVELS, type Logger, ThrottledWarning } from '../runtime/log.ts'
+import { countGarbage } from '../runtime/process/young-collection.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { CUT_MESSAGE } from '../wire/message.ts'
@@ -175,6 +176,7 @@ export class NodeConnection implements FrameBounds {
 
   #take(frame: Frame): void {
     const { body, more } = frame
+    countGarbage(body.length)
     if (this.#address === undefined) this.#address = addressIn(body)
     else if (this.#address === NODE) this.#observer.receiveControl(parseFields(body, 'kind', CONTROLS))
     else this.#collect(frame)

@@ -3,6 +3,7 @@ import type { LinkState } from '../operations/server-state.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { describeError, type Logger } from '../runtime/log.ts'
+import { countGarbage } from '../runtime/process/young-collection.ts'
 import { Backoff, delay, Pause } from '../runtime/promises.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { closePublisher, PathWatch } from './path-watch.ts'
@@ -153,6 +154,7 @@ export class Link {
     this.#path = path
     const receive = (message: Received) => {
       path.used()
+      if (Buffer.isBuffer(message)) countGarbage(message.length)
       if (early === undefined) epoch?.receive(message)
       else early.push(message)
     }

@@ -1,4 +1,5 @@
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
+import { countGarbage } from '../../runtime/process/young-collection.ts'
 import { FrameParser, renderMessages } from '../../wire/zmtp/frame.ts'
 
 /** The size of a read, in bytes: Node's own. */
@@ -20,7 +21,10 @@ export class FramePipe {
     receive: (frame: Buffer) => void,
     failed: (error: unknown) => void,
   ) {
-    const parser = new FrameParser(({ body }) => receive(body))
+    const parser = new FrameParser(({ body }) => {
+      countGarbage(body.length)
+      receive(body)
+    })
     const read = (bytes: Buffer): boolean => {
       try {
         parser.push(bytes)

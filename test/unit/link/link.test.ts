@@ -1,10 +1,12 @@
 import { utimesSync } from 'node:fs'
 import { afterEach, expect, it, vi } from 'vitest'
 import { Link } from '../../../src/link/link.ts'
+import type { Receive, Transport } from '../../../src/link/transport.ts'
 import { TRANSPORTS } from '../../../src/link/transports.ts'
 import { renderCommand } from '../../../src/wire/zmtp/command.ts'
 import { renderMessages } from '../../../src/wire/zmtp/frame.ts'
 import { CollectingLogger } from '../../support/logger.ts'
+import { mostExternalMemory } from '../support/external-memory.ts'
 import { ZmtpListener } from '../support/zmtp-peer.ts'
 
 const IDENTITY = 'f400bf85-4538-4f7a-8908-67e313d515c2'
@@ -215,4 +217,27 @@ it('pulls nothing before its epoch says that messages can be dealt with, and beg
   await link.stop()
   await link.close()
   await running
+})
+
+it('messages that nobody keeps fill no memory', async () => {
+  let receive: Receive = () => {}
+  const never = new Promise<never>(() => {})
+  const transport: Transport = {
+    createPublisher: () => ({
+      ...{ connected: Promise.resolve(), opened: Promise.resolve(''), closed: never, full: false, handedOver: true },
+      ...{ drained: async () => {}, answer: () => never, publish: () => {}, close: () => {} },
+    }),
+    createSource: (_spec, _identity, take) => {
+      receive = take
+      return { opened: Promise.resolve(), closed: never, stop: async () => {}, close: () => {} }
+    },
+  }
+  const endpoint = { sendSpec: 'ipc:///nowhere', recvSpec: 'ipc:///nowhere', maxMessageSize: 1024 }
+  let received = 0
+  const epoch = { receive: () => received++, lost: () => {} }
+  const link = new Link(endpoint, transport, IDENTITY, {}, () => epoch)
+  await new Promise<void>((ready) => void link.run(ready))
+  expect(await mostExternalMemory(1024 * 1024, () => receive(Buffer.allocUnsafeSlow(1024 * 1024)))).toBeLessThan(16)
+  expect(received).toBe(200)
+  await link.stop()
 })
