@@ -59,6 +59,8 @@ export class ZmtpConnection {
   readonly #report: Report
   readonly #socket: Socket
   readonly #frames: FrameParser
+  /** Reused for each read, since the parser copies; only the rest of a large body is read into its place. */
+  readonly #buffer = Buffer.allocUnsafeSlow(READ_SIZE)
   #greeting: Buffer | undefined = Buffer.alloc(0)
   /** Whether the peer knows PING, which came with ZMTP 3.1. For another only TCP keep-alive detects its end. */
   #knowsPing = false
@@ -76,9 +78,10 @@ export class ZmtpConnection {
     this.#frames = new FrameParser((frame) => this.#take(frame), role.bounds)
     this.#identity = identity
     this.#report = report
-    // The buffer is reused for each read: the parser copies.
-    const buffer = Buffer.allocUnsafeSlow(READ_SIZE)
-    const onread = { buffer, callback: (size: number) => this.#read(buffer.subarray(0, size)) }
+    const onread = {
+      buffer: () => this.#frames.place ?? this.#buffer,
+      callback: (size: number, space: Uint8Array) => this.#read(size, space),
+    }
     this.#socket = connect({ ...addressOf(spec), onread })
     this.#socket.once('connect', () => {
       this.#socket.write(GREETING)
@@ -131,10 +134,12 @@ export class ZmtpConnection {
     this.#socket.destroy()
   }
 
-  #read(bytes: Buffer): boolean {
+  #read(size: number, space: Uint8Array): boolean {
     this.#silent = 0
+    const bytes = this.#buffer.subarray(0, size)
     try {
-      if (this.#greeting === undefined) this.#frames.push(bytes)
+      if (space !== this.#buffer) this.#frames.filled(size)
+      else if (this.#greeting === undefined) this.#frames.push(bytes)
       else this.#greet(Buffer.concat([this.#greeting, bytes]))
     } catch (error) {
       this.#fail(error)

@@ -15,6 +15,8 @@ const SHORT_LONGEST = 255
 export const MAX_FRAME = 1024 * 1024 * 1024
 /** Bytes that a command may have: READY has about a hundred, a PING has 23. */
 const MAX_COMMAND = 64 * 1024
+/** Bytes that a body must lack for its memory to be worth a read of its own. */
+const READ_DIRECTLY_FROM = 32 * 1024
 /** Smaller bodies are copied into one buffer, which costs less than another entry in a write. */
 const JOINED_BELOW = 4096
 const NOTHING = Buffer.alloc(0)
@@ -92,16 +94,27 @@ export class FrameParser {
     }
   }
 
+  /** The memory that the next bytes of the stream belong to, where a large body is incomplete. What is read there is told by `filled`. */
+  get place(): Buffer | undefined {
+    const body = this.#partial?.body
+    if (body === undefined || body.length - this.#filled < READ_DIRECTLY_FROM) return undefined
+    return body.subarray(this.#filled)
+  }
+
+  /** Goes on after so many bytes of the stream were read into `place`. */
+  filled(size: number): void {
+    const frame = this.#partial
+    if (frame === undefined) return
+    this.#filled += size
+    if (this.#filled < frame.body.length) return
+    this.#partial = undefined
+    this.#take(frame)
+  }
+
   /** Fills the incomplete body; returns the position of the next frame. */
   #fill(bytes: Buffer): number {
-    const frame = this.#partial
-    if (frame === undefined) return 0
-    const copied = bytes.copy(frame.body, this.#filled)
-    this.#filled += copied
-    if (this.#filled === frame.body.length) {
-      this.#partial = undefined
-      this.#take(frame)
-    }
+    const copied = this.#partial === undefined ? 0 : bytes.copy(this.#partial.body, this.#filled)
+    this.filled(copied)
     return copied
   }
 

@@ -38,6 +38,25 @@ function parseFrames(reads: readonly Buffer[], bounds?: FrameBounds): Frame[] {
   return frames
 }
 
+/** Parses a stream that comes in reads of these sizes, in turn, each into the parser's place where it has one. */
+function parseInPlace(stream: Buffer, sizes: readonly number[], bounds: FrameBounds) {
+  const frames: Frame[] = []
+  const parser = new FrameParser((frame) => frames.push(frame), bounds)
+  const buffer = Buffer.alloc(Math.max(...sizes))
+  let direct = 0
+  for (let at = 0, n = 0; at < stream.length; n++) {
+    const { place } = parser
+    const space = place ?? buffer
+    const size = stream.copy(space, 0, at, at + Math.min(space.length, sizes[n % sizes.length] as number))
+    if (place === undefined) parser.push(buffer.subarray(0, size))
+    else parser.filled(size)
+    if (place !== undefined) direct += size
+    buffer.fill(0xee)
+    at += size
+  }
+  return { frames, direct }
+}
+
 /** Cuts bytes at positions that count from 0 to 1. */
 function cut(bytes: Buffer, positions: readonly number[]): Buffer[] {
   const ends = positions.map((position) => Math.floor(position * bytes.length)).sort((a, b) => a - b)
@@ -360,5 +379,35 @@ describe('mutated bytes', () => {
       { numRuns: 1000 },
     )
     expect(refused).toBeGreaterThan(300)
+  })
+})
+
+describe('a large body', () => {
+  const pattern = (size: number) => Buffer.from(Uint8Array.from({ length: size }, (_, n) => (n * 7 + size) % 251))
+  const bounds = { maxFrame: 200_000, cutTo: 100_000 }
+
+  it('is read into its place, except for what comes with its head', () => {
+    const stream = Buffer.concat(renderMessages([pattern(150_000), pattern(10), pattern(90_000)]))
+    const { frames, direct } = parseInPlace(stream, [64 * 1024], bounds)
+    expect(frames.map(({ body }) => body)).toEqual([pattern(150_000), pattern(10), pattern(90_000)])
+    expect(direct).toBeGreaterThan(100_000)
+  })
+
+  it('is the same in any reads, and so is what follows', () => {
+    const size = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 10_000, max: 300_000 }))
+    const reads = fc.array(fc.integer({ min: 1, max: 65_536 }), { minLength: 1, maxLength: 8 })
+    fc.assert(
+      fc.property(fc.array(size, { maxLength: 6 }), reads, (bodies, sizes) => {
+        const stream = Buffer.concat(renderMessages(bodies.map(pattern)))
+        fc.pre(stream.length / Math.max(...sizes) < 2000)
+        const { frames } = parseInPlace(stream, sizes, bounds)
+        expect(frames.map((frame) => frame.size)).toEqual(bodies)
+        for (const [n, { body }] of frames.entries()) {
+          const whole = pattern(bodies[n] as number)
+          expect(body.equals(body.length === whole.length ? whole : whole.subarray(0, bounds.cutTo))).toBe(true)
+        }
+      }),
+      { numRuns: 50 },
+    )
   })
 })

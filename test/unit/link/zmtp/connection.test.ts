@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { LinkSource } from '../../../../src/link/transport.ts'
+import type { LinkSource, Received } from '../../../../src/link/transport.ts'
 import { ZmtpPublisher } from '../../../../src/link/zmtp/publisher.ts'
 import { createZmtpSource } from '../../../../src/link/zmtp/source.ts'
 import {
@@ -62,6 +62,18 @@ async function openPublisher(prefix = ''): Promise<{ publisher: ZmtpPublisher; p
   await publisher.opened
   return { publisher, peer }
 }
+
+it('large messages keep their bytes, whatever comes behind them', async () => {
+  const kept: Buffer[] = []
+  const keep = (message: Received) => kept.push(message as Buffer)
+  createZmtpSource(listener.spec, IDENTITY, keep, report, MAX_MESSAGE)
+  const peer = await listener.accept()
+  peer.handshake('PUSH')
+  const message = (n: number) => Buffer.alloc(n % 3 === 0 ? 400_000 : 20_000 * (n % 5), n)
+  for (let n = 0; n < 60; n++) for (const piece of renderMessages([message(n)])) peer.send(piece)
+  await expect.poll(() => kept.length).toBe(60)
+  for (const [n, bytes] of kept.entries()) expect(bytes.equals(message(n)), `message ${n}`).toBe(true)
+})
 
 describe('the handshake', () => {
   it('says who we are and takes a peer that comes byte by byte', async () => {
