@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Settings } from '../../exchange/options.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { countGarbage } from '../../runtime/process/young-collection.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { lengthOf, type Reply } from '../../wire/reply.ts'
 import { type News, renderJson } from '../protocol/frames.ts'
@@ -83,8 +84,12 @@ void server.stopped.then(() => send({ stopped: true }))
 // Set after loading: an earlier error ends the thread, which the main thread notices.
 leaveAfterUncaughtError(logger, (reason) => tell({ news: 'leaving', reason }))
 port.on('message', (message: ToThread) => {
-  if ('frames' in message) for (const frame of message.frames) server.receive(bufferOf(frame))
-  else if ('taken' in message) taken(message.epoch, message.taken)
+  if ('frames' in message) {
+    for (const frame of message.frames) {
+      countGarbage(frame.length)
+      server.receive(bufferOf(frame))
+    }
+  } else if ('taken' in message) taken(message.epoch, message.taken)
   else answered(message.question, message.written)
 })
 send({ loaded: true })
