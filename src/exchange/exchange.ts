@@ -14,14 +14,8 @@ import type { Handshake } from '../websocket/handshake.ts'
 import { checkDeferOptions, notDeferrable, PendingDeferral } from './deferral.ts'
 import { sendEvents } from './response/event-response.ts'
 import { sendPlain } from './response/plain-response.ts'
-import {
-  cancelBody,
-  discardBody,
-  type OpenBody,
-  type ResponseSink,
-  type Sent,
-  sendResponse,
-} from './response/send-response.ts'
+import type { ResponseSink, Sent } from './response/response-sink.ts'
+import { cancelBody, discardBody, type OpenBody, sendResponse } from './response/send-response.ts'
 
 /** What an exchange needs of the application. */
 interface ExchangeApplication {

@@ -4,7 +4,8 @@ import { CallContext } from '../../runtime/call-context.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { checkResponse } from './check-response.ts'
 import { sendPlain } from './plain-response.ts'
-import { cancelBody, type OpenBody, type ResponseSink, sendResponse } from './send-response.ts'
+import type { ResponseSink } from './response-sink.ts'
+import { cancelBody, type OpenBody, sendResponse } from './send-response.ts'
 
 /** Renders a whole response. Throws Mongrel2Error `over_budget` beyond `most` bytes, `invalid_response`, and what its stream fails with. */
 export async function collectResponse(

@@ -2,7 +2,7 @@ import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
 import { NULL_BODY_STATUS } from './plain-response.ts'
 import { CHUNKED, ResponseHead } from './response-head.ts'
-import type { ResponseSink } from './send-response.ts'
+import type { ResponseSink } from './response-sink.ts'
 
 /** The body of a response whose events can be written to the connection: in chunks, which HTTP/1.0 lacks. Undefined for any other response. */
 function sendableEvents(response: Response, { http10, method }: RequestSemantics): EventStream | undefined {

@@ -1,7 +1,7 @@
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { LazyBody, type PlainResponse } from '../../platform/light-response.ts'
 import { httpDate, isReserved, reasonOf } from '../../wire/http.ts'
-import type { ResponseSink, Sent } from './send-response.ts'
+import type { ResponseSink, Sent } from './response-sink.ts'
 
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
 export const NULL_BODY_STATUS: ReadonlySet<number> = new Set([204, 205, 304])

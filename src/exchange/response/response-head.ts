@@ -2,7 +2,7 @@ import type { RequestSemantics } from '../../connection/request-semantics.ts'
 import { httpDate, isReserved, listItems, reasonOf } from '../../wire/http.ts'
 import { invalidResponse } from './check-response.ts'
 import { joinResponse } from './plain-response.ts'
-import type { ResponseSink } from './send-response.ts'
+import type { ResponseSink } from './response-sink.ts'
 
 export const CHUNKED = 'transfer-encoding: chunked\r\n'
 /** Bytes of a body up to which it is copied behind its head: another write would cost more. */
