@@ -1,8 +1,8 @@
 import type { ContenderName } from './contenders.ts'
 import type { Metric, Sample, Samples } from './metrics.ts'
-import { SERVED, SERVED_NAMES, type ServedName } from './served.ts'
+import { SERVED_NAMES } from './served.ts'
 import { ratiosOf, type Spread, spreadOf } from './statistics.ts'
-import type { WorkloadName } from './workloads.ts'
+import { WORKLOADS, type WorkloadName } from './workloads.ts'
 
 /** What a measurement must be, absolutely or in relation to another contender's. */
 export interface Goal {
@@ -16,8 +16,8 @@ export interface Goal {
   readonly againstMetric?: Metric
   readonly atLeast?: number
   readonly atMost?: number
-  /** The Node that it is for, by its first number; every one otherwise. */
-  readonly node?: number
+  /** The Nodes that it is for, by their first numbers; every one otherwise. */
+  readonly nodes?: readonly number[]
 }
 
 /** What became of a goal. */
@@ -31,153 +31,68 @@ export interface Verdict {
   readonly failure?: string
 }
 
+const PROXY = 'Mongrel2 Proxy'
+const NODE_SERVER = '@hono/node-server'
+const BEHIND_NGINX = `nginx → ${NODE_SERVER}`
+
 /** The goals that a run on all contenders can tell of; those of parsing are in micro.ts. */
 export const GOALS: readonly Goal[] = [
+  ...(
+    [
+      ['hello', 1.0, 0.45],
+      ['echo', 1.3, 0.4],
+      ['headers', 1.3, 0.4],
+    ] as const
+  ).flatMap(([workload, rate, cpu]) => [rateGoal(workload, 'zmtp', rate), cpuGoal(workload, 'zmtp', cpu)]),
   {
-    text: '1. Throughput, Hono hello, against nginx → @hono/node-server',
-    workload: 'hello',
-    metric: 'rate',
-    contender: 'zmtp',
-    against: 'nginx',
-    atLeast: 1.6,
+    text: `Requests a second, Hono hello, against ${NODE_SERVER} with nothing in front`,
+    ...{ workload: 'hello', metric: 'rate', contender: 'zmtp', against: 'node-server', atLeast: 1.0 },
   },
   {
-    text: '1. Throughput, Hono hello, against @hono/node-server with nothing in front',
-    workload: 'hello',
-    metric: 'rate',
-    contender: 'zmtp',
-    against: 'node-server',
-    atLeast: 1.0,
+    text: 'Requests a second, Hono hello, against the C handler',
+    ...{ workload: 'hello', metric: 'rate', contender: 'zmtp', against: 'c', atLeast: 0.95 },
+  },
+  cpuGoal('hello', 'zeromq', 0.75, 'on zeromq.js'),
+  { ...plainGoal(0.9), nodes: [20] },
+  { ...plainGoal(0.5), nodes: [24, 26] },
+  {
+    text: 'µs of CPU a request, Hono hello with a plain Response',
+    ...{ workload: 'hello', metric: 'cpu', contender: 'zmtp-plain', atMost: 12, nodes: [24, 26] },
   },
   {
-    text: '1. Throughput, Hono hello, against the C handler',
-    workload: 'hello',
-    metric: 'rate',
-    contender: 'zmtp',
-    against: 'c',
-    atLeast: 0.85,
+    text: `99th percentile of latency at half of the peak, against ${BEHIND_NGINX}`,
+    ...{ workload: 'latency', metric: 'p99', contender: 'zmtp', against: 'nginx', atMost: 1.0 },
   },
-  {
-    text: '2. CPU a request, Hono hello, against @hono/node-server',
-    workload: 'hello',
-    metric: 'cpu',
-    contender: 'zmtp',
-    against: 'node-server',
-    atMost: 0.4,
-  },
-  {
-    text: '2. CPU a request, JSON POST, against @hono/node-server',
-    workload: 'echo',
-    metric: 'cpu',
-    contender: 'zmtp',
-    against: 'node-server',
-    atMost: 0.6,
-  },
-  {
-    text: '2. CPU a request, 20 response headers, against @hono/node-server',
-    workload: 'headers',
-    metric: 'cpu',
-    contender: 'zmtp',
-    against: 'node-server',
-    atMost: 0.6,
-  },
-  {
-    text: '2. CPU a request, Hono hello on zeromq.js, against @hono/node-server',
-    workload: 'hello',
-    metric: 'cpu',
-    contender: 'zeromq',
-    against: 'node-server',
-    atMost: 0.75,
-  },
-  {
-    text: '2. CPU a request, Hono hello, both without override, Node 20',
-    workload: 'hello',
-    metric: 'cpu',
-    contender: 'zmtp-plain',
-    against: 'node-server-plain',
-    atMost: 0.9,
-    node: 20,
-  },
-  {
-    text: '2. CPU a request, Hono hello, both without override, Node 24',
-    workload: 'hello',
-    metric: 'cpu',
-    contender: 'zmtp-plain',
-    against: 'node-server-plain',
-    atMost: 0.6,
-    node: 24,
-  },
-  {
-    text: '3. p99 latency at half of the peak, against nginx → @hono/node-server',
-    workload: 'latency',
-    metric: 'p99',
-    contender: 'zmtp',
-    against: 'nginx',
-    atMost: 1.0,
-  },
-  {
-    text: '4. Streamed response, paced by flow control, against Mongrel2 Proxy',
-    workload: 'download',
-    metric: 'throughput',
-    contender: 'credits',
-    against: 'proxy',
-    atLeast: 0.9,
-  },
-  {
-    text: '4. Streamed response, paced by the control port, against Mongrel2 Proxy',
-    workload: 'download',
-    metric: 'throughput',
-    contender: 'control-port',
-    against: 'proxy',
-    atLeast: 0.9,
-  },
-  {
-    text: '4. Upload stored in a file, against Mongrel2 Proxy',
-    workload: 'upload',
-    metric: 'throughput',
-    contender: 'upload-file',
-    against: 'proxy',
-    atLeast: 0.9,
-  },
-  {
-    text: '4. Upload by upload.stream, against Mongrel2 Proxy',
-    workload: 'upload',
-    metric: 'throughput',
-    contender: 'upload-stream',
-    against: 'proxy',
-    atLeast: 0.9,
-  },
-  {
-    text: '4. Upload by upload.stream in parts of 128 KiB, against Mongrel2 Proxy',
-    workload: 'upload',
-    metric: 'throughput',
-    contender: 'upload-stream-wide',
-    against: 'proxy',
-    atLeast: 0.9,
-  },
+  ...(
+    [
+      ['download', 'A response of 100 MiB by flow control', 'credits', 0.9],
+      ['download', 'A response of 100 MiB by the control port', 'control-port', 0.9],
+      ['upload', 'An upload of 100 MiB stored in a file', 'upload-file', 0.9],
+      ['upload', 'An upload of 100 MiB as it arrives', 'upload-stream', 0.75],
+      ['upload', 'An upload of 100 MiB as it arrives, in parts of 128 KiB', 'upload-stream-wide', 0.9],
+    ] as const
+  ).map(
+    ([workload, what, contender, atLeast]): Goal => ({
+      text: `${what}, against ${PROXY}`,
+      ...{ workload, metric: 'throughput', contender, against: 'proxy', atLeast },
+    }),
+  ),
   {
     text: 'CPU for a message of 100 bytes to 5,000 WebSockets, against ws',
-    workload: 'fanout',
-    metric: 'messageCpu',
-    contender: 'topic',
-    against: 'ws',
-    atMost: 0.2,
+    ...{ workload: 'fanout', metric: 'messageCpu', contender: 'topic', against: 'ws', atMost: 0.2 },
   },
   {
-    text: '6. MiB that 10,000 idle connections add to the handler’s process',
-    workload: 'idle',
-    metric: 'memory',
-    contender: 'zmtp',
-    atMost: 20,
+    text: 'MiB that 10,000 idle connections add to the handler’s process',
+    ...{ workload: 'idle', metric: 'memory', contender: 'zmtp', atMost: 20 },
   },
   {
-    text: 'CPU a request of the dispatcher, Hono hello, against @hono/node-server',
-    workload: 'hello',
-    metric: 'dispatcherCpu',
-    contender: 'workers-1',
-    against: 'node-server',
-    againstMetric: 'cpu',
-    atMost: 0.4,
+    text: `CPU a request of the dispatcher, Hono hello, against ${NODE_SERVER}`,
+    ...{ workload: 'hello', metric: 'dispatcherCpu', contender: 'workers-1', atMost: 0.3 },
+    ...{ against: 'node-server', againstMetric: 'cpu' },
+  },
+  {
+    text: 'Requests a second of 2 workers with a busy handler, against 1 worker',
+    ...{ workload: 'busy', metric: 'rate', contender: 'workers-2', against: 'workers-1', atLeast: 1.8 },
   },
   ...(
     [
@@ -189,66 +104,42 @@ export const GOALS: readonly Goal[] = [
   ).map(
     ([contender, against, atMost]): Goal => ({
       text: `CPU a request, Hono hello, ${contender} against ${against}`,
-      workload: 'hello',
-      metric: 'cpu',
-      contender,
-      against,
-      atMost,
+      ...{ workload: 'hello', metric: 'cpu', contender, against, atMost },
     }),
   ),
   ...(['uwsgi', 'fastcgi'] as const).flatMap((contender): Goal[] => [
+    rateGoal('hello', contender, 1.0, `by ${contender} behind nginx`),
     {
-      text: `CPU a request, Hono hello by ${contender} behind nginx, against nginx → @hono/node-server`,
-      workload: 'hello',
-      metric: 'cpu',
-      contender,
-      against: 'nginx',
-      atMost: 0.6,
-    },
-    {
-      text: `Throughput, Hono hello by ${contender} behind nginx, against nginx → @hono/node-server`,
-      workload: 'hello',
-      metric: 'rate',
-      contender,
-      against: 'nginx',
-      atLeast: 1.0,
+      text: `CPU a request, Hono hello by ${contender} behind nginx, against ${BEHIND_NGINX}`,
+      ...{ workload: 'hello', metric: 'cpu', contender, against: 'nginx', atMost: 0.6 },
     },
   ]),
-  ...SERVED_NAMES.flatMap((workload) => servedGoals(workload, 'zmtp', '')),
-  ...(['json100k', 'form100k'] as const).flatMap((workload) =>
-    servedGoals(workload, 'zmtp-whole', ' within its message'),
-  ),
-  {
-    text: 'Throughput of 2 workers with a busy handler, against 1 worker',
-    workload: 'busy',
-    metric: 'rate',
-    contender: 'workers-2',
-    against: 'workers-1',
-    atLeast: 1.8,
-  },
+  ...SERVED_NAMES.flatMap((workload) => [rateGoal(workload, 'zmtp', 1.0), cpuGoal(workload, 'zmtp', 1.0)]),
+  ...(['json100k', 'form100k'] as const).flatMap((workload) => [
+    rateGoal(workload, 'zmtp-whole', 1.0, 'within its message'),
+    cpuGoal(workload, 'zmtp-whole', 1.0, 'within its message'),
+  ]),
 ]
 
 /** @param how Goes behind the workload's title. */
-function servedGoals(workload: ServedName, contender: ContenderName, how: string): Goal[] {
-  const { title } = SERVED[workload]
-  return [
-    {
-      text: `Throughput, ${title}${how}, against nginx → @hono/node-server`,
-      workload,
-      metric: 'rate',
-      contender,
-      against: 'nginx',
-      atLeast: 1.0,
-    },
-    {
-      text: `CPU a request, ${title}${how}, against @hono/node-server`,
-      workload,
-      metric: 'cpu',
-      contender,
-      against: 'node-server',
-      atMost: 1.0,
-    },
-  ]
+function rateGoal(workload: WorkloadName, contender: ContenderName, atLeast: number, how = ''): Goal {
+  const text = `Requests a second, ${titleOf(workload, how)}, against ${BEHIND_NGINX}`
+  return { text, workload, metric: 'rate', contender, against: 'nginx', atLeast }
+}
+
+/** @param how Goes behind the workload's title. */
+function cpuGoal(workload: WorkloadName, contender: ContenderName, atMost: number, how = ''): Goal {
+  const text = `CPU a request, ${titleOf(workload, how)}, against ${NODE_SERVER}`
+  return { text, workload, metric: 'cpu', contender, against: 'node-server', atMost }
+}
+
+function plainGoal(atMost: number): Goal {
+  return { ...cpuGoal('hello', 'zmtp-plain', atMost, 'with plain Responses of both'), against: 'node-server-plain' }
+}
+
+function titleOf(workload: WorkloadName, how: string): string {
+  const { title } = WORKLOADS[workload]
+  return how === '' ? title : `${title} ${how}`
 }
 
 /**
@@ -257,7 +148,7 @@ function servedGoals(workload: ServedName, contender: ContenderName, how: string
  * @param node The first number of the Node that ran the servers.
  */
 export function judge(goals: readonly Goal[], samples: Samples, node: number): Verdict[] {
-  return goals.filter((goal) => goal.node === undefined || goal.node === node).map((goal) => verdictOn(goal, samples))
+  return goals.filter((goal) => goal.nodes?.includes(node) ?? true).map((goal) => verdictOn(goal, samples))
 }
 
 function verdictOn(goal: Goal, samples: Samples): Verdict {

@@ -66,7 +66,7 @@ describe('judge', () => {
   })
 
   it('judges goals of a Node only on that one', () => {
-    const on24 = { ...faster, node: 24 }
+    const on24 = { ...faster, nodes: [24] }
     const samples = { hello: { zmtp: rates(200), nginx: rates(100) } }
     expect(judge([on24], samples, 20)).toEqual([])
     expect(judge([on24], samples, 24)).toHaveLength(1)
