@@ -1,5 +1,7 @@
 /** Slots of an empty table, a power of two. */
 const FEWEST = 16
+/** 2^32 divided by the golden ratio, for multiplicative hashing (Knuth, The Art of Computer Programming, section 6.4). */
+const GOLDEN_RATIO = 0x9e3779b1
 /** A table with so many slots for each entry gets a quarter of them, so that what came once does not last. */
 const SPARSE = 16
 
@@ -90,9 +92,9 @@ export class NumberMap<Value> {
   }
 }
 
-/** Keys in a row fall into slots in a row. */
+/** Keys in a row fall far from each other, so that no long runs of slots are full, which each deletion would have to go through. */
 function slotOf(key: number, last: number): number {
-  return key & last
+  return Math.imul(key, GOLDEN_RATIO) >>> Math.clz32(last)
 }
 
 /** A NumberMap that is only read. */

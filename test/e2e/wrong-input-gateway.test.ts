@@ -8,7 +8,6 @@
 
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { open, unlink } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -22,9 +21,14 @@ import { FORMS, IN_CHUNKS, LARGE, PLAIN, STORED_LENGTHS, UNCLEAR, VICTIM } from 
 import { RawClient } from '../support/raw-client.ts'
 import { REFUSED } from '../support/refused-requests.ts'
 import { serveMongrel2 } from '../support/serve.ts'
+import { forgetTouchedFiles, touchedFiles } from '../support/touched-files.ts'
 
 // To see what is opened and deleted; everything works as before.
 vi.mock('node:fs/promises', { spy: true })
+vi.mock('node:fs', async (original) => {
+  const fs = await original<typeof import('node:fs')>()
+  return { ...fs, open: vi.fn(fs.open) }
+})
 
 const SECRET = 'the secret of another'
 const LINK = 'tmp/mongrel2.upload.LINKin'
@@ -83,10 +87,7 @@ beforeAll(async () => {
   symlinkSync('mongrel2.upload.VICTIM', file(LINK))
 })
 
-beforeEach(() => {
-  vi.mocked(open).mockClear()
-  vi.mocked(unlink).mockClear()
-})
+beforeEach(forgetTouchedFiles)
 
 afterAll(async () => {
   await server.close({ timeout: 1000 })
@@ -169,7 +170,7 @@ describe.each(['http', 'https'])('By %s', (protocol) => {
       const forged = request(`POST ${path}`, [HOST, 'Connection: close', ...framing, ...fields(named)], body)
       answers.push(await ask(protocol, forged))
     }
-    expect([vi.mocked(open).mock.calls, vi.mocked(unlink).mock.calls]).toEqual([[], []])
+    expect(touchedFiles()).toEqual([])
     expect(readFileSync(file(VICTIM), 'utf8')).toBe(SECRET)
     expect(readdirSync(file('tmp')).sort()).toEqual(FILES)
     return { answers: answers.flat(), calls: byUs.filter((called) => called === path).length }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { mkdtemp, open, rm, unlink } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest'
@@ -24,10 +24,15 @@ import { type Mongrel2, type Mongrel2TestOptions, startMongrel2 } from '../suppo
 import { headerOf, RawClient, type RawResponse } from '../support/raw-client.ts'
 import { REFUSED } from '../support/refused-requests.ts'
 import { serveMongrel2 } from '../support/serve.ts'
+import { forgetTouchedFiles, touchedFiles } from '../support/touched-files.ts'
 import { netstring, PROTOCOLS, renderRequest, SENDER } from '../unit/support/message.ts'
 
 // To see what is opened and deleted; everything works as before.
 vi.mock('node:fs/promises', { spy: true })
+vi.mock('node:fs', async (original) => {
+  const fs = await original<typeof import('node:fs')>()
+  return { ...fs, open: vi.fn(fs.open) }
+})
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server
@@ -203,8 +208,7 @@ describe('Forged upload headers', () => {
   })
 
   beforeEach(() => {
-    vi.mocked(open).mockClear()
-    vi.mocked(unlink).mockClear()
+    forgetTouchedFiles()
   })
 
   afterEach(async () => {
@@ -218,12 +222,10 @@ describe('Forged upload headers', () => {
   afterAll(() => rm(outside, { recursive: true }))
 
   const files = () => readdirSync(join(mongrel2.directory, 'tmp')).sort()
-  /** What was opened or deleted. */
-  const touched = () => [...vi.mocked(open).mock.calls, ...vi.mocked(unlink).mock.calls].map(([path]) => path)
   /** The same without the files that Mongrel2 made. */
   const touchedOfForged = () => {
     const own = new RegExp(`^${mongrel2.directory}/tmp/mongrel2\\.upload\\.\\w{6}$`)
-    return touched().filter((path) => !own.test(String(path)) || /VICTIM|LINK/.test(String(path)))
+    return touchedFiles().filter((path) => !own.test(String(path)) || /VICTIM|LINK/.test(String(path)))
   }
 
   describe.each(PLAIN)('on a request %s', (_what, framing, body) => {
@@ -236,7 +238,7 @@ describe('Forged upload headers', () => {
       }
       await fence()
       expect(called).toEqual([])
-      expect(touched()).toEqual([])
+      expect(touchedFiles()).toEqual([])
       expect(logger.lines).toEqual([
         {
           level: 'warn',
@@ -254,7 +256,7 @@ describe('Forged upload headers', () => {
       }
       await fence()
       expect(called).toEqual([])
-      expect(touched()).toEqual([])
+      expect(touchedFiles()).toEqual([])
     })
   })
 
@@ -340,7 +342,7 @@ describe('Forged upload headers', () => {
       expect((await upload.response()).body.toString()).toBe(sha256(LARGE))
       expect(called).toEqual(['/held'])
       const file = join(mongrel2.directory, path)
-      await expect.poll(touched).toEqual([file, file]) // opened and deleted once, in the end
+      await expect.poll(touchedFiles).toEqual([file, file]) // opened and deleted once, in the end
     })
   })
 })
