@@ -8,6 +8,7 @@ import type { UploadInfo } from '../../platform/handler.ts'
 import type { BodySource } from '../../platform/request.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { pathBelow } from '../../runtime/path-below.ts'
+import { countGarbage } from '../../runtime/process/young-collection.ts'
 
 /** Where Mongrel2 stores bodies, and whether their files are kept. */
 export type UploadPlace = EndpointSettings['uploads']
@@ -98,6 +99,7 @@ export class Upload implements BodySource {
     this.#reading = true
     try {
       const { bytesRead } = await readFile(this.#file, buffer, at, buffer.length - at, null)
+      countGarbage(bytesRead)
       if (bytesRead > 0) return bytesRead
     } finally {
       this.#reading = false

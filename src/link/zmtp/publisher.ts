@@ -1,4 +1,5 @@
 import { Mongrel2Error } from '../../runtime/errors.ts'
+import { countGarbage } from '../../runtime/process/young-collection.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
 import type { Reply } from '../../wire/reply.ts'
 import { type Command, subscriptionInMessage } from '../../wire/zmtp/command.ts'
@@ -63,7 +64,10 @@ export class ZmtpPublisher implements LinkPublisher {
   }
 
   publish(replies: Reply[]): void {
-    if (this.#open) this.#connection.write(renderMessages(this.#subscriptions.filter(replies)), this.#written)
+    if (!this.#open) return
+    const pieces = renderMessages(this.#subscriptions.filter(replies))
+    for (const { length } of pieces) countGarbage(length)
+    this.#connection.write(pieces, this.#written)
   }
 
   async answer(): Promise<void> {
