@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { lazy } from '../runtime/process/lazy.ts'
 import type { HeaderField } from '../wire/headers.ts'
 import { TOKEN } from '../wire/http.ts'
@@ -175,7 +174,7 @@ function isUnread(stream: ReadableStream): boolean {
 
 /** Whether a stream was read or cancelled. Node's function takes streams of the web, too, which its types do not say. */
 function isDisturbed(stream: ReadableStream): boolean {
-  return Readable.isDisturbed(stream as unknown as NodeJS.ReadableStream)
+  return process.getBuiltinModule('node:stream').Readable.isDisturbed(stream as unknown as NodeJS.ReadableStream)
 }
 
 function realResponse({ status, statusText, body, rendered }: Parts, headers: Headers): Response {

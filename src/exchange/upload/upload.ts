@@ -2,7 +2,6 @@ import * as fs from 'node:fs'
 import { open, realpath, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
-import { promisify } from 'node:util'
 import type { EndpointSettings } from '../../options/endpoint.ts'
 import type { UploadInfo } from '../../platform/handler.ts'
 import type { BodySource } from '../../platform/request.ts'
@@ -17,6 +16,8 @@ export type UploadPlace = EndpointSettings['uploads']
 const READ_SIZE = 256 * 1024
 
 // A FileHandle costs more than all else that is done for a short body, and cannot be closed at once.
+// An import of `node:util` would load all that it exports, worker threads too.
+const { promisify } = process.getBuiltinModule('node:util')
 const openFile = promisify(fs.open)
 const readFile = promisify(fs.read)
 
