@@ -22,15 +22,15 @@ export interface PlainResponse {
   readonly rendered?: { bytes?: Buffer }
 }
 
-const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
-const JSON_TYPE: HeaderField = ['content-type', 'application/json']
 /** The parts of a light response. */
 interface Parts extends Omit<PlainResponse, 'body'> {
   readonly body: PlainResponse['body'] | ReadableStream
 }
 
+const TEXT_TYPE: HeaderField = ['content-type', 'text/plain;charset=UTF-8']
+const JSON_TYPE: HeaderField = ['content-type', 'application/json']
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */
-const NULL_BODY = new Set([204, 205, 304])
+export const NULL_BODY_STATUS: ReadonlySet<number> = new Set([204, 205, 304])
 /** Field values that need neither trimming nor a check of their bytes. */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/
 
@@ -220,7 +220,7 @@ function partsOf(body: unknown, init: ResponseInit | undefined, type: HeaderFiel
   if (typeof init !== 'object' || init === null) return undefined
   const { status = 200, statusText = '', headers } = init
   if (!Number.isInteger(status) || status < 200 || status > 599 || typeof statusText !== 'string') return undefined
-  if (!VALUE.test(statusText) || (plain !== null && NULL_BODY.has(status))) return undefined
+  if (!VALUE.test(statusText) || (plain !== null && NULL_BODY_STATUS.has(status))) return undefined
   const fields = fieldsOf(headers)
   if (fields === undefined) return undefined
   if (typed !== undefined && !fields.some(([name]) => name === 'content-type')) fields.push(typed)

@@ -56,13 +56,6 @@ export function renderHead(status: number, reason: string, fields: readonly Head
   return Buffer.from(head + CRLF, 'latin1')
 }
 
-/** Renders a first line and a header section (RFC 9112, section 5) of names and values in turn, the empty line included. */
-export function renderFields(firstLine: string, fields: readonly string[]): Buffer {
-  let head = firstLine + CRLF
-  for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}${CRLF}`
-  return Buffer.from(head + CRLF, 'latin1')
-}
-
 /** Renders the line before a chunk's data: its size in hexadecimal digits. */
 export function renderChunkSize(size: number): Buffer {
   return Buffer.from(size.toString(16) + CRLF, 'latin1')

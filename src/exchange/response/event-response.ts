@@ -1,6 +1,6 @@
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
+import { NULL_BODY_STATUS } from '../../platform/light-response.ts'
 import { type EventSink, type EventStream, eventStreamOf } from '../../topic/event-stream.ts'
-import { NULL_BODY_STATUS } from './plain-response.ts'
 import { CHUNKED, ResponseHead } from './response-head.ts'
 import type { ResponseSink } from './response-sink.ts'
 

@@ -1,10 +1,7 @@
 import type { RequestSemantics } from '../../connection/request-semantics.ts'
-import { LazyBody, type PlainResponse } from '../../platform/light-response.ts'
+import { LazyBody, NULL_BODY_STATUS, type PlainResponse } from '../../platform/light-response.ts'
 import { httpDate, isReserved, reasonOf } from '../../wire/http.ts'
 import type { ResponseSink, Sent } from './response-sink.ts'
-
-/** Statuses whose responses have no body (Fetch standard, "null body status"). */
-export const NULL_BODY_STATUS: ReadonlySet<number> = new Set([204, 205, 304])
 
 /** Sends a plain response in one write, for speed (micro-benchmark `render, plain response`); undefined where `sendResponse` has to send it. */
 export function sendPlain(plain: PlainResponse, semantics: RequestSemantics, sink: ResponseSink): Sent | undefined {

@@ -7,6 +7,7 @@ import type { ResponseSink } from './response-sink.ts'
 export const CHUNKED = 'transfer-encoding: chunked\r\n'
 /** Bytes of a body up to which it is copied behind its head: another write would cost more. */
 const MOST_JOINED = 4096
+const NOTHING = new Uint8Array(0)
 const NO_OPTIONS: readonly string[] = []
 
 export function lengthLine(length: number | undefined): string {
@@ -21,7 +22,7 @@ interface BodyFraming {
   readonly complete: boolean
   /** Whether the client sees the body's end before the connection's. Default: true. */
   readonly delimited?: boolean
-  /** All of the body, if it is to be written, too. */
+  /** All of the body, if it is to be written, too. Default: none. */
   readonly body?: Uint8Array
 }
 
@@ -58,14 +59,14 @@ export class ResponseHead {
 
   /** Writes it, and the body if that is given. Returns whether the connection can be used again. */
   write(sink: ResponseSink, { http10 }: RequestSemantics, framing: BodyFraming): boolean {
-    const { line, complete, delimited = true, body = null } = framing
+    const { line, complete, delimited = true, body = NOTHING } = framing
     const reusable = sink.persists(complete) && !this.#closes && delimited
     let head = this.#lines + line
     if (!reusable) head += 'connection: close\r\n'
     else if (http10) head += 'connection: keep-alive\r\n'
-    const small = body !== null && body.length <= MOST_JOINED ? body : null
-    sink.write(joinResponse(`${head}\r\n`, small, small?.length ?? 0))
-    if (body !== small && body !== null) sink.write(body)
+    const joined = body.length <= MOST_JOINED ? body : NOTHING
+    sink.write(joinResponse(`${head}\r\n`, joined, joined.length))
+    if (joined !== body) sink.write(body)
     return reusable
   }
 }

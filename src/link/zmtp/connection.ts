@@ -136,15 +136,18 @@ export class ZmtpConnection {
 
   #read(size: number, space: Uint8Array): boolean {
     this.#silent = 0
-    const bytes = this.#buffer.subarray(0, size)
     try {
-      if (space !== this.#buffer) this.#frames.filled(size)
-      else if (this.#greeting === undefined) this.#frames.push(bytes)
-      else this.#greet(Buffer.concat([this.#greeting, bytes]))
+      if (space === this.#buffer) this.#receive(this.#buffer.subarray(0, size))
+      else this.#frames.filled(size)
     } catch (error) {
       this.#fail(error)
     }
     return true
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#greeting === undefined) this.#frames.push(bytes)
+    else this.#greet(Buffer.concat([this.#greeting, bytes]))
   }
 
   #greet(bytes: Buffer): void {
