@@ -16,7 +16,7 @@ import { EstimatePacing, type EstimateSettings, type WaitingBudget } from './pac
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
 import type { Pacing } from './pacing/pacing.ts'
 import type { TokenPlace } from './token.ts'
-import { Turn, type TurnOwner } from './turn.ts'
+import { publishEarly, Turn, type TurnOwner } from './turn.ts'
 
 /** Mongrel2 counts credits in a C `int`. */
 const CREDITS = /^\d{1,10}$/
@@ -144,6 +144,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   /** @param unwrittenBytes The result of `handOver` in the process that had the connection before. */
   receive(message: Received, unwrittenBytes?: number): void {
     this.#counters.messages++
+    publishEarly()
     try {
       this.#deal(Buffer.isBuffer(message) ? parseMessage(message) : message, unwrittenBytes)
     } catch (error) {

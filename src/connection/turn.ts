@@ -12,11 +12,28 @@ export interface TurnOwner {
   flushed(replies: number): void
 }
 
-/** Collects connections with output, and publishes all of it together at the end of a turn of the event loop. */
+/** Connections whose output is published together, and how long it may wait for others, in milliseconds. */
+const MOST_TOGETHER = 24
+const MOST_WAIT = 1
+
+/** Those with output. */
+const open = new Set<Turn>()
+
+/**
+ * Publishes what has waited long enough. To be called before each message and each handler: one read may bring many, and clients would get
+ * the first answer only when the last handler has returned, while Mongrel2 has nothing to do.
+ */
+export function publishEarly(): void {
+  for (const turn of open) turn.flushEarly()
+}
+
+/** Collects connections with output, and publishes all of it together, at the latest at the end of a turn of the event loop. */
 export class Turn {
   readonly #owner: TurnOwner
   readonly #targets: number
   #touched: Connection[] = []
+  /** When the first of them was touched. */
+  #since = 0
   #immediate: NodeJS.Immediate | undefined
   #probe: Probe | undefined
   #probes = 0
@@ -34,6 +51,10 @@ export class Turn {
   }
 
   touch(connection: Connection): void {
+    if (this.#touched.length === 0) {
+      this.#since = performance.now()
+      open.add(this)
+    }
     this.#touched.push(connection)
     this.schedule()
   }
@@ -41,6 +62,10 @@ export class Turn {
   /** Makes `flush` be called at the end of the turn. */
   schedule(): void {
     this.#immediate ??= setImmediate(() => this.flush())
+  }
+
+  flushEarly(): void {
+    if (this.#touched.length >= MOST_TOGETHER || performance.now() - this.#since >= MOST_WAIT) this.flush()
   }
 
   flush(): void {
@@ -57,6 +82,7 @@ export class Turn {
   }
 
   cancel(): void {
+    open.delete(this)
     clearImmediate(this.#immediate)
     this.#immediate = undefined
   }

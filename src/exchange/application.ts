@@ -1,4 +1,5 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
+import { publishEarly } from '../connection/turn.ts'
 import { requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
 import { Recorder } from '../operations/recorder.ts'
 import { ObservedRequest, type RequestObserver, type RequestTrace } from '../operations/request-entry.ts'
@@ -183,7 +184,10 @@ export class Application {
 
   readonly #callNext = (): void => {
     this.#holding = false
-    while (!this.#holding && this.#waiting.length > 0) this.#waiting.shift()?.()
+    while (!this.#holding && this.#waiting.length > 0) {
+      publishEarly()
+      this.#waiting.shift()?.()
+    }
   }
 
   /** Makes an exchange keep a place for bodies until its body is complete or discarded. */

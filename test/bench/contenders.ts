@@ -59,7 +59,7 @@ export const CONTENDERS = {
     workloads: [...SMALL, 'latency', 'download', 'upload'],
     start: behindProxy,
   },
-  c: { title: 'C handler on libzmq', workloads: ['hello'], prepare: prepareC, start: startC },
+  c: { title: 'C handler on libzmq', workloads: SMALL, prepare: prepareC, start: startC },
   zmtp: mongrel2Fetch('mongrel2-fetch', [...SMALL, ...SERVED_NAMES, 'busy', 'latency', 'idle'], QUICK),
   'zmtp-whole': mongrel2Fetch('mongrel2-fetch, bodies up to 128 KiB whole', ['json100k', 'form100k'], QUICK, {
     settings: { 'limits.content_length': 128 * 1024 },

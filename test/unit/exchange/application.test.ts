@@ -19,6 +19,40 @@ describe('handlers that run at once', () => {
     expect(steps).toEqual([1, 2, 3].flatMap((id) => Array.from({ length: 20 }, () => `/${id}`)))
   })
 
+  /** Computes for longer than an answer waits for others. */
+  const compute = () => {
+    const end = performance.now() + 2
+    while (performance.now() < end);
+    return new Response()
+  }
+
+  it.each<[string, FetchHandler]>([
+    ['return', compute],
+    ['return a promise', async () => compute()],
+  ])('of one read that compute and %s hold up an answer by one of them at most', async (_what, answer) => {
+    const published: number[] = []
+    const stage = setStage((request, env) => {
+      published.push(stage.publisher.replies.length)
+      return answer(request, env)
+    })
+    stage.receive(...[1, 2, 3, 4].map((id) => renderRequest({ connectionId: id })))
+    await stage.settled()
+    expect(published.map((count, others) => count >= others - 1)).toEqual([true, true, true, true])
+  })
+
+  it('of one read that is large let 24 answers go together', async () => {
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
+    const published: number[] = []
+    const stage = setStage(() => {
+      published.push(stage.publisher.replies.length)
+      return new Response()
+    })
+    stage.receive(...Array.from({ length: 60 }, (_, n) => renderRequest({ connectionId: n + 1 })))
+    clock.mockRestore()
+    await stage.settled()
+    expect(published).toEqual([...Array(24).fill(0), ...Array(24).fill(24), ...Array(12).fill(48)])
+  })
+
   it('that wait for another’s microtasks are not made for clients that leave meanwhile', async () => {
     const called: string[] = []
     const stage = setStage(async (request) => {

@@ -332,7 +332,7 @@ describe('A message', () => {
     socket.close()
     frame('0x81', 'late')
     frame('0x89', 'late')
-    await turns()
+    await until(() => frames().length > 0)
     expect([events, frames()]).toEqual([['open'], ['close']])
   })
 })
@@ -658,7 +658,7 @@ describe('a listener that fails', () => {
     add(socket)
     for (const type of ['message', 'error', 'close'] as const) socket.addEventListener(type, () => events.push(type))
     stage.receive(renderFrameMessage(1, '0x81', '{'))
-    await turns()
+    await until(() => frames().includes('end'))
     expect(frames()).toEqual(['close 1011 ""', 'end'])
     expect(events).toEqual(['message', 'error', 'close'])
     expect(stage.log.errors).toEqual([
