@@ -115,18 +115,34 @@ export const upgradeWebSocket: UpgradeWebSocket<ServerWebSocket, HonoUpgradeOpti
   },
 )
 
+/** What Hono makes its context of. A class: a getter in an object literal would be a kind of object of its own for each socket. */
+class ContextSource {
+  readonly raw: ServerWebSocket
+  readonly url: string
+  readonly protocol: string
+
+  constructor(raw: ServerWebSocket) {
+    this.raw = raw
+    this.url = raw.url
+    this.protocol = raw.protocol
+  }
+
+  get readyState(): 0 | 1 | 2 | 3 {
+    return this.raw.readyState
+  }
+
+  send(source: Parameters<ServerWebSocket['send']>[0]): void {
+    this.raw.send(source)
+  }
+
+  close(code?: number, reason?: string): void {
+    this.raw.close(code, reason)
+  }
+}
+
 /** Calls the listeners of Hono's events for the socket's events. */
 function connect(socket: ServerWebSocket, events: WSEvents<ServerWebSocket>, onError: (error: unknown) => void): void {
-  const context = new WSContext<ServerWebSocket>({
-    raw: socket,
-    url: socket.url,
-    protocol: socket.protocol,
-    get readyState() {
-      return socket.readyState
-    },
-    send: (source) => socket.send(source),
-    close: (code, reason) => socket.close(code, reason),
-  })
+  const context = new WSContext<ServerWebSocket>(new ContextSource(socket))
   const guarded =
     <Dispatched>(listener: ((event: Dispatched, context: WSContext<ServerWebSocket>) => unknown) | undefined) =>
     async (event: Dispatched) => {

@@ -144,7 +144,6 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
   /** @param unwrittenBytes The result of `handOver` in the process that had the connection before. */
   receive(message: Received, unwrittenBytes?: number): void {
     this.#counters.messages++
-    publishEarly()
     try {
       this.#deal(Buffer.isBuffer(message) ? parseMessage(message) : message, unwrittenBytes)
     } catch (error) {
@@ -154,6 +153,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
         this.#warning.say(() => `mongrel2-fetch dropped a malformed message, ${error.message}: ${escapeBytes(bytes)}`)
       } else this.#settings.logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
     }
+    publishEarly()
   }
 
   lost(): void {

@@ -13,15 +13,15 @@ export interface TurnOwner {
 }
 
 /** Connections whose output is published together, and how long it may wait for others, in milliseconds. */
-const MOST_TOGETHER = 24
+const MOST_TOGETHER = 16
 const MOST_WAIT = 1
 
-/** Those with output. */
-const open = new Set<Turn>()
+/** Those with output: one for each Mongrel2 at most. */
+const open: Turn[] = []
 
 /**
- * Publishes what has waited long enough. To be called before each message and each handler: one read may bring many, and clients would get
- * the first answer only when the last handler has returned, while Mongrel2 has nothing to do.
+ * Publishes what has waited long enough. To be called between messages and between handlers: one read may bring many, and clients would get the
+ * first answer only when the last handler has returned, while Mongrel2 has nothing to do.
  */
 export function publishEarly(): void {
   for (const turn of open) turn.flushEarly()
@@ -53,7 +53,7 @@ export class Turn {
   touch(connection: Connection): void {
     if (this.#touched.length === 0) {
       this.#since = performance.now()
-      open.add(this)
+      open.push(this)
     }
     this.#touched.push(connection)
     this.schedule()
@@ -82,7 +82,7 @@ export class Turn {
   }
 
   cancel(): void {
-    open.delete(this)
+    if (open.includes(this)) open.splice(open.indexOf(this), 1)
     clearImmediate(this.#immediate)
     this.#immediate = undefined
   }

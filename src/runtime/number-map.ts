@@ -4,6 +4,8 @@ const FEWEST = 16
 const GOLDEN_RATIO = 0x9e3779b1
 /** A table with so many slots for each entry gets a quarter of them, so that what came once does not last. */
 const SPARSE = 16
+/** ... but not before so many deletions: as many entries may come again at once. */
+const MIN_DELETIONS = 1024
 
 /**
  * A Map by integers from 0 on, for entries that come and go all the time. A Map moves to a new table every so many entries, and its old
@@ -14,6 +16,8 @@ export class NumberMap<Value> {
   #keys: Float64Array = new Float64Array(FEWEST).fill(-1)
   #values: (Value | undefined)[] = new Array<Value | undefined>(FEWEST).fill(undefined)
   #size = 0
+  /** Since the table has as many slots as now. */
+  #deletions = 0
 
   get size(): number {
     return this.#size
@@ -52,7 +56,9 @@ export class NumberMap<Value> {
     }
     keys[hole] = -1
     this.#values[hole] = undefined
-    if (keys.length > FEWEST && this.#size * SPARSE < keys.length) this.#resize(Math.max(FEWEST, keys.length / 4))
+    this.#deletions++
+    if (keys.length > FEWEST && this.#size * SPARSE < keys.length && this.#deletions >= MIN_DELETIONS)
+      this.#resize(Math.max(FEWEST, keys.length / 4))
     return true
   }
 
@@ -81,6 +87,7 @@ export class NumberMap<Value> {
   #resize(slots: number): void {
     const keys = this.#keys
     const values = this.#values
+    this.#deletions = 0
     this.#keys = new Float64Array(slots).fill(-1)
     this.#values = new Array<Value | undefined>(slots).fill(undefined)
     for (const [slot, key] of keys.entries()) {

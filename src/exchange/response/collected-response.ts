@@ -23,15 +23,14 @@ export async function collectResponse(
     size += bytes.length
     if (size <= most) pieces.push(bytes)
     else if (fault === undefined) {
+      sink.aborted = true
       fault = new Mongrel2Error('over_budget', `expected a response of at most ${most} bytes, head included`)
       if (body !== undefined) context.run(cancelBody, body, fault)
     }
   }
   // The caller decides what becomes of the connection, and nothing goes out before the end.
-  const sink: ResponseSink = {
-    get aborted() {
-      return fault !== undefined
-    },
+  const sink: ResponseSink & { aborted: boolean } = {
+    aborted: false,
     write,
     writeShared: write,
     writable: () => undefined,

@@ -6,7 +6,7 @@ import { pairs } from '../../wire/response-parser.ts'
 import { type Connection, refusal, refuse } from '../connection.ts'
 import { lingeringClose } from '../lingering-close.ts'
 import { clientAddress } from '../protocol-server.ts'
-import type { GatewayRequest } from '../request.ts'
+import type { GatewayRequest, RequestBody } from '../request.ts'
 import type { Router } from '../router.ts'
 import { HttpAnswer, hasBody } from './http-answer.ts'
 
@@ -16,6 +16,7 @@ const MAX_PIPELINED = 16
 /** A request whose answer is not complete, or whose body is still read. It has no connection where no handler gets it. */
 interface OpenRequest {
   readonly request: IncomingMessage
+  readonly response: ServerResponse
   connection: Connection | undefined
 }
 
@@ -29,8 +30,8 @@ export class HttpClient {
   readonly #remoteAddress: string
   readonly #router: Router
   readonly #stopping: () => boolean
-  /** In the order of arrival. */
-  readonly #open = new Map<ServerResponse, OpenRequest>()
+  /** In the order of arrival. No Map: see `NumberMap`. */
+  #open: OpenRequest[] = []
   readonly #waiting: (() => void)[] = []
   #whenIdle: (() => void) | undefined
   /** Whether further input of the client is ignored. */
@@ -45,7 +46,7 @@ export class HttpClient {
     this.#stopping = stopping
     socket.on('error', () => {}) // `close` follows
     socket.on('end', () => {
-      for (const { connection } of this.#open.values()) connection?.halfClose()
+      for (const { connection } of this.#open) connection?.halfClose()
     })
   }
 
@@ -80,7 +81,7 @@ export class HttpClient {
   refuse(outcome: Outcome): void {
     if (this.#ignoresInput) return
     this.#ignoresInput = true
-    const last = [...this.#open.values()].at(-1)
+    const last = this.#open.at(-1)
     if (last !== undefined && !last.request.complete) last.connection?.refuse(outcome, true)
     else {
       this.whenIdle(() => {
@@ -93,13 +94,13 @@ export class HttpClient {
 
   /** Calls the action once every answer has gone out. */
   whenIdle(action: () => void): void {
-    if (this.#open.size === 0) action()
+    if (this.#open.length === 0) action()
     else this.#whenIdle = action
   }
 
   /** Closes a connection without traffic, unless the handler is making an answer. */
   expire(): void {
-    if (this.#open.size === 0 || this.#socket.writableLength > 0) this.#socket.destroy()
+    if (this.#open.length === 0 || this.#socket.writableLength > 0) this.#socket.destroy()
     else this.#socket.setTimeout(this.#socket.timeout ?? 0) // the timer does not restart by itself
   }
 
@@ -108,19 +109,19 @@ export class HttpClient {
     this.#ignoresInput = true
     this.#waiting.length = 0
     this.#whenIdle = undefined
-    for (const { connection } of this.#open.values()) connection?.leave()
+    for (const { connection } of this.#open) connection?.leave()
   }
 
   #enqueue(request: IncomingMessage, response: ServerResponse, serve: Serve): void {
     if (this.#ignoresInput) return
-    if (this.#open.size < MAX_PIPELINED) return this.#start(request, response, serve)
+    if (this.#open.length < MAX_PIPELINED) return this.#start(request, response, serve)
     this.#waiting.push(() => this.#start(request, response, serve))
     this.#socket.pause()
   }
 
   #start(request: IncomingMessage, response: ServerResponse, serve: Serve): void {
-    const open: OpenRequest = { request, connection: undefined }
-    this.#open.set(response, open)
+    const open: OpenRequest = { request, response, connection: undefined }
+    this.#open.push(open)
     const answer = new HttpAnswer(request, response, this.#stopping)
     response.on('close', () => {
       if (hasBody(request)) void answer.released.then(() => this.#finish(response))
@@ -130,10 +131,10 @@ export class HttpClient {
   }
 
   #finish(response: ServerResponse): void {
-    this.#open.delete(response)
+    this.#open = this.#open.filter((open) => open.response !== response)
     const next = this.#waiting.shift()
     if (next !== undefined) next()
-    else if (this.#open.size === 0) {
+    else if (this.#open.length === 0) {
       const action = this.#whenIdle
       this.#whenIdle = undefined
       action?.()
@@ -142,20 +143,7 @@ export class HttpClient {
   }
 
   #describe(request: IncomingMessage, response: ServerResponse, expects: boolean): GatewayRequest {
-    const { method = '', url = '', httpVersion, rawHeaders, headers } = request
-    const length = headers['transfer-encoding'] === undefined ? Number(headers['content-length']) : undefined
-    const body = {
-      length,
-      held: expects,
-      get complete() {
-        return request.complete
-      },
-      open() {
-        if (body.held && !response.headersSent) response.writeContinue()
-        body.held = false
-        return request
-      },
-    }
+    const { method = '', url = '', httpVersion, rawHeaders } = request
     return {
       method,
       target: url,
@@ -163,9 +151,35 @@ export class HttpClient {
       fields: rawHeaders,
       remoteAddress: this.#remoteAddress,
       scheme: this.#scheme,
-      body: hasBody(request) ? body : undefined,
+      body: hasBody(request) ? new HttpBody(request, response, expects) : undefined,
       webSocket: undefined,
     }
+  }
+}
+
+/** A class, since each object literal with a getter is a kind of object of its own, whose description lasts until a full garbage collection. */
+class HttpBody implements RequestBody {
+  readonly length: number | undefined
+  held: boolean
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+
+  constructor(request: IncomingMessage, response: ServerResponse, held: boolean) {
+    const { headers } = request
+    this.length = headers['transfer-encoding'] === undefined ? Number(headers['content-length']) : undefined
+    this.held = held
+    this.#request = request
+    this.#response = response
+  }
+
+  get complete(): boolean {
+    return this.#request.complete
+  }
+
+  open(): IncomingMessage {
+    if (this.held && !this.#response.headersSent) this.#response.writeContinue()
+    this.held = false
+    return this.#request
   }
 }
 

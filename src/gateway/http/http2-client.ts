@@ -76,7 +76,7 @@ export class Http2Client {
     }
     if (size > this.#settings.bufferSize) return refuse(answer, headTooLarge(), false)
     const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
-    const body = stream.endAfterHeaders ? undefined : bodyOf(stream, length, expect !== undefined)
+    const body = stream.endAfterHeaders ? undefined : new Http2Body(stream, length, expect !== undefined)
     if (body !== undefined && length === undefined) fields.push('transfer-encoding', 'chunked')
     const request: GatewayRequest = {
       method,
@@ -102,18 +102,26 @@ export class Http2Client {
   }
 }
 
-function bodyOf(stream: ServerHttp2Stream, length: number | undefined, expects: boolean): RequestBody {
-  const body = {
-    length,
-    held: expects,
-    get complete() {
-      return stream.readableEnded
-    },
-    open() {
-      if (body.held && !stream.headersSent && !stream.closed) stream.additionalHeaders({ ':status': 100 })
-      body.held = false
-      return stream
-    },
+/** A class for the reason of `HttpBody`. */
+class Http2Body implements RequestBody {
+  readonly length: number | undefined
+  held: boolean
+  readonly #stream: ServerHttp2Stream
+
+  constructor(stream: ServerHttp2Stream, length: number | undefined, held: boolean) {
+    this.length = length
+    this.held = held
+    this.#stream = stream
   }
-  return body
+
+  get complete(): boolean {
+    return this.#stream.readableEnded
+  }
+
+  open(): ServerHttp2Stream {
+    if (this.held && !this.#stream.headersSent && !this.#stream.closed)
+      this.#stream.additionalHeaders({ ':status': 100 })
+    this.held = false
+    return this.#stream
+  }
 }
