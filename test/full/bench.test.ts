@@ -38,3 +38,25 @@ it(
   },
   TIMEOUT,
 )
+
+it(
+  'npm run bench:profile says where the time of a request goes, in the handler and in a dispatcher',
+  async () => {
+    const only = ['--only', 'zmtp', '--only', 'workers-1', '--functions', '40']
+    const { stdout } = await promisify(execFile)('npm', ['run', 'bench:profile', '--', ...only])
+    const [, handler = '', dispatcher = ''] = stdout.split(/^mongrel2-fetch.*, Hono hello, µs of CPU a request$/m)
+    for (const text of [handler, dispatcher]) {
+      const shares = [...text.matchAll(/^(.+?) +\d+\.\d\d +(\d+\.\d) %$/gm)].map(([, , share]) => Number(share))
+      const groups = shares.slice(
+        0,
+        shares.findIndex((share, at) => at > 0 && share > (shares[at - 1] ?? 0)),
+      )
+      expect(groups.reduce((sum, share) => sum + share, 0)).toBeCloseTo(100, -1)
+    }
+    expect(handler).toMatch(/^src\/exchange +\d/m)
+    expect(handler).toMatch(/^parseMessage .+\/src\/wire\/message\.ts:\d+ +\d/m)
+    expect(dispatcher).toMatch(/^src\/workers +\d/m)
+    expect(dispatcher).not.toMatch(/^hono +\d/m)
+  },
+  TIMEOUT,
+)

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:net'
 import { ThrottledWarning } from '../../runtime/log.ts'
-import { NumberMap } from '../../runtime/number-map.ts'
+import { Registry } from '../../runtime/registry.ts'
 import type { GatewaySettings } from '../options.ts'
 import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
@@ -13,8 +13,7 @@ const SWEEP_INTERVAL = 500
 /** Serves front servers in a protocol that carries CGI's variables. */
 export class CgiServer implements ProtocolServer {
   readonly server: Server
-  readonly #clients = new NumberMap<CgiClient>()
-  #lastClient = 0
+  readonly #clients = new Registry<CgiClient>()
   readonly #sweeper: NodeJS.Timeout
   malformed = 0
   #stopping = false
@@ -32,10 +31,7 @@ export class CgiServer implements ProtocolServer {
       },
     }
     this.server = createServer({ noDelay: true }, (socket) => {
-      const client = new CgiClient(socket, createCodec(), context)
-      const number = ++this.#lastClient
-      this.#clients.set(number, client)
-      socket.on('close', () => this.#clients.delete(number))
+      socket.on('close', this.#clients.add(new CgiClient(socket, createCodec(), context)))
     })
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
   }

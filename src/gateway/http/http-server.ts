@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import * as outcomes from '../../platform/outcomes.ts'
+import { Registry } from '../../runtime/registry.ts'
 import type { GatewaySettings } from '../options.ts'
 import { closeServer, type ProtocolServer } from '../protocol-server.ts'
 import type { Router } from '../router.ts'
@@ -28,8 +29,8 @@ export class HttpServer implements ProtocolServer {
   readonly #router: Router
   readonly #settings: GatewaySettings
   /** Every connection, TLS handshakes included. */
-  readonly #sockets = new Set<Duplex>()
-  readonly #clients = new Map<Duplex, HttpClient>()
+  readonly #sockets = new Registry<Duplex>()
+  readonly #clients = new WeakMap<Duplex, HttpClient>()
   readonly #http2: Http2Server | undefined
   #stopping = false
 
@@ -66,7 +67,7 @@ export class HttpServer implements ProtocolServer {
   /** Ends every connection at once. */
   async close(): Promise<void> {
     const closed = closeServer(this.server)
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.values()) socket.destroy()
     await closed
   }
 
@@ -92,8 +93,7 @@ export class HttpServer implements ProtocolServer {
     // Undocumented: a client that has ended its side still gets its answer.
     Object.assign(server, { httpAllowHalfOpen: true })
     server.prependListener('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
+      socket.on('close', this.#sockets.add(socket))
       if (certificate === undefined) this.#register(socket, 'http')
     })
     server.on('request', (request, response) => this.#clientOf(request).request(request, response, false))

@@ -1,5 +1,6 @@
 import { createServer, type ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import { Registry } from '../../runtime/registry.ts'
 import type { GatewaySettings } from '../options.ts'
 import type { Router } from '../router.ts'
 import { Http2Client } from './http2-client.ts'
@@ -12,7 +13,7 @@ const MAX_FIELDS = 2048
 /** HTTP/2 for connections that another server accepts. */
 export class Http2Server {
   readonly #admit: (socket: Socket) => void
-  readonly #clients = new Set<Http2Client>()
+  readonly #clients = new Registry<Http2Client>()
   #stopping = false
 
   constructor(router: Router, settings: GatewaySettings) {
@@ -20,8 +21,7 @@ export class Http2Server {
     this.#admit = (socket) => {
       server.once('session', (session: ServerHttp2Session) => {
         const client = new Http2Client(session, socket, router, settings)
-        this.#clients.add(client)
-        socket.on('close', () => this.#clients.delete(client))
+        socket.on('close', this.#clients.add(client))
         if (this.#stopping) client.stop()
       })
       server.emit('connection', socket)
@@ -38,6 +38,6 @@ export class Http2Server {
   /** Accepts no more requests. */
   stop(): void {
     this.#stopping = true
-    for (const client of this.#clients) client.stop()
+    for (const client of this.#clients.values()) client.stop()
   }
 }
