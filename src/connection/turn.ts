@@ -13,7 +13,7 @@ export interface TurnOwner {
 }
 
 /** Connections whose output is published together, and how long it may wait for others, in milliseconds. */
-const MOST_TOGETHER = 16
+const MOST_TOGETHER = 24
 const MOST_WAIT = 1
 
 /** Those with output: one for each Mongrel2 at most. */

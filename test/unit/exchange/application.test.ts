@@ -40,7 +40,7 @@ describe('handlers that run at once', () => {
     expect(published.map((count, others) => count >= others - 1)).toEqual([true, true, true, true])
   })
 
-  it('of one read that is large let 16 answers go together', async () => {
+  it('of one read that is large let 24 answers go together', async () => {
     const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
     const published: number[] = []
     const stage = setStage(() => {
@@ -50,7 +50,7 @@ describe('handlers that run at once', () => {
     stage.receive(...Array.from({ length: 60 }, (_, n) => renderRequest({ connectionId: n + 1 })))
     clock.mockRestore()
     await stage.settled()
-    expect(published).toEqual([0, 16, 32, 48].flatMap((count) => Array(16).fill(count)).slice(0, 60))
+    expect(published).toEqual([0, 24, 48].flatMap((count) => Array(24).fill(count)).slice(0, 60))
   })
 
   it('that wait for another’s microtasks are not made for clients that leave meanwhile', async () => {
