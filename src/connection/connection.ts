@@ -31,7 +31,7 @@ const NONE: readonly never[] = []
 
 /** What a connection needs of its epoch. */
 export interface ConnectionOwner extends OutboxOwner {
-  /** Makes `take` be called at the end of this turn. */
+  /** Makes `take` be called at the end of this turn, or earlier for answers. */
   touch(connection: Connection): void
   deal(message: Message, connection: Connection): void
   drop(message: Message): void
@@ -61,6 +61,8 @@ export class Connection implements OutboxConnection {
   upload: StoredBody | StreamedBody | undefined
   /** Its WebSocket, from the handshake on, or its message socket: it receives all further messages. */
   frames: IncomingFrames | undefined
+  /** Why `take` will be called. */
+  touched: 'output' | 'answer' | undefined
   readonly #owner: ConnectionOwner
   readonly #maxPipelined: number
   #phase: number = PHASE.open
@@ -72,9 +74,7 @@ export class Connection implements OutboxConnection {
   #overfull = false
   /** A stored body is complete and being checked. */
   #checking = false
-  /** The client has sent a request before it had read the earlier answers. */
   #pipelining = false
-  #touched = false
   /** Credits for the body that are published at the end of this turn, in bytes. */
   #credits = 0
   /** Whether Mongrel2 may have received credits after their body was complete: it counts them for the next body. */
@@ -204,12 +204,12 @@ export class Connection implements OutboxConnection {
     if (reusable) {
       this.advance()
       this.#releaseHeld()
-      this.touch()
     } else if (this.#exchanges.length === 0 && this.upload !== undefined) {
       this.closeAfterUpload()
       // A task of `waitUntil` may still read a streamed one.
       if (!this.upload.streamed) this.upload.drain()
     } else this.close()
+    this.touch('answer')
   }
 
   /** Leaves the answer of the first exchange to another process. Later requests are not answered. */
@@ -332,15 +332,15 @@ export class Connection implements OutboxConnection {
     this.#abortAll(reason)
   }
 
-  touch(): void {
-    if (this.#touched) return
-    this.#touched = true
+  touch(reason: 'output' | 'answer' = 'output'): void {
+    if (this.touched === reason || this.touched === 'answer') return
+    this.touched = reason
     this.#owner.touch(this)
   }
 
   /** Appends the replies that may be published now, at the end of a turn. Returns the number of their bytes for the client. */
   take(replies: ReplyBatch, now: number): number {
-    this.#touched = false
+    this.touched = undefined
     if (this.#credits > 0 && !this.gone) replies.push(renderControl(this.sender, [this.id], { credits: this.#credits }))
     this.#credits = 0
     const bytes = this.outbox.take(replies, now, this.frames)

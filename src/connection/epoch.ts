@@ -16,7 +16,7 @@ import { EstimatePacing, type EstimateSettings, type WaitingBudget } from './pac
 import { Feedback, type FeedbackSource } from './pacing/feedback.ts'
 import type { Pacing } from './pacing/pacing.ts'
 import type { TokenPlace } from './token.ts'
-import { publishEarly, Turn, type TurnOwner } from './turn.ts'
+import { Turn, type TurnOwner } from './turn.ts'
 
 /** Mongrel2 counts credits in a C `int`. */
 const CREDITS = /^\d{1,10}$/
@@ -153,7 +153,6 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
         this.#warning.say(() => `mongrel2-fetch dropped a malformed message, ${error.message}: ${escapeBytes(bytes)}`)
       } else this.#settings.logger.error?.(`mongrel2-fetch: a message could not be handled: ${describeError(error)}`)
     }
-    publishEarly()
   }
 
   lost(): void {

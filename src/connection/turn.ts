@@ -12,28 +12,23 @@ export interface TurnOwner {
   flushed(replies: number): void
 }
 
-/** Connections whose output is published together, and how long it may wait for others, in milliseconds. */
-const MOST_TOGETHER = 24
+/** Answers that are published together, and how long the first of them may wait for others, in milliseconds. */
+const MOST_TOGETHER = 16
 const MOST_WAIT = 1
 
-/** Those with output: one for each Mongrel2 at most. */
-const open: Turn[] = []
-
 /**
- * Publishes what has waited long enough. To be called between messages and between handlers: one read may bring many, and clients would get the
- * first answer only when the last handler has returned, while Mongrel2 has nothing to do.
+ * Collects connections with output, and publishes all of it together at the end of a turn of the event loop. Answers may go out before: one read
+ * may bring many requests, and clients would get the first answer only when the last handler has returned, while Mongrel2 has nothing to do.
+ * Parts of streams and messages for sockets do not, since those that follow them in the turn are joined with them.
  */
-export function publishEarly(): void {
-  for (const turn of open) turn.flushEarly()
-}
-
-/** Collects connections with output, and publishes all of it together, at the latest at the end of a turn of the event loop. */
 export class Turn {
   readonly #owner: TurnOwner
   readonly #targets: number
   #touched: Connection[] = []
-  /** When the first of them was touched. */
-  #since = 0
+  /** Those that have answered a request, which may be touched as well. */
+  #answered: Connection[] = []
+  /** When the first of them had, by `performance.now()`. */
+  #answeredAt = 0
   #immediate: NodeJS.Immediate | undefined
   #probe: Probe | undefined
   #probes = 0
@@ -51,12 +46,17 @@ export class Turn {
   }
 
   touch(connection: Connection): void {
-    if (this.#touched.length === 0) {
-      this.#since = performance.now()
-      open.push(this)
-    }
-    this.#touched.push(connection)
     this.schedule()
+    if (connection.touched === 'output') return void this.#touched.push(connection)
+    const now = performance.now()
+    if (this.#answered.length === 0) this.#answeredAt = now
+    else if (this.#answered.length === MOST_TOGETHER || now - this.#answeredAt >= MOST_WAIT) {
+      const earlier = this.#answered
+      this.#answered = []
+      this.#answeredAt = now
+      this.#publish(earlier)
+    }
+    this.#answered.push(connection)
   }
 
   /** Makes `flush` be called at the end of the turn. */
@@ -64,26 +64,27 @@ export class Turn {
     this.#immediate ??= setImmediate(() => this.flush())
   }
 
-  flushEarly(): void {
-    if (this.#touched.length >= MOST_TOGETHER || performance.now() - this.#since >= MOST_WAIT) this.flush()
-  }
-
   flush(): void {
     this.cancel()
-    const touched = this.#touched
+    const touched = [...this.#touched, ...this.#answered]
     this.#touched = []
-    const batch = new ReplyBatch(this.#targets)
-    const now = performance.now()
-    for (const connection of touched) this.#owner.taken(connection, connection.take(batch, now), now)
+    this.#answered = []
+    this.#publish(touched)
     this.#probe = undefined
-    const replies = batch.finish()
-    if (replies.length > 0) this.#owner.publisher.publish(replies)
-    this.#owner.flushed(replies.length)
   }
 
   cancel(): void {
-    if (open.includes(this)) open.splice(open.indexOf(this), 1)
     clearImmediate(this.#immediate)
     this.#immediate = undefined
+  }
+
+  #publish(connections: readonly Connection[]): void {
+    const batch = new ReplyBatch(this.#targets)
+    const now = performance.now()
+    for (const connection of connections)
+      if (connection.touched !== undefined) this.#owner.taken(connection, connection.take(batch, now), now)
+    const replies = batch.finish()
+    if (replies.length > 0) this.#owner.publisher.publish(replies)
+    this.#owner.flushed(replies.length)
   }
 }

@@ -1,5 +1,4 @@
 import { WaitingBudget } from '../connection/pacing/estimate-pacing.ts'
-import { publishEarly } from '../connection/turn.ts'
 import { requestEnd, requestsAreTraced, requestTracing } from '../operations/channels.ts'
 import { Recorder } from '../operations/recorder.ts'
 import { ObservedRequest, type RequestObserver, type RequestTrace } from '../operations/request-entry.ts'
@@ -9,6 +8,7 @@ import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'
 import { plainResponseOf } from '../platform/light-response.ts'
 import { handlerFailed, overloaded, responseOf, timedOut, upgradeRequired } from '../platform/outcomes.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
+import { turnTime } from '../runtime/clock.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { asError, describeError, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred, tickEnd } from '../runtime/promises.ts'
@@ -17,6 +17,9 @@ import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { Settings } from './options.ts'
 import { checkResponse } from './response/check-response.ts'
+
+/** Milliseconds in which handlers of one turn of the event loop are called one after the other, without microtasks between them. */
+const MOST_TIME = 1
 
 /** The state of a server, and its counts since the start. */
 export interface Mongrel2Statistics extends ServerState {
@@ -166,6 +169,8 @@ export class Application {
       } else {
         exchange.answer(checkResponse(result))
         this.#leave(exchange)
+        // Its body is read in microtasks. They must not wait for all that other handlers compute.
+        if (!exchange.done && performance.now() - turnTime() >= MOST_TIME) this.#hold()
       }
     } catch (error) {
       void this.#await(Promise.reject(error), exchange, request)
@@ -184,10 +189,7 @@ export class Application {
 
   readonly #callNext = (): void => {
     this.#holding = false
-    while (!this.#holding && this.#waiting.length > 0) {
-      publishEarly()
-      this.#waiting.shift()?.()
-    }
+    while (!this.#holding && this.#waiting.length > 0) this.#waiting.shift()?.()
   }
 
   /** Makes an exchange keep a place for bodies until its body is complete or discarded. */
