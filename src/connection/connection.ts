@@ -209,7 +209,7 @@ export class Connection implements OutboxConnection {
       // A task of `waitUntil` may still read a streamed one.
       if (!this.upload.streamed) this.upload.drain()
     } else this.close()
-    this.touch('answer')
+    this.touch(this.outbox.shared ? 'output' : 'answer')
   }
 
   /** Leaves the answer of the first exchange to another process. Later requests are not answered. */

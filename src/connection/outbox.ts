@@ -80,6 +80,11 @@ export class Outbox {
     return this.#waiting === 0 && this.#end !== 'waiting'
   }
 
+  /** Whether other connections may get what waits, too. */
+  get shared(): boolean {
+    return this.#shared
+  }
+
   /** Whether the end is next. */
   get atEnd(): boolean {
     return this.#waiting === 0 && this.#end === 'waiting'

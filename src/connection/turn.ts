@@ -19,7 +19,7 @@ const MOST_WAIT = 1
 /**
  * Collects connections with output, and publishes all of it together at the end of a turn of the event loop. Answers may go out before: one read
  * may bring many requests, and clients would get the first answer only when the last handler has returned, while Mongrel2 has nothing to do.
- * Parts of streams and messages for sockets do not, since those that follow them in the turn are joined with them.
+ * Others wait for what can be joined with them: parts of a stream, messages for a socket, and answers that many get.
  */
 export class Turn {
   readonly #owner: TurnOwner

@@ -77,6 +77,7 @@ function casesOf({ endpoint, directory }: Mongrel2): readonly Case[] {
       measure: importing('dist/src/index.js'),
       atMost: { milliseconds: 70, mib: 10 },
     },
+    { title: "… after import 'hono'", measure: importing('node_modules/hono/dist/index.js', 'dist/src/index.js') },
     { title: 'serveMongrel2 is ready', measure: starting(evaluated(library), /ready/), atMost: { milliseconds: 200 } },
     { title: 'mongrel2-fetch serve is ready', measure: starting(command, /serves/) },
     { title: '… with -p 2 --threads 2', measure: starting(workers, /serves/) },
@@ -120,11 +121,11 @@ function cell(samples: readonly Sample[], key: keyof Sample, atMost: number | un
   return `${median.toFixed(0)} (${min.toFixed(0)}–${max.toFixed(0)})${verdict}`
 }
 
-/** Measures within the process, so that Node's own start is not in it. */
-function importing(path: string): Case['measure'] {
+/** Measures the last of some imports within the process, so that Node's own start is not in it. */
+function importing(...paths: string[]): Case['measure'] {
   return async (node, checkout) => {
-    const module = pathToFileURL(join(checkout, path)).href
-    const run = new CommandRun([node, IMPORT, module], checkout, {})
+    const modules = paths.map((path) => pathToFileURL(join(checkout, path)).href)
+    const run = new CommandRun([node, IMPORT, ...modules], checkout, {})
     await run.ended
     return JSON.parse(run.stdout)
   }

@@ -78,6 +78,16 @@ describe('Members whose queues are the same are named in one reply', () => {
     for (const id of [1, 2, 3, 4, 5]) expect(framesOf(stage.publisher, id)).toEqual(['text "a"', 'text "b"'])
   })
 
+  it('long polls, too, however many there are', async () => {
+    const topic = new Topic()
+    const stage = setStage((request) => topic.next(request))
+    for (let id = 1; id <= 150; id++) stage.receive(renderRequest({ connectionId: id }))
+    await until(() => topic.size === 150)
+    await send(topic, 'a')
+    await stage.settled()
+    expect(stage.publisher.replies.map(({ targets }) => targets.split(' ').length)).toEqual([128, 22])
+  })
+
   it('and one that gets something else besides alone, in its order', async () => {
     const { stage, topic, sockets, targets } = await openMembers(4)
     topic.send('a')
