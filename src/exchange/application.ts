@@ -8,7 +8,6 @@ import type { FetchHandler, Mongrel2Env } from '../platform/handler.ts'
 import { plainResponseOf } from '../platform/light-response.ts'
 import { handlerFailed, overloaded, responseOf, timedOut, upgradeRequired } from '../platform/outcomes.ts'
 import { CallContext, trackPromises } from '../runtime/call-context.ts'
-import { turnTime } from '../runtime/clock.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { asError, describeError, ThrottledWarning } from '../runtime/log.ts'
 import { type Deferred, deferred, tickEnd } from '../runtime/promises.ts'
@@ -17,9 +16,6 @@ import { Admission } from './admission.ts'
 import type { Exchange } from './exchange.ts'
 import type { Settings } from './options.ts'
 import { checkResponse } from './response/check-response.ts'
-
-/** Milliseconds in which handlers of one turn of the event loop are called one after the other, without microtasks between them. */
-const MOST_TIME = 1
 
 /** The state of a server, and its counts since the start. */
 export interface Mongrel2Statistics extends ServerState {
@@ -169,8 +165,6 @@ export class Application {
       } else {
         exchange.answer(checkResponse(result))
         this.#leave(exchange)
-        // Its body is read in microtasks. They must not wait for all that other handlers compute.
-        if (!exchange.done && performance.now() - turnTime() >= MOST_TIME) this.#hold()
       }
     } catch (error) {
       void this.#await(Promise.reject(error), exchange, request)
