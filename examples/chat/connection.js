@@ -11,7 +11,7 @@ const SILENCE = 50_000
  * that there is a network again.
  *
  * @param {() => URL} address Where to; asked before each attempt.
- * @param {(value: any) => void} receive Gets what the server says.
+ * @param {(value: { type: string, [field: string]: unknown }) => void} receive Gets what the server says.
  * @param {(state: 'connecting' | 'connected' | 'waiting' | 'refused', reason?: string) => void} report
  * @returns {{ send(value: unknown): void, close(): void }} What is sent while there is no connection is lost.
  */

@@ -74,7 +74,7 @@ export class Connection implements OutboxConnection {
   #overfull = false
   /** A stored body is complete and being checked. */
   #checking = false
-  #pipelining = false
+  #pipelining = false // its client has sent a request before it had read the earlier answers
   /** Credits for the body that are published at the end of this turn, in bytes. */
   #credits = 0
   /** Whether Mongrel2 may have received credits after their body was complete: it counts them for the next body. */

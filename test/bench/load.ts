@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util'
 import { showProgress } from '../../examples/progress.mjs'
 import { CommandRun, Workplace } from '../support/command.ts'
 import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
-import { nodeOf } from '../support/other-node.ts'
+import { programOf } from './preparation.ts'
 import { cpuTimeOf, rssOf } from './process-usage.ts'
 import { spreadOf } from './statistics.ts'
 import { renderText } from './table.ts'
@@ -52,9 +52,7 @@ const { values: flags } = parseArgs({
 
 await using mongrel2 = await startMongrel2()
 for (const version of flags.node ?? [undefined]) {
-  const node = version === undefined ? process.execPath : nodeOf(version)
-  if (node === undefined) throw new Error(`Node ${version} cannot be had by npm.`)
-  await compare(node, casesOf(mongrel2))
+  await compare(programOf(version), casesOf(mongrel2))
 }
 
 function casesOf({ endpoint, directory }: Mongrel2): readonly Case[] {

@@ -9,15 +9,13 @@
 //   --functions N    shows the N functions that take most, too
 //   --markdown       prints Markdown
 
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { SourceMap, type SourceMapPayload } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { nodeOf } from '../support/other-node.ts'
 import { CONTENDERS, type Contender, type ContenderName } from './contenders.ts'
-import { writeServedFiles } from './served.ts'
+import { chosen, createDirectory, keepMemory, programOf } from './preparation.ts'
 import { type Rows, renderMarkdown, renderText } from './table.ts'
 import { WORKLOADS, type Workload, type WorkloadName } from './workloads.ts'
 
@@ -55,21 +53,14 @@ const { values: flags } = parseArgs({
     markdown: { type: 'boolean', default: false },
   },
 })
-const node = flags.node === undefined ? process.execPath : nodeOf(flags.node)
-if (node === undefined) throw new Error(`Node ${flags.node} cannot be had by npm.`)
-const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-profile-'))
-process.env.BENCH_FILES = directory
+const node = programOf(flags.node)
+const [names, workloads] = [chosen('contender', CONTENDERS, flags.only), chosen('workload', WORKLOADS, flags.workload)]
 const render = flags.markdown ? renderMarkdown : renderText
-try {
-  await writeServedFiles(directory)
-  for (const name of flags.only as ContenderName[]) {
-    for (const workload of flags.workload as WorkloadName[]) await show(name, workload, node)
-  }
-} finally {
-  await rm(directory, { recursive: true })
-}
+keepMemory()
+const directory = await createDirectory()
+for (const name of names) for (const workload of workloads) await show(name, workload)
 
-async function show(name: ContenderName, workload: WorkloadName, node: string): Promise<void> {
+async function show(name: ContenderName, workload: WorkloadName): Promise<void> {
   const contender: Contender = CONTENDERS[name]
   const asked: Workload = WORKLOADS[workload]
   const profiles = join(directory, `${name}-${workload}`)

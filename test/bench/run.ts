@@ -14,21 +14,17 @@
 //
 // It ends with 1 if a measurement failed. A missed goal is no failure.
 
-import { rmSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { showProgress } from '../../examples/progress.mjs'
 import { CONTENDERS, type Contender, type ContenderName, type Place } from './contenders.ts'
 import { GOALS, judge, valuesOf } from './goals.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import type { Sample } from './metrics.ts'
+import { chosen, createDirectory, keepMemory, programOf } from './preparation.ts'
 import { failureOf, goalRows, ratioRows, workloadRows } from './report.ts'
 import { type Bench, countMeasurements, measure, type Older, type Results, workloadsOf } from './rounds.ts'
-import { runProgram } from './run-program.ts'
 import { save } from './save.ts'
-import { writeServedFiles } from './served.ts'
 import { type Spread, spreadOf } from './statistics.ts'
 import { renderMarkdown, renderText } from './table.ts'
 import { type Effort, GROUPS, QUICK_GROUP, WORKLOADS, type WorkloadName } from './workloads.ts'
@@ -53,18 +49,9 @@ const { values: flags } = parseArgs({
   },
 })
 const COMPLETE: Omit<Effort, 'rate'> = { warmUp: 1, seconds: 3, rounds: roundsOf(flags.rounds) }
-if (!flags['default-malloc']) {
-  // All servers alike keep the memory of a large body for the next one, as the README advises.
-  Object.assign(process.env, { MALLOC_MMAP_THRESHOLD_: '33554432', MALLOC_TRIM_THRESHOLD_: '67108864' })
-}
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
-
-const directory = await mkdtemp(join(tmpdir(), 'mongrel2-fetch-bench-'))
-process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
-process.env.BENCH_FILES = directory
+if (!flags['default-malloc']) keepMemory()
 try {
-  await writeServedFiles(directory)
-  await main({ directory, node: flags.node === undefined ? process.execPath : await findNode(flags.node) })
+  await main({ directory: await createDirectory(), node: programOf(flags.node) })
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1
@@ -145,14 +132,6 @@ function roundsOf(text: string): number {
   return process.exit(1)
 }
 
-/** Those of all names that a flag gives; all without it. */
-function chosen<Name extends string>(what: string, table: Record<Name, unknown>, given: readonly string[] | undefined) {
-  const all = Object.keys(table) as Name[]
-  const unknown = given?.find((name) => !all.some((known) => known === name))
-  if (unknown !== undefined) throw new Error(`There is no ${what} '${unknown}'; there are ${all.join(', ')}.`)
-  return all.filter((name) => given === undefined || given.includes(name))
-}
-
 /** Leaves out, with a line, who cannot be had here. */
 async function available(names: readonly ContenderName[], place: Place): Promise<ContenderName[]> {
   const found: ContenderName[] = []
@@ -202,10 +181,4 @@ function entriesOf(results: Results, workload: WorkloadName) {
     title: CONTENDERS[name].title,
     samples,
   }))
-}
-
-/** Finds the program of another Node, as a package brings it. */
-async function findNode(version: string): Promise<string> {
-  const pack = `--package=node-linux-${process.arch}@${version}`
-  return (await runProgram('npm', ['exec', '--yes', pack, '--', 'node', '-p', 'process.execPath'])).trim()
 }

@@ -16,7 +16,6 @@ const MAX_PIPELINED = 16
 /** A request whose answer is not complete, or whose body is still read. It has no connection where no handler gets it. */
 interface OpenRequest {
   readonly request: IncomingMessage
-  readonly response: ServerResponse
   connection: Connection | undefined
 }
 
@@ -120,18 +119,18 @@ export class HttpClient {
   }
 
   #start(request: IncomingMessage, response: ServerResponse, serve: Serve): void {
-    const open: OpenRequest = { request, response, connection: undefined }
+    const open: OpenRequest = { request, connection: undefined }
     this.#open.push(open)
     const answer = new HttpAnswer(request, response, this.#stopping)
     response.on('close', () => {
-      if (hasBody(request)) void answer.released.then(() => this.#finish(response))
-      else this.#finish(response)
+      if (hasBody(request)) void answer.released.then(() => this.#finish(open))
+      else this.#finish(open)
     })
     open.connection = serve(answer)
   }
 
-  #finish(response: ServerResponse): void {
-    this.#open = this.#open.filter((open) => open.response !== response)
+  #finish(ended: OpenRequest): void {
+    this.#open = this.#open.filter((open) => open !== ended)
     const next = this.#waiting.shift()
     if (next !== undefined) next()
     else if (this.#open.length === 0) {
