@@ -516,56 +516,55 @@ describe('an upload that is answered at its start', () => {
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
       stage = stageAt(unreached, { maxBodySize: CONTENT.length - 1 })
       stage.receive(startOf())
-      await until(() => stage.publisher.received(1) !== '')
+      await lookedAt()
     })
 
     afterEach(() => {
       vi.useRealTimers()
     })
 
-    /** Lets time pass in steps until the connection is closed; resolves with its milliseconds. */
+    /** Waits for the end of a look at the file, from which the time to the next one counts. */
+    const lookedAt = () => until(() => vi.getTimerCount() > 0 || stage.publisher.closed(1))
+
+    /** Lets time pass until the next look at the file. Looking itself takes none of the client's time. */
+    async function nextLook(): Promise<void> {
+      await vi.advanceTimersByTimeAsync(100)
+      await lookedAt()
+    }
+
+    /** Looks until the connection is closed, each time after a step of the client; resolves with the milliseconds that passed. */
     async function timeUntilClosed(step: () => Promise<void>): Promise<number> {
       const start = performance.now()
       while (!stage.publisher.closed(1)) {
         await step()
-        await vi.advanceTimersByTimeAsync(100)
-        await turns(2)
+        await nextLook()
       }
       return performance.now() - start
     }
 
+    const send = () => writeFile(join(chroot, FILE), CONTENT)
+
     it('has its file emptied', async () => {
-      await until(() => size() === 0)
-      await writeFile(join(chroot, FILE), CONTENT)
-      await vi.advanceTimersByTimeAsync(200)
-      await until(() => size() === 0)
+      expect(size()).toBe(0)
+      await send()
+      await nextLook()
+      expect(size()).toBe(0)
       expect(stage.publisher.closed(1)).toBe(false)
     })
 
     it('is closed when nothing comes for five seconds', async () => {
-      await until(() => size() === 0)
-      expect(await timeUntilClosed(() => turns(5))).toBeGreaterThanOrEqual(4900)
+      expect(await timeUntilClosed(async () => {})).toBeGreaterThanOrEqual(4900)
     })
 
     it('is closed after half a minute', async () => {
-      await until(() => size() === 0)
-      const send = async () => {
-        await writeFile(join(chroot, FILE), CONTENT)
-        // Looking takes its time, in which that of the client does not pass.
-        while (size() > 0 && !stage.publisher.closed(1)) {
-          await vi.advanceTimersByTimeAsync(1)
-          await turns(5)
-        }
-      }
       expect(await timeUntilClosed(send)).toBeGreaterThanOrEqual(29_000)
     })
 
     it('is not looked after any more when the client is gone', async () => {
-      await until(() => size() === 0)
       stage.receive(renderDisconnect(1))
-      await vi.advanceTimersByTimeAsync(200)
-      await writeFile(join(chroot, FILE), CONTENT)
+      await send()
       await vi.advanceTimersByTimeAsync(1000)
+      expect(vi.getTimerCount()).toBe(0)
       await turns(20)
       expect(size()).toBe(CONTENT.length)
       expect(stage.epoch.connections.size).toBe(0)
