@@ -17,7 +17,7 @@ import type { Logger } from './runtime/log.ts'
 import { deferred } from './runtime/promises.ts'
 import { bytesOf } from './wire/bytes.ts'
 import { FLOW_CONTROL_WINDOW } from './wire/limits.ts'
-import { CLOSE, type Reply, renderReply } from './wire/reply.ts'
+import { closeReply, type Reply } from './wire/reply.ts'
 import { OPCODE, renderFrame } from './wire/websocket/frames.ts'
 
 /** Tolerated difference between the clocks of two machines, in milliseconds. */
@@ -117,7 +117,7 @@ export function createReplier(options: ReplierOptions): Replier {
       // Checked again: that Mongrel2 may have gone while the body was read.
       const outlet = outletFor(token)
       // One send, so that no other reply comes between.
-      await outlet.publish([renderReply(sender, [id], payload), renderReply(sender, [id], [CLOSE])])
+      await outlet.publish([{ sender, connectionIds: [id], payload }, closeReply(sender, [id])])
     } catch (error) {
       answered.delete(text)
       throw error
@@ -138,7 +138,7 @@ export function createReplier(options: ReplierOptions): Replier {
     const opcode = typeof data === 'string' ? OPCODE.text : OPCODE.binary
     const payload = token.kind === 'websocket' ? renderFrame(opcode, bytes) : bytes
     budget.take(text, payload.length)
-    await outlet.publish([renderReply(token.sender, [token.id], [payload])])
+    await outlet.publish([{ sender: token.sender, connectionIds: [token.id], payload: [payload] }])
   }
 
   async function connected(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Message } from '../wire/message.ts'
-import { CLOSE, renderCloseDuringBody, renderControl, renderReply, renderReset } from '../wire/reply.ts'
+import { closeReply, renderCloseDuringBody, renderControl, renderReset } from '../wire/reply.ts'
 import type { ReplyBatch } from '../wire/reply-batch.ts'
 import type { Probe } from '../wire/websocket/frames.ts'
 import type { IncomingFrames, OpenExchange, StoredBody, StreamedBody } from './carried.ts'
@@ -350,7 +350,7 @@ export class Connection implements OutboxConnection {
 
   #takeEnd(replies: ReplyBatch, now: number): void {
     const { upload, sender, id } = this
-    if (upload?.streamed !== true) replies.push(renderReply(sender, [id], [CLOSE]))
+    if (upload?.streamed !== true) replies.push(closeReply(sender, [id]))
     else if (upload.resettable && !this.secure && !this.#hasLateCredit && this.pacing.settled(now))
       replies.push(renderReset(sender, id))
     else for (const reply of renderCloseDuringBody(sender, id)) replies.push(reply)

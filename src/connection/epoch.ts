@@ -4,7 +4,7 @@ import { describeError, escapeBytes, type Logger, ThrottledWarning } from '../ru
 import { NumberMap, type ReadonlyNumberMap } from '../runtime/number-map.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { type Message, parseMessage, renderMessage } from '../wire/message.ts'
-import { CLOSE, type Reply, renderReply } from '../wire/reply.ts'
+import { closeReply, type Reply } from '../wire/reply.ts'
 import type { Probe } from '../wire/websocket/frames.ts'
 import { ClosedConnections, type LeftConnections, leave } from './closed-connections.ts'
 import { EpochClosing } from './closing.ts'
@@ -179,7 +179,7 @@ export class Epoch implements LinkEpoch, ConnectionOwner, TurnOwner {
       if (deferred) continue
       this.left.delete(id)
       this.#closed.add(id, performance.now())
-      replies.push(renderReply(sender, [id], [CLOSE]))
+      replies.push(closeReply(sender, [id]))
     }
     this.#publish(replies)
   }

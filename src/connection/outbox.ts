@@ -1,6 +1,5 @@
 import type { Publisher } from '../link/transport.ts'
 import { type Deferred, deferred, delay } from '../runtime/promises.ts'
-import { renderReply } from '../wire/reply.ts'
 import type { ReplyBatch } from '../wire/reply-batch.ts'
 import { ASK_FROM } from './pacing/estimate-pacing.ts'
 import type { Pacing } from './pacing/pacing.ts'
@@ -216,7 +215,7 @@ export class Outbox {
       if (this.#waiting !== waiting) size = this.#allowance(now)
       const shared = this.#shared && size === this.#waiting && this.#end === 'none'
       if (shared) replies.share(sender, id, this.#cut(size))
-      else replies.push(renderReply(sender, [id], this.#cut(size)))
+      else replies.push({ sender, connectionIds: [id], payload: this.#cut(size) })
       this.#pacing.published(size, now)
       bytes += size
     }

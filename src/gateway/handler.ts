@@ -8,7 +8,7 @@ import { deferred, tickEnd } from '../runtime/promises.ts'
 import { HANDLER_TARGETS } from '../wire/limits.ts'
 import { MalformedError } from '../wire/malformed.ts'
 import { createMessage, type Message, renderMessage } from '../wire/message.ts'
-import { type ParsedReply, parseReply } from '../wire/reply.ts'
+import { type ParsedReply, parseReply, type Reply, renderReply } from '../wire/reply.ts'
 import type { HandlerSettings } from './options.ts'
 
 const NOTICE_PATH = '@*'
@@ -158,21 +158,21 @@ export class Handler {
     }
   }
 
-  #take(replies: readonly Buffer[]): void {
-    for (const bytes of replies) {
-      const reply = this.#parse(bytes)
-      if (reply !== undefined) this.#receive(reply)
+  #take(replies: readonly Reply[]): void {
+    for (const reply of replies) {
+      const parsed = this.#parse(reply)
+      if (parsed !== undefined) this.#receive(parsed)
     }
   }
 
-  #parse(bytes: Buffer): ParsedReply | undefined {
+  #parse(reply: Reply): ParsedReply | undefined {
     try {
-      return parseReply(bytes, HANDLER_TARGETS)
+      return parseReply(reply, HANDLER_TARGETS)
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
       this.#logger.error?.(
         `mongrel2-fetch front: dropped a reply that Mongrel2 could not read, and might end with a crash on: ${error.message}: ` +
-          escapeBytes(bytes),
+          escapeBytes(renderReply(reply)),
       )
       return undefined
     }

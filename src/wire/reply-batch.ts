@@ -1,4 +1,4 @@
-import { type Reply, renderReply } from './reply.ts'
+import type { Reply } from './reply.ts'
 
 /** Connections of one sender that get the same buffers. */
 interface Group {
@@ -59,7 +59,7 @@ export class ReplyBatch {
     const { sender, pieces, ids } = group
     if (ids.length === 0) return
     group.ids = []
-    this.#replies.push(renderReply(sender, ids, pieces))
+    this.#replies.push({ sender, connectionIds: ids, payload: pieces })
   }
 }
 

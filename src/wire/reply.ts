@@ -5,35 +5,36 @@ import { parseTnetstring, renderTnetstring, type Tnetstring } from './tnetstring
 /** The empty payload: Mongrel2 closes the connection after writing its queue. */
 export const CLOSE: Buffer = Buffer.alloc(0)
 
-/** A reply's bytes, in several pieces if copying them costs more than separate writes. */
-export type Reply = Buffer | readonly Buffer[]
-
-/** A payload stays in pieces from this size and this mean size of a piece on, in bytes. */
-const IN_PIECES_FROM = 16 * 1024
-const MEAN_PIECE = 4 * 1024
-
-/**
- * Renders a reply: `SENDER SP netstring("ID ID ...") SP BYTES`. Each client gets the bytes unchanged.
- *
- * @param connectionIds From one to `limits.handler_targets`: Mongrel2 drops a longer list.
- * @param payload The bytes in pieces, which must not change: those of a large reply are not copied.
- */
-export function renderReply(sender: string, connectionIds: readonly number[], payload: readonly Uint8Array[]): Reply {
-  let length = 0
-  for (const piece of payload) length += piece.length
-  const envelope = renderEnvelope(sender, targets(connectionIds))
-  if (length < IN_PIECES_FROM || length < payload.length * MEAN_PIECE) return joined(envelope, payload, length)
-  return [Buffer.from(envelope, 'latin1'), ...payload.map(bytesOf)]
+/** Bytes for clients, each of which gets them unchanged. */
+export interface PayloadReply {
+  readonly sender: string
+  /** From one to `limits.handler_targets`: Mongrel2 drops a longer list. */
+  readonly connectionIds: readonly number[]
+  /** The bytes in pieces, which must not change. */
+  readonly payload: readonly Uint8Array[]
 }
 
-/** Bytes of a reply. */
-export function lengthOf(reply: Reply): number {
-  return Buffer.isBuffer(reply) ? reply.length : reply.reduce((sum, { length }) => sum + length, 0)
+/** A reply. One with a payload is rendered where it is sent, so that its bytes are copied once or not at all; a command, or what came by a socket, is bytes. */
+export type Reply = Buffer | PayloadReply
+
+/** What stands before a payload: `SENDER SP netstring("ID ID ...") SP`. */
+export function envelopeOf({ sender, connectionIds }: PayloadReply): string {
+  return renderEnvelope(sender, targets(connectionIds))
 }
 
 /** A reply in one piece. */
-export function joinReply(reply: Reply): Buffer {
-  return Buffer.isBuffer(reply) ? reply : Buffer.concat(reply)
+export function renderReply(reply: Reply): Buffer {
+  return Buffer.isBuffer(reply) ? reply : joined(envelopeOf(reply), reply.payload)
+}
+
+/** A reply in pieces, of which none is copied. */
+export function piecesOf(reply: Reply): readonly Uint8Array[] {
+  return Buffer.isBuffer(reply) ? [reply] : [Buffer.from(envelopeOf(reply), 'latin1'), ...reply.payload]
+}
+
+/** The reply that closes connections. */
+export function closeReply(sender: string, connectionIds: readonly number[]): PayloadReply {
+  return { sender, connectionIds, payload: [CLOSE] }
 }
 
 /** Credits in bytes with which Mongrel2 reads all that a client's socket may hold. */
@@ -45,7 +46,7 @@ const UNREAD = 64 * 1024 * 1024
  * cannot send, and waits about a minute until the system drops the connection: see `renderReset`.
  */
 export function renderCloseDuringBody(sender: string, connectionId: number): Reply[] {
-  return [renderReply(sender, [connectionId], [CLOSE]), renderControl(sender, [connectionId], { credits: UNREAD })]
+  return [closeReply(sender, [connectionId]), renderControl(sender, [connectionId], { credits: UNREAD })]
 }
 
 /**
@@ -75,7 +76,7 @@ export type Control =
  */
 export function renderControl(sender: string, connectionIds: readonly number[], control: Control): Buffer {
   const arguments_ = renderTnetstring(['ctl', controlArguments(control)])
-  return joined(renderEnvelope(sender, `X ${targets(connectionIds)}`), [arguments_], arguments_.length)
+  return joined(renderEnvelope(sender, `X ${targets(connectionIds)}`), [arguments_])
 }
 
 function controlArguments(control: Control): Map<string, Tnetstring> {
@@ -98,8 +99,8 @@ function renderEnvelope(sender: string, list: string): string {
   return `${sender} ${list.length}:${list}, `
 }
 
-function joined(envelope: string, payload: readonly Uint8Array[], length: number): Buffer {
-  const reply = Buffer.allocUnsafe(envelope.length + length)
+function joined(envelope: string, payload: readonly Uint8Array[]): Buffer {
+  const reply = Buffer.allocUnsafe(payload.reduce((sum, { length }) => sum + length, envelope.length))
   let at = reply.write(envelope, 0, 'latin1')
   for (const piece of payload) {
     reply.set(piece, at)
@@ -122,8 +123,21 @@ const COMMA = 44
 const HYPHEN = 45
 const X = 88
 
-/** Parses a plain or extended reply; throws MalformedError for other bytes, or more than `targetsMost` (`limits.handler_targets`) ids. */
-export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
+/** Reads a plain or extended reply; throws MalformedError for other bytes, or more than `targetsMost` (`limits.handler_targets`) ids. */
+export function parseReply(reply: Reply, targetsMost: number): ParsedReply {
+  const parsed = Buffer.isBuffer(reply) ? parseBytes(reply) : withOnePayload(reply)
+  const { length } = parsed.connectionIds
+  if (length > targetsMost) throw new MalformedError(`expected at most ${targetsMost} connections, got ${length}`)
+  return parsed
+}
+
+function withOnePayload({ sender, connectionIds, payload }: PayloadReply): ParsedReply {
+  const [first] = payload
+  const joined = payload.length === 1 && first !== undefined ? bytesOf(first) : Buffer.concat(payload)
+  return { sender, connectionIds, content: { payload: joined } }
+}
+
+function parseBytes(bytes: Buffer): ParsedReply {
   // By hand, since each answer of a gateway comes this way.
   let at = 0
   while (isLetter(bytes[at]) || isDigit(bytes[at]) || bytes[at] === HYPHEN) at++
@@ -138,9 +152,6 @@ export function parseReply(bytes: Buffer, targetsMost: number): ParsedReply {
   if (bytes[end] !== COMMA || bytes[end + 1] !== SPACE) throw new MalformedError('the target list is no netstring')
   const extended = bytes[start] === X && bytes[start + 1] === SPACE
   const connectionIds = numbersIn(bytes, extended ? start + 2 : start, end)
-  if (connectionIds.length > targetsMost) {
-    throw new MalformedError(`expected at most ${targetsMost} connections, got ${connectionIds.length}`)
-  }
   const payload = bytes.subarray(end + 2)
   const sender = bytes.toString('latin1', 0, senderEnd)
   return { sender, connectionIds, content: extended ? { control: controlIn(payload) } : { payload } }

@@ -4,7 +4,7 @@ import { Agent, fetch } from 'undici'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { XPublisher } from 'zeromq'
 import type { Mongrel2Server } from '../../src/index.ts'
-import { joinReply, renderReply } from '../../src/wire/reply.ts'
+import { closeReply, renderReply } from '../../src/wire/reply.ts'
 import { lacks } from '../support/embedded.ts'
 import { Gate } from '../support/gate.ts'
 import { CollectingLogger } from '../support/logger.ts'
@@ -138,7 +138,7 @@ it.skipIf(lacks('blocked by a notice'))(
       try {
         publisher.connect(recvSpec)
         await publisher.receive()
-        await publisher.send(joinReply(renderReply('34f9ceee-cd52-4b7f-b197-88bf2f0ec370', [12_345], [])))
+        await publisher.send(renderReply(closeReply('34f9ceee-cd52-4b7f-b197-88bf2f0ec370', [12_345])))
         return true
       } catch {
         return false

@@ -1,6 +1,6 @@
 import { Pull, XPublisher } from 'zeromq'
 import { type Message, parseMessage } from '../../src/wire/message.ts'
-import { type Control, joinReply, renderControl, renderReply } from '../../src/wire/reply.ts'
+import { type Control, renderControl, renderReply } from '../../src/wire/reply.ts'
 
 /** A message as its handler sees it, in values that can be compared. Connections are numbered as they appear. */
 export interface SeenMessage {
@@ -69,7 +69,7 @@ export class RawHandler implements Disposable {
   /** Publishes replies to one connection together, in one message of many parts. */
   async reply(connection: number, ...payloads: (string | Buffer)[]): Promise<void> {
     const id = this.#idOf(connection)
-    await this.#publisher.send(payloads.map((payload) => joinReply(renderReply('test', [id], [Buffer.from(payload)]))))
+    await this.#publisher.send(payloads.map((payload) => replyTo([id], payload)))
   }
 
   async control(connection: number, control: Control): Promise<void> {
@@ -79,7 +79,7 @@ export class RawHandler implements Disposable {
   /** Publishes one reply to several connections. */
   async replyToAll(connections: readonly number[], payload: string): Promise<void> {
     const ids = connections.map((connection) => this.#idOf(connection))
-    await this.#publisher.send(joinReply(renderReply('test', ids, [Buffer.from(payload)])))
+    await this.#publisher.send(replyTo(ids, payload))
   }
 
   /** Publishes bytes as they are. */
@@ -102,4 +102,8 @@ export class RawHandler implements Disposable {
       this.#wake()
     }
   }
+}
+
+function replyTo(connectionIds: readonly number[], payload: string | Buffer): Buffer {
+  return renderReply({ sender: 'test', connectionIds, payload: [Buffer.from(payload)] })
 }

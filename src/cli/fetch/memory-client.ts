@@ -4,7 +4,7 @@ import { type Deferred, deferred } from '../../runtime/promises.ts'
 import { type Mongrel2Server, serveMongrel2 } from '../../serve.ts'
 import { FLOW_CONTROL_WINDOW, HANDLER_TARGETS } from '../../wire/limits.ts'
 import { createMessage, SINGLE_REQUEST } from '../../wire/message.ts'
-import { parseReply } from '../../wire/reply.ts'
+import { parseReply, type Reply } from '../../wire/reply.ts'
 import { type ResponseHead, ResponseParser } from '../../wire/response-parser.ts'
 
 /** The endpoint by which an app serves the client. Nothing is bound at these addresses outside of this process. */
@@ -98,7 +98,7 @@ export class MemoryClient {
     await this.#binding.send(createMessage({ sender: this.#sender, connectionId, path }, fields, body))
   }
 
-  #take(replies: readonly Buffer[]): void {
+  #take(replies: readonly Reply[]): void {
     for (const reply of replies) {
       const { connectionIds, content } = parseReply(reply, HANDLER_TARGETS)
       if (!connectionIds.includes(this.#id)) continue

@@ -1,6 +1,6 @@
 import { type Deferred, deferred, tickEnd } from '../../runtime/promises.ts'
 import type { Message } from '../../wire/message.ts'
-import { joinReply, type Reply } from '../../wire/reply.ts'
+import type { Reply } from '../../wire/reply.ts'
 
 /** By `send_spec` and by `recv_spec`. */
 const bindings = new Map<string, Binding>()
@@ -16,7 +16,7 @@ export class Binding {
   readonly prefix: string
   readonly closed: Promise<void>
   readonly #specs: readonly string[]
-  readonly #receive: (replies: readonly Buffer[]) => void
+  readonly #receive: (replies: readonly Reply[]) => void
   readonly #closed: Deferred<void> = deferred()
   /** The handlers' sides. Messages are dealt in turn, as by a PUSH. */
   readonly #sources: ((message: Message) => void)[] = []
@@ -29,7 +29,7 @@ export class Binding {
    * @param specs The `send_spec` and the `recv_spec`; throws Error if one is bound.
    * @param receive Called with the replies of a turn, not within the handler's call. Must not throw.
    */
-  constructor(specs: readonly string[], prefix: string, receive: (replies: readonly Buffer[]) => void) {
+  constructor(specs: readonly string[], prefix: string, receive: (replies: readonly Reply[]) => void) {
     const taken = specs.find((spec) => bindings.has(spec))
     if (taken !== undefined) throw Object.assign(new Error(`${taken} is already bound`), { code: 'EADDRINUSE' })
     this.prefix = prefix
@@ -86,7 +86,7 @@ export class Binding {
   async #deliver(): Promise<void> {
     await tickEnd()
     for (let turn = this.#replies.shift(); turn !== undefined; turn = this.#replies.shift()) {
-      this.#receive(turn.map(joinReply))
+      this.#receive(turn)
       // Lets the sockets' write callbacks run before the next replies are counted against the limits.
       await tickEnd()
     }

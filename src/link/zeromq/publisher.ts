@@ -2,7 +2,7 @@ import type { XPublisher } from 'zeromq'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { libzmq } from '../../runtime/process/libzmq.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
-import { joinReply, type Reply } from '../../wire/reply.ts'
+import { type Reply, renderReply } from '../../wire/reply.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
 import { ZmtpConnection } from '../zmtp/connection.ts'
 import { connectOnce, type SocketConnection, socketOptions } from './connection.ts'
@@ -69,9 +69,9 @@ export class ZeromqPublisher implements LinkPublisher {
   publish(replies: Reply[]): void {
     if (!this.#open) return
     for (const reply of replies) {
-      const joined = joinReply(reply)
-      this.#waiting.push(joined)
-      this.#waitingBytes += joined.length
+      const rendered = renderReply(reply)
+      this.#waiting.push(rendered)
+      this.#waitingBytes += rendered.length
     }
     if (!this.#sending) this.#send().catch((error: unknown) => this.#fail(error))
   }

@@ -1,7 +1,7 @@
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { countGarbage } from '../../runtime/process/young-collection.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
-import type { Reply } from '../../wire/reply.ts'
+import { envelopeOf, type Reply } from '../../wire/reply.ts'
 import { type Command, subscriptionInMessage } from '../../wire/zmtp/command.ts'
 import { renderMessages } from '../../wire/zmtp/frame.ts'
 import type { LinkPublisher, Report } from '../transport.ts'
@@ -111,8 +111,8 @@ class Subscriptions {
   }
 }
 
-/** An envelope is in one piece, and longer than any prefix that Mongrel2 subscribes to. */
+/** An envelope is longer than any prefix that Mongrel2 subscribes to. */
 function begins(reply: Reply, prefix: Buffer): boolean {
-  const message = Buffer.isBuffer(reply) ? reply : (reply[0] as Buffer)
+  const message = Buffer.isBuffer(reply) ? reply : Buffer.from(envelopeOf(reply), 'latin1')
   return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0
 }

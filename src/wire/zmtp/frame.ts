@@ -1,5 +1,6 @@
+import { bytesOf } from '../bytes.ts'
 import { MalformedError } from '../malformed.ts'
-import { lengthOf, type Reply } from '../reply.ts'
+import { envelopeOf, type Reply } from '../reply.ts'
 
 /** Bits of a frame's first byte (RFC 37, "Framing"). */
 export const MORE = 1
@@ -144,40 +145,47 @@ function longSize(bytes: Buffer, at: number): number {
 }
 
 /**
- * Renders messages of one frame each. Returns the pieces to write: small bodies are joined, large ones not copied.
+ * Renders messages of one frame each. Returns the pieces to write: what is small is joined, large pieces are not copied.
  *
  * @param more The flags of every frame but the last: with `MORE` they are one message.
  */
 export function renderMessages(bodies: readonly Reply[], more = 0): Buffer[] {
-  let size = 0
-  for (const body of bodies) size += LONG_HEAD + joinedBytes(body)
-  const joined = Buffer.allocUnsafe(size)
+  const envelopes: string[] = []
+  let room = 0
+  for (const body of bodies) {
+    const envelope = Buffer.isBuffer(body) ? '' : envelopeOf(body)
+    envelopes.push(envelope)
+    room += LONG_HEAD + envelope.length
+    for (const { length } of payloadOf(body)) if (length < JOINED_BELOW) room += length
+  }
+  const joined = Buffer.allocUnsafe(room)
   const pieces: Buffer[] = []
   let start = 0
   let at = 0
-  let left = bodies.length
-  const add = (piece: Buffer) => {
-    if (piece.length < JOINED_BELOW) at += piece.copy(joined, at)
-    else {
-      if (start < at) pieces.push(joined.subarray(start, at))
-      pieces.push(piece)
-      start = at
+  for (const [n, body] of bodies.entries()) {
+    const envelope = envelopes[n] as string
+    const payload = payloadOf(body)
+    let size = envelope.length
+    for (const { length } of payload) size += length
+    at = writeHead(joined, at, n === bodies.length - 1 ? 0 : more, size)
+    if (envelope !== '') at += joined.write(envelope, at, 'latin1')
+    for (const piece of payload) {
+      if (piece.length < JOINED_BELOW) {
+        joined.set(piece, at)
+        at += piece.length
+      } else {
+        if (start < at) pieces.push(joined.subarray(start, at))
+        pieces.push(bytesOf(piece))
+        start = at
+      }
     }
-  }
-  for (const body of bodies) {
-    const flags = --left === 0 ? 0 : more
-    at = writeHead(joined, at, flags, lengthOf(body))
-    if (Buffer.isBuffer(body)) add(body)
-    else for (const piece of body) add(piece)
   }
   if (start < at) pieces.push(joined.subarray(start, at))
   return pieces
 }
 
-/** Bytes of a body that are joined with others. */
-function joinedBytes(body: Reply): number {
-  if (Buffer.isBuffer(body)) return body.length < JOINED_BELOW ? body.length : 0
-  return body.reduce((sum, { length }) => (length < JOINED_BELOW ? sum + length : sum), 0)
+function payloadOf(body: Reply): readonly Uint8Array[] {
+  return Buffer.isBuffer(body) ? [body] : body.payload
 }
 
 /** Renders a command's frame around its body. */

@@ -1,7 +1,7 @@
 import { StreamUpload } from '../../exchange/upload/stream-upload.ts'
 import type { Publisher } from '../../link/transport.ts'
 import type { Message } from '../../wire/message.ts'
-import { CLOSE, type Reply, renderCloseDuringBody, renderControl, renderReply } from '../../wire/reply.ts'
+import { closeReply, type Reply, renderCloseDuringBody, renderControl } from '../../wire/reply.ts'
 import type { DealtConnection } from './state.ts'
 
 /** Time until a close is repeated, in milliseconds: Mongrel2 loses it while 16 messages wait for the client. */
@@ -27,9 +27,9 @@ export class ConnectionCloser {
   add(connection: ClosingConnection, answer: Buffer | undefined): void {
     const { sender, id, streaming, state } = connection
     this.#turn ??= setImmediate(() => this.flush())
-    if (answer !== undefined) this.#now.push(renderReply(sender, [id], [answer]))
+    if (answer !== undefined) this.#now.push({ sender, connectionIds: [id], payload: [answer] })
     if (streaming) return this.#drain(connection)
-    const close = renderReply(sender, [id], [CLOSE])
+    const close = closeReply(sender, [id])
     this.#now.push(close)
     if (state === 'answering') this.#repeats.push(close)
   }

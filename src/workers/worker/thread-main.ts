@@ -3,7 +3,7 @@ import type { Settings } from '../../exchange/options.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { countGarbage } from '../../runtime/process/young-collection.ts'
 import { type Deferred, deferred } from '../../runtime/promises.ts'
-import { lengthOf, type Reply } from '../../wire/reply.ts'
+import { piecesOf } from '../../wire/reply.ts'
 import { type News, renderJson } from '../protocol/frames.ts'
 import { leaveAfterUncaughtError, parentLogger } from './parent.ts'
 import { bufferOf, type FromThread, type OwnBytes, sizeOf, type ToThread } from './thread-handle.ts'
@@ -14,6 +14,8 @@ import { type Uplink, WorkerServer } from './worker-server.ts'
 
 /** Bytes on their way through the main thread above which streams wait. */
 const FULL_AT = 4 * 1024 * 1024
+
+const NOTHING = new Uint8Array()
 
 const port = parentPort
 if (port === null) throw new Error('expected to run in a worker thread')
@@ -34,21 +36,22 @@ const tell = (news: News) => sendFrame(renderJson(news))
 
 const uplink: Uplink = {
   publish({ before, publication, after }) {
-    const replies = publication?.replies ?? []
+    const replies = (publication?.replies ?? []).map(piecesOf)
     // One piece of memory is transferred faster than many.
-    const bytes = new Uint8Array([before ?? [], after ?? [], ...replies].reduce((sum, each) => sum + lengthOf(each), 0))
+    const all = [before ?? NOTHING, after ?? NOTHING, ...replies.flat()]
+    const bytes = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0))
     let at = 0
-    const own = (reply: Reply): OwnBytes => {
+    const own = (pieces: readonly Uint8Array[]): OwnBytes => {
       const start = at
-      for (const piece of Buffer.isBuffer(reply) ? [reply] : reply) {
+      for (const piece of pieces) {
         bytes.set(piece, at)
         at += piece.length
       }
       return bytes.subarray(start, at)
     }
     const message = {
-      before: before && own(before),
-      after: after && own(after),
+      before: before && own([before]),
+      after: after && own([after]),
       publication: publication && { epoch: publication.epoch, replies: replies.map(own) },
     }
     if (message.publication !== undefined) {

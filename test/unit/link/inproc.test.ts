@@ -3,6 +3,7 @@ import { Binding } from '../../../src/link/inproc/binding.ts'
 import { INPROC } from '../../../src/link/inproc/transport.ts'
 import type { Received } from '../../../src/link/transport.ts'
 import { createMessage, type Message } from '../../../src/wire/message.ts'
+import { renderReply } from '../../../src/wire/reply.ts'
 
 const SEND = 'inproc://send'
 const RECV = 'ipc://recv'
@@ -13,7 +14,7 @@ let replies: string[][]
 
 beforeEach(() => {
   replies = []
-  binding = new Binding([SEND, RECV], 'prefix', (turn) => replies.push(turn.map(String)))
+  binding = new Binding([SEND, RECV], 'prefix', (turn) => replies.push(turn.map((reply) => String(renderReply(reply)))))
 })
 
 afterEach(() => binding.close())
@@ -71,11 +72,14 @@ describe('A link within the process', () => {
   it('hands replies over in their order, a turn at a time, and not within the call', async () => {
     const publisher = publish()
     expect(await publisher.opened).toBe('prefix')
-    publisher.publish([Buffer.from('a'), [Buffer.from('b'), Buffer.from('c')]])
+    publisher.publish([
+      Buffer.from('a'),
+      { sender: 's', connectionIds: [1], payload: [Buffer.from('b'), Buffer.from('c')] },
+    ])
     publisher.publish([Buffer.from('d')])
     expect(replies).toEqual([])
     await publisher.drained()
-    expect(replies).toEqual([['a', 'bc'], ['d']])
+    expect(replies).toEqual([['a', 's 1:1, bc'], ['d']])
   })
 
   it('hands over what was published before the end, and nothing after it', async () => {

@@ -5,7 +5,7 @@ import { Intake } from '../../../src/exchange/intake.ts'
 import { checkOptions, type Mongrel2Options } from '../../../src/exchange/options.ts'
 import type { Publisher } from '../../../src/link/transport.ts'
 import type { FetchHandler } from '../../../src/platform/handler.ts'
-import { joinReply, type Reply } from '../../../src/wire/reply.ts'
+import { type Reply, renderReply } from '../../../src/wire/reply.ts'
 import { type ParsedReply, type ParsedResponse, parseReply, parseResponse } from './reply.ts'
 
 /** A publisher that keeps what it is given. */
@@ -22,7 +22,7 @@ export class FakePublisher implements Publisher {
   }
 
   publish(replies: Reply[]): void {
-    const parsed = replies.map((reply) => parseReply(joinReply(reply)))
+    const parsed = replies.map((reply) => parseReply(renderReply(reply)))
     this.batches.push(parsed)
     this.onPublish?.(parsed)
   }

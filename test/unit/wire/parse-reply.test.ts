@@ -1,18 +1,26 @@
 import { describe, expect, it } from 'vitest'
 import { MalformedError } from '../../../src/wire/malformed.ts'
-import { joinReply, parseReply, renderControl, renderReply } from '../../../src/wire/reply.ts'
+import { parseReply, renderControl, renderReply } from '../../../src/wire/reply.ts'
 
 const parse = (bytes: string) => parseReply(Buffer.from(bytes, 'latin1'), 128)
 
 describe('parseReply', () => {
-  it('reads what renderReply writes', () => {
-    const ids = Array.from({ length: 128 }, (_, n) => n * n)
+  it('reads what renderReply writes, and a reply that was not rendered', () => {
+    const connectionIds = Array.from({ length: 128 }, (_, n) => n * n)
     const payload = Buffer.from([0, 255, 44, 32])
-    expect(parseReply(joinReply(renderReply('a-1', ids, [payload])), 128)).toEqual({
-      sender: 'a-1',
-      connectionIds: ids,
-      content: { payload },
-    })
+    const pieces = [payload.subarray(0, 1), new Uint8Array(payload.subarray(1))]
+    const parsed = { sender: 'a-1', connectionIds, content: { payload } }
+    for (const each of [[payload], pieces, [new Uint8Array(payload)]]) {
+      const reply = { sender: 'a-1', connectionIds, payload: each }
+      expect(parseReply(reply, 128)).toEqual(parsed)
+      expect(parseReply(renderReply(reply), 128)).toEqual(parsed)
+    }
+  })
+
+  it('refuses more connections than Mongrel2 takes', () => {
+    const reply = { sender: 'a', connectionIds: [1, 2, 3], payload: [] }
+    for (const each of [reply, renderReply(reply)])
+      expect(() => parseReply(each, 2)).toThrow('expected at most 2 connections, got 3')
   })
 
   it.each([{ 'keep-alive': true }, { credits: 0 }, { credits: 1000 }, { cancel: true }] as const)(

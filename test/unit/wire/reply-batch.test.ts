@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { renderReply } from '../../../src/wire/reply.ts'
 import { ReplyBatch } from '../../../src/wire/reply-batch.ts'
 
 const A = Buffer.from('a')
@@ -14,7 +15,7 @@ interface Share {
 function repliesTo(targets: number, shares: readonly Share[]): string[] {
   const batch = new ReplyBatch(targets)
   for (const { id, pieces, sender = 's' } of shares) batch.share(sender, id, pieces)
-  return batch.finish().map(String)
+  return batch.finish().map((reply) => renderReply(reply).toString('latin1'))
 }
 
 describe('ReplyBatch', () => {
@@ -70,6 +71,6 @@ describe('ReplyBatch', () => {
     batch.push(A)
     batch.share('s', 1, [B])
     batch.push(B)
-    expect(batch.finish().map(String)).toEqual(['a', 'b', 's 1:1, b'])
+    expect(batch.finish().map((reply) => renderReply(reply).toString('latin1'))).toEqual(['a', 'b', 's 1:1, b'])
   })
 })

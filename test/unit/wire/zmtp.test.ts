@@ -225,9 +225,12 @@ describe('rendered messages', () => {
 
   it('may be given in pieces, of which only the small are copied', () => {
     const large = Buffer.alloc(100_000, 1)
-    const pieces = renderMessages([[latin1('a'), latin1('b'), large, large, latin1('c')], latin1('d')])
-    expect(pieces).toEqual([hex('02 0000000000030d43 6162'), large, large, hex('63 00 01 64')])
+    const payload = [latin1('a'), new Uint8Array([98]), large, new Uint8Array(large), latin1('c')]
+    const pieces = renderMessages([{ sender: 's', connectionIds: [1, 2], payload }, latin1('d')])
+    const envelope = latin1('s 3:1 2, ').toString('hex')
+    expect(pieces).toEqual([hex(`02 0000000000030d4c ${envelope} 6162`), large, large, hex('63 00 01 64')])
     expect(pieces[1]).toBe(large)
+    expect(pieces[2]?.buffer).toBe(payload[3]?.buffer)
   })
 })
 
