@@ -117,7 +117,7 @@ export class ResponseParser {
     this.#body.push(size === bytes.length ? bytes : bytes.subarray(0, size))
     this.#missing -= size
     if (this.#missing === 0) this.#state = next
-    return bytes.subarray(size)
+    return size === bytes.length ? NOTHING : bytes.subarray(size)
   }
 
   #readHead(text: string): void {

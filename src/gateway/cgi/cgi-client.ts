@@ -7,8 +7,8 @@ import type { GatewaySettings } from '../options.ts'
 import type { RequestBody } from '../request.ts'
 import type { Router } from '../router.ts'
 import { CgiAnswer } from './cgi-answer.ts'
-import type { Codec, Incoming, Variables } from './codec.ts'
-import { requestOf } from './variables.ts'
+import type { Codec, Incoming } from './codec.ts'
+import { requestOf, type Variables } from './variables.ts'
 
 /** Bytes of replies beside answers that may wait. */
 const MOST_UNSENT = 64 * 1024
@@ -35,6 +35,8 @@ export class CgiClient {
   readonly #socket: Socket
   readonly #codec: Codec
   readonly #context: ClientContext
+  /** The address of the front server; undefined by a socket in the file system. */
+  readonly #peer: string | undefined
   #open: OpenRequest | undefined
   /** When the wait for a request ends, by `performance.now()`. */
   #deadline: number
@@ -49,6 +51,7 @@ export class CgiClient {
     this.#socket = socket
     this.#codec = codec
     this.#context = context
+    this.#peer = socket.remoteAddress
     this.#deadline = performance.now() + context.settings.headersTimeout
     socket.on('error', () => {}) // `close` follows
     socket.on('data', (bytes) => this.#read(bytes))
@@ -112,7 +115,7 @@ export class CgiClient {
     this.#idle = false
     this.#deadline = Number.POSITIVE_INFINITY
     const body = length === 0 ? undefined : new Body(length, () => this.#socket.resume())
-    const request = requestOf(variables, length, this.#socket.remoteAddress, body)
+    const request = requestOf(variables, length, this.#peer, body)
     const answer = new CgiAnswer(this.#socket, this.#codec, (released) => this.#finish(released))
     const open: OpenRequest = { answer, body, connection: undefined }
     this.#open = open

@@ -1,5 +1,4 @@
-/** Names and values in turn, as sent; bytes as Latin-1. */
-export type Variables = readonly string[]
+import type { Variables } from './variables.ts'
 
 /** What a front server says on its connection. */
 export type Incoming =

@@ -1,6 +1,6 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import { type Codec, copyInto, type Incoming, joinedSize, type Variables } from './codec.ts'
-import { contentLength, nameIn } from './variables.ts'
+import { type Codec, copyInto, type Incoming, joinedSize } from './codec.ts'
+import { Variables } from './variables.ts'
 
 const VERSION = 1
 /** Bytes of a record's header (FCGI_HEADER_LEN). */
@@ -38,7 +38,7 @@ interface ActiveRequest {
   phase: 'params' | 'held' | 'stdin' | 'complete'
   params: Buffer
   /** Those of `params`, when they are complete. */
-  variables: Variables
+  readonly variables: Variables
   length: number | undefined
   /** Bytes of stdin that have come. */
   received: number
@@ -146,7 +146,8 @@ export class FastCgiCodec implements Codec {
 
   #answerManagement(type: number, content: Buffer): Buffer {
     if (type !== TYPE.getValues) return renderRecord(TYPE.unknown, MANAGEMENT, Buffer.of(type, 0, 0, 0, 0, 0, 0, 0))
-    const names = new Set(readPairs(content))
+    const names = new Set<string>()
+    eachPair(content, (text, start, nameEnd) => names.add(text.slice(start, nameEnd)))
     const pairs = this.#values.filter(([name]) => names.has(name)).map(renderPair)
     return renderRecord(TYPE.getValuesResult, MANAGEMENT, Buffer.concat(pairs))
   }
@@ -159,7 +160,7 @@ export class FastCgiCodec implements Codec {
     }
     const role = content.readUInt16BE(0)
     this.keepsAlive = (content.readUInt8(2) & KEEP_CONN) !== 0
-    this.#active = { id, phase: 'params', params: NOTHING, variables: [], length: undefined, received: 0 }
+    this.#active = { id, phase: 'params', params: NOTHING, variables: new Variables(), length: undefined, received: 0 }
     if (role === RESPONDER) return
     this.#fault = STATUS.unknownRole
     throw new MalformedError(`expected the role ${RESPONDER}, a responder, got ${role}`)
@@ -176,18 +177,17 @@ export class FastCgiCodec implements Codec {
       return
     }
     request.params = NOTHING
-    request.variables = readPairs(params)
-    request.length = contentLength(request.variables)
+    const { variables } = request
+    eachPair(params, (text, start, nameEnd, end) => variables.add(text, start, nameEnd, nameEnd, end))
+    request.length = variables.contentLength
     request.phase = 'held'
     if (request.length !== undefined) take(this.#pass(request, request.length))
   }
 
   /** Passes the request on. */
   #pass(request: ActiveRequest, length: number | undefined): Incoming {
-    const { variables } = request
-    request.variables = []
     request.phase = 'stdin'
-    return { type: 'request', variables, length }
+    return { type: 'request', variables: request.variables, length }
   }
 
   /** Passes on the bytes that CONTENT_LENGTH allows before it throws. */
@@ -211,11 +211,14 @@ export class FastCgiCodec implements Codec {
   }
 }
 
-/** Reads names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError. */
-function readPairs(bytes: Buffer): string[] {
+/**
+ * Visits names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError.
+ *
+ * @param visit Called with a text, and where in it a name begins, it ends and its value begins, and this ends.
+ */
+function eachPair(bytes: Buffer, visit: (text: string, start: number, nameEnd: number, end: number) => void): void {
   // Slicing one text is cheap, calls of the decoder are not.
   const text = bytes.toString('latin1')
-  const texts: string[] = []
   for (let at = 0; at < bytes.length; ) {
     const nameLength = lengthAt(bytes, at)
     at += sizeAt(bytes, at)
@@ -224,10 +227,9 @@ function readPairs(bytes: Buffer): string[] {
     const nameEnd = at + nameLength
     const valueEnd = nameEnd + valueLength
     if (valueEnd > bytes.length) throw new MalformedError('a variable is longer than its record')
-    texts.push(nameIn(text, at, nameEnd, texts.length / 2), text.slice(nameEnd, valueEnd))
+    visit(text, at, nameEnd, valueEnd)
     at = valueEnd
   }
-  return texts
 }
 
 /** Bytes of a length: four if the first bit is set. */

@@ -1,6 +1,6 @@
 import { MalformedError } from '../../wire/malformed.ts'
-import { type Codec, copyInto, type Incoming, joinedSize, type Variables } from './codec.ts'
-import { contentLength } from './variables.ts'
+import { type Codec, copyInto, type Incoming, joinedSize } from './codec.ts'
+import type { Variables } from './variables.ts'
 
 /** A packet of variables. */
 export interface Packet {
@@ -42,7 +42,7 @@ export abstract class PacketCodec implements Codec {
       if (packet === undefined) return
       const { variables, size } = packet
       rest = all.subarray(size)
-      this.#missing = contentLength(variables) ?? 0
+      this.#missing = variables.contentLength ?? 0
       take({ type: 'request', variables, length: this.#missing })
       if (this.#missing === 0) take({ type: 'body end' })
     }

@@ -1,7 +1,10 @@
 import { MalformedError } from '../../wire/malformed.ts'
 import { type Packet, PacketCodec } from './packet-codec.ts'
+import { Variables } from './variables.ts'
 
 const HEADER = 4
+/** Bytes of the size before a name or a value. */
+const SIZE = 2
 /** `modifier1` of a request. Other values ask uWSGI for other languages, or are no requests. */
 const REQUEST = 0
 
@@ -22,15 +25,22 @@ export class UwsgiCodec extends PacketCodec {
     const size = HEADER + length
     if (bytes.length < size) return undefined
     const text = bytes.toString('latin1', 0, size)
-    const variables: string[] = []
+    const variables = new Variables()
     for (let at = HEADER; at < size; ) {
-      const start = at + 2
-      const end = start > size ? start : start + bytes.readUInt16LE(at)
-      if (end > size) throw new MalformedError('a variable is longer than its packet')
-      variables.push(text.slice(start, end))
-      at = end
+      const nameEnd = endAt(bytes, at, size)
+      if (nameEnd === size) throw new MalformedError('a variable has no value')
+      const valueEnd = endAt(bytes, nameEnd, size)
+      variables.add(text, at + SIZE, nameEnd, nameEnd + SIZE, valueEnd)
+      at = valueEnd
     }
-    if (variables.length % 2 !== 0) throw new MalformedError('a variable has no value')
     return { variables, size }
   }
+}
+
+/** The end of the text whose size is at a place. */
+function endAt(bytes: Buffer, at: number, most: number): number {
+  const start = at + SIZE
+  const end = start > most ? start : start + bytes.readUInt16LE(at)
+  if (end > most) throw new MalformedError('a variable is longer than its packet')
+  return end
 }

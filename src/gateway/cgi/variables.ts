@@ -3,7 +3,6 @@ import { HOP_BY_HOP, TOKEN } from '../../wire/http.ts'
 import { MalformedError, malformed } from '../../wire/malformed.ts'
 import { clientAddress } from '../protocol-server.ts'
 import type { GatewayRequest, RequestBody } from '../request.ts'
-import type { Variables } from './codec.ts'
 
 const LENGTH = /^\d{1,15}$/
 /** Bytes that no header may have. */
@@ -16,61 +15,115 @@ const METHODS_WITH_BODY = new Set(['POST', 'PUT', 'PATCH'])
 /** Fields that are not passed on: two have variables of their own, and the client's connection ends at the front server. */
 const LEFT_OUT = new Set(['content-length', 'content-type', ...HOP_BY_HOP])
 
-/** The variables that count, beside the fields of the client. */
-const noVariables = () => ({
-  REQUEST_METHOD: '',
-  REQUEST_URI: '',
-  SCRIPT_NAME: '',
-  PATH_INFO: '',
-  QUERY_STRING: '',
-  CONTENT_TYPE: '',
-  CONTENT_LENGTH: '',
-  HTTPS: '',
-  REQUEST_SCHEME: '',
-  HTTP_HOST: '',
-  SERVER_NAME: '',
-  SERVER_PORT: '',
-  REMOTE_ADDR: '',
-})
-type Known = ReturnType<typeof noVariables>
+/** The variables that count, beside the fields of the client, and the places of their values. */
+const PLACES = {
+  REQUEST_METHOD: 0,
+  REQUEST_URI: 1,
+  SCRIPT_NAME: 2,
+  PATH_INFO: 3,
+  QUERY_STRING: 4,
+  CONTENT_TYPE: 5,
+  CONTENT_LENGTH: 6,
+  HTTPS: 7,
+  REQUEST_SCHEME: 8,
+  HTTP_HOST: 9,
+  SERVER_NAME: 10,
+  SERVER_PORT: 11,
+  REMOTE_ADDR: 12,
+}
+const WITHOUT = Object.keys(PLACES).map(() => '')
 
-/** By a variable's name: the name itself if it counts, the name of the client's field, or nothing. Most requests have the same. */
-const roles = new Map(Object.keys(noVariables()).map((name) => [name, name]))
-const MOST_ROLES = 256
+/** What a variable's name means. */
+interface Meaning {
+  readonly name: string
+  /** Its place in `PLACES`, or -1. */
+  readonly place: number
+  /** The name of the client's field, or empty. */
+  readonly field: string
+}
 
-/** Names of variables by their place in a request: a front server sends nearly the same each time. */
-const lastNames: string[] = []
-const MOST_PLACES = 64
+/** By name. Most requests have the same. */
+const meanings = new Map<string, Meaning>(
+  Object.entries(PLACES).map(([name, place]) => [name, { name, place, field: '' }]),
+)
+const MOST_MEANINGS = 256
+/** By their order in a request: a front server sends nearly the same each time. */
+const lastMeanings: Meaning[] = []
+const MOST_IN_ORDER = 64
 /** Bytes of a name that is remembered. */
 const LONGEST_NAME = 64
 
-/** The name at a place in the text of all variables: the same string as last time, if it can be, which is found quicker than a new one. */
-export function nameIn(text: string, start: number, end: number, place: number): string {
-  const last = lastNames[place]
-  if (last !== undefined && last.length === end - start && text.startsWith(last, start)) return last
-  const name = text.slice(start, end)
-  if (place >= MOST_PLACES || name.length > LONGEST_NAME) return name
-  // A copy, since a slice would keep all of the text.
-  lastNames[place] = Buffer.from(name, 'latin1').toString('latin1')
-  return name
+/** The variables of a request (RFC 3875, section 4.1, and REQUEST_URI and HTTPS, which servers add). Of a repeated one the last counts. */
+export class Variables {
+  /** Fields of the client, names and values in turn. */
+  readonly fields: string[] = []
+  readonly #values = [...WITHOUT]
+  #count = 0
+  #hasLength = false
+
+  /**
+   * Adds the variable whose name and value are at these places of a text, bytes as Latin-1. Throws MalformedError for a name or a value that no
+   * server sends, and for a second CONTENT_LENGTH that differs.
+   */
+  add(text: string, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    const { name, place, field } = meaningAt(text, nameStart, nameEnd, this.#count++)
+    if (place === -1 && field === '') return
+    const value = text.slice(valueStart, valueEnd)
+    if (value !== '' && CONTROLS.test(value)) throw malformed(`a value of ${name} without NUL, CR and LF`, value)
+    if (place === -1) {
+      this.fields.push(field, value)
+      return
+    }
+    if (name === 'CONTENT_LENGTH') this.#checkLength(value)
+    this.#values[place] = value
+  }
+
+  /** A variable's value; empty without one. */
+  get(name: keyof typeof PLACES): string {
+    return this.#values[PLACES[name]] as string
+  }
+
+  /** The CONTENT_LENGTH; undefined if it is missing or empty. */
+  get contentLength(): number | undefined {
+    const length = this.get('CONTENT_LENGTH')
+    return length === '' ? undefined : Number(length)
+  }
+
+  #checkLength(value: string): void {
+    const before = this.get('CONTENT_LENGTH')
+    if (value !== '' && !LENGTH.test(value)) throw malformed('a number as CONTENT_LENGTH', value)
+    if (this.#hasLength && before !== value) throw malformed(`CONTENT_LENGTH ${before} again`, value)
+    this.#hasLength = true
+  }
 }
 
-/** The CONTENT_LENGTH; undefined if it is missing or empty. Throws MalformedError for other text, and for two that differ. */
-export function contentLength(variables: Variables): number | undefined {
-  let length: string | undefined
-  for (let at = 0; at < variables.length; at += 2) {
-    if (variables[at] !== 'CONTENT_LENGTH') continue
-    const value = variables[at + 1] as string
-    if (value !== '' && !LENGTH.test(value)) throw malformed('a number as CONTENT_LENGTH', value)
-    if (length !== undefined && length !== value) throw malformed(`CONTENT_LENGTH ${length} again`, value)
-    length = value
-  }
-  return length === undefined || length === '' ? undefined : Number(length)
+function meaningAt(text: string, start: number, end: number, order: number): Meaning {
+  const last = lastMeanings[order]
+  if (last !== undefined && last.name.length === end - start && text.startsWith(last.name, start)) return last
+  const meaning = meaningOf(text.slice(start, end))
+  if (order < MOST_IN_ORDER && meaning.name.length <= LONGEST_NAME) lastMeanings[order] = meaning
+  return meaning
+}
+
+function meaningOf(slice: string): Meaning {
+  const known = meanings.get(slice)
+  if (known !== undefined) return known
+  // A copy, since a slice would keep all of the text.
+  const name = Buffer.from(slice, 'latin1').toString('latin1')
+  const meaning = { name, place: -1, field: name.startsWith('HTTP_') ? fieldNameOf(name) : '' }
+  if (meanings.size < MOST_MEANINGS && name.length <= LONGEST_NAME) meanings.set(name, meaning)
+  return meaning
+}
+
+/** The name of the client's field; empty for one that is not passed on. */
+function fieldNameOf(variable: string): string {
+  const name = variable.slice('HTTP_'.length).toLowerCase().replaceAll('_', '-')
+  if (!TOKEN.test(name)) throw malformed("a field's name after HTTP_", variable)
+  return LEFT_OUT.has(name) ? '' : name
 }
 
 /**
- * The request that variables describe (RFC 3875, section 4.1, and REQUEST_URI and HTTPS, which servers add). Of a repeated variable the last
- * counts. Throws MalformedError for a request that no server sends.
+ * The request that variables describe. Throws MalformedError for one that no server sends.
  *
  * @param length Bytes of its body, undefined if only its end tells.
  * @param peer The address of the front server, for a request without REMOTE_ADDR.
@@ -82,30 +135,22 @@ export function requestOf(
   peer: string | undefined,
   body: RequestBody | undefined,
 ): GatewayRequest {
-  const known = noVariables()
-  const fields: string[] = []
-  for (let at = 0; at < variables.length; at += 2) {
-    const name = variables[at] as string
-    const value = variables[at + 1] as string
-    const role = roleOf(name)
-    if (role === '') continue
-    if (value !== '' && CONTROLS.test(value)) throw malformed(`a value of ${name} without NUL, CR and LF`, value)
-    if (role === name) known[name as keyof Known] = value
-    else fields.push(role, value)
-  }
-  const method = known.REQUEST_METHOD
+  const { fields } = variables
+  const method = variables.get('REQUEST_METHOD')
   if (!TOKEN.test(method)) throw malformed('a method as REQUEST_METHOD', method)
   if (length === undefined) fields.push('transfer-encoding', 'chunked')
-  else if (length > 0 || (known.CONTENT_LENGTH !== '' && METHODS_WITH_BODY.has(method)))
+  else if (length > 0 || (variables.contentLength !== undefined && METHODS_WITH_BODY.has(method)))
     fields.push('content-length', String(length))
-  if (known.CONTENT_TYPE !== '') fields.push('content-type', known.CONTENT_TYPE)
-  const https = known.HTTPS === '' ? known.REQUEST_SCHEME === 'https' : /^(?:on|1)$/i.test(known.HTTPS)
-  const host = known.HTTP_HOST || hostOf(known.SERVER_NAME, known.SERVER_PORT, https)
+  const type = variables.get('CONTENT_TYPE')
+  if (type !== '') fields.push('content-type', type)
+  const on = variables.get('HTTPS')
+  const https = on === '' ? variables.get('REQUEST_SCHEME') === 'https' : /^(?:on|1)$/i.test(on)
+  const host = variables.get('HTTP_HOST') || serverOf(variables, https)
   if (host !== '') fields.push('host', host)
-  const address = known.REMOTE_ADDR
+  const address = variables.get('REMOTE_ADDR')
   return {
     method,
-    target: targetOf(known),
+    target: targetOf(variables),
     // Not SERVER_PROTOCOL, which is about the client's connection: with HTTP/1.0 the handler could not tell us that an answer is incomplete.
     // Only there is Host optional, and the handler has another for it.
     version: host === '' ? 'HTTP/1.0' : 'HTTP/1.1',
@@ -117,31 +162,19 @@ export function requestOf(
   }
 }
 
-function roleOf(variable: string): string {
-  const known = roles.get(variable)
-  if (known !== undefined) return known
-  const role = variable.startsWith('HTTP_') ? fieldNameOf(variable) : ''
-  if (roles.size < MOST_ROLES) roles.set(variable, role)
-  return role
-}
-
-/** The name of the client's field; empty for one that is not passed on. */
-function fieldNameOf(variable: string): string {
-  const name = variable.slice('HTTP_'.length).toLowerCase().replaceAll('_', '-')
-  if (!TOKEN.test(name)) throw malformed("a field's name after HTTP_", variable)
-  return LEFT_OUT.has(name) ? '' : name
-}
-
 /** The target; without REQUEST_URI, made of the decoded path. */
-function targetOf(known: Known): string {
-  if (known.REQUEST_URI !== '') return known.REQUEST_URI
-  const path = `${known.SCRIPT_NAME}${known.PATH_INFO}`.replace(RESERVED, encodeURIComponent)
-  const query = known.QUERY_STRING
+function targetOf(variables: Variables): string {
+  const uri = variables.get('REQUEST_URI')
+  if (uri !== '') return uri
+  const path = `${variables.get('SCRIPT_NAME')}${variables.get('PATH_INFO')}`.replace(RESERVED, encodeURIComponent)
+  const query = variables.get('QUERY_STRING')
   if (path === '') throw new MalformedError('expected REQUEST_URI or PATH_INFO')
   return query === '' ? path : `${path}?${query}`
 }
 
-function hostOf(name: string, port: string, https: boolean): string {
+function serverOf(variables: Variables, https: boolean): string {
+  const name = variables.get('SERVER_NAME')
+  const port = variables.get('SERVER_PORT')
   const standard = name === '' || port === '' || port === (https ? '443' : '80')
   return standard ? name : `${name}:${port}`
 }
