@@ -12,14 +12,14 @@ import { countGarbage } from '../../runtime/process/young-collection.ts'
 /** Where Mongrel2 stores bodies, and whether their files are kept. */
 export type UploadPlace = EndpointSettings['uploads']
 
-/** Bytes that are read from a file at once. */
+/**
+ * Bytes that are read from a file at once. A body of no more is read and deleted by calls that wait: the system still has in memory what Mongrel2
+ * has just written, and to let another thread do it costs as much again as all else that is done for such a body.
+ */
 const READ_SIZE = 256 * 1024
 
-// A FileHandle costs more than all else that is done for a short body, and cannot be closed at once.
-// An import of `node:util` would load all that it exports, worker threads too.
-const { promisify } = process.getBuiltinModule('node:util')
-const openFile = promisify(fs.open)
-const readFile = promisify(fs.read)
+// A FileHandle cannot be closed at once. An import of `node:util` would load all that it exports, worker threads too.
+const readFile = process.getBuiltinModule('node:util').promisify(fs.read)
 
 /** A stored body: its open file. */
 export class Upload implements BodySource {
@@ -90,23 +90,35 @@ export class Upload implements BodySource {
   /** Closes the file and deletes it, unless files are kept. */
   async release(): Promise<void> {
     this.#close()
-    if (!this.#keep) await deleteFile(this.info.path)
+    if (!this.#keep) await deleteFile(this.info.path, this.#small)
+  }
+
+  get #small(): boolean {
+    return this.info.size <= READ_SIZE
   }
 
   /** Reads on into a buffer from a position of it; returns how many bytes came. */
   async #read(buffer: Uint8Array, at: number): Promise<number> {
     const { path } = this.info
     if (this.#closed) throw unavailable(`expected ${path} to be read before the response has ended`)
+    const left = buffer.length - at
+    const bytesRead = this.#small
+      ? fs.readSync(this.#file, buffer, at, left, null)
+      : await this.#readByThread(buffer, at)
+    countGarbage(bytesRead)
+    if (bytesRead === 0) throw unavailable(`expected at least ${left} bytes more in ${path}, but it ends here`)
+    return bytesRead
+  }
+
+  async #readByThread(buffer: Uint8Array, at: number): Promise<number> {
     this.#reading = true
     try {
       const { bytesRead } = await readFile(this.#file, buffer, at, buffer.length - at, null)
-      countGarbage(bytesRead)
-      if (bytesRead > 0) return bytesRead
+      return bytesRead
     } finally {
       this.#reading = false
       if (this.#closed) fs.closeSync(this.#file)
     }
-    throw unavailable(`expected at least ${buffer.length - at} bytes more in ${path}, but it ends here`)
   }
 
   /** At once, since a file that was only read and still has its name has nothing to wait for; but a read may still wait for its turn. */
@@ -138,7 +150,7 @@ export function fitsTempStore(path: string, tempStore: string): boolean {
 export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
   const whole = join(place.chroot, path)
   try {
-    const file = await openFile(whole, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+    const file = fs.openSync(whole, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
     let checked: number | string | undefined
     try {
       checked = await checkOpenFile(file, whole, place.chroot)
@@ -232,8 +244,12 @@ async function isInside(directory: string, chroot: string): Promise<boolean> {
   return await isBelow(chroot, await realpath(directory))
 }
 
-async function deleteFile(path: string): Promise<void> {
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
-  })
+/** @param small Whether it is deleted at once, and not by another thread: to free a large one takes its time. */
+async function deleteFile(path: string, small = false): Promise<void> {
+  try {
+    if (small) fs.unlinkSync(path)
+    else await unlink(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }

@@ -17,6 +17,8 @@ const START = 'x-mongrel2-upload-start'
 const DONE = 'x-mongrel2-upload-done'
 const FILE = 'tmp/mongrel2.upload.a1B2c3'
 const CONTENT = 'the content of the file'
+/** One byte more than is read at once. */
+const LARGE = Buffer.alloc(256 * 1024 + 1, 'x')
 
 let directory: string
 let chroot: string
@@ -62,19 +64,36 @@ describe('the file of an upload', () => {
     }
   }
 
+  const openIt = async () => {
+    const upload = await openUpload(FILE, { chroot, tempStore: 'tmp/mongrel2.upload.XXXXXX', keep: false })
+    if (typeof upload === 'string') throw new Error(upload)
+    return upload
+  }
+  /** Gives every thread of Node's more than one task. */
+  const keepThreadsBusy = () =>
+    Promise.all(Array.from({ length: 16 }, () => promisify(pbkdf2)('a', 'b', 20_000, 16, 'sha256')))
+
+  it('of at most 256 KiB is read and deleted without a thread', async () => {
+    const upload = await openIt()
+    let over = false
+    const busy = keepThreadsBusy().then(() => {
+      over = true
+    })
+    expect(Buffer.from(await upload.bytes()).toString()).toBe(CONTENT)
+    await upload.release()
+    expect([exists(), over]).toEqual([false, false])
+    await busy
+  })
+
   it.runIf(process.platform === 'linux')(
     'is closed after the read that waits for its turn, and read by none later',
     async () => {
-      const upload = await openUpload(FILE, {
-        chroot,
-        tempStore: 'tmp/mongrel2.upload.XXXXXX',
-        keep: false,
-      })
-      if (typeof upload === 'string') throw new Error(upload)
-      const busy = Array.from({ length: 16 }, () => promisify(pbkdf2)('a', 'b', 20_000, 16, 'sha256'))
+      await writeFile(join(chroot, FILE), LARGE)
+      const upload = await openIt()
+      const busy = keepThreadsBusy()
       const bytes = upload.bytes()
-      await Promise.all([upload.release(), ...busy])
-      expect(Buffer.from(await bytes).toString()).toBe(CONTENT)
+      await Promise.all([upload.release(), busy])
+      expect(Buffer.from(await bytes).equals(LARGE)).toBe(true)
       expect([openFiles(), exists()]).toEqual([0, false])
       await expect(upload.bytes()).rejects.toMatchObject({ code: 'upload_unavailable' })
     },
