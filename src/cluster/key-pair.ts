@@ -1,5 +1,7 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { invalid, isObject } from '../runtime/errors.ts'
+import { fs } from '../runtime/process/node-fs.ts'
+
+const { readFileSync, statSync, writeFileSync } = fs
 
 /** A key pair of CURVE, each key as 64 hexadecimal digits. */
 export interface KeyPair {

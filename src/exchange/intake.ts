@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Connection } from '../connection/connection.ts'
 import type { MessageIntake } from '../connection/epoch.ts'
@@ -11,6 +10,7 @@ import { HandlerEnv, LazyMessageInfo, type MessageHead, MessageSource } from '..
 import * as outcomes from '../platform/outcomes.ts'
 import { createRequest, type RequestSource } from '../platform/request.ts'
 import { describeError, messageOf, ThrottledWarning } from '../runtime/log.ts'
+import { fs } from '../runtime/process/node-fs.ts'
 import { delay } from '../runtime/promises.ts'
 import { Handshake } from '../websocket/handshake.ts'
 import { readHandshake } from '../websocket/handshake-request.ts'
@@ -253,7 +253,7 @@ export class Intake implements MessageIntake {
     while (exchange.unanswered) {
       await delay(SIZE_INTERVAL)
       // A file that cannot be read is refused at the end of the upload.
-      const { size } = await stat(path).catch(() => ({ size: 0 }))
+      const { size } = await fs.promises.stat(path).catch(() => ({ size: 0 }))
       if (size > maxBodySize && exchange.unanswered) this.#refuse(exchange, outcomes.tooLarge(maxBodySize))
     }
   }

@@ -1,9 +1,11 @@
-import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ControlClient } from '../mongrel2/control-client.ts'
 import type { EndpointSettings } from '../options/endpoint.ts'
 import { Mongrel2Error } from '../runtime/errors.ts'
+import { fs } from '../runtime/process/node-fs.ts'
 import { IPC_LONGEST } from '../runtime/process/temporary-directory.ts'
+
+const { accessSync, constants, statSync } = fs
 
 /** The part of Mongrel2's control port that pacing uses: how many bytes it has written to each connection. */
 export class ControlPort {

@@ -1,4 +1,6 @@
-import { readFileSync, statSync } from 'node:fs'
+import { fs } from '../runtime/process/node-fs.ts'
+
+const { readFileSync, statSync } = fs
 
 const LOOPBACK = /^tcp:\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):(\d+)$/
 /** The sockets of this machine (Linux, proc_pid_net(5)). */

@@ -1,9 +1,11 @@
-import { close, constants, fstat, fstatSync, open, openSync, write } from 'node:fs'
 import { Socket } from 'node:net'
 import { Mongrel2Error } from '../runtime/errors.ts'
 import { LINE_FEED, linesIn } from '../runtime/lines.ts'
 import { ignoreErrors, type Logger, messageOf } from '../runtime/log.ts'
+import { fs } from '../runtime/process/node-fs.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
+
+const { close, constants, fstat, fstatSync, open, openSync, write } = fs
 
 /** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
 const TOGETHER = 20

@@ -3,7 +3,7 @@ import { MalformedError } from './malformed.ts'
 import { parseTnetstring, renderTnetstring, type Tnetstring } from './tnetstring.ts'
 
 /** The empty payload: Mongrel2 closes the connection after writing its queue. */
-export const CLOSE: Buffer = Buffer.alloc(0)
+const CLOSE: Buffer = Buffer.alloc(0)
 
 /** Bytes for clients, each of which gets them unchanged. */
 export interface PayloadReply {
@@ -14,7 +14,10 @@ export interface PayloadReply {
   readonly payload: readonly Uint8Array[]
 }
 
-/** A reply. One with a payload is rendered where it is sent, so that its bytes are copied once or not at all; a command, or what came by a socket, is bytes. */
+/**
+ * A reply. One with a payload is rendered where it is sent, which saves a copy. Commands are bytes, and so are replies that came by a socket or from
+ * a handler thread.
+ */
 export type Reply = Buffer | PayloadReply
 
 /** What stands before a payload: `SENDER SP netstring("ID ID ...") SP`. */
@@ -133,12 +136,11 @@ export function parseReply(reply: Reply, targetsMost: number): ParsedReply {
 
 function withOnePayload({ sender, connectionIds, payload }: PayloadReply): ParsedReply {
   const [first] = payload
-  const joined = payload.length === 1 && first !== undefined ? bytesOf(first) : Buffer.concat(payload)
-  return { sender, connectionIds, content: { payload: joined } }
+  const whole = payload.length === 1 && first !== undefined ? bytesOf(first) : Buffer.concat(payload)
+  return { sender, connectionIds, content: { payload: whole } }
 }
 
 function parseBytes(bytes: Buffer): ParsedReply {
-  // By hand, since each answer of a gateway comes this way.
   let at = 0
   while (isLetter(bytes[at]) || isDigit(bytes[at]) || bytes[at] === HYPHEN) at++
   const senderEnd = at

@@ -28,7 +28,18 @@ async function loadedBy(code: string): Promise<Loaded> {
 }
 
 const FETCH = 'NativeModule internal/deps/undici/undici'
-const LATER = ['http', 'http2', 'https', 'tls', 'zlib', 'child_process', 'perf_hooks', 'sqlite', 'worker_threads']
+const LATER = [
+  'fs/promises',
+  'http',
+  'http2',
+  'https',
+  'tls',
+  'zlib',
+  'child_process',
+  'perf_hooks',
+  'sqlite',
+  'worker_threads',
+]
 
 /** The files that an import of one loads, itself included. */
 function importsOf(file: string, found = new Set<string>()): ReadonlySet<string> {

@@ -1,5 +1,3 @@
-import * as fs from 'node:fs'
-import { open, realpath, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ReadableByteStreamController } from 'node:stream/web'
 import type { EndpointSettings } from '../../options/endpoint.ts'
@@ -7,39 +5,47 @@ import type { UploadInfo } from '../../platform/handler.ts'
 import type { BodySource } from '../../platform/request.ts'
 import { Mongrel2Error } from '../../runtime/errors.ts'
 import { pathBelow } from '../../runtime/path-below.ts'
+import { fs } from '../../runtime/process/node-fs.ts'
 import { countGarbage } from '../../runtime/process/young-collection.ts'
+import { isLocal } from './local-files.ts'
 
 /** Where Mongrel2 stores bodies, and whether their files are kept. */
 export type UploadPlace = EndpointSettings['uploads']
 
-/**
- * Bytes that are read from a file at once. A body of no more is read and deleted by calls that wait: the system still has in memory what Mongrel2
- * has just written, and to let another thread do it costs as much again as all else that is done for such a body.
- */
+/** Bytes that are read from a file at once. */
 const READ_SIZE = 256 * 1024
 
-// A FileHandle cannot be closed at once. An import of `node:util` would load all that it exports, worker threads too.
-const readFile = process.getBuiltinModule('node:util').promisify(fs.read)
+// A FileHandle costs more than all else that is done for a short body, and cannot be closed at once.
+// An import of `node:util` would load all that it exports, worker threads too.
+const { promisify } = process.getBuiltinModule('node:util')
+const openFile = promisify(fs.open)
+const readFile = promisify(fs.read)
 
 /** A stored body: its open file. */
 export class Upload implements BodySource {
   info: UploadInfo
   readonly #file: number
   readonly #keep: boolean
+  /** Whether it is read and deleted by calls that wait, which cost a fraction of those that another thread does. */
+  readonly #atOnce: boolean
   #reading = false
   #closed = false
 
-  /** @param file The file descriptor, which is closed by `release`. */
-  constructor(info: UploadInfo, file: number, keep: boolean) {
+  /**
+   * @param file The file descriptor, which is closed by `release`.
+   * @param local Whether the file is on this machine, which then has in memory what Mongrel2 has just written.
+   */
+  constructor(info: UploadInfo, file: number, keep: boolean, local: boolean) {
     this.info = info
     this.#file = file
     this.#keep = keep
+    this.#atOnce = local && info.size <= READ_SIZE
   }
 
   /** Cuts the file to the body's length. Throws Node's error when it may not be written, `upload_unavailable` when it was replaced. */
   async truncate(size: number): Promise<void> {
     const { path } = this.info
-    const file = await open(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+    const file = await fs.promises.open(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
     try {
       const [mine, other] = [fs.fstatSync(this.#file), fs.fstatSync(file.fd)]
       if (mine.ino !== other.ino || mine.dev !== other.dev) {
@@ -90,11 +96,7 @@ export class Upload implements BodySource {
   /** Closes the file and deletes it, unless files are kept. */
   async release(): Promise<void> {
     this.#close()
-    if (!this.#keep) await deleteFile(this.info.path, this.#small)
-  }
-
-  get #small(): boolean {
-    return this.info.size <= READ_SIZE
+    if (!this.#keep) await deleteFile(this.info.path, this.#atOnce)
   }
 
   /** Reads on into a buffer from a position of it; returns how many bytes came. */
@@ -102,7 +104,7 @@ export class Upload implements BodySource {
     const { path } = this.info
     if (this.#closed) throw unavailable(`expected ${path} to be read before the response has ended`)
     const left = buffer.length - at
-    const bytesRead = this.#small
+    const bytesRead = this.#atOnce
       ? fs.readSync(this.#file, buffer, at, left, null)
       : await this.#readByThread(buffer, at)
     countGarbage(bytesRead)
@@ -150,7 +152,9 @@ export function fitsTempStore(path: string, tempStore: string): boolean {
 export async function openUpload(path: string, place: UploadPlace): Promise<Upload | string> {
   const whole = join(place.chroot, path)
   try {
-    const file = fs.openSync(whole, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+    const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
+    const local = await isLocal(dirname(whole))
+    const file = local ? fs.openSync(whole, flags) : await openFile(whole, flags)
     let checked: number | string | undefined
     try {
       checked = await checkOpenFile(file, whole, place.chroot)
@@ -158,7 +162,7 @@ export async function openUpload(path: string, place: UploadPlace): Promise<Uplo
       if (typeof checked !== 'number') fs.closeSync(file)
     }
     if (typeof checked === 'string') return `${whole} ${checked}`
-    return new Upload({ path: whole, size: checked }, file, place.keep)
+    return new Upload({ path: whole, size: checked }, file, place.keep, local)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ELOOP') return `${whole} is a link`
@@ -177,7 +181,7 @@ async function checkOpenFile(file: number, path: string, chroot: string): Promis
   const status = fs.fstatSync(file)
   if (!status.isFile()) return 'is no regular file'
   if (status.nlink !== 1) return `has ${status.nlink} names, and Mongrel2 gives it one`
-  const opened = pathOnLinux(file) ?? (await realpath(path))
+  const opened = pathOnLinux(file) ?? (await fs.promises.realpath(path))
   return (await isBelow(chroot, dirname(opened)))
     ? status.size
     : `leads to ${opened}, which leaves the chroot ${chroot}`
@@ -199,7 +203,7 @@ const realChroots = new Map<string, string>()
 async function isBelow(chroot: string, directory: string): Promise<boolean> {
   const known = realChroots.get(chroot)
   if (known !== undefined && pathBelow(known, directory) !== undefined) return true
-  const real = await realpath(chroot)
+  const real = await fs.promises.realpath(chroot)
   realChroots.set(chroot, real)
   return pathBelow(real, directory) !== undefined
 }
@@ -228,7 +232,7 @@ export async function deleteUpload(path: string, place: UploadPlace): Promise<vo
 export async function emptyUpload(path: string, place: UploadPlace): Promise<number> {
   const whole = join(place.chroot, path)
   if (!fitsTempStore(path, place.tempStore) || !(await isInside(dirname(whole), place.chroot))) return 0
-  const file = await open(whole, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+  const file = await fs.promises.open(whole, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
   try {
     const size = await checkOpenFile(file.fd, whole, place.chroot)
     if (typeof size === 'string') return 0
@@ -241,14 +245,14 @@ export async function emptyUpload(path: string, place: UploadPlace): Promise<num
 
 /** Whether a directory, with links followed, is a chroot or lies in it. */
 async function isInside(directory: string, chroot: string): Promise<boolean> {
-  return await isBelow(chroot, await realpath(directory))
+  return await isBelow(chroot, await fs.promises.realpath(directory))
 }
 
-/** @param small Whether it is deleted at once, and not by another thread: to free a large one takes its time. */
-async function deleteFile(path: string, small = false): Promise<void> {
+/** @param atOnce By a call that waits, and not by another thread: to free a large file takes its time. */
+async function deleteFile(path: string, atOnce = false): Promise<void> {
   try {
-    if (small) fs.unlinkSync(path)
-    else await unlink(path)
+    if (atOnce) fs.unlinkSync(path)
+    else await fs.promises.unlink(path)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }

@@ -37,7 +37,7 @@ interface ActiveRequest {
   /** What may come next; `held`: the variables are complete, but only the first record of stdin tells whether there is a body. */
   phase: 'params' | 'held' | 'stdin' | 'complete'
   params: Buffer
-  /** Those of `params`, when they are complete. */
+  /** Empty until `params` are complete. */
   readonly variables: Variables
   length: number | undefined
   /** Bytes of stdin that have come. */
@@ -214,7 +214,7 @@ export class FastCgiCodec implements Codec {
 /**
  * Visits names and values, each pair after its two lengths: a byte, or four of which the first bit is set. Throws MalformedError.
  *
- * @param visit Called with a text, and where in it a name begins, it ends and its value begins, and this ends.
+ * @param visit Gets a text, and in it the start of the name, the end of the name, where the value starts, and the end of the value.
  */
 function eachPair(bytes: Buffer, visit: (text: string, start: number, nameEnd: number, end: number) => void): void {
   // Slicing one text is cheap, calls of the decoder are not.

@@ -31,7 +31,7 @@ const PLACES = {
   SERVER_PORT: 11,
   REMOTE_ADDR: 12,
 }
-const WITHOUT = Object.keys(PLACES).map(() => '')
+const NO_VALUES = Object.keys(PLACES).map(() => '')
 
 /** What a variable's name means. */
 interface Meaning {
@@ -57,7 +57,7 @@ const LONGEST_NAME = 64
 export class Variables {
   /** Fields of the client, names and values in turn. */
   readonly fields: string[] = []
-  readonly #values = [...WITHOUT]
+  readonly #values = [...NO_VALUES]
   #count = 0
   #hasLength = false
 
@@ -108,10 +108,11 @@ function meaningAt(text: string, start: number, end: number, order: number): Mea
 function meaningOf(slice: string): Meaning {
   const known = meanings.get(slice)
   if (known !== undefined) return known
+  const remembered = slice.length <= LONGEST_NAME
   // A copy, since a slice would keep all of the text.
-  const name = Buffer.from(slice, 'latin1').toString('latin1')
+  const name = remembered ? Buffer.from(slice, 'latin1').toString('latin1') : slice
   const meaning = { name, place: -1, field: name.startsWith('HTTP_') ? fieldNameOf(name) : '' }
-  if (meanings.size < MOST_MEANINGS && name.length <= LONGEST_NAME) meanings.set(name, meaning)
+  if (remembered && meanings.size < MOST_MEANINGS) meanings.set(name, meaning)
   return meaning
 }
 
@@ -123,7 +124,7 @@ function fieldNameOf(variable: string): string {
 }
 
 /**
- * The request that variables describe. Throws MalformedError for one that no server sends.
+ * The request that variables describe, whose fields it completes. Throws MalformedError for one that no server sends.
  *
  * @param length Bytes of its body, undefined if only its end tells.
  * @param peer The address of the front server, for a request without REMOTE_ADDR.

@@ -85,11 +85,15 @@ export class Binding {
 
   async #deliver(): Promise<void> {
     await tickEnd()
-    for (let turn = this.#replies.shift(); turn !== undefined; turn = this.#replies.shift()) {
-      this.#receive(turn)
-      // Lets the sockets' write callbacks run before the next replies are counted against the limits.
-      await tickEnd()
+    try {
+      for (let turn = this.#replies.shift(); turn !== undefined; turn = this.#replies.shift()) {
+        this.#receive(turn)
+        // Lets the sockets' write callbacks run before the next replies are counted against the limits.
+        await tickEnd()
+      }
+    } finally {
+      // Also when a chunk of a handler's can no longer be read, since it was transferred.
+      this.#delivered = undefined
     }
-    this.#delivered = undefined
   }
 }

@@ -107,12 +107,12 @@ class Subscriptions {
 
   /** The messages that are subscribed to, in order. */
   filter(messages: readonly Reply[]): readonly Reply[] {
-    return this.#all ? messages : messages.filter((message) => this.#prefixes.some((prefix) => begins(message, prefix)))
+    return this.#all ? messages : messages.filter((message) => this.#isSubscribed(message))
   }
-}
 
-/** An envelope is longer than any prefix that Mongrel2 subscribes to. */
-function begins(reply: Reply, prefix: Buffer): boolean {
-  const message = Buffer.isBuffer(reply) ? reply : Buffer.from(envelopeOf(reply), 'latin1')
-  return message.length >= prefix.length && prefix.compare(message, 0, prefix.length) === 0
+  /** An envelope is longer than any prefix that Mongrel2 subscribes to. */
+  #isSubscribed(reply: Reply): boolean {
+    const start = Buffer.isBuffer(reply) ? reply : Buffer.from(envelopeOf(reply), 'latin1')
+    return this.#prefixes.some((prefix) => prefix.equals(start.subarray(0, prefix.length)))
+  }
 }

@@ -1,6 +1,8 @@
 import type { ChildProcess } from 'node:child_process'
-import { rmSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { fs } from './node-fs.ts'
+
+const { rmSync } = fs
 
 // Ends processes and removes directories that must not outlive this process, even if it is killed: a shell waits for the end of a pipe
 // that only this process holds. The shell runs as long as anything is guarded.

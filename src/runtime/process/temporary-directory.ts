@@ -1,8 +1,10 @@
-import { mkdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { invalid } from '../errors.ts'
+import { fs } from './node-fs.ts'
 import { guardDirectory } from './orphan-guard.ts'
+
+const { mkdirSync, realpathSync } = fs
 
 /** Bytes of the longest path of an ipc address: `sun_path` of Linux holds 108, with a zero at the end. */
 export const IPC_LONGEST = 107

@@ -8,7 +8,7 @@ import { EventLoopDelay } from '../../operations/event-loop.ts'
 import { type Deferred, deferred, delay } from '../../runtime/promises.ts'
 import { connectTopics, deliverHere } from '../../topic/named-topics.ts'
 import { parseEnvelope } from '../../wire/message.ts'
-import { closeReply, type Reply } from '../../wire/reply.ts'
+import { closeReply, parseReply, type Reply } from '../../wire/reply.ts'
 import {
   type ConnectionReport,
   type DealtHead,
@@ -263,8 +263,9 @@ export class WorkerServer {
  */
 export function closeInstead({ epoch, replies }: Publication, closed: Set<string>): Reply[] {
   return replies.flatMap((reply) => {
-    if (Buffer.isBuffer(reply)) return [] // a command
-    const { sender, connectionIds } = reply
+    // Our own replies need no bound on connections.
+    const { sender, connectionIds, content } = parseReply(reply, Number.POSITIVE_INFINITY)
+    if ('control' in content) return []
     const open = connectionIds.filter((id) => !closed.has(`${epoch} ${id}`))
     for (const id of open) closed.add(`${epoch} ${id}`)
     return open.length > 0 ? [closeReply(sender, open)] : []

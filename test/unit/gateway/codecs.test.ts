@@ -58,8 +58,8 @@ function parse(codec: Codec, pieces: readonly Buffer[]): string[] {
     }
     flush()
     if (incoming.type === 'request') {
-      seen.push(`request ${JSON.stringify(incoming.variables)} ${incoming.length}`)
-      requestOf(incoming.variables, incoming.length, undefined, undefined)
+      const request = requestOf(incoming.variables, incoming.length, undefined, undefined)
+      seen.push(`request ${JSON.stringify(request)} ${incoming.length}`)
     } else seen.push(incoming.type)
   }
   try {
@@ -417,6 +417,16 @@ describe('The request that variables describe', () => {
       ['QUERY_STRING', 'q=%20'],
     ).target
     expect(target).toBe('/app/50%25%3F%23?q=%20')
+  })
+
+  it('is the same whatever names came before, and in whatever order', () => {
+    const pairs = Array.from({ length: 400 }, (_, n): [string, string] => {
+      return [`HTTP_X_${n % 7 === 0 ? 'LONG_'.repeat(20) : ''}${n}`, `value ${n}`]
+    })
+    for (const order of [pairs, pairs.toReversed(), pairs.slice(1), pairs]) {
+      const expected = order.map(([name, value]) => [name.slice(5).toLowerCase().replaceAll('_', '-'), value])
+      expect(given(...order).fields).toEqual([...expected.flat(), 'host', 'example.test'])
+    }
   })
 
   it('says the length of a body', () => {

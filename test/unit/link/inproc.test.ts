@@ -91,6 +91,20 @@ describe('A link within the process', () => {
     expect(replies).toEqual([['before']])
   })
 
+  it('goes on after replies that cannot be read', async () => {
+    let calls = 0
+    const specs = ['inproc://of-faults', 'inproc://of-faults-too']
+    const faulty = new Binding(specs, '', () => {
+      if (++calls === 1) throw new Error('a fault')
+    })
+    faulty.publish([Buffer.from('a')])
+    await expect(faulty.drained()).rejects.toThrow('a fault')
+    faulty.publish([Buffer.from('b')])
+    await faulty.drained()
+    expect(calls).toBe(2)
+    faulty.close()
+  })
+
   it('ends with the gateway, and is no more', async () => {
     const { source } = pull()
     const publisher = publish()

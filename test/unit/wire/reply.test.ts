@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CLOSE, type Control, piecesOf, renderControl, renderReply } from '../../../src/wire/reply.ts'
+import { type Control, closeReply, piecesOf, renderControl, renderReply } from '../../../src/wire/reply.ts'
 import { parseTnetstring } from '../../../src/wire/tnetstring.ts'
 import { parseReply } from '../support/reply.ts'
 
@@ -16,7 +16,6 @@ describe('renderReply', () => {
     ['pieces, joined', [12], [Buffer.from('a'), Buffer.from(''), new Uint8Array([98, 99])], `${SENDER} 2:12, abc`],
     ['any bytes', [1], [new Uint8Array([0, 255, 44, 13, 10])], `${SENDER} 1:1, \0\xff,\r\n`],
     ['the largest id', [2_147_483_647], [Buffer.from('x')], `${SENDER} 10:2147483647, x`],
-    ['the close', [7], [CLOSE], `${SENDER} 1:7, `],
     ['no pieces', [7], [], `${SENDER} 1:7, `],
   ])('renders a reply to %s', (_what, ids, payload, reply) => {
     const value = { sender: SENDER, connectionIds: ids, payload }
@@ -27,6 +26,10 @@ describe('renderReply', () => {
   it('names 128 connections', () => {
     const reply = { sender: 's', connectionIds: many(128), payload: [Buffer.from('x')] }
     expect(renderReply(reply).toString('latin1')).toBe(`s ${MANY_TARGETS_LENGTH}:${many(128).join(' ')}, x`)
+  })
+
+  it('closes connections by an empty payload', () => {
+    expect(renderReply(closeReply('s', [7, 8])).toString()).toBe('s 3:7 8, ')
   })
 
   it('leaves bytes as they are', () => {

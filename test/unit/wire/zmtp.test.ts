@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MalformedError } from '../../../src/wire/malformed.ts'
+import { type PayloadReply, type Reply, renderReply } from '../../../src/wire/reply.ts'
 import {
   parseCommand,
   parseError,
@@ -12,7 +13,14 @@ import {
   renderReady,
   subscriptionInMessage,
 } from '../../../src/wire/zmtp/command.ts'
-import { type Frame, type FrameBounds, FrameParser, MAX_FRAME, renderMessages } from '../../../src/wire/zmtp/frame.ts'
+import {
+  type Frame,
+  type FrameBounds,
+  FrameParser,
+  MAX_FRAME,
+  MORE,
+  renderMessages,
+} from '../../../src/wire/zmtp/frame.ts'
 import { GREETING, parseGreeting, ZMTP_3_1 } from '../../../src/wire/zmtp/greeting.ts'
 import { mutate, mutations } from '../support/mutation.ts'
 
@@ -187,9 +195,18 @@ describe('a frame', () => {
 })
 
 describe('rendered messages', () => {
-  const body = fc.oneof(
+  const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
-    fc.nat(10_000).map((size) => new Uint8Array(size).fill(size)),
+    fc.oneof(fc.nat(10_000), fc.integer({ min: 4094, max: 4098 })).map((size) => new Uint8Array(size).fill(size)),
+  )
+  const value = fc.record<PayloadReply>({
+    sender: fc.constantFrom('s', '34f9ceee-cd52-4b7f-b197-88bf2f0ec378'),
+    connectionIds: fc.array(fc.nat(2 ** 31 - 1), { minLength: 1, maxLength: 128 }),
+    payload: fc.array(bytes, { maxLength: 4 }),
+  })
+  const body: fc.Arbitrary<Reply> = fc.oneof(
+    bytes.map((each) => Buffer.from(each)),
+    value,
   )
 
   it('are parsed back, whatever their sizes and wherever reads cut them', () => {
@@ -197,11 +214,13 @@ describe('rendered messages', () => {
       fc.property(
         fc.array(body, { maxLength: 12 }),
         fc.array(fc.double({ min: 0, max: 1, noNaN: true })),
-        (bodies, cuts) => {
-          const messages = bodies.map((bytes) => Buffer.from(bytes))
-          const stream = Buffer.concat(renderMessages(messages))
+        fc.constantFrom(0, MORE),
+        (bodies, cuts, more) => {
+          const stream = Buffer.concat(renderMessages(bodies, more))
           expect(parseFrames(cut(stream, cuts))).toEqual(
-            messages.map((message) => ({ body: message, size: message.length, command: false, more: false })),
+            bodies.map(renderReply).map((message, n) => {
+              return { body: message, size: message.length, command: false, more: more > 0 && n < bodies.length - 1 }
+            }),
           )
         },
       ),

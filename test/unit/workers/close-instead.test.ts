@@ -18,6 +18,11 @@ it('A worker that was cut off closes each connection once, instead of answering 
   expect(closeInstead({ epoch: 1, replies }, closed)).toEqual([])
 })
 
+it('A reply of a handler thread, which is bytes, is closed instead, too', () => {
+  const replies = [renderReply({ sender: 'a', connectionIds: [1, 2], payload: [Buffer.from('an answer')] })]
+  expect(textsOf(closeInstead({ epoch: 1, replies }, new Set(['1 2'])))).toEqual(['a 1:1, '])
+})
+
 it('A reply may name more than 128 connections, as handlerTargets says', () => {
   const replies = [{ sender: 'a', connectionIds: ids, payload: [Buffer.from('to all of them')] }]
   expect(closeInstead({ epoch: 1, replies }, new Set())).toEqual([closeReply('a', ids)])

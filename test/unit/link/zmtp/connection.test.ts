@@ -317,7 +317,8 @@ describe('a publisher', () => {
   it('takes subscriptions as messages too, and sends what begins as one of them says', async () => {
     const { publisher, peer } = await openPublisher('aa')
     expect(await publisher.opened).toBe('aa')
-    publisher.publish([latin1('a'), latin1('aab'), latin1('bb1')])
+    const value = (sender: string) => ({ sender, connectionIds: [1], payload: [latin1('x')] })
+    publisher.publish([latin1('a'), latin1('aab'), value('aa'), latin1('bb1'), value('ab')])
     peer.send(
       ...renderMessages([latin1('\x01bb'), latin1('\x01bb'), latin1('\x00aa'), latin1('\x00bb'), latin1('text')]),
       PING,
@@ -330,7 +331,7 @@ describe('a publisher', () => {
     peer.send(renderCommand('SUBSCRIBE'), PING)
     await expect.poll(() => peer.commands.filter((name) => name === 'PONG')).toHaveLength(3)
     publisher.publish([latin1('all')])
-    await expect.poll(() => bodiesOf(peer)).toEqual(['aab', 'bb2', 'all'])
+    await expect.poll(() => bodiesOf(peer)).toEqual(['aab', 'aa 1:1, x', 'bb2', 'all'])
   })
 
   it('is full while more than 4 MiB wait, and drained when nothing does', async () => {
