@@ -1,4 +1,4 @@
-import { linkSync, open, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -9,19 +9,29 @@ import { type Mongrel2, startMongrel2 } from '../support/mongrel2.ts'
 import { RawClient, request } from '../support/raw-client.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { serveWithWorkers } from '../support/serve-with-workers.ts'
+import { nodeFs } from '../support/touched-files.ts'
 import { type UploadFile, WRITES_FIRST } from '../support/upload-clients.ts'
 
 // To let opening fail, and to lead it elsewhere.
-vi.mock('node:fs', async (load) => {
-  const fs = await load<typeof import('node:fs')>()
-  return { ...fs, open: vi.fn(fs.open) }
-})
+vi.mock('../../src/runtime/process/node-fs.ts', async () => (await import('../support/touched-files.ts')).nodeFs)
 
-type Opened = (error: Error | null, file?: number) => void
-
-/** Answers the next `fs.open`. */
-function openOnce(answer: (done: Opened) => void): void {
-  vi.mocked(open).mockImplementationOnce((...parameters: unknown[]) => answer(parameters.at(-1) as Opened))
+/** Answers the next opening of a file, however it is opened. */
+function openOnce(answer: () => number): void {
+  const { open, openSync } = nodeFs.fs
+  const answered = () => {
+    open.mockReset()
+    openSync.mockReset()
+    return answer()
+  }
+  openSync.mockImplementationOnce(answered)
+  open.mockImplementationOnce((...parameters: unknown[]) => {
+    const done = parameters.at(-1) as (error: unknown, file?: number) => void
+    try {
+      done(null, answered())
+    } catch (error) {
+      done(error)
+    }
+  })
 }
 
 const LARGE = 'x'.repeat(30_000)
@@ -160,14 +170,16 @@ describe.skipIf(lacks('stored uploads'))('a stored body', () => {
     const outside = join(mongrel2.directory, '..', `outside-${process.pid}`)
     writeFileSync(outside, LARGE)
     await serve()
-    openOnce((done) => done(null, openSync(outside, 'r')))
+    openOnce(() => openSync(outside, 'r'))
     expect([await upload(), called]).toEqual([400, 0])
     expect(logger.warnings.join()).toMatch(/refused an upload: .* leads to .*outside/)
   })
 
   it('that cannot be opened is answered with 500, says why, and leaves no file', async () => {
     await serve()
-    openOnce((done) => done(Object.assign(new Error('too many open files'), { code: 'EMFILE' })))
+    openOnce(() => {
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    })
     expect([await upload(), called]).toEqual([500, 0])
     expect(logger.warnings.join()).toMatch(/EMFILE.*no file descriptors are left/)
     await expect.poll(files).toEqual([])

@@ -23,12 +23,7 @@ import { REFUSED } from '../support/refused-requests.ts'
 import { serveMongrel2 } from '../support/serve.ts'
 import { forgetTouchedFiles, touchedFiles } from '../support/touched-files.ts'
 
-// To see what is opened and deleted; everything works as before.
-vi.mock('node:fs/promises', { spy: true })
-vi.mock('node:fs', async (original) => {
-  const fs = await original<typeof import('node:fs')>()
-  return { ...fs, open: vi.fn(fs.open) }
-})
+vi.mock('../../src/runtime/process/node-fs.ts', async () => (await import('../support/touched-files.ts')).nodeFs)
 
 const SECRET = 'the secret of another'
 const LINK = 'tmp/mongrel2.upload.LINKin'

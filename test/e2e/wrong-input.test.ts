@@ -27,12 +27,7 @@ import { serveMongrel2 } from '../support/serve.ts'
 import { forgetTouchedFiles, touchedFiles } from '../support/touched-files.ts'
 import { netstring, PROTOCOLS, renderRequest, SENDER } from '../unit/support/message.ts'
 
-// To see what is opened and deleted; everything works as before.
-vi.mock('node:fs/promises', { spy: true })
-vi.mock('node:fs', async (original) => {
-  const fs = await original<typeof import('node:fs')>()
-  return { ...fs, open: vi.fn(fs.open) }
-})
+vi.mock('../../src/runtime/process/node-fs.ts', async () => (await import('../support/touched-files.ts')).nodeFs)
 
 let mongrel2: Mongrel2
 let server: Mongrel2Server

@@ -1,15 +1,21 @@
 import * as fs from 'node:fs'
-import { open, unlink } from 'node:fs/promises'
 import { vi } from 'vitest'
 
-// For tests that mock `node:fs/promises` with spies, and `node:fs` with a spy for `open`.
-const CALLS = [fs.open, open, unlink]
+const open = vi.fn(fs.open)
+const openSync = vi.fn(fs.openSync)
+const unlinkSync = vi.fn(fs.unlinkSync)
+const promises = { ...fs.promises, open: vi.fn(fs.promises.open), unlink: vi.fn(fs.promises.unlink) }
+
+/** Mocks `src/runtime/process/node-fs.ts`, to see what our modules open and delete; everything works as before. */
+export const nodeFs = { fs: { ...fs, open, openSync, unlinkSync, promises } }
 
 /** The paths that were opened or deleted since the last `forgetTouchedFiles`: those opened first. */
 export function touchedFiles(): unknown[] {
-  return CALLS.flatMap((call) => vi.mocked(call).mock.calls.map(([path]) => path))
+  return [open, openSync, promises.open, promises.unlink, unlinkSync].flatMap((call) =>
+    call.mock.calls.map(([path]: unknown[]) => path),
+  )
 }
 
 export function forgetTouchedFiles(): void {
-  for (const call of CALLS) vi.mocked(call).mockClear()
+  for (const call of [open, openSync, promises.open, promises.unlink, unlinkSync]) call.mockClear()
 }

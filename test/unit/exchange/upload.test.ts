@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { isLocal } from '../../../src/exchange/upload/local-files.ts'
 import { fitsTempStore, openUpload } from '../../../src/exchange/upload/upload.ts'
 import type { FetchHandler, UploadInfo } from '../../../src/platform/handler.ts'
 import { Gate } from '../../support/gate.ts'
@@ -16,6 +17,8 @@ import { type Stage, type StageOptions, setStage, turns, until } from '../suppor
 const START = 'x-mongrel2-upload-start'
 const DONE = 'x-mongrel2-upload-done'
 const FILE = 'tmp/mongrel2.upload.a1B2c3'
+/** Whether our temporary directory is certainly on this machine. */
+const LOCAL = await isLocal(tmpdir())
 const CONTENT = 'the content of the file'
 /** One byte more than is read at once. */
 const LARGE = Buffer.alloc(256 * 1024 + 1, 'x')
@@ -75,7 +78,7 @@ describe('the file of an upload', () => {
       Array.from({ length: 16 }, () => promisify(pbkdf2)('a', 'b', 20_000, 16, 'sha256').then(() => taskEnds())),
     )
 
-  it.runIf(process.platform === 'linux')('of at most 256 KiB is read and deleted without a thread', async () => {
+  it.runIf(LOCAL)('of at most 256 KiB is read and deleted without a thread', async () => {
     await (await openIt()).release() // asks once where the directory is
     await writeFile(join(chroot, FILE), CONTENT)
     let tasks = 0
