@@ -9,13 +9,14 @@ const promises = { ...fs.promises, open: vi.fn(fs.promises.open), unlink: vi.fn(
 /** Mocks `src/runtime/process/node-fs.ts`, to see what our modules open and delete; everything works as before. */
 export const nodeFs = { fs: { ...fs, open, openSync, unlinkSync, promises } }
 
+/** Those that open first. */
+const CALLS = [open, openSync, promises.open, promises.unlink, unlinkSync]
+
 /** The paths that were opened or deleted since the last `forgetTouchedFiles`: those opened first. */
 export function touchedFiles(): unknown[] {
-  return [open, openSync, promises.open, promises.unlink, unlinkSync].flatMap((call) =>
-    call.mock.calls.map(([path]: unknown[]) => path),
-  )
+  return CALLS.flatMap((call) => call.mock.calls.map(([path]: unknown[]) => path))
 }
 
 export function forgetTouchedFiles(): void {
-  for (const call of [open, openSync, promises.open, promises.unlink, unlinkSync]) call.mockClear()
+  for (const call of CALLS) call.mockClear()
 }
