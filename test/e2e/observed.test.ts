@@ -47,7 +47,7 @@ describe.each(Object.entries(WAYS))('%s', (_way, serve) => {
   it('count what clients count, in log and metrics', async () => {
     const server = serve()
     await server.ready
-    const counted = await observedLoad(mongrel2.port, 30)
+    const counted = await observedLoad(mongrel2, 30)
     await expect.poll(() => metric(server.metrics(), 'requests_total')).toBe(sum(counted.statuses))
     const metrics = server.metrics()
     await server.close()
@@ -103,7 +103,7 @@ it.each([['--direct', '-p', '2'], ['-p', '2', '--threads', '2'], []])(
     const where = ['--zeromq', mongrel2.endpoint, '--chroot', mongrel2.directory]
     const run = place.run(['serve', 'app.ts', ...where, '--access-log', log, '--access-log-format', 'json', ...flags])
     await run.prints(/^mongrel2-fetch serves/m)
-    const counted = await observedLoad(mongrel2.port, 20, !flags.some((flag) => flag === '--direct'))
+    const counted = await observedLoad(mongrel2, 20, !flags.some((flag) => flag === '--direct'))
     await expect.poll(async () => (await entriesIn(log)).length).toBe(sum(counted.statuses))
     run.signal('SIGTERM')
     expect(await run.ended).toBe(0)

@@ -57,7 +57,7 @@ describe.each(WAYS)('%s', (_way, flags) => {
     const run = await serveCommand(place, flags)
     const admin = new AdminClient(join(place.directory, 'admin.sock'))
     const ask = async (path: string) => (await admin.ask(path))[1]
-    const counted = await observedLoad(mongrel2.port, Math.ceil(50_000 / (pipelined ? 14 : 11)), pipelined)
+    const counted = await observedLoad(mongrel2, Math.ceil(50_000 / (pipelined ? 14 : 11)), pipelined)
     const total = sum(counted.statuses)
     expect(total).toBeGreaterThanOrEqual(50_000)
     await expect
@@ -81,7 +81,7 @@ describe.each(WAYS)('%s', (_way, flags) => {
         while (!existsSync(log)) await sleep(5)
       }
     })()
-    const counted = await observedLoad(mongrel2.port, 300, pipelined)
+    const counted = await observedLoad(mongrel2, 300, pipelined)
     over = true
     await rotating
     run.signal('SIGTERM')
