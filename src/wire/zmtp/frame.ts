@@ -162,9 +162,9 @@ export function renderMessages(bodies: readonly Reply[], more = 0): Buffer[] {
   const pieces: Buffer[] = []
   let start = 0
   let at = 0
-  for (const [n, body] of bodies.entries()) {
+  for (let n = 0; n < bodies.length; n++) {
     const envelope = envelopes[n] as string
-    const payload = payloadOf(body)
+    const payload = payloadOf(bodies[n] as Reply)
     let size = envelope.length
     for (const { length } of payload) size += length
     at = writeHead(joined, at, n === bodies.length - 1 ? 0 : more, size)
