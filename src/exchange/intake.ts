@@ -148,10 +148,11 @@ export class Intake implements MessageIntake {
     const framing = framingOf(message)
     if (typeof framing === 'string') return outcomes.badRequest(framing)
     const { host, trustProxy } = this.#settings
-    const origin = originOf(message, exchange.semantics.http10, host, trustProxy)
+    const { http10 } = exchange.semantics
+    const origin = originOf(message, http10, host, trustProxy)
     if (typeof origin === 'string') return outcomes.badRequest(origin)
     const uri = message.headers.own('URI')
-    exchange.observed?.read(method, origin.remoteAddress, uri ?? '')
+    exchange.observed?.read(method, origin.remoteAddress, uri ?? '', http10)
     if (uri?.startsWith('/') !== true) return outcomes.badRequest('The target is no path')
     const url = urlOf(origin, uri, trustProxy)
     if (url === undefined) return outcomes.badRequest('Host and target are no URL')

@@ -48,11 +48,13 @@ function combined(): LineFormat {
   const origin = rememberedPair((referer: Text, userAgent: Text) =>
     ['"', quoted(referer), '" "', quoted(userAgent), '"'].join(''),
   )
-  const text = (next: string) => remembered(plainText(next), undefined)
-  const [method, target, version] = [text(' '), text(' '), text('"')]
+  const word = () => remembered((value: Text) => `${spaced(value)} `, undefined)
+  const [method, target, version] = [word(), word(), remembered(quoted, undefined)]
   return (entry) =>
     client(entry.address, Math.floor(entry.time / 1000)) +
-    `${method(entry.method)} ${target(entry.target)} ${version(entry.version)}` +
+    method(entry.method) +
+    target(entry.target) +
+    version(entry.version) +
     outcome(entry.status, entry.bytes) +
     origin(entry.referer, entry.userAgent)
 }

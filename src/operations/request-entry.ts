@@ -101,6 +101,7 @@ export class ObservedRequest implements RequestEntry {
   #address: string | undefined
   #method: string | undefined
   #target: string | undefined
+  #version: string | undefined
   #time: number | undefined
   /** What the channels of tracing agents tell of it. */
   trace: RequestTrace | undefined
@@ -140,7 +141,7 @@ export class ObservedRequest implements RequestEntry {
   }
 
   get version(): string {
-    return this.#message.headers.own('VERSION') ?? ''
+    return this.#version ?? this.#message.headers.own('VERSION') ?? ''
   }
 
   get referer(): string | undefined {
@@ -160,10 +161,11 @@ export class ObservedRequest implements RequestEntry {
   }
 
   /** Takes what is known once the head was read, so that it need not be read again. The address is that by `trustProxy`. */
-  read(method: string | undefined, address: string, target: string): void {
+  read(method: string | undefined, address: string, target: string, http10: boolean): void {
     this.#method ??= method
     this.#address = address
     this.#target = target
+    if (!http10) this.#version = 'HTTP/1.1'
   }
 
   /** Its response is published up to a position in the outbox, and no further. */
