@@ -5,15 +5,15 @@ import { ignoreErrors, type Logger, messageOf } from '../runtime/log.ts'
 import { fs } from '../runtime/process/node-fs.ts'
 import { type Deferred, deferred } from '../runtime/promises.ts'
 
-const { close, constants, fstat, fstatSync, open, openSync, write } = fs
+const { close, constants, fstat, fstatSync, open, openSync, write, writeSync } = fs
 
-/** How long a line may wait for others to be written with, in milliseconds: a write costs as much as many lines. */
-const TOGETHER = 20
+/** How long a line may wait for others to be written with, in milliseconds: a write, with its way to a thread and back, costs as much as 500. */
+const TOGETHER = 100
 /** Characters that are kept as text: each copy of a text to bytes has its price. */
 const TEXT_SIZE = 2048
 /** Bytes of a chunk, and how many are kept to be used again: new ones would bring about full garbage collections. */
-const CHUNK = 64 * 1024
-const MOST_SPARE = 4
+const CHUNK = 512 * 1024
+const MOST_SPARE = 2
 /** Bytes that may wait to be written. */
 const MOST_WAITING = 8 * 1024 * 1024
 /** Time until a FIFO whose reader is slow is tried again, in milliseconds. */
@@ -94,6 +94,18 @@ export class RequestLog {
       this.#stream = stdout
       ignoreErrors(stdout) // the callback of each write handles its error
     }
+    process.on('exit', this.#exit)
+  }
+
+  /** Writes what waits when the process ends without `close`, by an exception or by the app. A write that is under way is left to its thread. */
+  readonly #exit = (): void => {
+    this.#endText()
+    for (const lines of [...this.#full, this.#chunk.subarray(0, this.#filled)]) {
+      try {
+        if (this.#stream === undefined) writeSync(this.#fd, lines)
+        else this.#stream.write(lines)
+      } catch {} // nobody is left to be told
+    }
   }
 
   /** @param lines One line of ASCII without its line feed, or whole lines as bytes. */
@@ -149,6 +161,7 @@ export class RequestLog {
     clearTimeout(timer)
     clearTimeout(this.#retry)
     this.#ended = true
+    process.off('exit', this.#exit)
     this.#endText()
     const left = [this.#batch.subarray(this.#offset), ...this.#full, this.#chunk.subarray(0, this.#filled)]
     this.#lose(linesIn(Buffer.concat(left)), 'the server ends')

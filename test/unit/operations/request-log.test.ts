@@ -295,6 +295,27 @@ describe('a FIFO', () => {
   })
 })
 
+describe('a process that ends without closing its log', () => {
+  it.each([
+    ['by an exception', 'throw new Error("as the test wants")', 1],
+    ['by itself', 'process.exit(7)', 7],
+  ])('%s has written every line', async (_way, end, code) => {
+    const program = `
+      import { RequestLog } from './src/operations/request-log.ts'
+      const [file, stdout] = [new RequestLog(process.argv[1], {}), new RequestLog('-', {})]
+      const line = (number) => number + ' ' + 'x'.repeat(80 + (number % 100))
+      for (let number = 0; number < 10_000; number++) file.write(line(number))
+      for (let number = 0; number < 100; number++) stdout.write(line(number))
+      ${end}`
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program, path]
+    const child = spawn(process.execPath, args, { cwd: resolve('.'), stdio: ['ignore', 'pipe', 'ignore'] })
+    const exit = once(child, 'exit')
+    expect(expectWhole(await text(child.stdout))).toBe(100)
+    expect(await exit).toEqual([code, null])
+    expect(expectWhole(readFileSync(path, 'utf8'))).toBe(10_000)
+  })
+})
+
 /** Writes lines to stdout, then what its logger got to stderr. */
 const PROGRAM = `
 import { setImmediate, setTimeout } from 'node:timers/promises'
