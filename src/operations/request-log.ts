@@ -99,13 +99,14 @@ export class RequestLog {
 
   /** Writes what waits when the process ends without `close`, by an exception or by the app. A write that is under way is left to its thread. */
   readonly #exit = (): void => {
-    this.#endText()
-    for (const lines of [...this.#full, this.#chunk.subarray(0, this.#filled)]) {
-      try {
-        if (this.#stream === undefined) writeSync(this.#fd, lines)
-        else this.#stream.write(lines)
-      } catch {} // nobody is left to be told
-    }
+    const [batch = NOTHING, ...rest] = this.#left()
+    try {
+      for (const lines of this.#writing ? rest : [batch, ...rest]) {
+        if (this.#stream !== undefined) this.#stream.write(lines)
+        // What follows would be joined to a line that was cut.
+        else if (writeSync(this.#fd, lines) < lines.length) return
+      }
+    } catch {} // nobody is left to be told
   }
 
   /** @param lines One line of ASCII without its line feed, or whole lines as bytes. */
@@ -162,9 +163,7 @@ export class RequestLog {
     clearTimeout(this.#retry)
     this.#ended = true
     process.off('exit', this.#exit)
-    this.#endText()
-    const left = [this.#batch.subarray(this.#offset), ...this.#full, this.#chunk.subarray(0, this.#filled)]
-    this.#lose(linesIn(Buffer.concat(left)), 'the server ends')
+    this.#lose(linesIn(Buffer.concat(this.#left())), 'the server ends')
     this.#warn()
     if (this.#nextFd !== undefined) await closeFile(this.#nextFd)
     await this.#closeFile()
@@ -248,6 +247,12 @@ export class RequestLog {
     // The rest of a line whose beginning is in the other file.
     this.#lose(1, 'a part of it was written')
     this.#offset = this.#batch.indexOf(LINE_FEED, this.#offset) + 1
+  }
+
+  /** All that waits: the rest of the batch first. */
+  #left(): Buffer[] {
+    this.#endText()
+    return [this.#batch.subarray(this.#offset), ...this.#full, this.#chunk.subarray(0, this.#filled)]
   }
 
   #endText(): void {
