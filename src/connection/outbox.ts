@@ -35,7 +35,7 @@ export interface OutboxOwner {
 interface PublicationMark {
   /** Where the bytes end. */
   position: number
-  next: PublicationMark | undefined
+  next?: PublicationMark
   /** Called once, when all of them are published or dropped, with the position up to which they are published; `now` if that was asked for. */
   published(reached: number, now?: number): void
 }
@@ -55,7 +55,7 @@ export class Outbox {
   #shared = true
   #waiting = 0
   #position = 0
-  /** The marks of `whenPublished`, from the first to the last. */
+  /** The marks of `whenPublished`, from the first to the last, which is kept where there are several. */
   #mark: PublicationMark | undefined
   #lastMark: PublicationMark | undefined
   #end: 'none' | 'waiting' | 'taken' = 'none'
@@ -143,8 +143,12 @@ export class Outbox {
   whenPublished(mark: PublicationMark): void {
     mark.position = this.#position
     if (this.#waiting === 0) return mark.published(this.#position)
-    if (this.#lastMark === undefined) this.#mark = mark
-    else this.#lastMark.next = mark
+    if (this.#mark === undefined) {
+      this.#mark = mark
+      return
+    }
+    const last = this.#lastMark ?? this.#mark
+    last.next = mark
     this.#lastMark = mark
   }
 
@@ -229,7 +233,7 @@ export class Outbox {
   #passMark(mark: PublicationMark, now?: number): void {
     this.#mark = mark.next
     // A passed mark has its request's message.
-    if (this.#mark === undefined) this.#lastMark = undefined
+    if (this.#mark === this.#lastMark) this.#lastMark = undefined
     mark.published(Math.min(mark.position, this.published), now)
   }
 

@@ -101,21 +101,16 @@ export class Application {
 
   /** Begins to observe a request; undefined if nobody wants to know. */
   observe(message: Message, observer: RequestObserver | undefined): ObservedRequest | undefined {
-    let tell = observer
-    if (this.#settings.onRequestEnd !== undefined || requestsAreTraced()) {
-      tell = (entry, record) => {
-        observer?.(entry, record)
-        this.#observed(request)
-      }
-    }
-    if (tell === undefined) return undefined
-    const request: ObservedRequest = new ObservedRequest(message, tell)
-    request.recording = this.#recorder?.begin(message)
+    const told = this.#settings.onRequestEnd !== undefined || requestsAreTraced()
+    if (observer === undefined && !told) return undefined
+    const request = new ObservedRequest(message, observer)
+    if (this.#recorder !== undefined) request.recording = this.#recorder.begin(message)
+    if (told) request.told = this.#tell
     return request
   }
 
   /** Tells the user and tracing agents of a request that has ended. */
-  #observed(request: ObservedRequest): void {
+  readonly #tell = (request: ObservedRequest): void => {
     const { onRequestEnd, logger } = this.#settings
     const { trace } = request
     try {

@@ -70,7 +70,7 @@ export class RequestAccounts implements RequestSink {
     try {
       const parsed = parseMessage(message)
       const request = new ObservedRequest(parsed, (...ended) => this.observer?.(...ended), since)
-      request.recording = this.#recorder?.begin(parsed)
+      if (this.#recorder !== undefined) request.recording = this.#recorder.begin(parsed)
       request.worker = undefined
       request.status = answer?.status
       request.bytes = answer?.bytes.length ?? 0

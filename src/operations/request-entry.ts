@@ -91,7 +91,7 @@ export class ObservedRequest implements RequestEntry {
   // For the outbox: where the response begins and ends, and the mark that follows.
   from: number | undefined
   position = 0
-  next: ObservedRequest | undefined
+  declare next?: ObservedRequest
   worker: number | undefined = PID
   status: number | undefined
   bytes = 0
@@ -103,16 +103,19 @@ export class ObservedRequest implements RequestEntry {
   #target: string | undefined
   #version: string | undefined
   #time: number | undefined
+  // Only declared, as `next` is: without them a request is made more quickly.
   /** What the channels of tracing agents tell of it. */
-  trace: RequestTrace | undefined
+  declare trace?: RequestTrace
+  /** Called at the end, after the observer. */
+  declare told?: (request: ObservedRequest) => void
   /** What is recorded of it, if it may be recorded. */
-  recording: RequestRecording | undefined
-  readonly #observer: RequestObserver
+  declare recording?: RequestRecording
+  readonly #observer: RequestObserver | undefined
   readonly #message: Message
   readonly #start: number
 
   /** @param start When it came, by `performance.now()`. */
-  constructor(message: Message, observer: RequestObserver, start: number = turnTime()) {
+  constructor(message: Message, observer: RequestObserver | undefined, start: number = turnTime()) {
     this.#observer = observer
     this.#message = message
     this.#start = start
@@ -179,7 +182,8 @@ export class ObservedRequest implements RequestEntry {
 
   end(now: number = performance.now()): void {
     this.duration = now - this.#start
-    this.#observer(this, this.recording?.line(this))
+    this.#observer?.(this, this.recording?.line(this))
+    this.told?.(this)
   }
 
   toJSON(): RequestEntry {

@@ -125,7 +125,9 @@ export class RequestLog {
       this.#endText()
       this.#append(lines)
     }
-    if (!this.#writing && this.#retry === undefined) this.#wait()
+    if (this.#writing || this.#retry !== undefined) return
+    if (this.#full.length > 0) this.#advance()
+    else this.#wait()
   }
 
   /** Writes after a while. */

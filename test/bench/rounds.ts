@@ -44,7 +44,8 @@ export async function measure(
   const { place, results, older } = bench
   const busy: number[] = []
   for (let round = 1; round <= effort.rounds; round++) {
-    for (const name of names) {
+    // Turned round each time: whoever comes later may find the machine in another state.
+    for (const name of round % 2 === 0 ? names.toReversed() : names) {
       const workloads = workloadsOf(name, group)
       if (workloads.length === 0) continue
       busy.push(await busyCores(WATCH_TIME))

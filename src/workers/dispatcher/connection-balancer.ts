@@ -1,4 +1,5 @@
 import { leave } from '../../connection/closed-connections.ts'
+import { turnTime } from '../../runtime/clock.ts'
 import { type Message, parseEnvelope, parseMessage } from '../../wire/message.ts'
 import type { ConnectionReport } from '../protocol/frames.ts'
 import { canTake, canTakeHeld, Places, storedPathOf } from './places.ts'
@@ -257,14 +258,18 @@ export class ConnectionBalancer {
     }
   }
 
-  #deal(connection: DealtConnection, { bytes, message }: ReceivedMessage): void {
+  #deal(connection: DealtConnection, received: ReceivedMessage): void {
+    const { bytes, message } = received
     const { thread, epoch, unwrittenBytes } = connection
     if (thread === undefined) return
     this.#followUpload(connection, message)
     connection.last = thread.count(connection.state === 'idle')
     if (connection.state === 'idle') {
       connection.state = 'waiting'
-      if (this.#observed) connection.request = { bytes, since: performance.now() }
+      if (this.#observed) {
+        connection.request = received
+        connection.dealtAt = turnTime()
+      }
     }
     connection.unwrittenBytes = 0
     this.#outlet.deal(thread, epoch, bytes, unwrittenBytes)
@@ -319,7 +324,7 @@ export class ConnectionBalancer {
       leaveOpen(connection)
       if (connection.state === 'deferred') {
         // The holder of its token can still answer.
-        this.#observeEnd(connection.request)
+        this.#observeEnd(connection.openRequest)
         this.#remove(connection)
         epoch.closed.add(connection.id, performance.now())
         continue
@@ -336,7 +341,7 @@ export class ConnectionBalancer {
 
   #end(connection: DealtConnection, status: EndStatus): void {
     const { epoch, id, held = [] } = connection
-    const request = this.#observed ? (connection.request ?? held[0]) : undefined
+    const request = this.#observed ? (connection.openRequest ?? held[0]) : undefined
     for (const { message } of held) {
       this.#followUpload(connection, message)
       this.#discard(epoch, message)

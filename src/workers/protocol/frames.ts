@@ -206,41 +206,47 @@ export function renderReport({ thread, seen, inFlight, records, ended, lines }: 
     frame.writeUInt32LE(id, at + 6)
     at += RECORD
   }
+  const view = viewOf(frame)
   for (const request of ended) {
-    writeEnded(frame, at, request)
+    writeEnded(view, at, request)
     at += ENDED
   }
   frame.write(lines, at, 'latin1')
   return frame
 }
 
-function writeEnded(frame: Buffer, at: number, request: EndedRequest): void {
-  const { link, epoch, id, status = 0, aborted, bytes, received, duration } = request
-  frame[at] = link
-  frame[at + 1] = aborted ? 1 : 0
-  frame.writeUInt16LE(status, at + 2)
-  frame.writeUInt32LE(epoch, at + 4)
-  frame.writeUInt32LE(id, at + 8)
-  frame.writeDoubleLE(bytes, at + 12)
-  frame.writeDoubleLE(received, at + 20)
-  frame.writeDoubleLE(duration, at + 28)
+/** Its reads and writes of doubles take a tenth of what those of a Buffer take. */
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length)
 }
 
-function readEnded(frame: Buffer, at: number): EndedRequest {
+function writeEnded(view: DataView, at: number, request: EndedRequest): void {
+  const { link, epoch, id, status = 0, aborted, bytes, received, duration } = request
+  view.setUint8(at, link)
+  view.setUint8(at + 1, aborted ? 1 : 0)
+  view.setUint16(at + 2, status, true)
+  view.setUint32(at + 4, epoch, true)
+  view.setUint32(at + 8, id, true)
+  view.setFloat64(at + 12, bytes, true)
+  view.setFloat64(at + 20, received, true)
+  view.setFloat64(at + 28, duration, true)
+}
+
+function readEnded(view: DataView, at: number): EndedRequest {
   return {
-    link: frame[at] as number,
-    aborted: frame[at + 1] === 1,
-    status: frame.readUInt16LE(at + 2) || undefined,
-    epoch: frame.readUInt32LE(at + 4),
-    id: frame.readUInt32LE(at + 8),
-    bytes: figureAt(frame, at + 12),
-    received: figureAt(frame, at + 20),
-    duration: figureAt(frame, at + 28),
+    link: view.getUint8(at),
+    aborted: view.getUint8(at + 1) === 1,
+    status: view.getUint16(at + 2, true) || undefined,
+    epoch: view.getUint32(at + 4, true),
+    id: view.getUint32(at + 8, true),
+    bytes: figureAt(view, at + 12),
+    received: figureAt(view, at + 20),
+    duration: figureAt(view, at + 28),
   }
 }
 
-function figureAt(frame: Buffer, at: number): number {
-  const value = frame.readDoubleLE(at)
+function figureAt(view: DataView, at: number): number {
+  const value = view.getFloat64(at, true)
   if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) return value
   throw new MalformedError(`expected a figure of an ended request, got ${value}`)
 }
@@ -268,7 +274,8 @@ export function parseReport(frame: Buffer): Report {
     })
   }
   const ended: EndedRequest[] = []
-  for (let at = recordsEnd; at < end; at += ENDED) ended.push(readEnded(frame, at))
+  const view = viewOf(frame)
+  for (let at = recordsEnd; at < end; at += ENDED) ended.push(readEnded(view, at))
   const lines = frame.subarray(end)
   const found = linesIn(lines)
   if (lines.length > 0 && (found !== count || lines.at(-1) !== LINE_FEED)) {

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setImmediate, setTimeout } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { RECORDS, RequestLog } from '../../../src/operations/request-log.ts'
 import { CollectingLogger } from '../../support/logger.ts'
 
@@ -86,6 +86,25 @@ describe('a file', () => {
     expect(readFileSync(path, 'utf8')).toBe('first\nsecond\nthird\nfourth\n')
     expect(statSync(path).mode & 0o777 & ~0o640).toBe(0)
     expect(logger.lines).toEqual([])
+  })
+
+  it('is written before its time when a burst comes, so that none of it is lost', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const log = new RequestLog(path, logger)
+      // Two thirds of what may wait; then the same again, as soon as the first chunk is written.
+      const many = Array.from({ length: 40_000 }, (_, number) => line(number))
+      for (const each of many) log.write(each)
+      while (statSync(path).size < 5_000_000) await setImmediate()
+      for (const each of many) log.write(each)
+      while (statSync(path).size < 10_000_000) await setImmediate()
+      vi.useRealTimers()
+      await log.close()
+      expect(readFileSync(path, 'utf8')).toBe([...many, ...many, ''].join('\n'))
+      expect(logger.lines).toEqual([])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('is rotated under load without a lost line', async () => {
