@@ -143,13 +143,12 @@ export class Outbox {
   whenPublished(mark: PublicationMark): void {
     mark.position = this.#position
     if (this.#waiting === 0) return mark.published(this.#position)
-    if (this.#mark === undefined) {
-      this.#mark = mark
-      return
+    if (this.#mark === undefined) this.#mark = mark
+    else {
+      const last = this.#lastMark ?? this.#mark
+      last.next = mark
+      this.#lastMark = mark
     }
-    const last = this.#lastMark ?? this.#mark
-    last.next = mark
-    this.#lastMark = mark
   }
 
   /** Resolves when everything is delivered, as far as is known, or the connection ends. */
@@ -233,7 +232,7 @@ export class Outbox {
   #passMark(mark: PublicationMark, now?: number): void {
     this.#mark = mark.next
     // A passed mark has its request's message.
-    if (this.#mark === this.#lastMark) this.#lastMark = undefined
+    if (this.#mark === undefined) this.#lastMark = undefined
     mark.published(Math.min(mark.position, this.published), now)
   }
 
