@@ -55,7 +55,7 @@ export class Outbox {
   #shared = true
   #waiting = 0
   #position = 0
-  /** The marks of `whenPublished`, from the first to the last, which is kept where there are several. */
+  /** The marks of `whenPublished`, from the first to the last. */
   #mark: PublicationMark | undefined
   #lastMark: PublicationMark | undefined
   #end: 'none' | 'waiting' | 'taken' = 'none'
@@ -143,12 +143,9 @@ export class Outbox {
   whenPublished(mark: PublicationMark): void {
     mark.position = this.#position
     if (this.#waiting === 0) return mark.published(this.#position)
-    if (this.#mark === undefined) this.#mark = mark
-    else {
-      const last = this.#lastMark ?? this.#mark
-      last.next = mark
-      this.#lastMark = mark
-    }
+    if (this.#lastMark === undefined) this.#mark = mark
+    else this.#lastMark.next = mark
+    this.#lastMark = mark
   }
 
   /** Resolves when everything is delivered, as far as is known, or the connection ends. */

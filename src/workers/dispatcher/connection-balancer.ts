@@ -258,18 +258,14 @@ export class ConnectionBalancer {
     }
   }
 
-  #deal(connection: DealtConnection, received: ReceivedMessage): void {
-    const { bytes, message } = received
+  #deal(connection: DealtConnection, { bytes, message }: ReceivedMessage): void {
     const { thread, epoch, unwrittenBytes } = connection
     if (thread === undefined) return
     this.#followUpload(connection, message)
     connection.last = thread.count(connection.state === 'idle')
     if (connection.state === 'idle') {
       connection.state = 'waiting'
-      if (this.#observed) {
-        connection.request = received
-        connection.dealtAt = turnTime()
-      }
+      if (this.#observed) connection.request = { bytes, since: turnTime() }
     }
     connection.unwrittenBytes = 0
     this.#outlet.deal(thread, epoch, bytes, unwrittenBytes)
@@ -324,7 +320,7 @@ export class ConnectionBalancer {
       leaveOpen(connection)
       if (connection.state === 'deferred') {
         // The holder of its token can still answer.
-        this.#observeEnd(connection.openRequest)
+        this.#observeEnd(connection.request)
         this.#remove(connection)
         epoch.closed.add(connection.id, performance.now())
         continue
@@ -341,7 +337,7 @@ export class ConnectionBalancer {
 
   #end(connection: DealtConnection, status: EndStatus): void {
     const { epoch, id, held = [] } = connection
-    const request = this.#observed ? (connection.openRequest ?? held[0]) : undefined
+    const request = this.#observed ? (connection.request ?? held[0]) : undefined
     for (const { message } of held) {
       this.#followUpload(connection, message)
       this.#discard(epoch, message)

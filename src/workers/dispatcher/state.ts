@@ -142,9 +142,8 @@ export class DealtConnection {
   streaming = false
   /** Files of stored bodies that its thread would delete. */
   uploads: string[] | undefined
-  /** The message of the request that was dealt, if requests are observed, and when, by `performance.now()`. */
-  request: ReceivedMessage | undefined
-  dealtAt = 0
+  /** The request that was dealt, if requests are observed. */
+  request: OpenRequest | undefined
   /** Messages that wait, in order. */
   held: ReceivedMessage[] | undefined
   waitsFor: 'place' | 'handOver' | 'idle' | undefined
@@ -155,11 +154,6 @@ export class DealtConnection {
     this.epoch = epoch
     this.id = id
     this.sender = sender
-  }
-
-  /** The request that was dealt, if requests are observed and its end was not reported. */
-  get openRequest(): OpenRequest | undefined {
-    return this.request && { bytes: this.request.bytes, since: this.dealtAt }
   }
 }
 

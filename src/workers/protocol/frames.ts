@@ -206,10 +206,12 @@ export function renderReport({ thread, seen, inFlight, records, ended, lines }: 
     frame.writeUInt32LE(id, at + 6)
     at += RECORD
   }
-  const view = viewOf(frame)
-  for (const request of ended) {
-    writeEnded(view, at, request)
-    at += ENDED
+  if (ended.length > 0) {
+    const view = viewOf(frame)
+    for (const request of ended) {
+      writeEnded(view, at, request)
+      at += ENDED
+    }
   }
   frame.write(lines, at, 'latin1')
   return frame
@@ -274,8 +276,10 @@ export function parseReport(frame: Buffer): Report {
     })
   }
   const ended: EndedRequest[] = []
-  const view = viewOf(frame)
-  for (let at = recordsEnd; at < end; at += ENDED) ended.push(readEnded(view, at))
+  if (count > 0) {
+    const view = viewOf(frame)
+    for (let at = recordsEnd; at < end; at += ENDED) ended.push(readEnded(view, at))
+  }
   const lines = frame.subarray(end)
   const found = linesIn(lines)
   if (lines.length > 0 && (found !== count || lines.at(-1) !== LINE_FEED)) {
